@@ -1,0 +1,69 @@
+"The dispatcher from outside, as a shell sees it."
+import ast, subprocess, sys
+from pathlib import Path
+
+import pytest
+
+import sciencetutor
+from sciencetutor.cli import commands, main
+
+package = Path(sciencetutor.__file__).parent
+heavy = {'torch', 'transformers', 'datasets', 'gradio', 'fastapi', 'matplotlib', 'fastcore'}
+
+
+def run(*argv, code='from sciencetutor.cli import main; sys.exit(main())'):
+    return subprocess.run([sys.executable, '-c', f'import sys; {code}', *argv], capture_output=True, text=True, timeout=120)
+
+
+def imported(code):
+    "Heavy modules in memory after `code` ran in a fresh interpreter."
+    out = run(code=f'{code}; print(*sys.modules, file=sys.stderr)').stderr.split()
+    return heavy & set(out)
+
+
+def test_help_is_light():
+    assert imported("sys.argv[1:] = ['--help']; from sciencetutor.cli import main; main()") == set()
+
+
+def test_data_imports_neither_torch_nor_gradio():
+    assert not imported('import sciencetutor.data') & {'torch', 'gradio'}
+
+
+def test_help_shows_every_command():
+    r = run('--help')
+    assert r.returncode == 0 and all(f'  {name} ' in r.stdout for name in commands)
+    assert run().stdout == r.stdout
+
+
+def test_version_agrees():
+    import tomllib
+    from configparser import ConfigParser
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(package.parent / 'settings.ini')
+    cfg = cfg['DEFAULT']
+    assert run('--version').stdout.split() == ['sciencetutor', cfg['version']] == ['sciencetutor', sciencetutor.__version__]
+    project = tomllib.loads((package.parent / 'pyproject.toml').read_text())['project']
+    assert project['urls'] == {'Repository': cfg['git_url'], 'Documentation': cfg['doc_url']}
+    assert project['description'] == cfg['description'] and project['requires-python'] == f">={cfg['min_python']}"
+
+
+@pytest.mark.parametrize('name', commands)
+def test_target_exists(name):
+    module, func = commands[name].target.split(':')
+    tree = ast.parse((package / f'{module}.py').read_text())
+    assert func in {o.name for o in tree.body if isinstance(o, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize('argv, says', [
+    (['trian'], 'did you mean `train`?'),
+    (['data', '--no-such-flag'], '--no-such-flag'),
+    (['train', '--minutes', 'soon'], "'soon'"),
+    (['data', '--source', 'no/such/folder'], 'no/such/folder'),
+])
+def test_bad_input_is_one_line_and_exit_2(argv, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try: code = main(argv)
+    except SystemExit as e: code = e.code
+    err = capsys.readouterr().err
+    assert code == 2 and says in err and err.count('\n') == 1
+    assert not list(tmp_path.iterdir())
