@@ -31,7 +31,8 @@ commands = {
     'data': Command('data:run_data', 'turn questions into a data set', '--source samples --out data/samples'),
     'train': Command('train:run_train', 'fine-tune a model on a data set', '--data data/samples --model tutor-base --minutes 2', 'train'),
     'eval': Command('eval:run_eval', 'measure a model on a split', '--data data/samples --model checkpoints/tutor --split test'),
-    'ask': Command('serve:run_ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
+    'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),
+    'ask': Command('serve:ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
     'serve': Command('serve:run_serve', 'open the page where a child can ask', '--model tutor --port 7860', 'serve'),
 }
 
@@ -54,7 +55,7 @@ def make_parser(name: str,         # the subcommand
     p.error = lambda msg: p.exit(2, f'{p.prog}: {msg}; `{p.prog} --help` shows what it takes\n')
     return p
 
-# %% ../nbs/60_cli.ipynb #60-cli-014
+# %% ../nbs/60_cli.ipynb #60-cli-015
 def call(name: str,         # the subcommand
          func: Callable,    # its function
          argv: list[str],   # arguments after the subcommand
@@ -65,19 +66,19 @@ def call(name: str,         # the subcommand
     del args['pdb'], args['xtra'] # fastcore's own hidden flags
     return func(**args)
 
-# %% ../nbs/60_cli.ipynb #60-cli-017
+# %% ../nbs/60_cli.ipynb #60-cli-018
 def fail(msg: str, code: int = 2) -> int:
     "Print `msg` as one line on standard error; returns the exit code."
     print(' '.join(str(msg).split()), file=sys.stderr)
     return code
 
-# %% ../nbs/60_cli.ipynb #60-cli-019
+# %% ../nbs/60_cli.ipynb #60-cli-020
 def load(target: str) -> Callable:
     "Import `module:function` from this package."
     module, func = target.split(':')
     return getattr(import_module(f'sciencetutor.{module}'), func)
 
-# %% ../nbs/60_cli.ipynb #60-cli-020
+# %% ../nbs/60_cli.ipynb #60-cli-021
 def unknown(name: str) -> str:
     "The line for a subcommand that does not exist."
     from difflib import get_close_matches
@@ -85,7 +86,7 @@ def unknown(name: str) -> str:
     hint = f'did you mean `{near[0]}`?' if near else '`sciencetutor --help` lists the commands'
     return f'sciencetutor: there is no command {name!r}; {hint}'
 
-# %% ../nbs/60_cli.ipynb #60-cli-021
+# %% ../nbs/60_cli.ipynb #60-cli-022
 def main(argv: list[str] | None = None, # without the program's name; default `sys.argv[1:]`
         ) -> int: # exit code: 0, 2 for bad input, 130 for Ctrl-C
     "Run `sciencetutor COMMAND ...`."
@@ -96,7 +97,7 @@ def main(argv: list[str] | None = None, # without the program's name; default `s
     else: return dispatch(name, rest)
     return 0
 
-# %% ../nbs/60_cli.ipynb #60-cli-022
+# %% ../nbs/60_cli.ipynb #60-cli-023
 def dispatch(name: str,       # a key of `commands`
              argv: list[str], # arguments after it
             ) -> int: # exit code
@@ -111,5 +112,5 @@ def dispatch(name: str,       # a key of `commands`
         return fail(f'{prog}: the package {e.name} is missing: pip install "sciencetutor[{c.extra}]"')
     return 0
 
-# %% ../nbs/60_cli.ipynb #60-cli-024
+# %% ../nbs/60_cli.ipynb #60-cli-025
 if __name__ == '__main__': sys.exit(main())

@@ -1,0 +1,39 @@
+# `make run` opens the tutor, `make test` proves that it works. Both build .venv first if it is not there.
+
+python ?= python3
+bin    := $(CURDIR)/.venv/bin
+extras := train,serve,quant,dev
+export PATH := $(bin):$(PATH)
+
+run: .venv ## samples, a short fine-tune, its accuracy, the page
+	sciencetutor quickstart
+
+test: .venv ## everything CI checks, in under 20 minutes on 2 cores
+	nbdev-export && git diff --exit-code sciencetutor
+	nbdev-clean && git diff --exit-code nbs
+	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
+	pytest
+
+docs: .venv ## the site in docs/ and README.md, from the notebooks
+	python tools/docs.py
+
+bench: .venv ## speed and memory, as ratios in one run, into bench/results
+	python bench/run.py
+
+soak: .venv ## the long fault and load tests, at full count
+	pytest -m soak tests
+
+# torch goes first, at its exact pin: a range would pull gigabytes of CUDA onto a machine without a GPU
+.venv: constraints.txt settings.ini setup.py pyproject.toml
+	$(python) -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(extras)]'
+	@touch .venv
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+clean: ## forget what was built, keep what was trained
+	rm -rf .venv _proc build *.egg-info
+
+.PHONY: run test docs bench soak help clean

@@ -1,0 +1,93 @@
+"""Build docs/ and README.md from the notebooks: `python tools/docs.py`.
+
+The sources are an nbdev site: with Quarto installed, `quarto render nbs` builds them too. Here smalldocs does it, in pure Python.
+Links, title and description have one home, settings.ini; pyproject.toml and nbs/nbdev.yml repeat them because nbdev and Quarto look there.
+"""
+import re, shutil
+from configparser import ConfigParser
+from pathlib import Path
+
+root = Path(__file__).resolve().parent.parent
+nbs, docs = root / 'nbs', root / 'docs'
+
+# A decade of notebook numbers is a stage, and a stage is a section of the sidebar.
+stages = {0: 'Data', 1: 'Model', 2: 'Training', 3: 'Evaluation', 4: 'Serving', 5: 'Cloud', 6: 'In one command'}
+
+
+def settings() -> dict:
+    "What settings.ini says."
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(root / 'settings.ini', encoding='utf-8')
+    return dict(cfg['DEFAULT'])
+
+
+def write(path: Path, text: str):
+    "Write `text` unless the file holds it already."
+    if not path.exists() or path.read_text(encoding='utf-8') != text: path.write_text(text, encoding='utf-8')
+
+
+def sync_metadata():
+    "Repeat the metadata of settings.ini in pyproject.toml, nbdev.yml and the package's version."
+    cfg = settings()
+    values = dict(description=cfg['description'], Repository=cfg['git_url'], Documentation=cfg['doc_url'])
+    text = (root / 'pyproject.toml').read_text(encoding='utf-8')
+    for key, value in values.items(): text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.M)
+    write(root / 'pyproject.toml', text)
+    init = root / 'sciencetutor/__init__.py'
+    write(init, re.sub(r'^__version__ = ".*"', f'__version__ = "{cfg["version"]}"', init.read_text(encoding='utf-8'), flags=re.M))
+    from nbdev.quarto import refresh_quarto_yml
+    refresh_quarto_yml()
+
+
+def page_name(name: str) -> str:
+    "`10_model.ipynb` is the page `model`, as in nbdev's own links."
+    return re.sub(r'^\d+\w?_', '', name)
+
+
+def write_sidebar():
+    "Group the notebooks by stage."
+    pages = sorted(p.name for p in nbs.glob('*.ipynb') if p.name[0].isdigit())
+    lines = ['website:', '  sidebar:', '    contents:', '      - index.ipynb']
+    for decade, title in stages.items():
+        inside = [p for p in pages if int(p[:2]) // 10 == decade]
+        if inside: lines += [f'      - section: {title}', '        contents:', *(f'          - {p}' for p in inside)]
+    write(nbs / 'sidebar.yml', '\n'.join(lines) + '\n')
+
+
+def build_site():
+    "Render the processed notebooks into docs/."
+    from nbdev.serve import proc_nbs
+    from smalldocs.site import build
+    proc = proc_nbs(nbs, n_workers=2, force=True)
+    shutil.copytree(nbs / 'images', proc / 'images', dirs_exist_ok=True)
+    names = [p.name for p in proc.glob('[0-9]*.ipynb')]
+    for p in [*proc.glob('*.ipynb'), proc / 'sidebar.yml']:
+        text = p.read_text(encoding='utf-8')
+        for name in names: text = text.replace(name, page_name(name))
+        p.write_text(text, encoding='utf-8')
+    for name in names: (proc / name).rename(proc / page_name(name))
+    site = build(proc, quiet=True)
+    for line in site.warnings + [f'{page}: broken link {link}' for page, link in site.broken]: print('docs:', line)
+    trim(site.out)
+    shutil.rmtree(docs, ignore_errors=True)
+    site.out.rename(docs)
+    shutil.rmtree(proc)
+
+
+def trim(out: Path):
+    "Leave out what no page needs or what changes with the clock: the site is committed."
+    for font in out.rglob('*.woff'): font.unlink()  # every browser since 2016 reads the .woff2 beside it
+    sitemap = out / 'sitemap.xml'
+    sitemap.write_text(re.sub(r'\s*<lastmod>.*?</lastmod>', '', sitemap.read_text()))
+    (out / '.nojekyll').touch()
+
+
+def main():
+    sync_metadata()
+    write_sidebar()
+    build_site()
+    from readme import write_readme
+    write_readme()
+
+
+if __name__ == '__main__': main()
