@@ -3,6 +3,7 @@
 python ?= python3
 bin    := $(CURDIR)/.venv/bin
 extras := train,serve,quant,dev
+pip_flags := --quiet --disable-pip-version-check --progress-bar on
 export PATH := $(bin):$(PATH)
 
 run: .venv ## samples, a short fine-tune, its accuracy, the page
@@ -24,11 +25,12 @@ soak: .venv ## the long fault and load tests, at full count
 	pytest -m soak tests
 
 # torch goes first, at its exact pin: a range would pull gigabytes of CUDA onto a machine without a GPU
-.venv: constraints.txt settings.ini setup.py pyproject.toml
+.venv: .venv/ready
+.venv/ready: constraints.txt settings.ini setup.py
 	$(python) -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check $$(grep '^torch==' constraints.txt)
-	.venv/bin/pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(extras)]'
-	@touch .venv
+	.venv/bin/pip install $(pip_flags) $$(grep '^torch==' constraints.txt)
+	.venv/bin/pip install $(pip_flags) -c constraints.txt -e '.[$(extras)]'
+	@touch $@
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -36,4 +38,4 @@ help: ## this list
 clean: ## forget what was built, keep what was trained
 	rm -rf .venv _proc build *.egg-info
 
-.PHONY: run test docs bench soak help clean
+.PHONY: .venv run test docs bench soak help clean
