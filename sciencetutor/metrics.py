@@ -8,23 +8,30 @@ Docs: https://sciencetutor.github.io/sciencetutor/metrics.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CLASSES', 'judge', 'wilson', 'summary', 'grade', 'by_class', 'by_field', 'hardest', 'calibration', 'mcnemar',
-           'compare', 'metrics', 'pct', 'total_line', 'class_table', 'paper_row']
+__all__ = ['CLASSES', 'hint_text', 'judge', 'wilson', 'summary', 'grade', 'by_class', 'by_field', 'hardest', 'calibration',
+           'mcnemar', 'compare', 'metrics', 'pct', 'total_line', 'class_table', 'paper_row']
 
 # %% ../nbs/32_metrics.ipynb #5ec0a93f
 import math
 
 from fastcore.script import CliError
 
-# %% ../nbs/32_metrics.ipynb #804af465
+# %% ../nbs/32_metrics.ipynb #75ace401
+def hint_text(
+    row: dict,  # a question
+) -> str:  # '' where there is none
+    "The hint of a question, without the placeholder that prompts put in its place."
+    hint = row.get('hint', row.get('context')) or ''
+    return '' if hint == 'N/A' else hint
+
 def judge(
-    row: dict,  # a question: `id`, `pid`, `choices`, `answer_index`, `context`, `subject`, `topic`, `skill`, `grade` and `image`
+    row: dict,  # a question: `id`, `pid`, `choices`, `answer_index`, `hint`, `subject`, `topic`, `skill`, `grade` and `image`
     prediction: int,  # index of the picked choice, -1 where no answer was read
     scores: list | None = None,  # one probability per choice, where the system has them
 ) -> dict:  # what the metrics need to know, and no picture
     "One question with its answer, right or wrong."
     keep = {k: row.get(k) or '' for k in ('id', 'pid', 'subject', 'topic', 'skill', 'grade')}
-    return dict(keep, n_choices=len(row['choices']), has_text=bool(row.get('context')), has_image=row.get('image') is not None,
+    return dict(keep, n_choices=len(row['choices']), has_text=bool(hint_text(row)), has_image=row.get('image') is not None,
                 answer=row['answer_index'], prediction=prediction, correct=prediction == row['answer_index'], scores=scores)
 
 # %% ../nbs/32_metrics.ipynb #f6c4d1c5

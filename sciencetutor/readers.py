@@ -8,18 +8,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/readers.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LETTERS', 'READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms',
-           'json_lines', 'from_maps', 'from_line', 'load_answers', 'doc_keys', 'match', 'read_answer']
+__all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'json_lines',
+           'from_maps', 'from_line', 'load_answers', 'doc_keys', 'match', 'read_answer']
 
-# %% ../nbs/33_readers.ipynb #eddad364
+# %% ../nbs/33_readers.ipynb #6c7884e7
 import json, re
 from pathlib import Path
 
 from fastcore.script import CliError
+from .formats import LETTERS
+from .metrics import hint_text
 
-# %% ../nbs/33_readers.ipynb #c22b474a
-LETTERS = 'ABCDEFGHIJ'
-
+# %% ../nbs/33_readers.ipynb #e19e0a52
 def letter_index(
     letter: str,  # a capital letter
     choices: list,  # the question's choices
@@ -147,19 +147,19 @@ def load_answers(
     if not answers: raise CliError(f'{path} is empty: there is nothing to score')
     return answers
 
-# %% ../nbs/33_readers.ipynb #e98c4922
+# %% ../nbs/33_readers.ipynb #6d905b13
 def doc_keys(
     answers: list,  # answers with `doc_id`
     rows: list,  # the questions of the split
 ) -> list:  # the same answers with `key`
     "Find the question of each document of lmms-eval."
-    key = lambda q, choices, hint: (q.strip(), tuple(choices), (hint or '').strip())
+    key = lambda d: (d['question'].strip(), tuple(d['choices']), hint_text(d).strip())
     where = {}
-    for r in rows: where.setdefault(key(r['question'], r['choices'], r['context']), []).append(r['id'])
+    for r in rows: where.setdefault(key(r), []).append(r['id'])
     out = []
     for a in sorted(answers, key=lambda a: a['doc_id']):
         doc = a['doc']
-        if 'question' in doc and 'choices' in doc: left = where.get(key(doc['question'], doc['choices'], doc.get('hint')), [])
+        if 'question' in doc and 'choices' in doc: left = where.get(key(doc), [])
         else: left = [rows[a['doc_id']]['id']] if a['doc_id'] < len(rows) else []
         out.append(dict(a, key=left.pop(0) if left else f"document {a['doc_id']}"))
     return out
