@@ -1,4 +1,4 @@
-"""Predictions for every question of a split, written as they come, and the metrics of the run.
+"""Predictions for every question of a split, the metrics of the run, and the same for anybody's published predictions.
 
 Docs: https://sciencetutor.github.io/sciencetutor/eval.html.md"""
 
@@ -8,160 +8,23 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['questions_hash', 'model_hash', 'write_atomic', 'claim', 'windows', 'read_windows', 'line', 'rank', 'pieces', 'merge',
-           'answer_all', 'softmax', 'pick', 'by_choices', 'load_rows', 'check_model', 'once', 'load_eval_model',
-           'finish', 'run_eval']
+__all__ = ['softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'once', 'load_eval_model',
+           'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'run_score',
+           'compare_file', 'settings', 'make_answer', 'write_llava', 'finish', 'run_eval', 'checked_hash',
+           'endpoint_answer', 'failures']
 
-# %% ../nbs/30_eval.ipynb #8382f083
-import hashlib, json, math, os, time
+# %% ../nbs/30_eval.ipynb #b3d31cd8
+import hashlib, json, math, os
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 from fastcore.script import CliError
-from tqdm.auto import tqdm
 
-from .metrics import class_table, hint_text, judge, metrics, pct, total_line
-from .prompts import has_chat_template
-
-# %% ../nbs/30_eval.ipynb #76cc38a7
-def questions_hash(
-    rows: list,  # questions without their pictures
-) -> str:  # 12 hex digits
-    "A fingerprint of the questions, their choices and their answers."
-    text = json.dumps([[r['id'], r['question'], hint_text(r), r['choices'], r['answer_index']] for r in rows])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-# %% ../nbs/30_eval.ipynb #ce142520
-def model_hash(
-    model: str,  # a model name or a folder
-) -> str | None:  # 12 hex digits, None for a name that is no folder
-    "A fingerprint of a checkpoint: its configuration, and size, beginning and end of each weight file."
-    if not (folder := Path(model)).is_dir(): return None
-    h = hashlib.sha256()
-    for f in sorted(folder.glob('*.json')) + sorted(folder.glob('*.safetensors')):
-        if f.name == 'training.json': continue
-        h.update(f'{f.name} {f.stat().st_size}'.encode())
-        with f.open('rb') as s:
-            h.update(s.read(1 << 20))
-            s.seek(max(0, f.stat().st_size - (1 << 20)))
-            h.update(s.read())
-    return h.hexdigest()[:12]
-
-# %% ../nbs/30_eval.ipynb #88d4adb1
-def write_atomic(
-    path: Path,  # file to write
-    text: str,  # what it shall hold
-):
-    "Write a file whole or not at all."
-    tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    tmp.write_text(text, encoding='utf-8')
-    tmp.replace(path)
-
-def claim(
-    out: Path,  # folder of the run
-    run: dict,  # the settings that the predictions depend on
-    restart: bool = False,  # throw the predictions of another run away?
-):
-    "Make the folder this run's, or say whose it is."
-    out.mkdir(parents=True, exist_ok=True)
-    path, old = out/'run.json', None
-    if path.exists():
-        try: old = json.loads(path.read_text())
-        except ValueError: old = {}
-    if restart or old is None:
-        for f in [*out.glob('predictions*.jsonl'), *out.glob('metrics.json'), *out.glob('report.html')]: f.unlink(missing_ok=True)
-    elif old != run and any(f.stat().st_size for f in out.glob('predictions*.jsonl')):
-        k = next(k for k in [*run, *old] if run.get(k) != old.get(k))
-        raise CliError(f'{out} holds another run ({k} is {old.get(k)} there and {run.get(k)} now): give another --out, or --restart to replace it')
-    write_atomic(path, json.dumps(run, indent=1))
-
-# %% ../nbs/30_eval.ipynb #4c064748
-def windows(
-    n: int,  # number of questions
-    size: int,  # questions in a window
-) -> list:  # ranges of row numbers
-    "The questions, cut in the order of the dataset."
-    return [range(i, min(i+size, n)) for i in range(0, n, size)]
-
-# %% ../nbs/30_eval.ipynb #774dbeda
-def read_windows(
-    path: Path,  # a predictions file, perhaps torn
-    cuts: list,  # the windows
-    ids: list,  # id of each row
-) -> dict:  # window number to its lines
-    "The whole windows of a predictions file."
-    if not path.exists(): return {}
-    where, found = {i: n for n, i in enumerate(ids)}, {}
-    for line in path.read_bytes().split(b'\n')[:-1]:
-        try: found[where[json.loads(line)['id']]] = line.decode()
-        except (ValueError, KeyError, TypeError): continue
-    return {w: [found[i] for i in cut] for w, cut in enumerate(cuts) if all(i in found for i in cut)}
-
-# %% ../nbs/30_eval.ipynb #85085764
-def line(
-    row: dict,  # question
-    got: dict,  # what the protocol returned: `prediction`, and `scores` or `text`
-) -> str:  # one line of predictions.jsonl, without the line break
-    "A prediction as it stands in the file."
-    keep = {k: [round(float(x), 6) for x in v] if k == 'scores' else v for k, v in got.items()}
-    return json.dumps(dict(id=row['id'], pid=row['pid'], answer=row['answer_index']) | keep, ensure_ascii=False)
-
-# %% ../nbs/30_eval.ipynb #2044b0c1
-def rank() -> tuple:  # number of this process, number of processes
-    "Which of how many processes this one is."
-    return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-
-def pieces(
-    out: Path,  # folder of the run
-    cuts: list,  # the windows
-    ids: list,  # id of each row
-) -> dict:  # window number to its lines
-    "The whole windows of all predictions files of a run."
-    done = {}
-    for f in sorted(out.glob('predictions*.jsonl')): done |= read_windows(f, cuts, ids)
-    return done
-
-# %% ../nbs/30_eval.ipynb #3db81b28
-def merge(
-    out: Path,  # folder of the run
-    cuts: list,  # the windows
-    ids: list,  # id of each row
-    patience: float = 3600.,  # seconds without any progress of the other processes before giving up
-) -> list:  # the lines, in the order of the dataset
-    "Wait for the other processes and put the pieces together."
-    seen, since = -1, time.monotonic()
-    while len(done := pieces(out, cuts, ids)) < len(cuts):
-        if len(done) > seen: seen, since = len(done), time.monotonic()
-        if time.monotonic() - since > patience:
-            raise CliError(f'{out}: {len(cuts)-len(done)} of {len(cuts)} windows were never answered: a process died; run the same command again')
-        time.sleep(.5)
-    lines = [x for w in range(len(cuts)) for x in done[w]]
-    write_atomic(out/'predictions.jsonl', '\n'.join(lines) + '\n')
-    for f in out.glob('predictions.*.jsonl'): f.unlink()
-    return lines
-
-# %% ../nbs/30_eval.ipynb #aa0ff6df
-def answer_all(
-    rows: list,  # questions without their pictures
-    answer,  # function: row numbers -> one dict each, with `prediction` and `scores` or `text`
-    out: Path,  # folder of the run
-    size: int = 64,  # questions in a window
-) -> list:  # the lines of predictions.jsonl
-    "Answer what is not answered yet and keep each window as soon as it is there."
-    cuts, ids, (r, n) = windows(len(rows), size), [q['id'] for q in rows], rank()
-    done = pieces(out, cuts, ids)
-    mine = out/('predictions.jsonl' if n == 1 else f'predictions.{r}-of-{n}.jsonl')
-    own = read_windows(mine, cuts, ids)
-    write_atomic(mine, ''.join(x + '\n' for w in own for x in own[w]))
-    todo = [w for w in range(len(cuts)) if w % n == r and w not in done]
-    with mine.open('a', encoding='utf-8') as f, tqdm(total=sum(len(cuts[w]) for w in todo), unit='questions', disable=r > 0 or None) as bar:
-        for w in todo:
-            got = answer(list(cuts[w]))
-            f.write(''.join(line(rows[i], g) + '\n' for i, g in zip(cuts[w], got, strict=True)))
-            f.flush()
-            os.fsync(f.fileno())
-            bar.update(len(cuts[w]))
-    return merge(out, cuts, ids) if r == 0 else []
+from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
+from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
+from .readers import READERS, load_answers, match, read_answer, read_strict, read_tolerant
+from .runs import answer_all, join_in, model_hash, questions_hash, rank, trim, write_atomic
 
 # %% ../nbs/30_eval.ipynb #ae387cbb
 def softmax(
@@ -192,11 +55,60 @@ def by_choices(
     return lambda ns: [pick(s) for s in score_choices(model, processor, [question_item(dataset[i]) for i in ns],
                                                       batch_tokens=batch_tokens, reduce=reduce)]
 
-# %% ../nbs/30_eval.ipynb #ca290063
+# %% ../nbs/30_eval.ipynb #073919b0
+def by_prompt(
+    model,  # a loaded model
+    processor,  # its processor
+    dataset,  # the split, pictures included
+    protocol: str,  # `letter` or `generate`
+    wording: dict,  # `prompt` and `single_pred_prompt`, see `prompt_text`
+    conv_mode: str = 'chat',  # conversation template
+    max_new_tokens: int = 256,  # longest answer of `generate`, in tokens
+    batch_tokens: int = 4096,  # tokens in a batch; `generate` may use four times as many, its passes are short
+):  # function: row numbers -> answers
+    "Answers of a model that sees lettered options."
+    from sciencetutor.asking import generate_texts, letter_scores, written
+    render(processor, 'x', conv_mode=conv_mode)
+    def answer(ns):
+        rows = [dataset[i] for i in ns]
+        prompts = [render(processor, prompt_text(r, **wording), r['image'] is not None, conv_mode) for r in rows]
+        images, sizes = [r['image'] for r in rows], [len(r['choices']) for r in rows]
+        if protocol == 'letter': return [pick(s) for s in letter_scores(model, processor, prompts, images, sizes, conv_mode, batch_tokens)]
+        texts = generate_texts(model, processor, prompts, images, conv_mode, max_new_tokens, 4*batch_tokens)
+        return [written(t, r['choices']) for t, r in zip(texts, rows)]
+    return answer
+
+# %% ../nbs/30_eval.ipynb #c8620f8c
+def by_endpoint(
+    endpoint,  # an `Endpoint`
+    dataset,  # the split, pictures included
+    wording: dict,  # `prompt` and `single_pred_prompt`, see `prompt_text`
+    max_new_tokens: int,  # longest answer, in tokens
+    known: dict,  # id -> answer, from an earlier try
+):  # function: row numbers -> answers
+    "Answers from behind an address."
+    from sciencetutor.endpoint import chat_body
+    def answer(ns):
+        rows = [r for i in ns if (r := dataset[i])['id'] not in known]
+        got = endpoint([chat_body(prompt_text(r, **wording), r['image'], endpoint.model, max_new_tokens) for r in rows])
+        fresh = {r['id']: dict(prediction=-1, **g) if 'error' in g else
+                 dict(prediction=read_strict(g['text'], r['choices']), tolerant=read_tolerant(g['text'], r['choices']), text=g['text'])
+                 for r, g in zip(rows, got)}
+        return [(known | fresh)[i] for i in dataset[ns]['id']]
+    return answer
+
+def known_answers(
+    out: Path,  # folder of the run
+) -> dict:  # id -> answer
+    "What an earlier try was answered."
+    lines = [json.loads(x) for f in out.glob('predictions.jsonl') for x in f.read_text(encoding='utf-8').splitlines()]
+    return {d['id']: {k: d[k] for k in ('prediction', 'tolerant', 'text')} for d in lines if 'error' not in d}
+
+# %% ../nbs/30_eval.ipynb #9d22674b
 def load_rows(
     data: str,  # dataset folder
     split: str,  # name of the split
-    limit: int | None = None,  # only the first so many questions
+    limit: int = 0,  # only the first so many questions, 0 for all
 ) -> tuple:  # the dataset, and its rows without opening a picture
     "A split for the model and the same split for the metrics."
     from datasets import Image
@@ -205,16 +117,9 @@ def load_rows(
     if limit: ds = ds.select(range(min(limit, len(ds))))
     if not len(ds): raise CliError(f'split {split} of {data} has no questions: choose another split')
     shut = ds.cast_column('image', Image(decode=False)) if isinstance(ds.features['image'], Image) else ds
-    return ds, [dict(r, image=r['image'] and '') for r in shut]
+    return ds, [dict(r, image=None if r['image'] is None else '') for r in shut]
 
-# %% ../nbs/30_eval.ipynb #d1a6b620
-def check_model(
-    model: str,  # model name, hub id or folder
-):
-    "Refuse a wrong name before anything is written."
-    from sciencetutor.model import resolve_model
-    resolve_model(model)
-
+# %% ../nbs/30_eval.ipynb #3d59119f
 def once(
     make,  # function that loads a model and returns the function that answers
 ):  # a function that answers and loads the model at its first call
@@ -225,7 +130,6 @@ def once(
         return made[0](ns)
     return answer
 
-# %% ../nbs/30_eval.ipynb #94a93931
 def load_eval_model(
     model: str,  # model name, hub id or folder
     dtype: str = 'float32',  # numbers to calculate with
@@ -233,47 +137,251 @@ def load_eval_model(
     "One model for each process: on its own GPU where there is one."
     import torch
     from sciencetutor.model import load_model
-    device_map = {'': int(os.environ.get('LOCAL_RANK', 0))} if torch.cuda.is_available() else None
-    m, processor = load_model(model, dtype=dtype, device_map=device_map)
+    many = torch.cuda.is_available() and rank()[1] > 1
+    m, processor = load_model(model, dtype=dtype, device_map={'': int(os.environ.get('LOCAL_RANK', 0))} if many else None)
     return m.eval(), processor
 
-# %% ../nbs/30_eval.ipynb #34010517
+# %% ../nbs/30_eval.ipynb #8beb73bd
+def reading_counts(
+    judged: list,  # judged questions
+    answers: list,  # their answers, with `text`
+    rows: list,  # the questions
+) -> dict:  # reader -> `correct`, `acc`, `unread`
+    "How the score depends on the reader."
+    out = {}
+    for name, read in READERS.items():
+        got = [read(a.get('text') or '', r['choices']) for a, r in zip(answers, rows)]
+        right = sum(g == q['answer'] for g, q in zip(got, judged))
+        out[name] = dict(correct=right, acc=100*right/len(got), unread=sum(g < 0 for g in got))
+    return out
+
+def summarize(
+    rows: list,  # the questions, without their pictures
+    answers: list,  # one each: `prediction`, and `scores`, `text` or `error`
+    about: dict,  # what to say of the run: model, protocol, split, ...
+) -> tuple:  # metrics, judged questions
+    "Everything that can be said of a run's answers."
+    judged = [judge(r, a['prediction'], softmax(a['scores']) if a.get('scores') else None) for r, a in zip(rows, answers, strict=True)]
+    m = about | metrics(judged)
+    if any(a.get('text') is not None for a in answers):
+        m['readers'] = reading_counts(judged, answers, rows)
+        m['unread_answers'] = [dict(id=r['id'], text=a.get('text') or '') for r, a in zip(rows, answers)
+                               if read_strict(a.get('text') or '', r['choices']) < 0 and 'error' not in a]
+    m['errors'] = dict(Counter(a['error'] for a in answers if 'error' in a))
+    return m, judged
+
+# %% ../nbs/30_eval.ipynb #9f2af68a
+def show(
+    m: dict,  # metrics
+):
+    "Print a run's result."
+    print(total_line(m))
+    print(f"protocol {m['protocol']}, chance {pct(m['chance'])}%, 95% interval {m['lo']:.1f} to {m['hi']:.1f}")
+    for name, c in m.get('readers', {}).items():
+        if name != 'lmms' or m.get('wording', {}).get('prompt') == 'lmms-eval': print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
+    for u in m.get('unread_answers', [])[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
+    if len(m.get('unread_answers', [])) > 5: print(f"  and {len(m['unread_answers'])-5} more, all in metrics.json")
+    if c := m.get('against'):
+        print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({c['lo']:+.1f} to {c['hi']:+.1f}), p = {c['p']:.2g}; "
+              f"{len(c['gained'])} questions gained, {len(c['lost'])} lost")
+
+# %% ../nbs/30_eval.ipynb #64909ac3
+def source_rows(
+    source: str,  # official folder, hub id, dataset folder of the data stage, or `samples`
+    split: str,  # name of the split
+    splits: str | None = None,  # a split file for an official folder
+) -> list:  # questions in the order of the split, without their pictures
+    "The questions that a predictions file is scored on."
+    from sciencetutor.data import fault
+    from sciencetutor.sources import Notes, OutOfOrder, open_source
+    if (Path(source)/'dataset_dict.json').is_file() and (Path(source)/'manifest.json').is_file(): return load_rows(source, split)[1]
+    for hold in (False, True):
+        try: qs = [q for q in open_source(source, Notes(), splits, [split], hold=hold) if not fault(q.problem)]
+        except OutOfOrder: continue
+        break
+    if not qs: raise CliError(f'{source} has no questions in split {split}: check --source and --split')
+    name = 'validation' if split == 'val' else split
+    return [dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image=None if q.picture is None else '') for i, q in enumerate(qs)]
+
+# %% ../nbs/30_eval.ipynb #dec46caf
+def count_gaps(
+    rows: list,  # the questions
+    missing: list,  # ids without an answer
+    unknown: list,  # answers that belong to no question
+    file: str,  # the predictions file, for the messages
+):
+    "Say which answers are missing and which are too many."
+    few = lambda xs: ', '.join(map(str, xs[:3])) + (', ...' if len(xs) > 3 else '')
+    if missing: print(f'{len(missing)} of {len(rows)} questions have no answer in {file} ({few(missing)}): they count as wrong')
+    if unknown: print(f'{len(unknown)} answers in {file} belong to no question of the split ({few(unknown)}): they are left out')
+
+def score_file(
+    file: str,  # predictions in any known format
+    rows: list,  # the questions
+    reader: str = 'strict',  # reader of answers that are texts
+) -> tuple:  # one answer for each question, ids of questions without an answer, answers without a question
+    "A predictions file as answers, question by question."
+    got, missing, unknown = match(load_answers(file), rows)
+    count_gaps(rows, missing, unknown, file)
+    return [dict(got[r['id']], prediction=read_answer(got[r['id']], r, reader)) if r['id'] in got else dict(prediction=-1) for r in rows], missing, unknown
+
+# %% ../nbs/30_eval.ipynb #0929a5d9
+def run_score(
+    file: str,  # predictions: a result file of LLaVA or the official repository, scienceqa-eval.jsonl, samples_*.jsonl, or predictions.jsonl
+    source: str = 'samples',  # where the questions come from: official folder, hub id, dataset folder, or samples
+    split: str = 'test',  # split of the source
+    splits: str = '',  # split file of an official folder, '' for its own
+    reader: Annotated[str, dict(choices=list(READERS))] = 'strict',  # how answers are read that come as text only
+    against: str = '',  # another predictions file, compared question by question
+    out: str = '',  # folder for metrics.json, '' to print only
+) -> dict:  # metrics
+    "Score a file of predictions."
+    rows = source_rows(source, split, splits or None)
+    answers, missing, unknown = score_file(file, rows, reader)
+    m, judged = summarize(rows, answers, dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split, missing=missing, unknown=unknown))
+    if against: m['against'] = compare_file(judged, against, rows, reader)
+    show(m)
+    print(class_table(m))
+    print(paper_row(m, m['model']))
+    if out:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        write_atomic(Path(out)/'metrics.json', json.dumps(m, indent=1))
+    return m
+
+def compare_file(
+    judged: list,  # judged questions
+    against: str,  # predictions of another run
+    rows: list,  # the questions
+    reader: str = 'strict',  # reader of answers that are texts
+) -> dict:  # what `compare` returns, and the `name` of the other run
+    "This run against another one's file."
+    other = summarize(rows, score_file(against, rows, reader)[0], {})[1]
+    return dict(name=str(against), **compare(other, judged))
+
+# %% ../nbs/30_eval.ipynb #a8dd2e42
+def settings(
+    rows: list,  # the questions
+    **more,  # what the predictions depend on
+) -> dict:  # what run.json says
+    "The settings that make a run this run."
+    return dict(more, count=len(rows), questions=questions_hash(rows))
+
+def make_answer(
+    ds,  # the split, pictures included
+    run: dict,  # settings of the run
+):  # function: row numbers -> answers
+    "A local model that answers by the run's protocol."
+    def make():
+        model, processor = load_eval_model(run['model'], run['dtype'])
+        if run['protocol'] == 'choices': return by_choices(model, processor, ds, run['reduce'], run['batch_tokens'])
+        return by_prompt(model, processor, ds, run['protocol'], run['wording'], run['conv_mode'], run['max_new_tokens'], run['batch_tokens'])
+    return once(make)
+
+# %% ../nbs/30_eval.ipynb #4e288c08
+def write_llava(
+    rows: list,  # the questions
+    answers: list,  # their answers, with `text`
+    run: dict,  # settings of the run
+    out: Path,  # folder of the run
+):
+    "Answers as LLaVA's evaluation writes them."
+    def one(r, a):
+        prompt = '<image>\n'*(r['image'] is not None) + prompt_text(r, **run['wording'])
+        key = hashlib.sha256(f"{run['model']} {r['id']} {a.get('text')}".encode()).hexdigest()[:22]
+        return dict(question_id=r['pid'], prompt=prompt, text=a.get('text') or '', answer_id=key, model_id=run['model'], metadata={})
+    write_atomic(out/'scienceqa-eval.jsonl', ''.join(json.dumps(one(r, a), ensure_ascii=False) + '\n' for r, a in zip(rows, answers)))
+
 def finish(
-    rows: list,  # questions without their pictures
+    rows: list,  # the questions, without their pictures
     lines: list,  # lines of predictions.jsonl
     out: Path,  # folder of the run
     run: dict,  # settings of the run
+    against: str = '',  # another run's folder or predictions file
 ) -> dict:  # the metrics
-    "Judge the predictions, write metrics.json, print the line."
-    got = [json.loads(x) for x in lines]
-    judged = [judge(r, g['prediction'], softmax(g['scores']) if g.get('scores') else None) for r, g in zip(rows, got, strict=True)]
-    m = metrics(judged) | {k: run[k] for k in ('protocol', 'model', 'split')}
+    "Judge the predictions and write metrics.json."
+    answers = [json.loads(x) for x in lines]
+    m, judged = summarize(rows, answers, {k: v for k, v in run.items() if k not in ('count', 'questions')})
+    if against:
+        m['against'] = compare_file(judged, str(Path(against)/'predictions.jsonl') if Path(against).is_dir() else against, rows)
+    if run['protocol'] == 'generate': write_llava(rows, answers, run, out)
     write_atomic(out/'metrics.json', json.dumps(m, indent=1))
-    print(total_line(m))
-    print(f"protocol {m['protocol']}, chance {pct(m['chance'])}%, 95% interval {m['lo']:.1f} to {m['hi']:.1f}")
+    show(m)
     return m
 
-# %% ../nbs/30_eval.ipynb #06eddfea
+# %% ../nbs/30_eval.ipynb #e43248ee
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
-    model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder
+    model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
     split: str = 'test',  # split of the dataset
-    out: str = 'eval',  # folder for predictions and metrics
-    protocol: Annotated[str, dict(choices=['choices'])] = 'choices',  # how the model is asked
-    reduce: Annotated[str, dict(choices=['mean', 'sum', 'char'])] = 'mean',  # likelihood of a choice: per token, whole, or per character
+    out: str = 'eval',  # folder for predictions, metrics and report
+    protocol: Annotated[str, dict(choices=['choices', 'letter', 'generate'])] = 'choices',  # how the model is asked
+    reduce: Annotated[str, dict(choices=['mean', 'sum', 'char'])] = 'mean',  # `choices`: likelihood per token, whole, or per character
+    prompt: Annotated[str, dict(choices=list(PROMPTS))] = 'dataset',  # `letter`, `generate`: the dataset's wording or lmms-eval's
+    single_pred_prompt: bool = False,  # `letter`, `generate`: add LLaVA's sentence that asks for the letter only
+    conv_mode: Annotated[str, dict(choices=['chat', *CONVERSATIONS])] = 'chat',  # `letter`, `generate`: conversation template
+    max_new_tokens: int = 256,  # `generate`: longest answer, in tokens
     dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'auto'])] = 'float32',  # numbers to calculate with
     limit: int = 0,  # only the first so many questions, 0 for all
     batch_tokens: int = 4096,  # tokens in a batch, padding included
     window: int = 64,  # questions that are answered and written together
+    endpoint: str = '',  # address of an OpenAI-compatible server, like http://127.0.0.1:8000/v1
+    concurrency: int = 8,  # endpoint: requests in the air
+    tries: int = 5,  # endpoint: how often to try a question
+    timeout: float = 120.,  # endpoint: seconds to wait for an answer
+    allow_errors: bool = False,  # endpoint: end well even if some questions were never answered
+    against: str = '',  # another run's folder or predictions file, compared question by question
     restart: bool = False,  # throw away the predictions of another run in the same folder
 ) -> dict:  # metrics: `acc`, `correct`, `count`, `chance`, `img`, `noimg`, `classes`, ...
     "Measure a model on a split."
     ds, rows = load_rows(data, split, limit)
-    run = dict(model=model, model_hash=model_hash(model), split=split, count=len(rows), questions=questions_hash(rows), protocol=protocol,
-               reduce=reduce, dtype=dtype, batch_tokens=batch_tokens, window=window)
-    out = Path(out)
-    check_model(model)
-    claim(out, run, restart)
-    answer = once(lambda: by_choices(*load_eval_model(model, dtype), ds, reduce, batch_tokens))
+    out, wording = Path(out), dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
+    shared = dict(model=model, split=split, protocol=protocol)
+    if endpoint:
+        run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
+        answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
+    else:
+        run = settings(rows, **shared, model_hash=checked_hash(model), dtype=dtype, batch_tokens=batch_tokens, window=window, **(dict(reduce=reduce) if
+                       protocol == 'choices' else dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)))
+        join_in(out, run, restart)
+        answer = make_answer(ds, run)
     lines = answer_all(rows, answer, out, window)
-    return finish(rows, lines, out, run)
+    if rank()[0] > 0: return {}
+    m = finish(rows, lines, out, run, against)
+    if m['errors'] and not allow_errors: raise CliError(failures(m, endpoint))
+    return m
+
+# %% ../nbs/30_eval.ipynb #4950d723
+def checked_hash(
+    model: str,  # model name, hub id or folder
+) -> str | None:  # its fingerprint
+    "Refuse a wrong name before anything is written."
+    from sciencetutor.model import resolve_model
+    return model_hash(resolve_model(model))
+
+def endpoint_answer(
+    ds,  # the split, pictures included
+    run: dict,  # settings of the run
+    out: Path,  # folder of the run
+    concurrency: int,  # requests in the air
+    tries: int,  # how often to try a question
+    timeout: float,  # seconds to wait for an answer
+    restart: bool,  # throw away the predictions of another run
+):  # function: row numbers -> answers
+    "An endpoint that answers what is not known yet."
+    from sciencetutor.endpoint import Endpoint
+    if run['protocol'] != 'generate': raise CliError(f"an endpoint can only write: use --protocol generate instead of {run['protocol']}")
+    if rank()[1] > 1: raise CliError('one process is enough for an endpoint: use --concurrency instead of torchrun')
+    e = Endpoint(run['endpoint'], run['model'], concurrency, tries, timeout)
+    e.knock()
+    join_in(out, run, restart)
+    trim(out/'predictions.jsonl')
+    return by_endpoint(e, ds, run['wording'], run['max_new_tokens'], known_answers(out))
+
+def failures(
+    m: dict,  # metrics
+    endpoint: str,  # its address
+) -> str:  # one line
+    "What an endpoint left unanswered, and what to do."
+    kinds = ', '.join(f'{k}: {n}' for k, n in m['errors'].items())
+    return (f"{endpoint} never answered {sum(m['errors'].values())} of {m['count']} questions ({kinds}): they count as wrong above; run the same "
+            'command again to ask only those, or accept it with --allow-errors')
