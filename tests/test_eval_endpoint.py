@@ -1,0 +1,126 @@
+"An endpoint in all its moods: busy, broken, slow, talking nonsense."
+import json, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from fastcore.script import CliError
+
+from sciencetutor.endpoint import Endpoint, chat_body
+from sciencetutor.eval import run_eval
+
+ok = lambda text='A': (200, json.dumps(dict(choices=[dict(message=dict(role='assistant', content=text))])))
+
+
+class Server(ThreadingHTTPServer):
+    "Answers a request with `behave(body, n)`, n counting the tries of that question; (status, text[, headers]) or a number of seconds to sleep."
+    daemon_threads = True
+    def __init__(self, behave):
+        self.behave, self.seen, self.lock = behave, {}, threading.Lock()
+        super().__init__(('127.0.0.1', 0), Handler)
+        threading.Thread(target=self.serve_forever, args=(.05,), daemon=True).start()
+    @property
+    def url(self): return f'http://127.0.0.1:{self.server_port}'
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_GET(self): self.reply(200, '{}')
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
+        key = json.dumps(body['messages'])
+        with self.server.lock: n = self.server.seen[key] = self.server.seen.get(key, 0) + 1
+        r = self.server.behave(body, n)
+        if isinstance(r, float): time.sleep(r); r = ok()
+        try: self.reply(*r)
+        except OSError: pass
+    def reply(self, status, text, headers=()):
+        self.send_response(status)
+        for k, v in headers: self.send_header(k, v)
+        self.send_header('Content-Length', str(len(text.encode()))); self.end_headers(); self.wfile.write(text.encode())
+    def log_message(self, *a): pass
+
+
+@pytest.fixture
+def serve():
+    servers = []
+    def start(behave): servers.append(Server(behave)); return servers[-1]
+    yield start
+    for s in servers: s.shutdown(); s.server_close()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    from sciencetutor.data import run_data
+    out = tmp_path_factory.mktemp('endpoint')/'samples'
+    run_data(source='samples', out=str(out), n=60)
+    return str(out)
+
+
+def ask(server, n=4, **kw): return Endpoint(server.url, 'm', wait=.01, **kw)([chat_body(f'Question {i}') for i in range(n)])
+
+
+@pytest.mark.parametrize('mood', [(429, 'slow down', [('Retry-After', '0.01')]), (429, '', [('Retry-After', 'soon')]), (500, ''), (503, 'starting'), (200, '<html>'), (200, '{}'),
+                                  (200, '{"choices": []}'), (200, '{"choices": [{"message": {"content": null}}]}'), (200, '[1]'), (200, '')])
+def test_a_bad_minute_is_waited_out(serve, mood):
+    s = serve(lambda body, n: mood if n < 3 else ok())
+    assert ask(s) == [dict(text='A')]*4 and set(s.seen.values()) == {3}
+
+
+@pytest.mark.parametrize('mood,why', [((429, ''), 'HTTP 429'), ((500, ''), 'HTTP 500'), ((200, 'oops'), 'not a chat completion'), (2., 'timeout')])
+def test_what_never_comes_has_a_reason(serve, mood, why):
+    assert ask(serve(lambda body, n: mood), tries=2, timeout=.3) == [dict(error=why)]*4
+
+
+def test_a_refused_question_is_not_repeated(serve):
+    s = serve(lambda body, n: (400, 'too long') if '2' in body['messages'][0]['content'] else ok())
+    assert ask(s)[2] == dict(error='HTTP 400') and max(s.seen.values()) == 1
+
+
+@pytest.mark.parametrize('status', [401, 403, 404])
+def test_a_wrong_key_or_model_stops_everything(serve, status):
+    with pytest.raises(CliError, match=f'HTTP {status} .no such thing'): ask(serve(lambda body, n: (status, '{"error": {"message": "no such\\nthing"}}')))
+
+
+def test_order_and_concurrency(serve):
+    s = serve(lambda body, n: time.sleep(.1) or ok(body['messages'][0]['content']))
+    start = time.monotonic()
+    assert [a['text'] for a in ask(s, 16, concurrency=8)] == [f'Question {i}' for i in range(16)]
+    assert time.monotonic() - start < 1.2
+
+
+def evaluate(data, out, server, **kw):
+    return run_eval(data=data, model='m', split='test', out=str(out), protocol='generate', endpoint=server.url, max_new_tokens=8, **kw)
+
+
+def test_eval_names_errors_and_asks_only_those_again(serve, data, tmp_path, capsys):
+    well = serve(lambda body, n: ok('The answer is A.'))
+    want = evaluate(data, tmp_path/'well', well)
+    hurt = [k for i, k in enumerate(well.seen) if i % 3 == 0]
+    s = serve(lambda body, n: (400, '') if json.dumps(body['messages']) in hurt and not healed else ok('The answer is A.'))
+    healed = []
+    with pytest.raises(CliError, match=rf'never answered {len(hurt)} of {want["count"]} questions \(HTTP 400: {len(hurt)}\)'): evaluate(data, tmp_path/'hurt', s)
+    assert evaluate(data, tmp_path/'hurt', s, allow_errors=True)['errors'] == {'HTTP 400': len(hurt)}
+    healed.append(1)
+    s.seen.clear()
+    again = evaluate(data, tmp_path/'hurt', s)
+    assert set(s.seen) == set(hurt) and again['errors'] == {} and again['acc'] == want['acc'] and again['protocol'] == 'generate'
+    read = lambda d: (tmp_path/d/'predictions.jsonl').read_bytes()
+    assert read('hurt') == read('well')
+
+
+def test_pictures_go_along(serve, data, tmp_path):
+    urls = []
+    def behave(body, n):
+        c = body['messages'][0]['content']
+        if isinstance(c, list): urls.append(c[0]['image_url']['url'][:22])
+        assert body['temperature'] == 0 and body['model'] == 'm'
+        return ok('B')
+    m = evaluate(data, tmp_path/'e', serve(behave))
+    assert len(urls) == m['img']['count'] > 0 and set(urls) == {'data:image/png;base64,'}
+
+
+def test_only_generate_and_somebody_there(serve, data, tmp_path):
+    s = serve(lambda body, n: ok())
+    with pytest.raises(CliError, match='can only write'): run_eval(data=data, model='m', out=str(tmp_path/'a'), endpoint=s.url)
+    with pytest.raises(CliError, match='nothing answers'): run_eval(data=data, model='m', out=str(tmp_path/'b'), protocol='generate', endpoint='http://127.0.0.1:9')
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,145 @@
+"Runs that are killed, resumed, shared by processes, and fed with nonsense."
+import json, os, random, signal, subprocess, sys, time
+
+import pytest
+from fastcore.script import CliError
+
+from sciencetutor.eval import run_eval, run_score
+from sciencetutor.runs import answer_all, claim
+
+qs = [dict(id=f'val-{i}', pid=str(i), answer_index=i % 2) for i in range(10)]
+def guess(ns): return [dict(prediction=i % 2, scores=[-.1*i, -.2]) for i in ns]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    from sciencetutor.data import run_data
+    out = tmp_path_factory.mktemp('runs')/'samples'
+    run_data(source='samples', out=str(out), n=400)
+    return str(out)
+
+
+def start(data, out, *more, launcher=(), **env):
+    command = [sys.executable, *(launcher or ['-m']), 'sciencetutor.cli', 'eval', '--data', data, '--model', 'tiny', '--out', str(out), '--window', '4', *more]
+    return subprocess.Popen(command, env=dict(os.environ, OMP_NUM_THREADS='1', **env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(p):
+    text = p.communicate(timeout=300)[0]
+    assert p.returncode == 0, text
+    return text
+
+
+def test_torn_anywhere_the_file_is_the_same(tmp_path):
+    whole = answer_all(qs, guess, tmp_path, 4)
+    f = tmp_path/'predictions.jsonl'
+    text = f.read_bytes()
+    for cut in range(0, len(text), 7):
+        f.write_bytes(text[:cut])
+        assert answer_all(qs, guess, tmp_path, 4) == whole and f.read_bytes() == text
+    f.write_bytes(text[:90] + b'\x00\xff\n{}\n[]\n"x"\n' + text[300:])
+    assert answer_all(qs, guess, tmp_path, 4) == whole and f.read_bytes() == text
+
+
+def killed_and_resumed(data, tmp_path, kills):
+    "Kill the run `kills` times at random progress, let it end, and compare with a run that was left alone."
+    finish(start(data, tmp_path/'whole'))
+    want, rng = (tmp_path/'whole'/'predictions.jsonl').read_bytes(), random.Random(kills)
+    f, left = tmp_path/'killed'/'predictions.jsonl', sorted(rng.randrange(len(want)) for _ in range(kills))
+    for size in left:
+        p = start(data, tmp_path/'killed')
+        while p.poll() is None and not (f.exists() and f.stat().st_size > size): time.sleep(.003)
+        p.send_signal(signal.SIGKILL)
+        p.communicate()
+    assert not (tmp_path/'killed'/'metrics.json').exists()
+    finish(start(data, tmp_path/'killed'))
+    assert f.read_bytes() == want
+
+
+def test_sigkill_three_times(data, tmp_path): killed_and_resumed(data, tmp_path, 3)
+
+@pytest.mark.soak
+def test_sigkill_twenty_times(data, tmp_path): killed_and_resumed(data, tmp_path, 20)
+
+
+def test_two_processes_write_what_one_does(data, tmp_path):
+    finish(start(data, tmp_path/'one', '--limit', '30'))
+    finish(start(data, tmp_path/'two', '--limit', '30', launcher=['-m', 'torch.distributed.run', '--nproc-per-node', '2', '-m']))
+    read = lambda d, f: (tmp_path/d/f).read_bytes()
+    assert read('one', 'predictions.jsonl') == read('two', 'predictions.jsonl')
+    assert json.loads(read('one', 'metrics.json')) == json.loads(read('two', 'metrics.json'))
+    assert not list((tmp_path/'two').glob('predictions.*-of-*'))
+
+
+@pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
+def test_batched_equals_one_by_one(data, tmp_path, protocol):
+    lines = []
+    for name, tokens in (('batched', 4096), ('alone', 1)):
+        run_eval(data=data, model='tiny', out=str(tmp_path/name), protocol=protocol, limit=24, batch_tokens=tokens, max_new_tokens=6)
+        lines.append([json.loads(x) for x in (tmp_path/name/'predictions.jsonl').read_text().splitlines()])
+    for a, b in zip(*lines):
+        assert (a['id'], a['prediction'], a.get('text')) == (b['id'], b['prediction'], b.get('text'))
+        assert a.get('scores', []) == pytest.approx(b.get('scores', []), abs=1e-4)
+
+
+def test_a_finished_run_needs_no_model(data, tmp_path, monkeypatch):
+    first = run_eval(data=data, model='tiny', out=str(tmp_path), limit=8)
+    monkeypatch.setattr('sciencetutor.eval.load_eval_model', lambda *a: 1/0)
+    assert run_eval(data=data, model='tiny', out=str(tmp_path), limit=8) == first
+
+
+def test_another_run_is_not_overwritten(data, tmp_path):
+    run_eval(data=data, model='tiny', out=str(tmp_path), limit=8)
+    with pytest.raises(CliError, match='protocol is choices there and letter now'): run_eval(data=data, model='tiny', out=str(tmp_path), limit=8, protocol='letter')
+    assert run_eval(data=data, model='tiny', out=str(tmp_path), limit=8, protocol='letter', restart=True)['protocol'] == 'letter'
+
+
+def test_a_retrained_checkpoint_is_another_run(data, tmp_path):
+    import torch
+    from sciencetutor.model import load_model, save_model
+    model, processor = load_model('tiny')
+    save_model(model, processor, tmp_path/'m')
+    run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
+    with torch.no_grad(): next(p for n, p in model.named_parameters() if 'layers.2.mlp' in n).mul_(1.01)
+    save_model(model, processor, tmp_path/'m')
+    with pytest.raises(CliError, match='model_hash is'): run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
+
+
+@pytest.mark.parametrize('argv,message', [
+    (dict(split='nowhere'), 'no split nowhere'), (dict(data='nothing-here'), 'no data set in nothing-here'), (dict(model='no-such-model'), 'no-such-model')])
+def test_bad_names_leave_nothing_behind(data, tmp_path, argv, message):
+    with pytest.raises(CliError, match=message) as e: run_eval(**dict(dict(data=data, model='tiny', out=str(tmp_path/'e')), **argv))
+    assert '\n' not in str(e.value) and not (tmp_path/'e').exists()
+
+
+def test_a_model_without_chat_template(data, tmp_path):
+    from sciencetutor.model import load_model, save_model
+    model, processor = load_model('tiny')
+    processor.chat_template = processor.tokenizer.chat_template = None
+    save_model(model, processor, tmp_path/'m')
+    for protocol in ('choices', 'letter', 'generate'):
+        with pytest.raises(CliError, match='no chat template.*--conv-mode'): run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/protocol), protocol=protocol)
+    m = run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'letter'), protocol='letter', conv_mode='vicuna_v1', limit=8)
+    assert m['conv_mode'] == 'vicuna_v1'
+
+
+def test_scored_again_the_run_gives_its_own_metrics(data, tmp_path):
+    want = run_eval(data=data, model='tiny', out=str(tmp_path), protocol='generate', max_new_tokens=4, limit=12)
+    for name in ('predictions.jsonl', 'scienceqa-eval.jsonl'):
+        m = run_score(str(tmp_path/name), source=data, split='test')
+        assert (m['correct'], m['count'], len(m['missing'])) == (want['correct'], 80, 68)
+
+
+def test_score_names_what_is_wrong(data, tmp_path):
+    with pytest.raises(CliError, match='no split .*nowhere'): run_score(str(tmp_path/'f'), source=data, split='nowhere')
+    (tmp_path/'f').write_text('{"results": {"train-0-0": 1}}')
+    with pytest.raises(CliError, match='none of the 1 answers'): run_score(str(tmp_path/'f'), source=data, split='test')
+
+
+def test_claiming(tmp_path):
+    claim(tmp_path/'e', dict(a=1))
+    claim(tmp_path/'e', dict(a=2))  # no predictions yet: free
+    (tmp_path/'e'/'predictions.jsonl').write_text('x\n')
+    with pytest.raises(CliError, match='a is 2 there and 3 now'): claim(tmp_path/'e', dict(a=3))
+    (tmp_path/'e'/'run.json').write_text('{')
+    with pytest.raises(CliError, match='holds another run'): claim(tmp_path/'e', dict(a=2))
