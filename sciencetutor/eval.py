@@ -9,11 +9,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'once', 'load_eval_model',
-           'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'run_score',
-           'compare_file', 'settings', 'make_answer', 'write_llava', 'finish', 'run_eval', 'checked_hash',
+           'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'write_results',
+           'run_score', 'compare_file', 'settings', 'make_answer', 'write_llava', 'finish', 'run_eval', 'checked_hash',
            'endpoint_answer', 'failures']
 
-# %% ../nbs/30_eval.ipynb #b3d31cd8
+# %% ../nbs/30_eval.ipynb #bfa45a46
 import hashlib, json, math, os
 from collections import Counter
 from pathlib import Path
@@ -24,6 +24,7 @@ from fastcore.script import CliError
 from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
 from .readers import READERS, load_answers, match, read_answer, read_strict, read_tolerant
+from .report import class_plot, make_report, readers
 from .runs import answer_all, join_in, model_hash, questions_hash, rank, trim, write_atomic
 
 # %% ../nbs/30_eval.ipynb #ae387cbb
@@ -170,40 +171,46 @@ def summarize(
     m['errors'] = dict(Counter(a['error'] for a in answers if 'error' in a))
     return m, judged
 
-# %% ../nbs/30_eval.ipynb #9f2af68a
+# %% ../nbs/30_eval.ipynb #a72aa87c
 def show(
     m: dict,  # metrics
 ):
     "Print a run's result."
     print(total_line(m))
     print(f"protocol {m['protocol']}, chance {pct(m['chance'])}%, 95% interval {m['lo']:.1f} to {m['hi']:.1f}")
-    for name, c in m.get('readers', {}).items():
-        if name != 'lmms' or m.get('wording', {}).get('prompt') == 'lmms-eval': print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
+    for name, c in readers(m): print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
     for u in m.get('unread_answers', [])[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
     if len(m.get('unread_answers', [])) > 5: print(f"  and {len(m['unread_answers'])-5} more, all in metrics.json")
     if c := m.get('against'):
         print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({c['lo']:+.1f} to {c['hi']:+.1f}), p = {c['p']:.2g}; "
               f"{len(c['gained'])} questions gained, {len(c['lost'])} lost")
 
-# %% ../nbs/30_eval.ipynb #64909ac3
+# %% ../nbs/30_eval.ipynb #deede511
 def source_rows(
     source: str,  # official folder, hub id, dataset folder of the data stage, or `samples`
     split: str,  # name of the split
     splits: str | None = None,  # a split file for an official folder
-) -> list:  # questions in the order of the split, without their pictures
+) -> tuple:  # questions in the order of the split, and a function from a row number to its picture
     "The questions that a predictions file is scored on."
     from sciencetutor.data import fault
+    from sciencetutor.images import open_image
     from sciencetutor.sources import Notes, OutOfOrder, open_source
-    if (Path(source)/'dataset_dict.json').is_file() and (Path(source)/'manifest.json').is_file(): return load_rows(source, split)[1]
+    if (Path(source)/'dataset_dict.json').is_file() and (Path(source)/'manifest.json').is_file():
+        ds, rows = load_rows(source, split)
+        return rows, lambda i: ds[i]['image']
     for hold in (False, True):
         try: qs = [q for q in open_source(source, Notes(), splits, [split], hold=hold) if not fault(q.problem)]
         except OutOfOrder: continue
         break
     if not qs: raise CliError(f'{source} has no questions in split {split}: check --source and --split')
+    def picture(i):
+        pic = qs[i].picture
+        try: return open_image(pic['bytes'] if isinstance(pic, dict) else Path(pic))
+        except (OSError, CliError): return None
     name = 'validation' if split == 'val' else split
-    return [dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image=None if q.picture is None else '') for i, q in enumerate(qs)]
+    rows = [dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image='' if q.picture is not None else None) for i, q in enumerate(qs)]
+    return rows, picture
 
-# %% ../nbs/30_eval.ipynb #dec46caf
 def count_gaps(
     rows: list,  # the questions
     missing: list,  # ids without an answer
@@ -225,7 +232,21 @@ def score_file(
     count_gaps(rows, missing, unknown, file)
     return [dict(got[r['id']], prediction=read_answer(got[r['id']], r, reader)) if r['id'] in got else dict(prediction=-1) for r in rows], missing, unknown
 
-# %% ../nbs/30_eval.ipynb #0929a5d9
+# %% ../nbs/30_eval.ipynb #66b0e44f
+def write_results(
+    out: Path,  # folder
+    m: dict,  # metrics
+    rows: list,  # the questions
+    judged: list,  # the same, judged
+    answers: list,  # the same, answered
+    picture,  # function: row number -> PIL image
+):
+    "The metrics as JSON and the report as a page."
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out/'metrics.json', json.dumps(m, indent=1))
+    write_atomic(out/'report.html', make_report(m, rows, judged, answers, picture))
+
+# %% ../nbs/30_eval.ipynb #84906500
 def run_score(
     file: str,  # predictions: a result file of LLaVA or the official repository, scienceqa-eval.jsonl, samples_*.jsonl, or predictions.jsonl
     source: str = 'samples',  # where the questions come from: official folder, hub id, dataset folder, or samples
@@ -233,19 +254,17 @@ def run_score(
     splits: str = '',  # split file of an official folder, '' for its own
     reader: Annotated[str, dict(choices=list(READERS))] = 'strict',  # how answers are read that come as text only
     against: str = '',  # another predictions file, compared question by question
-    out: str = '',  # folder for metrics.json, '' to print only
+    out: str = '',  # folder for metrics.json and report.html, '' to print only
 ) -> dict:  # metrics
     "Score a file of predictions."
-    rows = source_rows(source, split, splits or None)
+    rows, picture = source_rows(source, split, splits or None)
     answers, missing, unknown = score_file(file, rows, reader)
     m, judged = summarize(rows, answers, dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split, missing=missing, unknown=unknown))
     if against: m['against'] = compare_file(judged, against, rows, reader)
     show(m)
     print(class_table(m))
     print(paper_row(m, m['model']))
-    if out:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        write_atomic(Path(out)/'metrics.json', json.dumps(m, indent=1))
+    if out: write_results(Path(out), m, rows, judged, answers, picture)
     return m
 
 def compare_file(
@@ -277,7 +296,7 @@ def make_answer(
         return by_prompt(model, processor, ds, run['protocol'], run['wording'], run['conv_mode'], run['max_new_tokens'], run['batch_tokens'])
     return once(make)
 
-# %% ../nbs/30_eval.ipynb #4e288c08
+# %% ../nbs/30_eval.ipynb #46b699be
 def write_llava(
     rows: list,  # the questions
     answers: list,  # their answers, with `text`
@@ -296,19 +315,20 @@ def finish(
     lines: list,  # lines of predictions.jsonl
     out: Path,  # folder of the run
     run: dict,  # settings of the run
+    picture,  # function: row number -> PIL image
     against: str = '',  # another run's folder or predictions file
 ) -> dict:  # the metrics
-    "Judge the predictions and write metrics.json."
+    "Judge the predictions, write metrics.json and report.html."
     answers = [json.loads(x) for x in lines]
     m, judged = summarize(rows, answers, {k: v for k, v in run.items() if k not in ('count', 'questions')})
     if against:
         m['against'] = compare_file(judged, str(Path(against)/'predictions.jsonl') if Path(against).is_dir() else against, rows)
     if run['protocol'] == 'generate': write_llava(rows, answers, run, out)
-    write_atomic(out/'metrics.json', json.dumps(m, indent=1))
+    write_results(out, m, rows, judged, answers, picture)
     show(m)
     return m
 
-# %% ../nbs/30_eval.ipynb #e43248ee
+# %% ../nbs/30_eval.ipynb #f6360e48
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
@@ -323,7 +343,7 @@ def run_eval(
     dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'auto'])] = 'float32',  # numbers to calculate with
     limit: int = 0,  # only the first so many questions, 0 for all
     batch_tokens: int = 4096,  # tokens in a batch, padding included
-    window: int = 64,  # questions that are answered and written together
+    window: int = 32,  # questions that are answered and written together
     endpoint: str = '',  # address of an OpenAI-compatible server, like http://127.0.0.1:8000/v1
     concurrency: int = 8,  # endpoint: requests in the air
     tries: int = 5,  # endpoint: how often to try a question
@@ -346,7 +366,7 @@ def run_eval(
         answer = make_answer(ds, run)
     lines = answer_all(rows, answer, out, window)
     if rank()[0] > 0: return {}
-    m = finish(rows, lines, out, run, against)
+    m = finish(rows, lines, out, run, lambda i: ds[i]['image'], against)
     if m['errors'] and not allow_errors: raise CliError(failures(m, endpoint))
     return m
 
