@@ -2,7 +2,6 @@
 
 python ?= python3
 bin    := $(CURDIR)/.venv/bin
-extras := train,serve,quant,dev
 pip_flags := --quiet --disable-pip-version-check --progress-bar on
 export PATH := $(bin):$(PATH)
 
@@ -29,7 +28,7 @@ soak: .venv ## the long fault and load tests, at full count
 .venv/ready: constraints.txt settings.ini setup.py
 	$(python) -m venv .venv
 	.venv/bin/pip install $(pip_flags) $$(grep '^torch==' constraints.txt)
-	.venv/bin/pip install $(pip_flags) -c constraints.txt -e '.[$(extras)]'
+	.venv/bin/pip install $(pip_flags) -c constraints.txt -e '.[all]'
 	@touch $@
 
 help: ## this list
