@@ -10,8 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'once', 'load_eval_model',
            'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'write_results',
-           'run_score', 'compare_file', 'settings', 'make_answer', 'write_llava', 'finish', 'run_eval', 'checked_hash',
-           'endpoint_answer', 'failures']
+           'run_score', 'compare_file', 'settings', 'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval',
+           'checked_hash', 'endpoint_answer', 'failures']
 
 # %% ../nbs/30_eval.ipynb #bfa45a46
 import hashlib, json, math, os
@@ -42,13 +42,13 @@ def pick(
     scores = [float(s) for s in scores]
     return dict(prediction=scores.index(max(scores)), scores=scores)
 
-# %% ../nbs/30_eval.ipynb #559db429
+# %% ../nbs/30_eval.ipynb #4cf31e83
 def by_choices(
     model,  # a loaded model
     processor,  # its processor
     dataset,  # the split, pictures included
     reduce: str = 'mean',  # `mean`, `sum` or `char`
-    batch_tokens: int = 4096,  # tokens in a batch, padding included
+    batch_tokens: int = 512,  # tokens in a batch, padding included
 ):  # function: row numbers -> answers
     "Answers by the likelihood of each choice's text."
     from sciencetutor.score import question_item, score_choices
@@ -56,7 +56,7 @@ def by_choices(
     return lambda ns: [pick(s) for s in score_choices(model, processor, [question_item(dataset[i]) for i in ns],
                                                       batch_tokens=batch_tokens, reduce=reduce)]
 
-# %% ../nbs/30_eval.ipynb #073919b0
+# %% ../nbs/30_eval.ipynb #c34676aa
 def by_prompt(
     model,  # a loaded model
     processor,  # its processor
@@ -65,7 +65,7 @@ def by_prompt(
     wording: dict,  # `prompt` and `single_pred_prompt`, see `prompt_text`
     conv_mode: str = 'chat',  # conversation template
     max_new_tokens: int = 256,  # longest answer of `generate`, in tokens
-    batch_tokens: int = 4096,  # tokens in a batch; `generate` may use four times as many, its passes are short
+    batch_tokens: int = 512,  # tokens in a batch, padding and room for answers included
 ):  # function: row numbers -> answers
     "Answers of a model that sees lettered options."
     from sciencetutor.asking import generate_texts, letter_scores, written
@@ -75,7 +75,7 @@ def by_prompt(
         prompts = [render(processor, prompt_text(r, **wording), r['image'] is not None, conv_mode) for r in rows]
         images, sizes = [r['image'] for r in rows], [len(r['choices']) for r in rows]
         if protocol == 'letter': return [pick(s) for s in letter_scores(model, processor, prompts, images, sizes, conv_mode, batch_tokens)]
-        texts = generate_texts(model, processor, prompts, images, conv_mode, max_new_tokens, 4*batch_tokens)
+        texts = generate_texts(model, processor, prompts, images, conv_mode, max_new_tokens, batch_tokens)
         return [written(t, r['choices']) for t, r in zip(texts, rows)]
     return answer
 
@@ -296,6 +296,17 @@ def make_answer(
         return by_prompt(model, processor, ds, run['protocol'], run['wording'], run['conv_mode'], run['max_new_tokens'], run['batch_tokens'])
     return once(make)
 
+# %% ../nbs/30_eval.ipynb #2c0a405f
+def batch_sizes(
+    protocol: str,  # `choices`, `letter` or `generate`
+    batch_tokens: int = 0,  # tokens in a batch, 0 to choose
+    window: int = 0,  # questions in a window, 0 to choose
+) -> tuple:  # both, chosen
+    "Sizes that suit the machine, where none are given."
+    import torch
+    gpu = torch.cuda.is_available()
+    return batch_tokens or (16384 if gpu else 8192 if protocol == 'generate' else 512), window or (512 if gpu else 64)
+
 # %% ../nbs/30_eval.ipynb #46b699be
 def write_llava(
     rows: list,  # the questions
@@ -328,7 +339,7 @@ def finish(
     show(m)
     return m
 
-# %% ../nbs/30_eval.ipynb #f6360e48
+# %% ../nbs/30_eval.ipynb #5940906a
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
@@ -342,8 +353,8 @@ def run_eval(
     max_new_tokens: int = 256,  # `generate`: longest answer, in tokens
     dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'auto'])] = 'float32',  # numbers to calculate with
     limit: int = 0,  # only the first so many questions, 0 for all
-    batch_tokens: int = 4096,  # tokens in a batch, padding included
-    window: int = 32,  # questions that are answered and written together
+    batch_tokens: int = 0,  # tokens in a batch, padding included; 0 chooses by machine and protocol
+    window: int = 0,  # questions that are answered and written together; 0 is 64 on a CPU and 512 on a GPU
     endpoint: str = '',  # address of an OpenAI-compatible server, like http://127.0.0.1:8000/v1
     concurrency: int = 8,  # endpoint: requests in the air
     tries: int = 5,  # endpoint: how often to try a question
@@ -360,11 +371,12 @@ def run_eval(
         run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
         answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
     else:
+        batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
         run = settings(rows, **shared, model_hash=checked_hash(model), dtype=dtype, batch_tokens=batch_tokens, window=window, **(dict(reduce=reduce) if
                        protocol == 'choices' else dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)))
         join_in(out, run, restart)
         answer = make_answer(ds, run)
-    lines = answer_all(rows, answer, out, window)
+    lines = answer_all(rows, answer, out, window or 64)
     if rank()[0] > 0: return {}
     m = finish(rows, lines, out, run, lambda i: ds[i]['image'], against)
     if m['errors'] and not allow_errors: raise CliError(failures(m, endpoint))
