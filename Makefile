@@ -2,33 +2,38 @@
 
 python ?= python3
 bin    := $(CURDIR)/.venv/bin
-pip_flags := --quiet --disable-pip-version-check --progress-bar on
+pip    := .venv/bin/pip install --quiet --disable-pip-version-check
 export PATH := $(bin):$(PATH)
 
 run: .venv ## samples, a short fine-tune, its accuracy, the page
 	sciencetutor quickstart
 
-test: .venv ## everything CI checks, in under 20 minutes on 2 cores
+test: .venv/dev ## everything CI checks, in under 20 minutes on 2 cores
 	nbdev-export && git diff --exit-code sciencetutor
 	nbdev-clean && git diff --exit-code nbs
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
 	pytest
 
-docs: .venv ## the site in docs/ and README.md, from the notebooks
+docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 	python tools/docs.py
 
-bench: .venv ## speed and memory, as ratios in one run, into bench/results
+bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
 	python bench/run.py
 
-soak: .venv ## the long fault and load tests, at full count
+soak: .venv/dev ## the long fault and load tests, at full count
 	pytest -m soak tests
 
 # torch goes first, at its exact pin: a range would pull gigabytes of CUDA onto a machine without a GPU
-.venv: .venv/ready
-.venv/ready: constraints.txt settings.ini setup.py
+.venv: .venv/user
+.venv/user: constraints.txt settings.ini setup.py
 	$(python) -m venv .venv
-	.venv/bin/pip install $(pip_flags) $$(grep '^torch==' constraints.txt)
-	.venv/bin/pip install $(pip_flags) -c constraints.txt -e '.[all]'
+	$(pip) $$(grep '^torch==' constraints.txt)
+	$(pip) -c constraints.txt -e '.[train,serve,quant]'
+	@touch $@
+
+# what only tests, docs and benchmarks need comes on top, so that the tutor is there sooner
+.venv/dev: .venv/user
+	$(pip) -c constraints.txt -e '.[all]'
 	@touch $@
 
 help: ## this list

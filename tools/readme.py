@@ -21,11 +21,20 @@ def cell_text(cell: dict) -> str:
     return '\n\n'.join(parts + [output_text(o) for o in cell['outputs']])
 
 
+def badges() -> str:
+    "Three badges under the title."
+    cfg = settings()
+    shield = 'https://img.shields.io/badge'
+    return '\n'.join([f'[![docs]({shield}/docs-pages-2780e3)]({cfg["doc_url"]})',
+                      f'[![licence]({shield}/licence-{cfg["license"].replace("-", "--")}-2780e3)]({cfg["git_url"]}/blob/{cfg["branch"]}/LICENSE)',
+                      f'![python]({shield}/python-{cfg["min_python"]}+-2780e3)'])
+
+
 def write_readme():
     "The README: paths from the repository's root, links to pages of the docs."
     cells = json.loads((nbs / 'index.ipynb').read_text(encoding='utf-8'))['cells']
     text = '\n\n'.join(filter(None, map(cell_text, cells)))
-    text = re.sub(r'^(# .*\n+)> ', r'\1', text)  # the description under the title is a plain sentence here
+    text = re.sub(r'^(# .*)\n+> (.*)', lambda m: f'{m[1]}\n\n{m[2]}\n\n{badges()}', text)
     text = re.sub(r'(?<=[("])images/', 'nbs/images/', text)
     text = re.sub(r'(?<=\()\d\w*\.ipynb', lambda m: settings()['doc_url'] + page_name(m[0]).replace('.ipynb', '.html'), text)
     write(root / 'README.md', f'<!-- Written from nbs/index.ipynb by tools/readme.py: edit there. -->\n\n{text}\n')
