@@ -121,11 +121,11 @@ def wait_for_end(thread:threading.Thread):
         while thread.is_alive(): thread.join(.5)
     except KeyboardInterrupt: print("ScienceTutor has stopped.")
 
-# %% ../nbs/40_serve.ipynb #3458434d
+# %% ../nbs/40_serve.ipynb #ba7943f3
 def ask(
     text:str, # the question; choices in it are recognised ("A. ... B. ...")
     image:str=None, # a picture file that belongs to the question
-    choices:Annotated[list[str], dict(nargs='+')]=None, # the choices, if they are not in the text
+    choices:Annotated[str, dict(nargs='+')]=None, # the choices, if they are not in the text
     model:str='tutor', # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
     max_new_tokens:int=200, # longest explanation, in tokens
 ) -> 'Turn': # the question with its answer
@@ -146,5 +146,5 @@ def ask(
 
 def table(turn) -> str:
     "How sure the tutor is, for a terminal."
-    rows = [f"{'>' if i==turn.best else ' '} {chr(65+i)}. {c}  {round(100*p)}%" for i,(c,p) in enumerate(zip(turn.choices, turn.probs))]
+    rows = [f"{'>' if i==turn.best else ' '}{round(100*p):4}%  {chr(65+i)}. {c}" for i,(c,p) in enumerate(zip(turn.choices, turn.probs))]
     return '\n'.join(rows) + '\n'

@@ -1,0 +1,109 @@
+"The server, its command and its mistakes; the model is `tiny`."
+import base64, io, os, re, signal, socket, subprocess, sys, threading
+import httpx, pytest
+from fastcore.script import CliError
+from gradio_client import Client
+from PIL import Image
+from sciencetutor.serve import Server, ask, is_loopback, open_port, run_serve
+
+ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
+
+def cli(*args, **kw): return subprocess.run([sys.executable, '-m', 'sciencetutor.cli', *args], capture_output=True, text=True, timeout=120, env=ENV, **kw)
+
+def one_line(result, *words):
+    assert result.returncode == 2 and not result.stdout, (result.stdout, result.stderr)
+    assert len(result.stderr.strip().splitlines()) == 1 and all(w in result.stderr for w in words), result.stderr
+
+@pytest.fixture(scope='module')
+def server():
+    from sciencetutor.engine import Engine
+    with Server(Engine('tiny'), open_port('127.0.0.1', 0)) as s: yield s
+
+@pytest.fixture(scope='module')
+def client(server): return Client(server.url, verbose=False)
+
+def data_uri(im=None, kind='PNG'):
+    f = io.BytesIO()
+    (im or Image.new('RGB', (40, 30), 'red')).save(f, kind)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(f.getvalue()).decode()
+
+def test_port_in_use():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        s.listen()
+        one_line(cli('serve', '--model', 'tiny', '--port', str(s.getsockname()[1])), str(s.getsockname()[1]), '--port')
+
+def test_unknown_model(): one_line(cli('serve', '--model', 'no-such-model', '--port', '0'), 'no-such-model')
+
+@pytest.mark.parametrize('host,port,flag', [('192.0.2.1', 0, '--host'), ('no.such.host.invalid', 0, '--host'), ('127.0.0.1', 70000, '--port'), ('127.0.0.1', -1, '--port')])
+def test_bad_address(host, port, flag):
+    with pytest.raises(CliError, match=flag): open_port(host, port)
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.8.8.8', '::1', 'localhost'])
+def test_loopback(host): assert is_loopback(host)
+
+def test_warns_before_letting_others_in(capsys):
+    with pytest.raises(CliError): run_serve('no-such-model', host='0.0.0.0', port=0)
+    assert 'Warning' in capsys.readouterr().err
+    with pytest.raises(CliError): run_serve('no-such-model', port=0)
+    assert not capsys.readouterr().err
+
+def test_serve_starts_answers_and_ends_on_sigterm():
+    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    try:
+        url = re.search(r'http://127\.0\.0\.1:\d+', p.stdout.readline())[0]
+        assert 'ScienceTutor' in httpx.get(url).text
+        p.send_signal(signal.SIGTERM)
+        out, err = p.communicate(timeout=30)
+    finally: p.kill()
+    assert p.returncode == 0 and 'stopped' in out and not err.strip(), err
+
+def test_headers_forbid_other_hosts(server):
+    for path in '/', '/config', '/theme.css':
+        assert "default-src 'self'" in httpx.get(server.url+path).headers['content-security-policy']
+
+def test_page_names_no_font_service(server):
+    page = httpx.get(server.url).text + httpx.get(server.url+'/theme.css').text
+    assert 'googleapis' not in page and 'gstatic' not in page and 'cdnjs' not in page
+
+def test_ask_streams(client):
+    steps = list(client.submit("Which is a solid? A. milk B. a rock", api_name='/ask'))
+    assert len(steps) > 2 and steps[-1]['choices'] == ['milk', 'a rock'] and steps[-1]['choice'] in steps[-1]['choices']
+    assert abs(sum(steps[-1]['probabilities'])-1) < 1e-3 and not steps[-1]['note']
+
+def test_ask_with_choices_and_picture(client):
+    got = client.predict("What colour is it?", ["red", "blue", "green"], data_uri(), api_name='/ask')
+    assert got['choices'] == ['red', 'blue', 'green'] and not got['note']
+
+@pytest.mark.parametrize('picture', ['/etc/passwd', 'http://127.0.0.1:1/x.png', 'file:///etc/passwd', 'data:image/png;base64,!!', 'data:image/png;base64,aGVsbG8=', 'data:text/html;base64,aGVsbG8='])
+def test_picture_must_be_a_picture(client, picture):
+    got = client.predict("What is it?", None, picture, api_name='/ask')
+    assert 'picture' in got['note'] and not got['text']
+
+def test_long_question_is_refused_kindly(client):
+    assert 'shorter' in client.predict("why "*3000, api_name='/ask')['note']
+
+def test_many_clients_at_once(server):
+    got = []
+    def child(i): got.append(Client(server.url, verbose=False).predict(f"Is {i} a number? A. yes B. no", api_name='/ask'))
+    threads = [threading.Thread(target=child, args=(i,)) for i in range(8)]
+    for t in threads: t.start()
+    for t in threads: t.join(120)
+    assert len(got) == 8 and all(g['choice'] and not g['note'] for g in got)
+
+def test_page_events_are_not_an_api(client):
+    assert set(client.view_api(return_format='dict')['named_endpoints']) == {'/ask'}
+
+def test_ask_in_the_terminal(tmp_path):
+    Image.new('RGB', (40, 30), 'red').save(tmp_path/'red.png')
+    r = cli('ask', 'What colour is it?', '--image', str(tmp_path/'red.png'), '--choices', 'red', 'blue', '--model', 'tiny')
+    assert r.returncode == 0 and re.search(r'\d+%  A\. red', r.stdout) and re.search(r'\d+%  B\. blue', r.stdout), r.stderr
+    assert not r.stderr.strip()
+
+def test_ask_mistakes(tmp_path):
+    (tmp_path/'words.png').write_text('not a picture')
+    one_line(cli('ask', 'What is it?', '--image', str(tmp_path/'words.png'), '--model', 'tiny'), 'words.png')
+    with pytest.raises(CliError, match='none.png'): ask('What?', image=str(tmp_path/'none.png'), model='tiny')
+    with pytest.raises(CliError, match='empty'): ask(' ', model='tiny')
+    with pytest.raises(CliError, match='--choices'): ask('What?', choices=['one'], model='tiny')
+    with pytest.raises(CliError, match='no-such'): ask('What?', model='no-such')
