@@ -18,7 +18,7 @@ docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 	python tools/docs.py
 
 bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
-	python bench/run.py
+	for script in bench/*_bench.py; do python $$script || exit 1; done
 
 soak: .venv/dev ## the long fault and load tests, at full count
 	pytest -m soak tests

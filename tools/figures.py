@@ -32,7 +32,7 @@ def arrow(*points, label='', dy=-7):
 def svg(width, height, title, *parts):
     "The picture, on a sheet of its own so that it reads on dark pages too."
     tip = '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker>'
-    return '\n'.join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>',
+    return '\n'.join([f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>',
                       f'<style>{style}</style><defs>{tip}</defs><rect class="paper" width="{width}" height="{height}" rx="8"/>', *parts, '</svg>\n'])
 
 
