@@ -78,14 +78,14 @@ def read_tolerant(
         if (i := letter_index(m[1], choices)) >= 0: return i
     return named_choice(text, choices)
 
-# %% ../nbs/33_readers.ipynb #fa132513
+# %% ../nbs/33_readers.ipynb #76736a74
 def read_lmms(
     text: str,  # what the model wrote
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
-    "A letter, or a letter and a full stop at the beginning."
-    if len(text) == 1 or re.match(r'[A-Z]\.', text): return letter_index(text[0], choices)
-    return -1
+    "A letter, or a capital and a full stop at the beginning."
+    text = text.strip()
+    return letter_index(text[0].upper(), choices) if len(text) == 1 or re.match(r'[A-Z]\.', text) else -1
 
 READERS = dict(strict=read_strict, tolerant=read_tolerant, lmms=read_lmms)
 

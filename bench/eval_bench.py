@@ -1,0 +1,118 @@
+"""How fast are the protocols against asking one question at a time, and does memory grow with the questions?
+
+    python bench/eval_bench.py                    everything, into bench/results/eval.json
+    python bench/eval_bench.py --n 60 --loop 4    quicker
+
+Each measurement is a process of its own, timed without imports and loading, in float32 unless told otherwise. `choices`, `letter` and `generate` are the eval stage as it is.
+The loops are the usual way, written below: one question after the other, `generate` greedily for up to 1,024 tokens (the base model, which is chatty), or for two
+tokens (what a model that was tuned to answer with a letter costs). The long loop asks fewer questions, every k-th, since it takes minutes. Questions are val
+of SCIENCEQA_DIR, half with a picture; without it samples.
+"""
+from __future__ import annotations
+import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def peak() -> float:
+    "Peak resident memory of this process so far, MB."
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def prepare(folder: Path, n: int) -> str:
+    "A dataset folder whose split `val` has n questions, half with a picture."
+    from sciencetutor.data import run_data
+    real, out = os.environ.get('SCIENCEQA_DIR'), folder/'data'
+    if not real:
+        run_data('samples', str(out), n=5*n)
+        return 'samples'
+    problems, splits = json.loads(Path(real, 'problems.json').read_text()), json.loads(Path(real, 'local_splits.json').read_text())
+    kinds = [[p for p in splits['val'] if bool(problems[p]['image']) == k] for k in (False, True)]
+    even = lambda pids: pids[::max(1, len(pids)//(n//2))][:n//2]
+    (folder/'splits.json').write_text(json.dumps(dict(val=sorted(even(kinds[0]) + even(kinds[1]), key=int))))
+    run_data(real, str(out), splits=str(folder/'splits.json'))
+    return 'real'
+
+
+def loop(data: str, model: str, n: int, tokens: int, exactly: bool, dtype: str) -> dict:
+    "One question at a time, the answer written token by token."
+    import torch
+    from sciencetutor.eval import load_eval_model
+    from sciencetutor.data import load_split
+    from sciencetutor.prompts import prompt_text, render
+    m, processor = load_eval_model(model, dtype)
+    ds = load_split(data, 'val')
+    rows = ds.select(range(0, len(ds), max(1, len(ds)//n))[:n])
+    start, written = time.perf_counter(), 0
+    with torch.inference_mode():
+        for r in rows:
+            image = r['image']
+            text = render(processor, prompt_text(r, single_pred_prompt=exactly), image is not None)
+            inputs = processor(text=text, images=[image] if image is not None else None, return_tensors='pt').to(m.device)
+            ids = m.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens if exactly else 0, do_sample=False)
+            written += ids.shape[1] - inputs['input_ids'].shape[1]
+    return dict(count=len(rows), seconds=time.perf_counter() - start, tokens_each=written/len(rows))
+
+
+def stage(data: str, model: str, n: int, protocol: str, dtype: str) -> dict:
+    "The eval stage's own loop, without judging and report."
+    from sciencetutor.eval import batch_sizes, load_rows, make_answer
+    from sciencetutor.runs import answer_all
+    ds, rows = load_rows(data, 'val', n)
+    tokens, window = batch_sizes(protocol)
+    answer = make_answer(ds, dict(model=model, dtype=dtype, protocol=protocol, reduce='mean', batch_tokens=tokens, conv_mode='chat', max_new_tokens=16,
+                                  wording=dict(prompt='dataset', single_pred_prompt=True)))
+    answer([0])  # loads the model
+    with tempfile.TemporaryDirectory() as out:
+        start = time.perf_counter()
+        answer_all(rows, answer, Path(out), window)
+        return dict(count=len(rows), seconds=time.perf_counter() - start)
+
+
+def measure(what: str, data: str, model: str, n: int, dtype: str) -> dict:
+    "One measurement in this process."
+    r = (loop(data, model, n, *dict(loop_1024=(1024, False), loop_2=(2, True))[what], dtype) if what.startswith('loop') else stage(data, model, n, what, dtype))
+    return dict(r, items_per_s=r['count']/r['seconds'], peak_mb=peak())
+
+
+def child(*args) -> dict:
+    "This script once more, in a fresh process."
+    env = dict(os.environ, TQDM_DISABLE='1', PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, __file__, '--one', *map(str, args)], env=env, capture_output=True, text=True)
+    if done.returncode: sys.exit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--one', nargs=5, metavar=('WHAT', 'DATA', 'MODEL', 'N', 'DTYPE'), help='one measurement, as JSON')
+    p.add_argument('--n', type=int, default=300, help='questions')
+    p.add_argument('--loop', type=int, default=12, help='questions of the long loop')
+    p.add_argument('--runs', type=int, default=3, help='runs to take the median of; the long loop runs once')
+    p.add_argument('--model', default='tutor-base')
+    p.add_argument('--dtype', default='float32', help='numbers that everything calculates with')
+    p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for eval.json')
+    a = p.parse_args()
+    if a.one: return print(json.dumps(measure(*a.one[:3], int(a.one[3]), a.one[4])))
+    import torch, transformers
+    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__,
+                  transformers=transformers.__version__, model=a.model, dtype=a.dtype, runs=a.runs)
+    with tempfile.TemporaryDirectory() as tmp:
+        result['data'], data = prepare(Path(tmp), a.n), Path(tmp)/'data'
+        rounds = [{w: child(w, data, a.model, a.n, a.dtype) for w in ('choices', 'letter', 'loop_2')} for _ in range(a.runs)]
+        long = child('loop_1024', data, a.model, a.loop, a.dtype)
+        result['memory'] = {n: child('choices', data, a.model, n, a.dtype)['peak_mb'] for n in (a.n//4, a.n//2)} | {a.n: statistics.median(r['choices']['peak_mb'] for r in rounds)}
+    for w in rounds[0]: result[w] = {k: statistics.median(r[w][k] for r in rounds) for k in rounds[0][w]}
+    result['loop_1024'] = long
+    for w in ('choices', 'letter'):
+        result[w]['over_loop_2'] = statistics.median(r[w]['items_per_s']/r['loop_2']['items_per_s'] for r in rounds)
+        result[w]['over_loop_1024'] = result[w]['items_per_s']/long['items_per_s']
+    for w in ('choices', 'letter', 'loop_2', 'loop_1024'): print(f"{w:10}{result[w]['items_per_s']:8.2f} questions/s, peak {result[w]['peak_mb']:,.0f} MB")
+    for w in ('choices', 'letter'): print(f"{w}: {result[w]['over_loop_1024']:.1f} times the untuned loop ({long['tokens_each']:.0f} tokens an answer), {result[w]['over_loop_2']:.2f} times the two-token loop")
+    print('peak memory by questions: ' + ', '.join(f'{n}: {mb:,.0f} MB' for n, mb in result['memory'].items()))
+    Path(a.out).mkdir(parents=True, exist_ok=True)
+    (Path(a.out)/'eval.json').write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__': main()
