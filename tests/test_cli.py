@@ -66,4 +66,4 @@ def test_bad_input_is_one_line_and_exit_2(argv, says, tmp_path, monkeypatch, cap
     except SystemExit as e: code = e.code
     err = capsys.readouterr().err
     assert code == 2 and says in err and err.count('\n') == 1
-    assert not list(tmp_path.iterdir())
+    assert not [o for o in tmp_path.rglob("*") if o.is_file()]
