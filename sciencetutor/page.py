@@ -20,7 +20,7 @@ __all__ = ['TEXTS', 'MAX_SIDE', 'MAX_QUESTION', 'FONT', 'CSS', 'LOGO', 'LATEX', 
            'asked', 'answered', 'show', 'keep_picture', 'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page',
            'data_uri', 'make_theme', 'look', 'make_page']
 
-# %% ../nbs/43_page.ipynb #e14607b1
+# %% ../nbs/43_page.ipynb #9ef8a537
 TEXTS = dict(en=dict(
     title="ScienceTutor",
     hello="What would you like to find out?",
@@ -28,7 +28,7 @@ TEXTS = dict(en=dict(
     box="Ask a science question …", box_label="Your question",
     new="New chat", found="I can see {n} choices:",
     thinking="Thinking", waiting="Other children are asking too. I will be with you soon",
-    sure="I am quite sure that it is **{choice}**.", think="I think that it is **{choice}**, but I am not certain.", unsure="I am not sure. My best guess is **{choice}**.",
+    sure="I am quite sure: **{choice}**", think="I think: **{choice}**. But I am not certain.", unsure="I am not sure. My best guess: **{choice}**",
     letter_label="{letter}. {choice}: {percent} percent sure", picture="the picture for this question", choices="How sure I am about each choice",
     picture_only="What does this picture show?",
     stopped="You stopped me. Ask again whenever you like!",
@@ -63,7 +63,7 @@ def bars(
                 f'<span class="st-text">{choice}</span><span class="st-percent">{percent}%</span><span class="st-bar"><span style="width:{percent}%"></span></span></li>')
     return f'<ul class="st-choices" aria-label="{t["choices"]}">' + ''.join(row(i,c,p) for i,(c,p) in enumerate(zip(turn.choices, turn.probs))) + '</ul>'
 
-# %% ../nbs/43_page.ipynb #95c6ef23
+# %% ../nbs/43_page.ipynb #572bc40c
 def no_pictures(text:str) -> str:
     "Markdown without its pictures: an address in a text must not make the browser fetch anything."
     return re.sub(r'!(?=\[)|<(?=\s*(img|video|audio|source|picture|svg|object|embed|iframe|link)\b)', '', text, flags=re.I)
@@ -80,7 +80,7 @@ def answered(turn:Turn, t:dict, waiting:str='') -> dict:
     parts = [sure_words(max(turn.probs), t).format(choice=no_pictures(turn.choices[turn.best]).rstrip('.')) + '\n\n' + bars(turn, t)] if turn.probs else []
     if turn.text: parts.append(no_pictures(turn.text))
     if turn.note: parts.append(t[turn.note])
-    elif waiting: parts.append(f'<span class="st-wait">{waiting}<span class="st-dots"><i>.</i><i>.</i><i>.</i></span></span>')
+    elif waiting: parts.append(f'<span class="st-wait">{"" if turn.text else waiting}<span class="st-dots"><i>.</i><i>.</i><i>.</i></span></span>')
     return dict(role='assistant', content='\n\n'.join(parts))
 
 def show(turns:Sequence[Turn], t:dict, waiting:str='') -> list[dict]:
@@ -252,7 +252,7 @@ def api_ask(self:Page,
         yield dict(choices=turn.choices, probabilities=turn.probs, choice=None if turn.best is None else turn.choices[turn.best],
                    text=turn.text, note=self.t[turn.note] if turn.note else '')
 
-# %% ../nbs/43_page.ipynb #52af80f7
+# %% ../nbs/43_page.ipynb #f02b1f82
 FONT = ['ui-rounded', 'system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'Noto Sans', 'DejaVu Sans', 'sans-serif']
 
 def make_theme() -> gr.themes.Base:
@@ -262,9 +262,9 @@ def make_theme() -> gr.themes.Base:
         body_background_fill='#f7f5f0', body_background_fill_dark='#12181b', background_fill_primary='#ffffff', background_fill_primary_dark='#1b2327',
         block_background_fill='transparent', block_background_fill_dark='transparent', block_border_width='0px', block_shadow='none',
         body_text_color='#22302f', body_text_color_dark='#e6ecea', body_text_color_subdued='#5a6867', body_text_color_subdued_dark='#9fb0ae',
-        input_placeholder_color='#6f7d7b', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44')
+        input_placeholder_color='#64726f', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44')
 
-# %% ../nbs/43_page.ipynb #d239727f
+# %% ../nbs/43_page.ipynb #57e5e90f
 CSS = '''
 .gradio-container, .gradio-container > .main {height: 100dvh; min-height: 0 !important; padding: 0 !important}
 .gradio-container > .main > .wrap {height: 100%; padding: 10px max(12px, calc(50vw - 430px)) 6px !important}
@@ -286,8 +286,9 @@ CSS = '''
 #chat .flex-wrap > .message {border-radius: 18px; border: 0; box-shadow: none; padding: 12px 18px}
 #chat .bot.message {background: var(--background-fill-primary); border: 1px solid var(--border-color-primary); border-bottom-left-radius: 4px}
 #chat .user.message {border-bottom-right-radius: 4px}
+#chat {--chatbot-text-size: 1.08rem; line-height: 1.5}
 #chat .message p:not(:first-child) {margin-top: .7em}
-#chat .message img {border-radius: 10px; background: #fff; max-width: 100%}
+#chat .message img {border-radius: 10px; background: #fff; max-width: 100%; max-height: 240px; object-fit: contain}
 #chat .placeholder {flex-grow: 0; height: auto; padding: 4vh 8px 0; text-align: center}
 #chat .placeholder-content {justify-content: safe center}
 .st-hello h2 {font-size: 1.7rem; margin: 0 0 .3em} .st-hello p {color: var(--body-text-color-subdued); max-width: 34em; margin: 0 auto}
