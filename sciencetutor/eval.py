@@ -185,7 +185,7 @@ def show(
         print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({c['lo']:+.1f} to {c['hi']:+.1f}), p = {c['p']:.2g}; "
               f"{len(c['gained'])} questions gained, {len(c['lost'])} lost")
 
-# %% ../nbs/30_eval.ipynb #deede511
+# %% ../nbs/30_eval.ipynb #d83a0ba0
 def source_rows(
     source: str,  # official folder, hub id, dataset folder of the data stage, or `samples`
     split: str,  # name of the split
@@ -195,9 +195,8 @@ def source_rows(
     from sciencetutor.data import fault
     from sciencetutor.images import open_image
     from sciencetutor.sources import Notes, OutOfOrder, open_source
-    if (Path(source)/'dataset_dict.json').is_file() and (Path(source)/'manifest.json').is_file():
-        ds, rows = load_rows(source, split)
-        return rows, lambda i: ds[i]['image']
+    if (Path(source)/'dataset_dict.json').is_file() and 'answer_index' in (loaded := load_rows(source, split))[0].column_names:
+        return loaded[1], lambda i: loaded[0][i]['image']
     for hold in (False, True):
         try: qs = [q for q in open_source(source, Notes(), splits, [split], hold=hold) if not fault(q.problem)]
         except OutOfOrder: continue

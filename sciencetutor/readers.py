@@ -9,15 +9,16 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'json_lines',
-           'from_maps', 'from_line', 'load_answers', 'doc_keys', 'match', 'read_answer']
+           'from_maps', 'from_line', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
 
-# %% ../nbs/33_readers.ipynb #6c7884e7
+# %% ../nbs/33_readers.ipynb #fb4bb747
 import json, re
 from pathlib import Path
 
 from fastcore.script import CliError
 from .formats import LETTERS
 from .metrics import hint_text
+from .prompts import lmms_prompt
 
 # %% ../nbs/33_readers.ipynb #e19e0a52
 def letter_index(
@@ -118,7 +119,7 @@ def from_maps(
 
 def _is_index(x): return str(x).lstrip('-').isdigit()
 
-# %% ../nbs/33_readers.ipynb #cc2f1828
+# %% ../nbs/33_readers.ipynb #36983417
 def from_line(
     d: dict,  # one line of a JSONL file
     path: str | Path,  # the file, for the messages
@@ -128,8 +129,8 @@ def from_line(
     if 'doc_id' in d:
         said = d.get('filtered_resps', d.get('resps'))
         while isinstance(said, list) and said: said = said[0]
-        return dict(doc_id=d['doc_id'], doc=d.get('doc') or {}, text=said if isinstance(said, str) else None)
-    if 'id' in d: return {k: d[k] for k in ('prediction', 'scores', 'text') if k in d} | dict(key=str(d['id']))
+        return dict(doc_id=d['doc_id'], doc=d.get('doc') or {}, input=d.get('input'), target=d.get('target'), text=said if isinstance(said, str) else None)
+    if 'id' in d: return {k: d[k] for k in ('pid', 'prediction', 'scores', 'text') if k in d} | dict(key=str(d['id']))
     raise CliError(f'{path}: lines with the keys {", ".join(list(d)[:5])} are none of the known formats')
 
 # %% ../nbs/33_readers.ipynb #c772e264
@@ -147,24 +148,33 @@ def load_answers(
     if not answers: raise CliError(f'{path} is empty: there is nothing to score')
     return answers
 
-# %% ../nbs/33_readers.ipynb #6d905b13
+# %% ../nbs/33_readers.ipynb #9caa205e
+def doc_marks(
+    row: dict,  # a question, or the `doc` of a line
+) -> tuple:  # what tells questions apart
+    "Question, choices and hint, as lmms-eval has them."
+    return row['question'].strip(), tuple(row['choices']), hint_text(row).strip()
+
 def doc_keys(
     answers: list,  # answers with `doc_id`
     rows: list,  # the questions of the split
 ) -> list:  # the same answers with `key`
     "Find the question of each document of lmms-eval."
-    key = lambda d: (d['question'].strip(), tuple(d['choices']), hint_text(d).strip())
     where = {}
-    for r in rows: where.setdefault(key(r), []).append(r['id'])
+    for r in rows:
+        for mark in (doc_marks(r), lmms_prompt(r)): where.setdefault(mark, []).append(r)
     out = []
     for a in sorted(answers, key=lambda a: a['doc_id']):
-        doc = a['doc']
-        if 'question' in doc and 'choices' in doc: left = where.get(key(doc), [])
-        else: left = [rows[a['doc_id']]['id']] if a['doc_id'] < len(rows) else []
-        out.append(dict(a, key=left.pop(0) if left else f"document {a['doc_id']}"))
+        doc, words = a['doc'], a.get('input')
+        if 'question' in doc and 'choices' in doc: left = where.get(doc_marks(doc), [])
+        elif words in where: left = where[words]
+        else: left = [rows[a['doc_id']]] if a['doc_id'] < len(rows) else []
+        row = left.pop(0) if left else None
+        fits = row and (a.get('target') is None or a['target'] == LETTERS[row['answer_index']])
+        out.append(dict(a, key=row['id'] if fits else f"document {a['doc_id']}"))
     return out
 
-# %% ../nbs/33_readers.ipynb #99e03a34
+# %% ../nbs/33_readers.ipynb #3d81453b
 def match(
     answers: list,  # what `load_answers` returned
     rows: list,  # the questions of the split
@@ -174,7 +184,7 @@ def match(
     ids = {r['id']: r['id'] for r in rows} | {str(r['pid']): r['id'] for r in rows}
     got, unknown = {}, []
     for a in answers:
-        if not (i := ids.get(a['key'])): unknown.append(a['key'])
+        if not (i := ids.get(a['key']) or ids.get(str(a.get('pid')))): unknown.append(a['key'])
         elif i in got and (got[i].get('prediction'), got[i].get('text')) != (a.get('prediction'), a.get('text')):
             raise CliError(f"question {a['key']} has two different answers: keep one of them in the file")
         else: got[i] = a

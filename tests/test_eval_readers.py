@@ -6,10 +6,12 @@ import pytest
 from fastcore.script import CliError
 from hypothesis import given, strategies as st
 
+from sciencetutor.prompts import lmms_prompt
 from sciencetutor.readers import READERS, load_answers, match, read_answer, read_lmms, read_strict, read_tolerant
 
 three = ['solid', 'liquid', 'gas']
 rows = [dict(id=f'val-{i}', pid=str(10+i), question=q, choices=three, hint='', answer_index=1) for i, q in enumerate(['Water?', 'Air?', 'Air?'])]
+prompts = [lmms_prompt(r) for r in rows]
 
 
 @pytest.mark.parametrize('text,strict,tolerant', [
@@ -63,6 +65,7 @@ def test_every_format_gives_the_same(tmp_path):
         write(tmp_path/'scienceqa-eval.jsonl', *(dict(question_id=k, prompt='', text=t, answer_id='', model_id='m', metadata={}) for k, t in (('10', 'B'), ('11', 'C'), ('12', '?')))),
         write(tmp_path/'predictions.jsonl', *(dict(id=f'val-{i}', pid=str(10+i), answer=1, prediction=p) for i, p in enumerate((1, 2, -1)))),
         write(tmp_path/'samples_new.jsonl', *(dict(doc_id=i, target='B', filtered_resps=t, doc=dict(question=rows[i]['question'], choices=three, hint='')) for i, t in enumerate('BC?'))),
+        write(tmp_path/'samples_073.jsonl', *(dict(doc_id=i, target='B', filtered_resps=t, input=prompts[i]) for i, t in enumerate('BC?'))),
         write(tmp_path/'samples_old.jsonl', *(dict(doc_id=i, target='B', resps=[[t]], filtered_resps=[t]) for i, t in enumerate('BC?')))]
     for f in files:
         got, missing, unknown = match(load_answers(f), rows)
@@ -95,3 +98,10 @@ def test_documents_that_share_their_question_go_in_order():
     docs = [dict(doc_id=i, doc=dict(question='Air?', choices=three, hint=''), text=t) for i, t in ((7, 'C'), (5, 'A'))]
     assert {k: a['text'] for k, a in match(docs, rows)[0].items()} == {'val-1': 'A', 'val-2': 'C'}
     assert match([*docs, dict(doc_id=9, doc=docs[0]['doc'], text='B')], rows)[2] == ['document 9']
+
+
+def test_documents_whose_answer_is_another_are_strangers():
+    docs = [dict(doc_id=0, doc={}, input=prompts[0], target='C', text='B'), dict(doc_id=1, doc={}, input='another prompt', target='B', text='B'),
+            dict(doc_id=9, doc={}, input=None, target='B', text='B')]
+    got, missing, unknown = match(docs, rows)
+    assert (list(got), missing, unknown) == (['val-1'], ['val-0', 'val-2'], ['document 0', 'document 9'])
