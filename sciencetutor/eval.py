@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ['softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'once', 'load_eval_model',
            'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'write_results',
            'run_score', 'compare_file', 'settings', 'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval',
-           'checked_hash', 'endpoint_answer', 'failures']
+           'check_sizes', 'checked_hash', 'endpoint_answer', 'failures']
 
 # %% ../nbs/30_eval.ipynb #bfa45a46
 import hashlib, json, math, os
@@ -338,7 +338,7 @@ def finish(
     show(m)
     return m
 
-# %% ../nbs/30_eval.ipynb #5940906a
+# %% ../nbs/30_eval.ipynb #0ac36963
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
@@ -363,6 +363,7 @@ def run_eval(
     restart: bool = False,  # throw away the predictions of another run in the same folder
 ) -> dict:  # metrics: `acc`, `correct`, `count`, `chance`, `img`, `noimg`, `classes`, ...
     "Measure a model on a split."
+    check_sizes(limit=limit, batch_tokens=batch_tokens, window=window, max_new_tokens=max_new_tokens-1, concurrency=concurrency-1, tries=tries-1, timeout=timeout)
     ds, rows = load_rows(data, split, limit)
     out, wording = Path(out), dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
     shared = dict(model=model, split=split, protocol=protocol)
@@ -381,7 +382,14 @@ def run_eval(
     if m['errors'] and not allow_errors: raise CliError(failures(m, endpoint))
     return m
 
-# %% ../nbs/30_eval.ipynb #4950d723
+# %% ../nbs/30_eval.ipynb #a47ff2d9
+def check_sizes(
+    **sizes,  # numbers that must not be negative
+):
+    "Refuse numbers that make no sense."
+    for name, n in sizes.items():
+        if n < 0: raise CliError(f"--{name.replace('_', '-')} is too small: see sciencetutor eval --help")
+
 def checked_hash(
     model: str,  # model name, hub id or folder
 ) -> str | None:  # its fingerprint
