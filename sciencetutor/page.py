@@ -264,7 +264,7 @@ def make_theme() -> gr.themes.Base:
         body_text_color='#22302f', body_text_color_dark='#e6ecea', body_text_color_subdued='#5a6867', body_text_color_subdued_dark='#9fb0ae',
         input_placeholder_color='#64726f', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44')
 
-# %% ../nbs/43_page.ipynb #57e5e90f
+# %% ../nbs/43_page.ipynb #a87d3e21
 CSS = '''
 .gradio-container, .gradio-container > .main {height: 100dvh; min-height: 0 !important; padding: 0 !important}
 .gradio-container > .main > .wrap {height: 100%; padding: 10px max(12px, calc(50vw - 430px)) 6px !important}
@@ -305,6 +305,7 @@ CSS = '''
 #box .full-container {padding: 6px 8px} #box textarea {font-size: 1.05rem; line-height: 1.45}
 #box button {border-radius: 999px; min-width: 40px; min-height: 40px} #box .submit-button {background: var(--primary-700); color: #fff}
 #box .stop-button {background: var(--body-text-color); color: var(--body-background-fill)}
+#chat .scroll-down-button-container button {background: var(--background-fill-primary); border: 1px solid var(--border-color-primary); width: 36px; height: 36px; justify-content: center}
 #found {flex: none}
 .st-careful {font-size: .82rem; line-height: 1.3; text-align: center; color: var(--body-text-color-subdued); margin: 0}
 .st-choices {list-style: none !important; margin: .6em 0 .6em !important; padding: 0 !important; display: grid; gap: 8px}
