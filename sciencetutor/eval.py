@@ -185,7 +185,7 @@ def show(
         print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({c['lo']:+.1f} to {c['hi']:+.1f}), p = {c['p']:.2g}; "
               f"{len(c['gained'])} questions gained, {len(c['lost'])} lost")
 
-# %% ../nbs/30_eval.ipynb #d83a0ba0
+# %% ../nbs/30_eval.ipynb #6f7183d4
 def source_rows(
     source: str,  # official folder, hub id, dataset folder of the data stage, or `samples`
     split: str,  # name of the split
@@ -207,8 +207,8 @@ def source_rows(
         try: return open_image(pic['bytes'] if isinstance(pic, dict) else Path(pic))
         except (OSError, CliError): return None
     name = 'validation' if split == 'val' else split
-    rows = [dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image='' if q.picture is not None else None) for i, q in enumerate(qs)]
-    return rows, picture
+    row = lambda i, q: dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image=None if q.picture is None else '')
+    return [row(i, q) for i, q in enumerate(qs)], picture
 
 def count_gaps(
     rows: list,  # the questions
@@ -338,7 +338,7 @@ def finish(
     show(m)
     return m
 
-# %% ../nbs/30_eval.ipynb #0ac36963
+# %% ../nbs/30_eval.ipynb #348ca204
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
@@ -363,7 +363,8 @@ def run_eval(
     restart: bool = False,  # throw away the predictions of another run in the same folder
 ) -> dict:  # metrics: `acc`, `correct`, `count`, `chance`, `img`, `noimg`, `classes`, ...
     "Measure a model on a split."
-    check_sizes(limit=limit, batch_tokens=batch_tokens, window=window, max_new_tokens=max_new_tokens-1, concurrency=concurrency-1, tries=tries-1, timeout=timeout)
+    check_sizes(limit=limit, batch_tokens=batch_tokens, window=window, timeout=timeout)
+    check_sizes(max_new_tokens=max_new_tokens-1, concurrency=concurrency-1, tries=tries-1)
     ds, rows = load_rows(data, split, limit)
     out, wording = Path(out), dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
     shared = dict(model=model, split=split, protocol=protocol)
@@ -372,8 +373,8 @@ def run_eval(
         answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
     else:
         batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
-        run = settings(rows, **shared, model_hash=checked_hash(model), dtype=dtype, batch_tokens=batch_tokens, window=window, **(dict(reduce=reduce) if
-                       protocol == 'choices' else dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)))
+        asked = dict(reduce=reduce) if protocol == 'choices' else dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
+        run = settings(rows, **shared, model_hash=checked_hash(model), dtype=dtype, batch_tokens=batch_tokens, window=window, **asked)
         join_in(out, run, restart)
         answer = make_answer(ds, run)
     lines = answer_all(rows, answer, out, window or 64)

@@ -57,7 +57,7 @@ def has_chat_template(
     "Does the model come with a chat template?"
     return bool(getattr(processor, 'chat_template', None) or getattr(getattr(processor, 'tokenizer', processor), 'chat_template', None))
 
-# %% ../nbs/35_prompts.ipynb #d665cf67
+# %% ../nbs/35_prompts.ipynb #0059eafd
 def render(
     processor,  # the model's processor
     text: str,  # what the user says
@@ -67,7 +67,8 @@ def render(
     "A question in a conversation that waits for its answer."
     from sciencetutor.model import clean_text, render_prompt
     if conv_mode == 'chat':
-        if not has_chat_template(processor): raise CliError('the model has no chat template: name the one it was trained with (--conv-mode vicuna_v1 or llava_v0)')
+        if not has_chat_template(processor):
+            raise CliError('the model has no chat template: name the one it was trained with (--conv-mode vicuna_v1 or llava_v0)')
         return render_prompt(processor, [dict(role='user', content=[dict(type='image')]*image + [dict(type='text', text=text)])])
     before, after, _, _ = CONVERSATIONS[conv_mode]
     mark = getattr(processor, 'image_token', '<image>') + '\n' if image else ''

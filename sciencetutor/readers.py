@@ -174,7 +174,7 @@ def doc_keys(
         out.append(dict(a, key=row['id'] if fits else f"document {a['doc_id']}"))
     return out
 
-# %% ../nbs/33_readers.ipynb #3d81453b
+# %% ../nbs/33_readers.ipynb #a32f4db8
 def match(
     answers: list,  # what `load_answers` returned
     rows: list,  # the questions of the split
@@ -189,7 +189,8 @@ def match(
             raise CliError(f"question {a['key']} has two different answers: keep one of them in the file")
         else: got[i] = a
     if not got:
-        raise CliError(f'none of the {len(answers)} answers belongs to this split (the file has {unknown[0]}, the split {rows[0]["id"]}): check --source and --split')
+        raise CliError(f'none of the {len(answers)} answers belongs to this split (the file has {unknown[0]}, the split {rows[0]["id"]}): '
+                       'check --source and --split')
     return got, [r['id'] for r in rows if r['id'] not in got], unknown
 
 # %% ../nbs/33_readers.ipynb #386dc8ca

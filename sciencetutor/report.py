@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['PUBLISHED', 'class_plot', 'calibration_plot', 'svg', 'html_table', 'summary_table', 'thumbnail', 'thumbnails',
-           'question_data', 'readers', 'notes', 'make_report']
+           'question_data', 'readers', 'notes', 'calibration_section', 'make_report']
 
 # %% ../nbs/31_report.ipynb #bd7be314
 import base64, html, io, json
@@ -21,11 +21,14 @@ from matplotlib.figure import Figure
 
 from .metrics import CLASSES, hint_text, pct, total_line
 
-# %% ../nbs/31_report.ipynb #51fa839d
+# %% ../nbs/31_report.ipynb #6f0a53e2
 PUBLISHED = {name: dict(zip([*CLASSES, 'Avg'], map(float, row.split()))) for name, row in {
-    'T-SciQ large, 738M': '96.89 95.16 95.55 96.53 94.70 96.79 96.44 95.72 96.18', 'LLaVA-13B': '90.36 95.95 88.00 89.49 88.00 90.66 90.93 90.90 90.92',
-    'human': '90.23 84.97 87.48 89.60 87.50 88.10 91.59 82.42 88.40', 'MM-CoT base, 223M': '87.52 77.17 85.82 87.88 82.90 86.83 84.65 85.37 84.91',
-    'GPT-3 CoT, 175B': '75.44 70.87 78.09 74.68 67.43 79.93 78.23 69.68 75.17', 'UnifiedQA CoT, 223M': '71.00 76.04 78.91 66.42 66.53 81.81 77.06 68.82 74.11'}.items()}
+    'T-SciQ large, 738M':  '96.89 95.16 95.55 96.53 94.70 96.79 96.44 95.72 96.18',
+    'LLaVA-13B':           '90.36 95.95 88.00 89.49 88.00 90.66 90.93 90.90 90.92',
+    'human':               '90.23 84.97 87.48 89.60 87.50 88.10 91.59 82.42 88.40',
+    'MM-CoT base, 223M':   '87.52 77.17 85.82 87.88 82.90 86.83 84.65 85.37 84.91',
+    'GPT-3 CoT, 175B':     '75.44 70.87 78.09 74.68 67.43 79.93 78.23 69.68 75.17',
+    'UnifiedQA CoT, 223M': '71.00 76.04 78.91 66.42 66.53 81.81 77.06 68.82 74.11'}.items()}
 
 # %% ../nbs/31_report.ipynb #238b47cc
 def class_plot(
@@ -136,7 +139,7 @@ def question_data(
         out.append(d | {k: a[k] for k in ('text', 'error') if a.get(k) is not None} | (dict(was=was[q['id']]) if was else {}))
     return out
 
-# %% ../nbs/31_report.ipynb #9a77cff2
+# %% ../nbs/31_report.ipynb #83c8c560
 def readers(
     m: dict,  # metrics
 ) -> list:  # pairs of a reader's name and its counts
@@ -147,7 +150,8 @@ def notes(
     m: dict,  # metrics
 ) -> str:  # paragraphs
     "What has to be said beside the score: protocol, readers, unread answers, errors, the other run."
-    say = [f"Protocol {m['protocol']}" + ''.join(f', {k} {m[k]}' for k in ('reduce', 'conv_mode', 'dtype') if k in m) + f"; model {m['model']}, split {m['split']}."]
+    how = ''.join(f', {k} {m[k]}' for k in ('reduce', 'conv_mode', 'dtype') if k in m)
+    say = [f"Protocol {m['protocol']}{how}; model {m['model']}, split {m['split']}."]
     if 'readers' in m: say.append('Read from texts: ' + '; '.join(f"{k} {pct(v['acc'])}% ({v['unread']} unread)" for k, v in readers(m)) + '.')
     if m.get('errors'): say.append('Never answered, counted as wrong: ' + ', '.join(f'{k}: {n}' for k, n in m['errors'].items()) + '.')
     if m.get('missing'): say.append(f"{len(m['missing'])} questions have no answer in the file and count as wrong.")
@@ -156,7 +160,15 @@ def notes(
                    f"McNemar p = {c['p']:.2g}; {len(c['gained'])} questions gained, {len(c['lost'])} lost.")
     return ''.join(f'<p>{html.escape(s)}</p>' for s in say)
 
-# %% ../nbs/31_report.ipynb #031e027b
+# %% ../nbs/31_report.ipynb #e2b8b4ee
+def calibration_section(
+    m: dict,  # metrics
+) -> str:  # '' for answers without likelihoods
+    "Calibration as a part of the page."
+    if not (c := m['calibration']): return ''
+    return (f'<h2>Calibration</h2><p class="soft">Expected calibration error {c["ece"]:.1f} points. Below the dashed line the model is surer than it '
+            f'is right; the numbers are questions.</p><div class="card plot">{svg(calibration_plot(m), "accuracy over probability")}</div>')
+
 def make_report(
     m: dict,  # metrics, with `model`, `protocol` and `split`
     rows: list,  # questions
@@ -170,12 +182,9 @@ def make_report(
     was = {q['id']: q['correct'] != (q['id'] in flips['gained'] or q['id'] in flips['lost']) for q in judged} if flips else {}
     data = dict(questions=question_data(rows, judged, answers, thumbnails(rows, picture, megabytes) if picture else {}, was),
                 classes=['Avg', *CLASSES], compared=bool(flips))
-    c = m['calibration']
-    shown = '' if not c else (f'<h2>Calibration</h2><p class="soft">Expected calibration error {c["ece"]:.1f} points. Below the dashed line the model is surer than it is right; '
-                              f'the numbers are questions.</p><div class="card plot">{svg(calibration_plot(m), "accuracy over probability")}</div>')
     return Template(files('sciencetutor').joinpath('assets/report.html').read_text(encoding='utf-8')).substitute(
-        title=html.escape(f"{m['model']} on {m['split']}"), acc=f"{pct(m['acc'])}%", interval=f"{m['lo']:.1f} to {m['hi']:.1f}", chance=f"{pct(m['chance'])}%", count=m['count'],
-        total=total_line(m), notes=notes(m), class_plot=svg(class_plot(m), 'accuracy in the classes beside published systems'),
-        published_note='Published systems were measured on all 4,241 questions of the ScienceQA test split; marks are comparable only if this is that split.',
-        class_table=summary_table('class', m['classes']), calibration=shown, hardest_table=summary_table('skill', m['hardest']),
-        topic_table=summary_table('topic', m['topics']), data=json.dumps(data, ensure_ascii=False).replace('<', '\\u003c'))
+        title=html.escape(f"{m['model']} on {m['split']}"), acc=f"{pct(m['acc'])}%", interval=f"{m['lo']:.1f} to {m['hi']:.1f}",
+        chance=f"{pct(m['chance'])}%", count=m['count'], total=total_line(m), notes=notes(m),
+        class_plot=svg(class_plot(m), 'accuracy in the classes beside published systems'), class_table=summary_table('class', m['classes']),
+        calibration=calibration_section(m), hardest_table=summary_table('skill', m['hardest']), topic_table=summary_table('topic', m['topics']),
+        data=json.dumps(data, ensure_ascii=False).replace('<', '\\u003c'))
