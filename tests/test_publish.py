@@ -1,0 +1,188 @@
+"Upload and download against an emulator of Cloud Storage and a hub on loopback."
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+from fastcore.script import CliError
+from hub_server import Hub
+from sciencetutor.data import load_split, run_data
+from sciencetutor.publish import listing, load_env, run_download, run_upload
+
+
+@pytest.fixture
+def gcs(monkeypatch):
+    server = pytest.importorskip('gcp_storage_emulator.server').create_server('127.0.0.1', 0, in_memory=True, default_bucket='b')
+    server.start()
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', f'http://127.0.0.1:{server._api._httpd.server_address[1]}')
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    hub = Hub()
+    for k, v in dict(HF_ENDPOINT=hub.url, HF_TOKEN=hub.token, HF_HUB_DISABLE_XET='1', HF_HUB_OFFLINE='0', HF_HOME=str(tmp_path/'hf')).items(): monkeypatch.setenv(k, v)
+    import huggingface_hub.constants as c
+    monkeypatch.setattr(c, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setattr(c, 'HF_HUB_DISABLE_XET', True)
+    monkeypatch.setattr(c, 'HF_HUB_CACHE', str(tmp_path/'hf'/'hub'))
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def data(tmp_path):
+    run_data('samples', str(tmp_path/'data'), n=30)
+    return tmp_path/'data'
+
+
+def test_gcs_there_and_back(gcs, data, tmp_path):
+    where = run_upload(str(data), 'gs://b/sets/sqa')
+    run_download('gs://b/sets/sqa', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data)
+    old = listing(data)
+    run_data('samples', str(data), n=12, seed=3)
+    run_upload(str(data), 'gs://b/sets/sqa')
+    run_download('gs://b/sets/sqa', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data) != old
+    run_download(where, str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == old
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['back', 'data']
+
+
+def test_gcs_upload_is_all_or_nothing_and_goes_on(gcs, data, tmp_path, monkeypatch):
+    from google.cloud.storage import Blob
+    real, sent = Blob.upload_from_filename, []
+    def flaky(self, file, **kw):
+        if len(sent) == 3: raise ConnectionError('gone')
+        sent.append(Path(file).name)
+        return real(self, file, **kw)
+    monkeypatch.setattr(Blob, 'upload_from_filename', flaky)
+    with pytest.raises(CliError, match='refuses the upload'): run_upload(str(data), 'gs://b/x')
+    with pytest.raises(CliError, match='nothing in gs://b/x'): run_download('gs://b/x', str(tmp_path/'back'))
+    monkeypatch.setattr(Blob, 'upload_from_filename', lambda self, file, **kw: sent.append(Path(file).name) or real(self, file, **kw))
+    run_upload(str(data), 'gs://b/x')
+    assert len(sent) == len(listing(data))  # nothing was sent twice
+    run_download('gs://b/x', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data)
+
+
+def test_gcs_download_keeps_the_old_and_goes_on(gcs, data, tmp_path, monkeypatch):
+    from google.cloud.storage import Blob
+    run_upload(str(data), 'gs://b/x')
+    run_data('samples', str(tmp_path/'back'), n=5)
+    old, real, got = listing(tmp_path/'back'), Blob.download_to_filename, []
+    def flaky(self, file, **kw):
+        if len(got) == 4: raise ConnectionError('gone')
+        got.append(file)
+        return real(self, file, **kw)
+    monkeypatch.setattr(Blob, 'download_to_filename', flaky)
+    with pytest.raises(CliError, match='run the same command again'): run_download('gs://b/x', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == old
+    monkeypatch.setattr(Blob, 'download_to_filename', lambda self, file, **kw: got.append(file) or real(self, file, **kw))
+    run_download('gs://b/x', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data) and len(got) == len(listing(data))
+
+
+def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
+    from google.cloud.storage import Blob
+    run_upload(str(data), 'gs://b/x')
+    monkeypatch.setattr(Blob, 'download_to_filename', lambda self, file, **kw: Path(file).write_bytes(b'?'))
+    with pytest.raises(CliError, match='did not arrive'): run_download('gs://b/x', str(tmp_path/'back'))
+    assert not (tmp_path/'back').exists()
+
+
+def test_killed_download(gcs, tmp_path):
+    for i in range(60): (tmp_path/'d'/'sub').mkdir(parents=True, exist_ok=True), (tmp_path/'d'/'sub'/f'{i}.bin').write_bytes(os.urandom(60000))
+    run_upload(str(tmp_path/'d'), 'gs://b/d')
+    code = f"from sciencetutor.publish import run_download; run_download('gs://b/d', {str(tmp_path/'back')!r})"
+    for seconds in (.5, .8, 1.1):
+        p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        p.send_signal(signal.SIGKILL)
+        p.wait()
+        assert not (tmp_path/'back').exists() or listing(tmp_path/'back') == listing(tmp_path/'d')
+    run_download('gs://b/d', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(tmp_path/'d')
+
+
+def test_hub_there_and_back(hub, data, tmp_path):
+    run_upload(str(data), 'hf://datasets/me/sqa')
+    assert hub.private['me/sqa'] == 'private'
+    run_download('hf://datasets/me/sqa', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data)
+    assert len(load_split(tmp_path/'back', 'train')) == 30
+    (data/'config.json').write_text('{}')
+    for split in ('train', 'val', 'test'): __import__('shutil').rmtree(data/split)
+    run_upload(str(data), 'hf://me/public-model', public=True)
+    assert hub.private['me/public-model'] == 'public'
+
+
+def test_hub_upload_is_one_commit_and_goes_on(hub, data):
+    hub.fail_after = 1
+    with pytest.raises(CliError, match='the hub refuses me/sqa'): run_upload(str(data), 'hf://datasets/me/sqa')
+    assert hub.repos['me/sqa'] == {} and len(hub.lfs) <= 1
+    hub.fail_after = None
+    run_upload(str(data), 'hf://datasets/me/sqa')
+    assert len(hub.repos['me/sqa']) == len(listing(data))
+    puts = [path for method, path in hub.calls if method == 'PUT']
+    assert len(set(puts)) == 3 and len(puts) <= 5
+
+
+def test_hub_download_keeps_the_old_and_goes_on(hub, data, tmp_path):
+    run_upload(str(data), 'hf://datasets/me/sqa')
+    run_data('samples', str(tmp_path/'back'), n=5)
+    old = listing(tmp_path/'back')
+    hub.fail_after = 4
+    with pytest.raises(CliError, match='the hub refuses'): run_download('hf://datasets/me/sqa', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == old
+    hub.fail_after = None
+    run_download('hf://datasets/me/sqa', str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == listing(data)
+
+
+def test_wrong_token(hub, data, monkeypatch):
+    monkeypatch.setenv('HF_TOKEN', 'hf_wrong')
+    with pytest.raises(CliError, match='set HF_TOKEN'): run_upload(str(data), 'hf://datasets/me/sqa')
+
+
+def test_bad_addresses(tmp_path):
+    for url in ('hf://x', 'http://a/b', 'gs://b', 'gs:///x', 'hf://datasets/a/b/c'):
+        with pytest.raises(CliError, match='no address'): run_upload(str(tmp_path), url)
+    with pytest.raises(CliError, match='is empty'): run_upload(str(tmp_path), 'gs://b/x')
+    with pytest.raises(CliError, match='no folder'): run_upload(str(tmp_path/'no'), 'gs://b/x')
+    (tmp_path/'f').write_text('mine')
+    with pytest.raises(CliError, match='is a file'): run_download('gs://b/x', str(tmp_path/'f'))
+
+
+def test_dotenv(tmp_path, monkeypatch):
+    monkeypatch.delenv('A_KEY', raising=False)
+    monkeypatch.setenv('B_KEY', 'mine')
+    (tmp_path/'.env').write_text('# keys\nexport A_KEY = "x=y"\nB_KEY=theirs\n')
+    monkeypatch.chdir(tmp_path)
+    assert load_env() == ['A_KEY'] and os.environ.pop('A_KEY') == 'x=y' and os.environ['B_KEY'] == 'mine'
+
+
+def test_dvc_keeps_versions(tmp_path, monkeypatch):
+    pytest.importorskip('dvc')
+    repo, env = tmp_path/'repo', dict(os.environ, DVC_NO_ANALYTICS='1', HOME=str(tmp_path), GIT_CONFIG_GLOBAL=os.devnull)
+    repo.mkdir()
+    def sh(*command):
+        if command[0] == 'dvc': command = (sys.executable, '-m', *command)
+        if command[0] == 'git': command = ('git', '-c', 'user.name=t', '-c', 'user.email=t@example.org', *command[1:])
+        done = subprocess.run(command, cwd=repo, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    sh('git', 'init', '-q')
+    sh('dvc', 'init', '-q')
+    sh('dvc', 'remote', 'add', '-d', 'store', str(tmp_path/'store'))
+    versions = []
+    for n in (10, 20):
+        run_data('samples', str(repo/'ScienceQA-LLAVA'), n=n)
+        sh('dvc', 'add', '-q', 'ScienceQA-LLAVA')
+        sh('dvc', 'push', '-q')
+        sh('git', 'add', '.')
+        sh('git', 'commit', '-qm', f'{n} questions')
+        versions.append(listing(repo/'ScienceQA-LLAVA'))
+    subprocess.run(['rm', '-rf', str(repo/'.dvc'/'cache')])
+    sh('git', 'checkout', '-q', 'HEAD~1', '--', 'ScienceQA-LLAVA.dvc')
+    sh('dvc', 'pull', '-q', '-f')
+    assert listing(repo/'ScienceQA-LLAVA') == versions[0] != versions[1]
