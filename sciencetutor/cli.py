@@ -31,6 +31,8 @@ commands = {
     'data': Command('data:run_data', 'turn questions into a data set', '--source samples --out data/samples'),
     'check': Command('check:run_check', "check a teacher's own questions, row by row", 'questions.csv'),
     'export': Command('exports:run_export', 'write a data set for other programs', '--data data/samples --out data/llava --to llava'),
+    'upload': Command('publish:run_upload', 'publish a data set or a checkpoint, privately', 'data/samples hf://datasets/OWNER/NAME', 'cloud'),
+    'download': Command('publish:run_download', 'fetch one', 'gs://BUCKET/PATH data/class', 'cloud'),
     'train': Command('train:run_train', 'fine-tune a model on a data set', '--data data/samples --model tutor-base --minutes 2', 'train'),
     'eval': Command('eval:run_eval', 'measure a model on a split', '--data data/samples --model checkpoints/tutor --split test'),
     'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),

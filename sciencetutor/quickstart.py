@@ -96,7 +96,7 @@ def measure(model: str, # model name or folder
 def run_quickstart(
     out: str = 'runs/quickstart', # folder for data, checkpoint, evaluations and the plot
     model: str = 'tutor-base',    # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
-    n: int = 1000,                # sample questions to train on; a fifth as many to test with
+    n: int = 500,                 # sample questions to train on; a fifth as many to test with
     minutes: float = 2,           # time to train
     seed: int = 0,                # of samples and training
     serve: bool = True,           # leave out the page
