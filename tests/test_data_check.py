@@ -1,0 +1,60 @@
+"A teacher's own questions: CSV as spreadsheets write it, JSONL, .xlsx."
+import json
+import pytest
+from fastcore.script import CliError
+from sciencetutor.check import check_table, read_table, row_problem, run_check
+
+ROWS = [('question', 'choices', 'answer', 'grade'), ('Which is a gas?', 'iron | helium', 'B', 3), ('2 + 2?', '3 | 4', 4, 1)]
+
+
+def problems(file): return [row_problem(row) for _, row in read_table(file)]
+
+
+def test_csv_as_spreadsheets_write_it(tmp_path):
+    f = tmp_path/'a.csv'
+    for sep, encoding in ((',', 'utf-8'), (';', 'utf-8-sig'), ('\t', 'utf-8')):
+        f.write_bytes('\r\n'.join(sep.join(map(str, r)) for r in ROWS).encode(encoding))
+        assert [(p['answer'], p['choices'], p['grade']) for p in problems(f)] == [(1, ['iron', 'helium'], 'grade3'), (1, ['3', '4'], 'grade1')]
+        assert check_table(f) == []
+
+
+def test_quoted_lines(tmp_path):
+    (tmp_path/'a.csv').write_text('question,choices,answer\n"Two lines,\nand a comma?","a | b",A\n')
+    assert problems(tmp_path/'a.csv')[0]['question'] == 'Two lines,\nand a comma?'
+
+
+def test_jsonl(tmp_path):
+    (tmp_path/'a.jsonl').write_text(json.dumps(dict(question='Q?', choices=['a', 'b'], answer='b')) + '\n\n')
+    assert problems(tmp_path/'a.jsonl')[0]['answer'] == 1
+    (tmp_path/'a.jsonl').write_text('{"question": 1}\n{broken\n')
+    with pytest.raises(CliError, match='line 2 is not JSON'): run_check(str(tmp_path/'a.jsonl'))
+
+
+def test_spreadsheet(tmp_path):
+    openpyxl = pytest.importorskip('openpyxl')
+    book = openpyxl.Workbook()
+    for r in ROWS: book.active.append(r)
+    book.save(tmp_path/'a.xlsx')
+    assert [p['answer'] for p in problems(tmp_path/'a.xlsx')] == [1, 1]
+    (tmp_path/'b.xlsx').write_text('not one')
+    with pytest.raises(CliError, match='not a spreadsheet'): run_check(str(tmp_path/'b.xlsx'))
+
+
+@pytest.mark.parametrize('row, why', [
+    (',a | b,A', 'has no question'), ('Q?,,A', 'has no choices'), ('Q?,a,A', 'only one choice'), ('Q?,a | b,', 'has no answer'), ('Q?,a | b,D', 'only 2 choices'),
+    ('Q?,a | b,maybe', 'neither a letter nor one of the choices'), ('Q?,a | A,A', 'same choice twice'), ('Q?,a | | c,A', 'empty choice')])
+def test_what_is_wrong(tmp_path, row, why, capsys):
+    (tmp_path/'a.csv').write_text(f'question,choices,answer\nGood?,a | b,A\n{row}\n')
+    wrong = check_table(tmp_path/'a.csv')
+    assert {n for n, *_ in wrong} == {3} and any(why in w for *_, w in wrong)
+    with pytest.raises(CliError, match='1 of 2 questions'): run_check(str(tmp_path/'a.csv'))
+    assert why in capsys.readouterr().out
+
+
+def test_other_files(tmp_path):
+    with pytest.raises(CliError, match='not a table'): run_check(str(tmp_path/'a.doc'))
+    with pytest.raises(CliError, match='no file'): run_check(str(tmp_path/'a.csv'))
+    (tmp_path/'a.csv').write_bytes('question,choices,answer\nWas heißt das?,a | b,A'.encode('latin-1'))
+    with pytest.raises(CliError, match='not UTF-8'): run_check(str(tmp_path/'a.csv'))
+    (tmp_path/'a.csv').write_text('')
+    with pytest.raises(CliError, match='has no questions'): run_check(str(tmp_path/'a.csv'))

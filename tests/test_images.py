@@ -1,0 +1,97 @@
+"Hostile and odd pictures: an upright RGB picture, or one line; and memory stays bounded."
+import io, struct, subprocess, sys, zlib
+import pytest
+from hypothesis import given, settings, strategies as st
+from PIL import Image
+from sciencetutor.images import BadImage, check_image, open_image
+
+
+def encoded(im, format='PNG', **kw):
+    im.save(out := io.BytesIO(), format, **kw)
+    return out.getvalue()
+
+
+RED = Image.linear_gradient('L').resize((90, 60)).convert('RGB')
+
+
+def bomb(w, h):
+    "A small, entirely valid PNG of w x h pixels."
+    chunk = lambda k, d: struct.pack('>I', len(d)) + k + d + struct.pack('>I', zlib.crc32(k + d))
+    z = zlib.compressobj()
+    rows = b''.join(z.compress(bytes(1 + w // 8)) for _ in range(h)) + z.flush()
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', w, h, 1, 0, 0, 0, 0)) + chunk(b'IDAT', rows) + chunk(b'IEND', b'')
+
+
+@pytest.mark.parametrize('data, why', ids=range(11), argvalues=[
+    (b'', 'empty'), (b'<svg/>', 'not a picture'), (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'not a picture'), (b'%PDF-1.4', 'not a picture'),
+    (encoded(RED)[:40], 'picture'), (encoded(RED)[:150], 'picture'), (encoded(RED, 'JPEG')[:-200], 'picture'), (encoded(RED, 'GIF')[:-200], 'picture'),
+    (encoded(RED, 'WEBP')[:-50], 'picture'), (encoded(RED, 'BMP')[:200], 'picture'), (bomb(30000, 30000), '30000 x 30000')])
+def test_refused_in_one_line(data, why):
+    for f in (open_image, check_image):
+        with pytest.raises(BadImage, match=why) as e: f(data)
+        assert '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'I;16', 'YCbCr'])
+@pytest.mark.parametrize('format', ['PNG', 'JPEG', 'TIFF', 'WEBP', 'GIF', 'BMP'])
+def test_every_mode_comes_out_as_rgb(mode, format):
+    if (mode, format) == ('YCbCr', 'TIFF'): pytest.skip('Pillow cannot read back what it writes')
+    im = Image.new('I;16', (20, 10), 30000) if mode == 'I;16' else RED.resize((20, 10)).convert('RGBA').convert(mode) if mode in ('LA', 'RGBA') else RED.resize((20, 10)).convert(mode)
+    try: data = encoded(im, format)
+    except (OSError, ValueError): pytest.skip(f'{format} has no {mode}')
+    out = open_image(data)
+    assert out.mode == 'RGB' and out.size == (20, 10) and check_image(data)[:3] == (format, 20, 10)
+
+
+@pytest.mark.parametrize('orientation, size', [(1, (90, 60)), (3, (90, 60)), (6, (60, 90)), (8, (60, 90))])
+def test_rotation(orientation, size):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(RED, 'JPEG', exif=exif)
+    assert open_image(data).size == size and ('rotated' in check_image(data).odd) == (orientation > 1)
+
+
+def test_odd_ones_are_named():
+    frames = [RED, RED.rotate(9), RED.rotate(20)]
+    for format in ('GIF', 'PNG', 'WEBP'):
+        data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
+        assert 'animated' in check_image(data).odd and open_image(data).size == (90, 60)
+    assert check_image(encoded(RED.convert('CMYK'), 'JPEG')).odd == 'cmyk'
+    assert check_image(encoded(Image.new('I;16', (9, 9), 5))).odd == '16-bit'
+
+
+def test_sixteen_bits_keep_their_greys():
+    im = Image.new('I;16', (3, 1))
+    for x, v in enumerate((0, 32768, 65535)): im.putpixel((x, 0), v)
+    assert [open_image(encoded(im)).getpixel((x, 0))[0] for x in range(3)] == [0, 127, 255]
+
+
+def test_smaller():
+    out = open_image(encoded(RED), max_side=30)
+    assert out.size == (30, 20) and open_image(encoded(RED), max_side=300).size == (90, 60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8), format=st.sampled_from(['PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM']))
+def test_damage_never_escapes(at, junk, format):
+    data = bytearray(encoded(RED.resize((20, 10)), format))
+    data[at:at + len(junk)] = junk
+    for f in (open_image, check_image):
+        try: f(bytes(data))
+        except BadImage as e: assert '\n' not in str(e)
+
+
+def test_memory_is_bounded():
+    code = f'''
+import resource, sys
+sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
+from test_images import bomb, encoded
+from sciencetutor.images import BadImage, check_image, open_image
+data = bomb(30000, 30000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for f in (open_image, check_image):
+    try: f(data)
+    except BadImage: pass
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)'''
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert float(done.stdout) < 20, done.stderr
