@@ -8,7 +8,7 @@ per row with the picture's bytes, a pandas frame, `Dataset.from_pandas`, a cast 
 same strings and the same picture bytes. Real questions come from SCIENCEQA_DIR; without it the same comparison runs on samples.
 """
 from __future__ import annotations
-import argparse, json, os, platform, resource, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,7 +52,8 @@ def ours(folder: Path, splits: Path | None, out: Path, **kw) -> int:
 
 def peak() -> float:
     "Peak resident memory of this process so far, MB."
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = next(l for l in open('/proc/self/status') if l.startswith('VmHWM'))  # ru_maxrss would count the parent's, too
+    return int(line.split()[1]) / 1024
 
 
 def measure(what: str, folder: Path, splits: Path | None) -> dict:
