@@ -1,0 +1,92 @@
+"Training on `tiny`: objectives, budgets, what is left out, and interrupted runs."
+import json, os, signal, subprocess, sys, time
+import pytest, torch
+from fastcore.script import CliError
+from sciencetutor.data import load_split, run_data
+from sciencetutor.model import load_model
+from sciencetutor.score import branch_batch, per_branch, token_logprobs
+from sciencetutor.train import Questions, choice_loss, collate, run_train
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('train')/'data'
+    run_data(source='samples', out=str(folder), n=80)
+    return str(folder)
+
+
+def train(data, out, **kw):
+    return run_train(**{**dict(data=data, model='tiny', out=str(out), steps=4, warmup=2, fp32=True), **kw})
+
+
+@pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(fp32=False),
+                                dict(freeze=['vision', 'embeddings'], freeze_layers=2), dict(steps=None, epochs=0.5), dict(steps=None, minutes=0.05)])
+def test_every_switch_trains(data, tmp_path, kw):
+    report = train(data, tmp_path/'ck', **kw)
+    assert report['steps'] > 0 and report['questions'] > 0
+    assert json.loads((tmp_path/'ck/training.json').read_text())['settings']['data'] == data
+    model, _ = load_model(str(tmp_path/'ck'))
+    before, _ = load_model('tiny')
+    changed = {n for (n, a), b in zip(before.named_parameters(), model.parameters()) if not torch.equal(a, b)}
+    frozen = [n for n in changed if 'vision_tower' in n or 'embed_tokens' in n or '.layers.0.' in n.replace('encoder.layers', '')]
+    assert changed and not (kw.get('freeze') and frozen)
+    assert not (tmp_path/'ck.training').exists()
+
+
+def test_loss_falls(data, tmp_path):
+    log = train(data, tmp_path/'ck', steps=60, lr=3e-3, batch_tokens=4096)['log']
+    assert log[-1]['loss'] < log[0]['loss']
+
+
+def test_batch_has_the_gradient_of_single_questions(data):
+    model, processor = load_model('tiny')
+    questions = Questions(load_split(data, 'train').select(range(12)), processor, explain_tokens=16)
+    items, pad = [questions[i] for i in range(12)], processor.tokenizer.pad_token_id
+    def loss_of(items):
+        batch = collate(items, pad)
+        return choice_loss(token_logprobs(model, batch), batch, explain_weight=0.)
+    def grads(loss):
+        model.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert any(it['pixel_values'] is not None for it in items)
+    together = loss_of(items)
+    alone = sum(loss_of([it]) for it in items)/len(items)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(grads(together), grads(alone), atol=1e-5, rtol=1e-4)
+
+
+def test_long_questions_are_counted_and_named(data, tmp_path, capsys):
+    report = train(data, tmp_path/'ck', batch_tokens=200)
+    assert report['left_out'] and report['left_out'][0] in capsys.readouterr().out
+    with pytest.raises(CliError, match='no question'): train(data, tmp_path/'no', batch_tokens=5)
+
+
+def test_bad_input_is_one_line(data, tmp_path):
+    with pytest.raises(CliError, match='no-such'): train('no-such', tmp_path/'ck')
+    with pytest.raises(CliError): train(data, tmp_path/'ck', split=['nope'])
+    with pytest.raises(CliError, match='leaves nothing'): train(data, tmp_path/'ck', freeze=['vision', 'projector', 'language', 'embeddings'])
+    with pytest.raises(CliError, match='loss is nan'): train(data, tmp_path/'ck', steps=20, lr=1e30, warmup=1)
+    assert not (tmp_path/'ck').exists()
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from sciencetutor.train import run_train
+run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=60, warmup=2, fp32=True, save_minutes=0.002)
+"""
+
+def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
+    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert start(tmp_path/'whole').wait() == 0
+    for kill in range(2):
+        p, work = start(tmp_path/'killed'), tmp_path/'killed.training'
+        seen = len(list(work.glob('checkpoint-*/trainer_state.json'))) and max(int(c.name.split('-')[1]) for c in work.glob('checkpoint-*'))
+        while p.poll() is None and not any(int(c.parent.name.split('-')[1]) > seen for c in work.glob('checkpoint-*/trainer_state.json')): time.sleep(0.02)
+        p.send_signal(signal.SIGKILL)
+        assert p.wait() == -signal.SIGKILL, 'the run ended before it could be killed'
+        assert not (tmp_path/'killed').exists()
+    assert start(tmp_path/'killed').wait() == 0
+    losses = [[l['loss'] for l in json.loads((tmp_path/d/'training.json').read_text())['log']] for d in ('whole', 'killed')]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
