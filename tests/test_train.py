@@ -34,8 +34,8 @@ def test_every_switch_trains(data, tmp_path, kw):
 
 
 def test_loss_falls(data, tmp_path):
-    log = train(data, tmp_path/'ck', steps=60, lr=3e-3, batch_tokens=4096)['log']
-    assert log[-1]['loss'] < log[0]['loss']
+    loss = [l['loss'] for l in train(data, tmp_path/'ck', steps=30, lr=3e-3)['log']]
+    assert sum(loss[-5:]) < sum(loss[:5])
 
 
 def test_batch_has_the_gradient_of_single_questions(data):
@@ -74,7 +74,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from sciencetutor.train import run_train
-run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=60, warmup=2, fp32=True, save_minutes=0.002)
+run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=30, warmup=2, fp32=True, save_minutes=0.002)
 """
 
 def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
@@ -89,4 +89,4 @@ def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
         assert not (tmp_path/'killed').exists()
     assert start(tmp_path/'killed').wait() == 0
     losses = [[l['loss'] for l in json.loads((tmp_path/d/'training.json').read_text())['log']] for d in ('whole', 'killed')]
-    assert losses[0] == losses[1] and len(losses[0]) == 6
+    assert losses[0] == losses[1] and len(losses[0]) == 30
