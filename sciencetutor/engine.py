@@ -157,14 +157,14 @@ def score(self:Engine,
     images:Sequence[Image]=(), # its pictures, in order
 ) -> list[float]: # probabilities, in the order of the choices
     "How likely each choice is as the answer."
-    self.encode(messages, images)
+    self.encode([*messages, dict(role='assistant', content='\n'.join(choices))], images) # the choices count, too
     with self.line, torch.inference_mode():
         item = dict(messages=messages, images=list(images), choices=list(choices))
         return score_choices(self.model, self.processor, [item])[0].float().softmax(-1).tolist()
 
 # %% ../nbs/41_engine.ipynb #1ce32039
 _lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)
-_numbered = re.compile(r'^\s*(?:\((\d\d?)\)|(\d\d?)[.)])\s+', re.M)
+_numbered = re.compile(r'^[ \t]*(?:\((\d\d?)\)|(\d\d?)[.)])\s+', re.M)
 _header = re.compile(r'\s*\b(?:options|choices|answers|possible answers)\s*:?\s*$', re.I)
 
 def _markers(text, pattern, first):
@@ -216,7 +216,7 @@ def find_choices(
     return (head, choices) if head and 2<=len(choices)<=10 and all(choices) else (text, [])
 
 # %% ../nbs/41_engine.ipynb #6d8ff19a
-WHY = "Why?"  # the follow-up that the model was trained to answer with an explanation
+WHY = "Why?"  # the follow-up that a model trained with `explain_tokens` answers with an explanation
 
 @dataclass
 class Turn:
@@ -233,8 +233,8 @@ class Turn:
     def read(cls, text:str, choices:Sequence[str]=(), picture:Image|None=None):
         "A turn from what was typed; choices are looked for in the text unless they are given."
         question, choices = (text.strip(), list(choices)) if choices else find_choices(text)
-        m = re.fullmatch(r'(?:context|hint):\s*(.*?)\s*\n\s*question:\s*(.*)', question, re.I|re.S)
-        context, question = m.groups() if m else ('', re.sub(r'^question:\s*', '', question, flags=re.I))
+        m = re.fullmatch(r'(?:context|hint):(.*?)\n[ \t]*question:(.*)', question, re.I|re.S)
+        context, question = [part.strip() for part in m.groups()] if m else ('', re.sub(r'^question:\s*', '', question, flags=re.I))
         return cls(question, choices, picture, context)
     @property
     def best(self) -> int|None: return max(range(len(self.probs)), key=self.probs.__getitem__) if self.probs else None
@@ -259,6 +259,7 @@ def reply(
 ) -> Iterator[Turn]: # the same turn again and again, with more of the answer each time
     "Answer a turn, step by step."
     history = [] if turn.choices or turn.picture else [t for t in before if t.text][-2:]
+    while history and sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
     if turn.choices:
         images = [t.picture for t in [turn] if t.picture]
         turn.probs = engine.score(turn.messages(), turn.choices, images=images)

@@ -16,9 +16,9 @@ from .images import BadImage, open_image
 from .samples import make_problems
 
 # %% auto #0
-__all__ = ['TEXTS', 'MAX_SIDE', 'MAX_QUESTION', 'FONT', 'CSS', 'LOGO', 'LATEX', 'sure_words', 'letter', 'bars', 'no_pictures',
-           'asked', 'answered', 'show', 'keep_picture', 'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page',
-           'data_uri', 'make_theme', 'look', 'make_page']
+__all__ = ['TEXTS', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'sure_words', 'letter', 'bars',
+           'no_pictures', 'asked', 'answered', 'show', 'keep_picture', 'new_turn', 'pick_examples', 'thumbnail',
+           'paced', 'Page', 'data_uri', 'make_theme', 'look', 'make_page']
 
 # %% ../nbs/43_page.ipynb #9ef8a537
 TEXTS = dict(en=dict(
@@ -89,7 +89,8 @@ def show(turns:Sequence[Turn], t:dict, waiting:str='') -> list[dict]:
 
 # %% ../nbs/43_page.ipynb #0804337d
 MAX_SIDE = 1024      # pixels; larger pictures are made smaller
-MAX_QUESTION = 4000  # characters
+MAX_QUESTION = 4000  # characters, choices included
+MAX_CHOICES = 10
 
 def keep_picture(
     picture, # PIL image
@@ -103,7 +104,7 @@ def keep_picture(
 def new_turn(text:str, picture:str|bytes|None, folder:str, t:dict, choices:Sequence[str]=()) -> Turn:
     "What was typed and attached, as a turn; with a `note` if it cannot be answered."
     turn = Turn.read(text[:MAX_QUESTION].strip() or t['picture_only'], choices)
-    if len(text)>MAX_QUESTION: turn.note = 'too_long'
+    if len(text)+sum(map(len, choices))>MAX_QUESTION or len(choices)>MAX_CHOICES: turn.note = 'too_long'
     if picture:
         try:
             turn.picture = open_image(picture, max_side=MAX_SIDE)

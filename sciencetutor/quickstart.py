@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/quickstart.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['groups', 'once', 'comparison', 'table', 'plot', 'best_model', 'measure', 'run_quickstart', 'show', 'try_port',
-           'open_page']
+__all__ = ['groups', 'QUICK', 'once', 'comparison', 'table', 'plot', 'best_model', 'measure', 'run_quickstart', 'show',
+           'try_port', 'open_page']
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-004
 import json, shutil
@@ -27,7 +27,8 @@ def once(folder: Path,     # what the step makes; its note is `<folder>.json`
         ) -> dict: # the result
     "Do `work` unless it was finished with the same settings."
     note = folder.with_name(folder.name + '.json')
-    begun = json.loads(note.read_text(encoding='utf-8')) if note.exists() else {}
+    try: begun = json.loads(note.read_text(encoding='utf-8'))
+    except (OSError, ValueError): begun = {} # not begun, or cut off while the note was written
     if begun.get('settings') == settings and 'result' in begun and folder.exists():
         print(f'{title}: done before, see {folder}', flush=True)
         return begun['result']
@@ -93,13 +94,15 @@ def measure(model: str, # model name or folder
     return pick(m) | {g: pick(m[g]) for g in ('img', 'noimg')}
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-019
+QUICK = dict(batch_tokens=1024, warmup=5, lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=0.5)
+
 def run_quickstart(
     out: str = 'runs/quickstart', # folder for data, checkpoint, evaluations and the plot
     model: str = 'tutor-base',    # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
     n: int = 500,                 # sample questions to train on; a fifth as many to test with
     minutes: float = 2,           # time to train
     seed: int = 0,                # of samples and training
-    serve: bool = True,           # leave out the page
+    serve: bool = True,           # open the page at the end
     host: str = '127.0.0.1',      # address of the page
     port: int = 7860,             # port of the page
 ) -> dict: # the metrics before and after
@@ -114,7 +117,7 @@ def run_quickstart(
     before = once(folder/'before', f'2/5 Accuracy of {model} before', s, lambda: measure(model, data, folder/'before'))
     s |= dict(minutes=minutes)
     once(trained, f'3/5 Fine-tuning {model} for {minutes:g} minutes', s,
-         lambda: load('train:run_train')(data=str(data), model=model, out=str(trained), minutes=minutes, batch_tokens=1024, warmup=5, seed=seed))
+         lambda: load('train:run_train')(data=str(data), model=model, out=str(trained), minutes=minutes, seed=seed, **QUICK))
     after = once(folder/'after', '4/5 Accuracy after', s, lambda: measure(trained, data, folder/'after'))
     show(before, after, folder)
     if serve: open_page(best_model(trained), host, port)

@@ -136,9 +136,10 @@ def ask(
         from sciencetutor.images import open_image
         image = open_image(image, max_side=1024)
     from sciencetutor.engine import Engine, Turn, reply
-    turn, engine, shown = Turn.read(text, choices or (), image), Engine(model), 0
+    turn, engine, shown, told = Turn.read(text, choices or (), image), Engine(model), 0, False
     for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
-        if turn.probs and not shown and not turn.text: print(table(turn))
+        if turn.probs and not told: print(table(turn))
+        told = bool(turn.probs)
         print(turn.text[shown:], end='', flush=True)
         shown = len(turn.text)
     print()

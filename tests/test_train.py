@@ -20,7 +20,7 @@ def train(data, out, **kw):
 
 
 @pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(fp32=False),
-                                dict(freeze=['vision', 'embeddings'], freeze_layers=2), dict(steps=None, epochs=0.5), dict(steps=None, minutes=0.05)])
+                                dict(freeze=['vision', 'embeddings'], freeze_layers=0.5), dict(steps=None, epochs=0.5), dict(steps=None, minutes=0.05)])
 def test_every_switch_trains(data, tmp_path, kw):
     report = train(data, tmp_path/'ck', **kw)
     assert report['steps'] > 0 and report['questions'] > 0
@@ -66,6 +66,9 @@ def test_bad_input_is_one_line(data, tmp_path):
     with pytest.raises(CliError, match='no-such'): train('no-such', tmp_path/'ck')
     with pytest.raises(CliError): train(data, tmp_path/'ck', split=['nope'])
     with pytest.raises(CliError, match='leaves nothing'): train(data, tmp_path/'ck', freeze=['vision', 'projector', 'language', 'embeddings'])
+    with pytest.raises(CliError, match='contradict'): train(data, tmp_path/'ck', minutes=1)
+    with pytest.raises(CliError, match='grad-accum is 0'): train(data, tmp_path/'ck', grad_accum=0)
+    with pytest.raises(CliError, match='no checkpoint'): train(data, data)
     with pytest.raises(CliError, match='loss is nan'): train(data, tmp_path/'ck', steps=20, lr=1e30, warmup=1)
     assert not (tmp_path/'ck').exists()
 
