@@ -14,6 +14,7 @@ __all__ = ['encode', 'pad_batch', 'place', 'letter_tokens', 'letter_scores', 'ge
 import torch
 
 from .formats import LETTERS
+from .model import reads_pictures
 from .prompts import cut, ending, render
 from .readers import read_strict, read_tolerant
 from .score import length_batches, logits_at
@@ -26,7 +27,7 @@ def encode(
     then: list = (),  # token ids to put after the prompt
 ) -> dict:  # `ids`: list of token ids, `more`: the picture's tensors
     "One prompt as token ids and pixels."
-    enc = dict(processor(text=prompt, images=[image] if image is not None else None, return_tensors='pt'))
+    enc = dict(processor(text=prompt, images=[image] if image is not None and reads_pictures(processor) else None, return_tensors='pt'))
     ids = enc.pop('input_ids')[0].tolist() + list(then)
     return dict(ids=ids, more={k: v for k, v in enc.items() if k.startswith(('pixel', 'image'))})
 

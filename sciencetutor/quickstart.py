@@ -8,8 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/quickstart.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['groups', 'QUICK', 'once', 'comparison', 'table', 'plot', 'best_model', 'measure', 'run_quickstart', 'show',
-           'try_port', 'open_page']
+__all__ = ['groups', 'QUICK', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show', 'try_port', 'open_page']
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-004
 import json, shutil
@@ -76,13 +75,6 @@ def plot(rows: dict, # from `comparison`
     ax.legend(frameon=False, ncols=3, loc='lower center', bbox_to_anchor=(.5, 1))
     return fig
 
-# %% ../nbs/61_quickstart.ipynb #1-quickstart-016
-def best_model(trained: Path, # the checkpoint of this run
-              ) -> str: # a model name or folder
-    "The tutor that ships, if its weights are here, else the checkpoint."
-    from sciencetutor.model import BUILT_IN
-    return 'tutor' if BUILT_IN['tutor'] is not BUILT_IN['tutor-base'] else str(trained)
-
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-017
 def measure(model: str, # model name or folder
             data: Path, # data set folder
@@ -120,7 +112,7 @@ def run_quickstart(
          lambda: load('train:run_train')(data=str(data), model=model, out=str(trained), minutes=minutes, seed=seed, **QUICK))
     after = once(folder/'after', '4/5 Accuracy after', s, lambda: measure(trained, data, folder/'after'))
     show(before, after, folder)
-    if serve: open_page(best_model(trained), host, port)
+    if serve: open_page('tutor', host, port)
     return dict(before=before, after=after)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-020

@@ -17,7 +17,8 @@ from itertools import accumulate
 import torch
 from tqdm.auto import tqdm
 from .data import question_text
-from .model import render_prompt, clean_text
+from .memory import combine
+from .model import clean_text, reads_pictures, render_prompt
 
 # %% ../nbs/11_score.ipynb #1d08a9fb
 def question_item(
@@ -42,7 +43,7 @@ def encode_item(
     item:dict, # {messages, images, choices}
 )->dict: # {prompt: ids, branches: [ids], starts: [int], pixel_values: (pictures, 3, H, W) or None}
     "An item as token ids and pixels"
-    text, images = render_prompt(processor, item['messages']), item['images']
+    text, images = render_prompt(processor, item['messages']), item['images'] if reads_pictures(processor) else []
     if images: inputs = processor(text=text, images=images, return_tensors='pt')
     else: inputs = processor.tokenizer(text, return_tensors='pt')
     branches = [encode_reply(processor, c) for c in item['choices']]
@@ -153,7 +154,7 @@ def score_choices(
     reduce:str='mean', # log-likelihood per token (mean), per character (char) or in all (sum)
     progress:bool=False, # show a progress bar
 )->list[torch.Tensor]: # for each item the scores of its choices, float32
-    "Log-likelihood of each choice as the reply"
+    "Log-likelihood of each choice as the reply; with a memory, log-odds of the two together"
     encoded = [encode_item(processor, it) for it in items]
     scores = [None]*len(items)
     batches = length_batches([item_length(e) for e in encoded], batch_tokens)
@@ -163,4 +164,5 @@ def score_choices(
         for b, k in enumerate(ks):
             scores[k] = ll[batch['owner'].cpu() == b]
             if reduce == 'char': scores[k] = scores[k]/torch.tensor([max(1, len(c)) for c in items[k]['choices']])
-    return scores
+    memory = getattr(model, 'memory', None)
+    return scores if memory is None or reduce != 'mean' else [combine(memory, it, s) for it, s in zip(items, scores)]
