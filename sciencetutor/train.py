@@ -61,8 +61,9 @@ class Questions(torch.utils.data.Dataset):
         processor, # of the model to train
         objective:str='choices', # choices or answer
         explain_tokens:int=0, # longest explanation to learn, in tokens; 0: none
+        text_only:bool=False, # leave the pictures out
     ):
-        self.rows, self.processor, self.objective, self.explain_tokens = rows, processor, objective, explain_tokens
+        self.rows, self.processor, self.objective, self.explain_tokens, self.text_only = rows, processor, objective, explain_tokens, text_only
         bare = rows.cast_column('image', datasets.Image(decode=False))
         self.texts = [self.encode(row) for row in tqdm(bare, desc='encoding', leave=False)]
         blank = dict(messages=[{'role': 'user', 'content': [{'type': 'image'}]}], choices=[])
@@ -79,7 +80,9 @@ class Questions(torch.utils.data.Dataset):
             enc['branches'].append(ids); enc['starts'].append(start)
         return enc
 
-    def item(self, row): return answer_item(row) if self.objective == 'answer' else question_item(row)
+    def item(self, row):
+        if self.text_only: row = {**row, 'image': None}
+        return answer_item(row) if self.objective == 'answer' else question_item(row)
 
     def lengths(self): return [item_length(e) + self.image_tokens*e['picture'] for e in self.texts]
 
@@ -288,6 +291,7 @@ def run_train(
     lm_weight:float=0.1, # weight of the right choice's language-model loss
     explain_weight:float=0.1, # weight of the explanation's loss
     explain_tokens:int=0, # learn to explain: longest explanation in tokens
+    text_only:bool=False, # leave the pictures out: a model whose tower was never trained has no use for them
     freeze:Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}]=[], # parts that stay as they are
     freeze_layers:float=0, # lower share of the language model's layers that stays as it is, too: 0.5 is half
     fp32:bool=False, # compute in fp32 rather than bf16 (fp16 on GPUs without bf16)
@@ -302,7 +306,7 @@ def run_train(
     net, processor = load_model(model, dtype='float32')
     freeze_parts(net, freeze, freeze_layers)
     torch.manual_seed(seed)
-    questions = Questions(rows, processor, objective, explain_tokens)
+    questions = Questions(rows, processor, objective, explain_tokens, text_only)
     lengths = questions.lengths()
     fits = [i for i, n in enumerate(lengths) if n <= batch_tokens]
     left_out = [rows[i]['pid'] for i, n in enumerate(lengths) if n > batch_tokens]

@@ -33,6 +33,16 @@ def test_every_switch_trains(data, tmp_path, kw):
     assert not (tmp_path/'ck.training').exists()
 
 
+def test_text_only_leaves_the_pictures_out(data, tmp_path):
+    _, processor = load_model('tiny')
+    rows = load_split(data, 'train')
+    assert any(row['image'] is not None for row in rows)
+    for objective in ('choices', 'answer'):
+        items = list(Questions(rows, processor, objective, text_only=True))
+        assert all(it['pixel_values'] is None and processor.image_token_id not in it['prompt'] for it in items)
+    assert train(data, tmp_path/'ck', text_only=True)['settings']['text_only']
+
+
 def test_loss_falls(data, tmp_path):
     loss = [l['loss'] for l in train(data, tmp_path/'ck', steps=30, lr=3e-3)['log']]
     assert sum(loss[-5:]) < sum(loss[:5])
