@@ -16,10 +16,10 @@ def data(tmp_path_factory):
 
 
 def train(data, out, **kw):
-    return run_train(**{**dict(data=data, model='tiny', out=str(out), steps=4, warmup=2, fp32=True), **kw})
+    return run_train(**{**dict(data=data, model='tiny', out=str(out), steps=4, warmup=2, precision="fp32"), **kw})
 
 
-@pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(fp32=False),
+@pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(precision="bf16"),
                                 dict(freeze=['vision', 'embeddings'], freeze_layers=0.5), dict(steps=None, epochs=0.5), dict(steps=None, minutes=0.05)])
 def test_every_switch_trains(data, tmp_path, kw):
     report = train(data, tmp_path/'ck', **kw)
@@ -87,7 +87,7 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from sciencetutor.train import run_train
-run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=30, warmup=2, fp32=True, save_minutes=0.002)
+run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=30, warmup=2, precision="fp32", save_minutes=0.002)
 """
 
 def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
