@@ -244,7 +244,7 @@ def load_model(
     spread = device_map or ('auto' if torch.cuda.is_available() else None)
     kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
     if load_in_4bit:
-        kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, llm_int8_skip_modules=['lm_head', 'multi_modal_projector'],
+        kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'],
                                                        bnb_4bit_compute_dtype=torch.bfloat16 if dtype == torch.float32 else dtype)
     bar = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()

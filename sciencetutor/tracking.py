@@ -98,7 +98,9 @@ class Validation(TrainerCallback, ExportableState):
         better = m['accuracy'] > self.best
         self.best, self.worse = max(self.best, m['accuracy']), 0 if better else self.worse + 1
         self.history.append(m)
+        due = control.should_log  # logging takes the flag down, and this step's loss would not be logged
         self.trainer.log({'val_accuracy': m['accuracy'], **{f'val_accuracy/{g}': v['accuracy'] for g, v in m['by'].items()}})
+        control.should_log = due
         if not self.s['patience']: return
         if better: self.trainer.save_model(str(Path(args.output_dir)/'best'), _internal_call=True)
         control.should_training_stop |= self.worse >= self.s['patience']

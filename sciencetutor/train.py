@@ -248,6 +248,7 @@ def with_config(
     for f in files:
         try: values = yaml.safe_load(Path(f).read_text(encoding='utf-8')) or {}
         except (OSError, yaml.YAMLError) as e: raise CliError(f'--config {f} could not be read: {str(e).splitlines()[0]}') from None
+        values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
         if unknown := [k for k in values if k not in params]: raise CliError(f'--config {f}: {unknown[0]} is no argument of `sciencetutor train`; its --help lists them')
         recipe |= values
     for k, v in recipe.items():

@@ -87,13 +87,15 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from sciencetutor.train import run_train
-run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=30, warmup=2, precision="fp32", save_minutes=0.002)
+run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=int(sys.argv[3]), warmup=2, precision="fp32", save_minutes=0.002)
 """
 
-def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
-    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize('kills', [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_run_resumes_to_the_same_losses(data, tmp_path, kills):
+    steps = 15*kills
+    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out), str(steps)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert start(tmp_path/'whole').wait() == 0
-    for kill in range(2):
+    for kill in range(kills):
         p, work = start(tmp_path/'killed'), tmp_path/'killed.training'
         seen = len(list(work.glob('checkpoint-*/trainer_state.json'))) and max(int(c.name.split('-')[1]) for c in work.glob('checkpoint-*'))
         while p.poll() is None and not any(int(c.parent.name.split('-')[1]) > seen for c in work.glob('checkpoint-*/trainer_state.json')): time.sleep(0.02)
@@ -102,4 +104,4 @@ def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
         assert not (tmp_path/'killed').exists()
     assert start(tmp_path/'killed').wait() == 0
     losses = [[l['loss'] for l in json.loads((tmp_path/d/'training.json').read_text())['log']] for d in ('whole', 'killed')]
-    assert losses[0] == losses[1] and len(losses[0]) == 30
+    assert losses[0] == losses[1] and len(losses[0]) == steps
