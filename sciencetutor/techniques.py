@@ -132,7 +132,8 @@ def deepspeed_json(
     "The DeepSpeed configuration of that name; starts the process group where there is no GPU"
     path = Path(__file__).parent/'assets'/f'{name}.json' if name in ZERO else Path(name)
     if not path.is_file(): raise CliError(f'--deepspeed {name}: use one of {", ".join(ZERO)}, or the path of a JSON file')
-    import deepspeed
+    try: import deepspeed
+    except ModuleNotFoundError: raise CliError('--deepspeed needs a package: pip install "sciencetutor[deepspeed]"') from None
     if devices() == 1:  # deepspeed asks MPI where nobody told it
         for k, v in dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=29511).items(): os.environ.setdefault(k, str(v))
     if not torch.cuda.is_available(): deepspeed.init_distributed('gloo')  # before the model is built

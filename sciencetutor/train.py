@@ -160,10 +160,11 @@ def training_args(
     "The Trainer's arguments; made before the model, which ZeRO-3 divides as it is loaded"
     extra = dict(deepspeed=deepspeed_json(s['deepspeed'])) if s['deepspeed'] else {}
     cpu = not torch.cuda.is_available()
+    name = 'activation_checkpointing' if hasattr(TrainingArguments, 'activation_checkpointing') else 'gradient_checkpointing'  # its newer name
+    if s['gradient_checkpointing']: extra |= {name: True, f'{name}_kwargs': {'use_reentrant': False}}
     if devices() > 1: extra |= dict(ddp_find_unused_parameters=True, **({'ddp_backend': 'gloo'} if cpu else {}))
     args = TrainingArguments(output_dir=str(work), max_steps=steps, gradient_accumulation_steps=s['grad_accum'], per_device_train_batch_size=1,
         learning_rate=s['lr'], weight_decay=s['weight_decay'], adam_beta2=0.95, bf16=s['precision'] == 'bf16', fp16=s['precision'] == 'fp16',
-        gradient_checkpointing=s['gradient_checkpointing'], gradient_checkpointing_kwargs={'use_reentrant': False},
         logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', save_total_limit=1, report_to='none', disable_tqdm=True,
         remove_unused_columns=False, use_cpu=cpu, accelerator_config={'even_batches': False}, seed=s['seed'], **extra)
     args.device  # starts the process group
@@ -251,6 +252,8 @@ def with_config(
         values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
         if unknown := [k for k in values if k not in params]: raise CliError(f'--config {f}: {unknown[0]} is no argument of `sciencetutor train`; its --help lists them')
         recipe |= values
+    limits = ('minutes', 'epochs', 'steps')
+    if any(given[k] is not None for k in limits): recipe = {k: v for k, v in recipe.items() if k not in limits}
     for k, v in recipe.items():
         if isinstance(v, str) and 'float' in str(params[k].annotation): recipe[k] = float(v)  # YAML takes 2e-4 for a word
     return {k: recipe.get(k, v) if v == params[k].default else v for k, v in given.items() if k != 'config'}
@@ -266,6 +269,7 @@ def check_settings(
     if s['load_in_4bit'] and not s['lora_r']: raise CliError('--load-in-4bit trains adapters only: add --lora-r 64')
     if s['load_in_4bit'] and 'vision' not in s['freeze']: raise CliError('--load-in-4bit puts the vision tower into 4 bits, too: add --freeze vision')
     if s['patience'] and not s['eval_steps']: raise CliError('--patience stops on accuracy: say with --eval-steps how often to measure it')
+    if s['patience'] and '3' in s['deepspeed']: raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
     if s['cache_features'] and 'vision' not in s['freeze']: raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
     out = Path(s['out'])
     if out.is_file() or out.is_dir() and any(out.iterdir()) and not any((out/f'{k}config.json').exists() for k in ('', 'adapter_')):

@@ -240,6 +240,12 @@ def test_recipes(tmp_path):
     with pytest.raises(CliError, match='no-such.yaml could not be read'): with_config({**default, 'config': ['no-such.yaml']}, params)
 
 
+def test_a_recipe_trains(data, tmp_path):
+    recipe = str(Path(__file__).parent.parent/'configs/hub-vlm.yaml')
+    report = train(data, tmp_path/'ck', config=[recipe], lora_r=4, steps=2)
+    assert report['steps'] == 2 and report['settings']['objective'] == 'answer' and report['settings']['lora_r'] == 4
+
+
 def test_contradictions_are_one_line(data, tmp_path):
     for kw, words in [(dict(load_in_4bit=True), '--lora-r'), (dict(load_in_4bit=True, lora_r=4), '--freeze vision'), (dict(patience=2), '--eval-steps'),
                       (dict(cache_features=True), '--freeze vision'), (dict(lora_r=4, freeze=['language']), 'unfrozen'), (dict(deepspeed='zero9'), 'zero2')]:
