@@ -163,7 +163,8 @@ def test_cached_features_change_no_loss(data, tmp_path, monkeypatch):
     plain, first = train(data, tmp_path/'a', **kw), train(data, tmp_path/'b', cache_features=True, **kw)
     assert list((tmp_path/'features').glob('*/features.bin'))
     monkeypatch.setattr('sciencetutor.features.FeatureCache.put', lambda *a: pytest.fail('the second run asks the tower'))
-    assert losses(plain) == pytest.approx(losses(first), abs=1e-5) == pytest.approx(losses(train(data, tmp_path/'c', cache_features=True, **kw)), abs=1e-5)
+    again = train(data, tmp_path/'c', cache_features=True, **kw)
+    for report in (first, again): assert losses(report) == pytest.approx(losses(plain), abs=1e-5)
 
 
 def test_stops_early_and_keeps_the_best(data, tmp_path, monkeypatch):
@@ -216,7 +217,7 @@ def test_what_does_not_fit_is_refused_in_one_line(data, tmp_path, monkeypatch):
     assert '\n' not in str(e.value) and not (tmp_path/'no.training').exists()
     assert train(data, tmp_path/'yes', force=True, steps=1)['steps'] == 1
     big = dict(rows=64, longest=2000, pictures=0, predicted=100)
-    with pytest.raises(CliError, match='try --gradient-checkpointing'): check_memory(BASE, big, free=int(2e9))
+    with pytest.raises(CliError, match='try --gradient-checkpointing'): check_memory(BASE, big, free=int(4e9))
 
 
 def test_auto_batch_keeps_the_update(data, tmp_path, monkeypatch):
