@@ -710,6 +710,7 @@ d = { 'settings': { 'branch': 'main',
                                     'sciencetutor.tutor.crossfit': ('tutor.html#crossfit', 'sciencetutor/tutor.py'),
                                     'sciencetutor.tutor.judge': ('tutor.html#judge', 'sciencetutor/tutor.py'),
                                     'sciencetutor.tutor.opinions': ('tutor.html#opinions', 'sciencetutor/tutor.py'),
-                                    'sciencetutor.tutor.pack_tutor': ('tutor.html#pack_tutor', 'sciencetutor/tutor.py'),
+                                    'sciencetutor.tutor.pack': ('tutor.html#pack', 'sciencetutor/tutor.py'),
                                     'sciencetutor.tutor.run_tutor': ('tutor.html#run_tutor', 'sciencetutor/tutor.py'),
+                                    'sciencetutor.tutor.summary': ('tutor.html#summary', 'sciencetutor/tutor.py'),
                                     'sciencetutor.tutor.weigh': ('tutor.html#weigh', 'sciencetutor/tutor.py')}}}

@@ -26,7 +26,8 @@ from .batches import Questions, answer_item, batch_units, choice_loss, collate, 
 from .data import load_split
 from .features import FeatureCache, pass_features
 from .footprint import batch_size, check_memory, estimate_memory, split_batch
-from .model import load_model, resolve_model, save_model
+from .memory import make_memory
+from .model import CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, resolve_model, save_model
 from .score import token_logprobs
 from .techniques import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
                                      pick_precision, trained)
@@ -319,6 +320,7 @@ def run_train(
     explain_weight:float=0.1, # weight of the explanation's loss
     explain_tokens:int=0, # learn to explain: longest explanation in tokens
     text_only:bool=False, # leave the pictures out: a model whose tower was never trained has no use for them
+    memory:bool=False, # keep the questions, as numbers, beside the weights: evidence for the choices of questions like them
     keep_order:bool=False, # with `answer`: don't shuffle the choices in each epoch
     freeze:Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}]=[], # parts that stay as they are
     freeze_layers:float=0, # lower share of the language model's layers that stays as it is, too: 0.5 is half
@@ -350,6 +352,8 @@ def run_train(
     s['precision'] = pick_precision(s['precision'])
     if s['projector_steps']: s['model'] = train_projector({**given, 'precision': s['precision']})
     processor = load_processor(s['model'])
+    if s['text_only'] and processor.chat_template == CHAT_TEMPLATE: processor.chat_template = WORDS_ONLY  # so will it be asked
+    s['text_only'] |= not reads_pictures(processor)
     torch.manual_seed(s['seed'])
     allow_tf32(s['tf32'])
     questions = Questions(rows, processor, s['objective'], s['explain_tokens'], s['text_only'], not s['keep_order'], s['seed'])
@@ -361,6 +365,7 @@ def run_train(
     out = Path(s['out']).absolute()
     args = training_args(s, out.with_name(out.name + '.training'), -(-len(plan)//(s['grad_accum']*devices())))
     net = prepare_model(s)
+    if s['memory'] and is_first(): (net.get_base_model() if s['lora_r'] else net).memory = make_memory(rows)
     if s['cache_features']:
         dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
         base = net.get_base_model() if s['lora_r'] else net

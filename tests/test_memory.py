@@ -118,3 +118,15 @@ def test_a_delta_of_another_model_is_refused():
     a, b = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
     delta = make_delta({'x.weight': a.weight.data}, {'x.weight': b.weight.data})
     with pytest.raises(KeyError): apply_delta(torch.nn.Linear(8, 8), delta)
+
+
+def test_training_keeps_a_memory_and_words_only_is_remembered(tmp_path):
+    from sciencetutor.data import run_data
+    from sciencetutor.train import run_train
+    run_data(source='samples', out=str(tmp_path/'d'), n=60)
+    run_train(data=str(tmp_path/'d'), model='tiny', out=str(tmp_path/'c'), steps=2, text_only=True, memory=True)
+    model, processor = load_model(str(tmp_path/'c'))
+    assert len(model.memory) > 40 and not reads_pictures(processor)
+    assert score_choices(model, processor, [ask(drawing(0))])[0].isfinite().all()
+    again = run_train(data=str(tmp_path/'d'), model=str(tmp_path/'c'), out=str(tmp_path/'e'), steps=1)
+    assert again['settings']['text_only'] and len(load_model(str(tmp_path/'e'))[0].memory) == len(model.memory)
