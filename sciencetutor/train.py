@@ -8,130 +8,31 @@ Docs: https://sciencetutor.github.io/sciencetutor/train.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WHY', 'PARTS', 'MIN_BATCH_SECONDS', 'answer_item', 'explain_branch', 'Questions', 'plan_batches', 'collate',
-           'choice_loss', 'Budget', 'TutorTrainer', 'freeze_parts', 'can_bf16', 'describe_hardware', 'last_checkpoint',
-           'fit', 'check_settings', 'run_train']
+__all__ = ['MIN_BATCH_SECONDS', 'Budget', 'disk_trouble', 'TutorTrainer', 'last_checkpoint', 'training_args', 'prepare_model',
+           'finish', 'fit', 'write', 'with_config', 'check_settings', 'train_projector', 'load_processor', 'run_train',
+           'plan_run']
 
 # %% ../nbs/20_train.ipynb #a1819345
-import json, math, platform, shutil, time
+import inspect, json, math, shutil, time
 from pathlib import Path
 from typing import Annotated
-import datasets, torch, transformers
-import torch.nn.functional as F
+import datasets, torch, transformers, yaml
 from fastcore.script import CliError
-from PIL import Image
+from safetensors import SafetensorError
 from tqdm.auto import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoProcessor, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
+from .batches import Questions, answer_item, batch_units, choice_loss, collate, padding_share, plan_batches
 from .data import load_split
-from .model import load_model, save_model
-from .score import (branch_batch, encode_item, encode_reply, item_length, length_batches, per_branch, question_item,
-                                render_prompt, token_logprobs)
+from .features import FeatureCache, pass_features
+from .memory import batch_size, check_memory, estimate_memory, split_batch
+from .model import load_model, resolve_model, save_model
+from .score import token_logprobs
+from .techniques import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
+                                     pick_precision, trained)
+from .tracking import Meter, Validation, Wandb, model_card, plot_curves
 
 # %% ../nbs/20_train.ipynb #6214d789
-WHY = 'Why?'  # the turn that asks for an explanation
-
-def answer_item(
-    row:dict, # a row of the data stage
-)->dict: # {messages, images, choices}
-    "The LLaVA record as an item with one candidate, its own answer"
-    human, gpt = (t['value'] for t in row['conversations'][:2])
-    images = [row['image']] if row['image'] is not None else []
-    content = [{'type': 'image'} for _ in images] + [{'type': 'text', 'text': human.replace('<image>', '').strip()}]
-    return dict(messages=[{'role': 'user', 'content': content}], images=images, choices=[gpt])
-
-def explain_branch(
-    processor,
-    item:dict, # {messages, images, choices}
-    answer:str, # the right choice
-    solution:str, # why it is right
-    max_tokens:int, # an explanation is cut after so many tokens
-)->tuple[list[int], int]: # (token ids, index of the first predicted one)
-    "The branch that gives the answer, is asked why, and explains"
-    turns = [{'role': role, 'content': [{'type': 'text', 'text': text}]} for role, text in (('assistant', answer.strip()), ('user', WHY))]
-    prompt = render_prompt(processor, item['messages'])
-    given = processor.tokenizer(render_prompt(processor, item['messages'] + turns)[len(prompt):], add_special_tokens=False)['input_ids']
-    return given + encode_reply(processor, solution)[:max_tokens], len(given)
-
-# %% ../nbs/20_train.ipynb #424ff829
-class Questions(torch.utils.data.Dataset):
-    "Rows of the data stage as encoded items"
-    def __init__(self,
-        rows, # a `datasets.Dataset`
-        processor, # of the model to train
-        objective:str='choices', # choices or answer
-        explain_tokens:int=0, # longest explanation to learn, in tokens; 0: none
-    ):
-        self.rows, self.processor, self.objective, self.explain_tokens = rows, processor, objective, explain_tokens
-        bare = rows.cast_column('image', datasets.Image(decode=False))
-        self.texts = [self.encode(row) for row in tqdm(bare, desc='encoding', leave=False)]
-        blank = dict(messages=[{'role': 'user', 'content': [{'type': 'image'}]}], choices=[])
-        with_image, without = (encode_item(processor, {**blank, 'images': im}) for im in ([Image.new('RGB', (8, 8))], []))
-        self.image_tokens = item_length(with_image) - item_length(without)
-
-    def encode(self, row):
-        "The item without its picture"
-        item = self.item(row)
-        enc = encode_item(self.processor, {**item, 'images': []})
-        enc.update(picture=bool(item['images']), answer=0 if self.objective == 'answer' else row['answer_index'])
-        if self.explain_tokens and row['solution']:
-            ids, start = explain_branch(self.processor, item, row['choices'][row['answer_index']], row['solution'], self.explain_tokens)
-            enc['branches'].append(ids); enc['starts'].append(start)
-        return enc
-
-    def item(self, row): return answer_item(row) if self.objective == 'answer' else question_item(row)
-
-    def lengths(self): return [item_length(e) + self.image_tokens*e['picture'] for e in self.texts]
-
-    def __len__(self): return len(self.rows)
-
-    def __getitem__(self, i):
-        enc = self.texts[i]
-        if not enc['picture']: return enc
-        full = encode_item(self.processor, {**self.item(self.rows[i]), 'choices': []})
-        return {**enc, 'prompt': full['prompt'], 'pixel_values': full['pixel_values']}
-
-# %% ../nbs/20_train.ipynb #20eb1b2f
-def plan_batches(
-    lengths:list[int], # tokens of each item
-    batch_tokens:int, # tokens of a batch
-    epochs:float|None=None, # passes over the data
-    steps:int|None=None, # or batches in all
-    seed:int=0, # of the shuffling
-)->list[list[int]]: # indices, batch by batch
-    "The batches of a whole run"
-    g, plan, done = torch.Generator().manual_seed(seed), [], 0
-    while (len(plan) < steps) if steps else (done < epochs):
-        batches, done = length_batches(lengths, batch_tokens, g), done + 1
-        plan += batches if steps or done <= epochs else batches[:max(1, round(len(batches)*(epochs - done + 1)))]
-    return plan[:steps]
-
-def collate(
-    items:list[dict], # encoded items
-    pad:int, # id of the padding token
-)->dict: # a `branch_batch`, and `answer`: (items,) index of the right branch, `scored`: (branches,) is it a choice
-    "Encoded items as a batch that knows the right answers"
-    batch = branch_batch(items, pad)
-    batch['answer'] = torch.tensor([it['answer'] for it in items])
-    batch['scored'] = torch.tensor([s == 0 for it in items for s in it['starts']])
-    return batch
-
-# %% ../nbs/20_train.ipynb #a1c03b10
-def choice_loss(
-    logprobs:torch.Tensor, # (predicted tokens,)
-    batch:dict, # from `collate`
-    lm_weight:float=0.1, # weight of the right choice's language-model loss
-    explain_weight:float=0.1, # weight of the explanation's
-)->torch.Tensor: # scalar
-    "Rank the right choice first, keep it likely, explain it"
-    ll, owner, scored = per_branch(logprobs, batch), batch['owner'], batch['scored']
-    n = torch.bincount(owner[scored])
-    table = ll.new_full((len(n), int(n.max())), -torch.inf)
-    table[owner[scored], torch.cat([torch.arange(k, device=n.device) for k in n])] = ll[scored]
-    loss = F.cross_entropy(table, batch['answer']) - lm_weight*table.gather(1, batch['answer'][:, None]).mean()
-    return loss - explain_weight*ll[~scored].mean() if (~scored).any() else loss
-
-# %% ../nbs/20_train.ipynb #0840c3db
 class Budget(TrainerCallback, ExportableState):
     "Ends the run in time, saves on the way, shows how far it is"
     def __init__(self,
@@ -142,21 +43,30 @@ class Budget(TrainerCallback, ExportableState):
     ):
         self.steps, self.minutes, self.save_minutes, self.spent = steps, minutes, save_minutes, spent
         self.start = self.saved = time.monotonic()
+        self.clock = None  # process 0's, when there are several
 
     def state(self): return dict(args=dict(steps=self.steps, minutes=self.minutes, save_minutes=self.save_minutes, spent=self.seconds()), attributes={})
 
-    def seconds(self): return self.spent + time.monotonic() - self.start
+    def seconds(self): return self.spent + time.monotonic() - self.start if self.clock is None else self.clock
 
     def progress(self, step): return min(1., self.seconds()/60/self.minutes if self.minutes else step/self.steps)
 
+    def tick(self):
+        if devices() == 1: return
+        self.clock = None
+        self.clock = agree(self.seconds())
+
     def on_train_begin(self, args, state, control, **kw):
-        self.start = self.saved = time.monotonic()
-        self.bar = tqdm(total=100, desc='training', bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}')
+        self.start = time.monotonic()
+        self.tick()
+        self.saved = self.seconds()
+        self.bar = tqdm(total=100, desc='training', bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}', disable=not is_first())
 
     def on_step_end(self, args, state, control, **kw):
+        self.tick()
         self.bar.update(100*self.progress(state.global_step) - self.bar.n)
         control.should_training_stop |= self.progress(state.global_step) >= 1
-        if time.monotonic() - self.saved > 60*self.save_minutes: control.should_save, self.saved = True, time.monotonic()
+        if self.seconds() - self.saved > 60*self.save_minutes: control.should_save, self.saved = True, self.seconds()
 
     def on_log(self, args, state, control, logs, **kw):
         if 'loss' not in logs: return
@@ -167,52 +77,63 @@ class Budget(TrainerCallback, ExportableState):
 
     def on_train_end(self, args, state, control, **kw): self.bar.close()
 
-# %% ../nbs/20_train.ipynb #d5bfba18
+# %% ../nbs/20_train.ipynb #424ff829
+def disk_trouble(e:Exception)->bool:
+    "Is this a disk that is full, or a file that may not grow?"
+    return isinstance(e, OSError) or any(w in str(e) for w in ('No space left', 'File too large', 'Disk quota', 'PytorchStreamWriter', 'inline_container'))
+
 class TutorTrainer(Trainer):
     "The Hugging Face Trainer with planned batches, `choice_loss` and a budgeted schedule"
-    def __init__(self, *args, plan, budget, warmup=30, lm_weight=0.1, explain_weight=0.1, **kw):
-        super().__init__(*args, callbacks=[budget], **kw)
-        self.plan, self.budget, self.warmup, self.weights = plan, budget, warmup, (lm_weight, explain_weight)
+    def __init__(self, *args, plan, budget, settings, callbacks=(), **kw):
+        super().__init__(*args, callbacks=[budget, *callbacks], **kw)
+        self.plan, self.budget, self.s, self.meter = plan, budget, settings, Meter(self.model)
         self.model_accepts_loss_kwargs = False  # our loss is a mean over the batch
 
     def get_train_dataloader(self):
         loader = torch.utils.data.DataLoader(self.train_dataset, batch_sampler=self.plan, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)
 
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            net = model or self.model
+            kind, kw = self.get_optimizer_cls_and_kwargs(self.args, net)
+            groups = part_groups(net, self.s['lr'], self.s['weight_decay'], self.get_decay_parameter_names(net),
+                                 vision=self.s['vision_lr'], projector=self.s['projector_lr'])
+            self.optimizer = kind(groups, **kw)
+        return self.optimizer
+
     def create_scheduler(self, num_training_steps, optimizer=None):
-        shape = lambda step: min(1, (step + 1)/max(1, self.warmup))*max(0.02, 0.5*(1 + math.cos(math.pi*self.budget.progress(step))))
+        shape = lambda step: min(1, (step + 1)/max(1, self.s['warmup']))*max(0.02, 0.5*(1 + math.cos(math.pi*self.budget.progress(step))))
         self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, shape)
         return self.lr_scheduler
 
-    def _load_from_checkpoint(self, folder, model=None):  # `save_pretrained` renames weights, and only `from_pretrained` knows it
-        self.model.load_state_dict(type(self.model).from_pretrained(folder, dtype=torch.float32).state_dict())
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        units = torch.tensor(sum(batch_units(b, self.s['objective']) for b in batches), dtype=torch.float32, device=device)
+        mean = self.accelerator.gather(units[None]).mean().item()/max(1, len(batches)) if devices() > 1 else units.item()/max(1, len(batches))
+        return batches, mean
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        logprobs = token_logprobs(model, inputs)
-        if self.train_dataset.objective == 'answer': return -logprobs.mean()
-        return choice_loss(logprobs, inputs, *self.weights)
+        logprobs, s = token_logprobs(model, inputs), self.s
+        self.meter.count(len(inputs['answer']), int((inputs['inputs']['input_ids'] != self.processing_class.tokenizer.pad_token_id).sum()))
+        loss = -logprobs.mean() if s['objective'] == 'answer' else choice_loss(logprobs, inputs, s['lm_weight'], s['explain_weight'])
+        return loss*(batch_units(inputs, s['objective'])/num_items_in_batch)
 
-# %% ../nbs/20_train.ipynb #aacd74fb
-PARTS = {'vision': 'vision_tower', 'projector': 'multi_modal_projector', 'language': 'language_model', 'embeddings': 'embed_tokens'}
+    def log(self, logs, start_time=None):
+        if 'loss' in logs: logs |= self.meter.read()
+        super().log(logs, start_time)
 
-def freeze_parts(
-    model, # a LLaVA, changed in place
-    freeze:list[str], # keys of `PARTS`
-    layers:float=0, # lower share of the language model's layers, from 0 to 1
-):
-    "Switch off the gradients of whole parts of the model"
-    names = [f'{PARTS[f]}.' for f in freeze] + [f'language_model.layers.{i}.' for i in range(round(layers*model.config.text_config.num_hidden_layers))]
-    for name, p in model.named_parameters(): p.requires_grad_(not any(n in name for n in names))
-    if not any(p.requires_grad for p in model.parameters()): raise CliError('--freeze leaves nothing to train: name fewer parts')
+    def _load_from_checkpoint(self, folder, model=None):  # `save_pretrained` renames weights, and only `from_pretrained` knows it
+        if self.s['lora_r']: return super()._load_from_checkpoint(folder, model)
+        self.model.load_state_dict(type(self.model).from_pretrained(folder, dtype=torch.float32).state_dict())
 
-def can_bf16()->bool:
-    "Whether this machine computes in bf16; a CPU always can"
-    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
-
-def describe_hardware()->str:
-    "The machine in words"
-    if torch.cuda.is_available(): return ', '.join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-    return f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
+    def _save_checkpoint(self, model, trial):
+        try: return super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as e:
+            if devices() > 1 or not disk_trouble(e): raise
+            folder = Path(self.args.output_dir)/f'checkpoint-{self.state.global_step}'
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f'no checkpoint at step {self.state.global_step}: {str(e).splitlines()[0][:120]}; make room, the training goes on', flush=True)
 
 # %% ../nbs/20_train.ipynb #50f308e2
 MIN_BATCH_SECONDS = 0.02  # `--minutes` plans as many batches as the fastest machine could want
@@ -220,44 +141,120 @@ MIN_BATCH_SECONDS = 0.02  # `--minutes` plans as many batches as the fastest mac
 def last_checkpoint(
     work:Path, # `OUT.training`
     settings:dict, # of this run
-)->tuple[str|None, float]: # (checkpoint folder, seconds already trained)
+)->tuple[str|None, dict]: # (checkpoint folder, what the callbacks knew)
     "Where an interrupted run with the same settings stopped; a run with other settings is cleared away"
     note = work/'settings.json'
     whole = sorted(work.glob('checkpoint-*/trainer_state.json'), key=lambda f: int(f.parent.name.split('-')[1]))  # written last
     if whole and note.exists() and json.loads(note.read_text()) == settings:
-        state = json.loads(whole[-1].read_text())
-        return str(whole[-1].parent), state['stateful_callbacks']['Budget']['args']['spent']
+        return str(whole[-1].parent), json.loads(whole[-1].read_text())['stateful_callbacks']
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     note.write_text(json.dumps(settings))
-    return None, 0.
+    return None, {}
 
-def fit(net, processor, questions, plan, out, settings, left_out, save_minutes):
-    "Run the Trainer and write the checkpoint folder"
-    work, s = out.absolute().with_name(out.absolute().name + '.training'), settings
-    found, spent = last_checkpoint(work, s)
-    half = not s['fp32']
-    steps = -(-len(plan)//s['grad_accum'])
+def training_args(
+    s:dict, # settings
+    work:Path, # `OUT.training`
+    steps:int, # optimizer steps
+)->TrainingArguments:
+    "The Trainer's arguments; made before the model, which ZeRO-3 divides as it is loaded"
+    extra = dict(deepspeed=deepspeed_json(s['deepspeed'])) if s['deepspeed'] else {}
+    cpu = not torch.cuda.is_available()
+    if devices() > 1: extra |= dict(ddp_find_unused_parameters=True, **({'ddp_backend': 'gloo'} if cpu else {}))
     args = TrainingArguments(output_dir=str(work), max_steps=steps, gradient_accumulation_steps=s['grad_accum'], per_device_train_batch_size=1,
-        learning_rate=s['lr'], weight_decay=s['weight_decay'], adam_beta2=0.95, bf16=half and can_bf16(), fp16=half and not can_bf16(),
+        learning_rate=s['lr'], weight_decay=s['weight_decay'], adam_beta2=0.95, bf16=s['precision'] == 'bf16', fp16=s['precision'] == 'fp16',
+        gradient_checkpointing=s['gradient_checkpointing'], gradient_checkpointing_kwargs={'use_reentrant': False},
         logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', save_total_limit=1, report_to='none', disable_tqdm=True,
-        remove_unused_columns=False, use_cpu=not torch.cuda.is_available(), accelerator_config={'even_batches': False}, seed=s['seed'])
-    budget = Budget(steps, s['minutes'], save_minutes, spent)
-    pad = processor.tokenizer.pad_token_id
-    trainer = TutorTrainer(net, args, train_dataset=questions, data_collator=lambda items: collate(items, pad), plan=plan, budget=budget,
-                           warmup=s['warmup'], lm_weight=s['lm_weight'], explain_weight=s['explain_weight'])
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=found)
-    done = plan[:trainer.state.global_step*s['grad_accum']]
-    report = dict(settings=s, steps=trainer.state.global_step, seconds=round(budget.seconds(), 1), questions=sum(map(len, done)),
-                  epochs=round(sum(map(len, done))/max(1, len(questions)), 3), left_out=left_out, hardware=describe_hardware(),
-                  versions={'torch': torch.__version__, 'transformers': transformers.__version__},
-                  log=[l for l in trainer.state.log_history if 'loss' in l])
-    save_model(net.to(torch.bfloat16), processor, out, training=report)
-    shutil.rmtree(work)
-    return report
+        remove_unused_columns=False, use_cpu=cpu, accelerator_config={'even_batches': False}, seed=s['seed'], **extra)
+    args.device  # starts the process group
+    return args
 
 # %% ../nbs/20_train.ipynb #f9603d1f
+def prepare_model(
+    s:dict, # settings
+): # the model, with its switches
+    "Load the model and switch on what the settings say"
+    half = s['precision'] != 'fp32' and bool(s['lora_r'] or 'language' in s['freeze'])
+    dtype = {'bf16': 'bfloat16', 'fp16': 'float16'}[s['precision']] if half else 'float32'
+    here = f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None
+    net, _ = load_model(s['model'], dtype=dtype, load_in_4bit=s['load_in_4bit'], device_map=here)
+    net.config.use_cache = False
+    if s['lora_r']: return add_lora(net, s['lora_r'], s['lora_alpha'], s['freeze'], s['freeze_layers'])
+    freeze_parts(net, s['freeze'], s['freeze_layers'])
+    for p in net.parameters():
+        if p.requires_grad and half: p.data = p.data.float()
+    return net
+
+def finish(net, processor, out, report, card):
+    "Write the checkpoint folder: merged weights or an adapter, processor, training.json, model card"
+    s = report['settings']
+    if s['lora_r'] and (s['adapter'] or s['load_in_4bit'] or '3' in (s['deepspeed'] or '')): net.peft_config['default'].base_model_name_or_path = s['model']
+    elif s['lora_r']: net = net.merge_and_unload()
+    if not (s['load_in_4bit'] or s['deepspeed'] and '3' in s['deepspeed']): net = net.to(torch.bfloat16)
+    if hasattr(net, 'config'): net.config.use_cache = True
+    save_model(net, processor, out, training=report)
+    (Path(out)/'README.md').write_text(card, encoding='utf-8')
+
+# %% ../nbs/20_train.ipynb #6272344c
+def fit(net, processor, questions, plan, args, s, about, save_minutes, val_rows=None, track=False, data_manifest={}):
+    "Run the Trainer and write the checkpoint folder"
+    out, work = Path(s['out']), Path(args.output_dir)
+    found, known = agree(last_checkpoint(work, s) if is_first() else None)
+    budget = Budget(args.max_steps, s['minutes'], save_minutes, known.get('Budget', {}).get('args', {}).get('spent', 0.))
+    validation = val_rows and Validation(val_rows, processor, s, **known.get('Validation', {}).get('attributes', {}))
+    callbacks = [validation] if validation else []
+    if track: callbacks.append(Wandb(s, work, out.with_name(out.name + '.wandb'), validation))
+    pad, blank = processor.tokenizer.pad_token_id, questions.blank if devices() > 1 and not s['text_only'] else None
+    trainer = TutorTrainer(net, args, train_dataset=questions, data_collator=lambda items: collate(items, pad, blank), processing_class=processor,
+                           plan=plan, budget=budget, settings=s, callbacks=callbacks)
+    if validation: validation.trainer = trainer
+    trainer.remove_callback(PrinterCallback)
+    try: trainer.train(resume_from_checkpoint=found)
+    except torch.OutOfMemoryError as e:
+        raise CliError(f'out of memory at step {trainer.state.global_step}: try --auto-batch, --gradient-checkpointing or a --batch-tokens below {s["batch_tokens"]}') from e
+    if validation and s['patience'] and (work/'best').exists(): trainer._load_from_checkpoint(str(work/'best'))
+    done = plan[:trainer.state.global_step*s['grad_accum']*devices()]
+    report = dict(settings=s, **about, steps=trainer.state.global_step, seconds=round(budget.seconds(), 1), questions=sum(map(len, done)),
+                  epochs=round(sum(map(len, done))/max(1, len(questions)), 3), hardware=describe_hardware(), devices=devices(),
+                  versions={'torch': torch.__version__, 'transformers': transformers.__version__},
+                  val=validation.history if validation else [], log=[l for l in trainer.state.log_history if 'loss' in l])
+    write(trainer, net, processor, out, report, model_card(report, data_manifest))
+    return report
+
+def write(trainer, net, processor, out, report, card):
+    "Write the result once, whatever the number of processes"
+    from contextlib import nullcontext
+    whole = nullcontext()
+    if '3' in (report['settings']['deepspeed'] or ''):
+        import deepspeed
+        whole = deepspeed.zero.GatheredParameters(list(net.parameters()))
+    try:
+        with whole:
+            if is_first(): finish(net, processor, out, report, card)
+    except (OSError, RuntimeError, SafetensorError) as e:
+        if not disk_trouble(e): raise
+        raise CliError(f'{out} could not be written: {str(e).splitlines()[0][:120]}; make room, and the same command goes on from the last checkpoint') from e
+    trainer.accelerator.wait_for_everyone()
+    if is_first(): shutil.rmtree(trainer.args.output_dir)
+
+# %% ../nbs/20_train.ipynb #f3e2908f
+def with_config(
+    given:dict, # arguments of `run_train`, `config` among them
+    params:dict, # its signature's parameters
+)->dict: # the arguments, files read
+    "Arguments from recipe files where none were given"
+    files = [given['config']] if isinstance(given['config'], str) else given['config'] or []
+    recipe = {}
+    for f in files:
+        try: values = yaml.safe_load(Path(f).read_text(encoding='utf-8')) or {}
+        except (OSError, yaml.YAMLError) as e: raise CliError(f'--config {f} could not be read: {str(e).splitlines()[0]}') from None
+        values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
+        if unknown := [k for k in values if k not in params]: raise CliError(f'--config {f}: {unknown[0]} is no argument of `sciencetutor train`; its --help lists them')
+        recipe |= values
+    for k, v in recipe.items():
+        if isinstance(v, str) and 'float' in str(params[k].annotation): recipe[k] = float(v)  # YAML takes 2e-4 for a word
+    return {k: recipe.get(k, v) if v == params[k].default else v for k, v in given.items() if k != 'config'}
+
 def check_settings(
     s:dict, # arguments of `run_train`
 ):
@@ -266,48 +263,128 @@ def check_settings(
     if len(limits) > 1: raise CliError(f'--{limits[0]} and --{limits[1]} contradict each other: give one of --minutes, --epochs, --steps')
     for k in (*limits, 'grad_accum', 'batch_tokens', 'lr'):
         if s[k] <= 0: raise CliError(f'--{k.replace("_", "-")} is {s[k]}: it must be above 0')
+    if s['load_in_4bit'] and not s['lora_r']: raise CliError('--load-in-4bit trains adapters only: add --lora-r 64')
+    if s['load_in_4bit'] and 'vision' not in s['freeze']: raise CliError('--load-in-4bit puts the vision tower into 4 bits, too: add --freeze vision')
+    if s['patience'] and not s['eval_steps']: raise CliError('--patience stops on accuracy: say with --eval-steps how often to measure it')
+    if s['cache_features'] and 'vision' not in s['freeze']: raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
     out = Path(s['out'])
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not (out/'config.json').exists():
+    if out.is_file() or out.is_dir() and any(out.iterdir()) and not any((out/f'{k}config.json').exists() for k in ('', 'adapter_')):
         raise CliError(f'--out {out} exists and is no checkpoint: name a new folder')
 
-# %% ../nbs/20_train.ipynb #6272344c
+# %% ../nbs/20_train.ipynb #067c300b
+def train_projector(
+    s:dict, # arguments of `run_train`
+)->str: # folder of the first stage's checkpoint
+    "LLaVA's first stage: the projector alone, at its published learning rate"
+    first = dict(s, out=f'{s["out"]}.projector', steps=s['projector_steps'], epochs=None, minutes=None, projector_steps=0, lr=1e-3, projector_lr=None,
+                 freeze=['vision', 'language', 'embeddings'], freeze_layers=0, lora_r=0, load_in_4bit=False, eval_steps=0, patience=0)
+    note = Path(first['out'])/'training.json'
+    done = json.loads(note.read_text())['settings'] if note.exists() else {}
+    if not done or any(done[k] != first[k] for k in done if k in first): run_train(**first)
+    return first['out']
+
+def load_processor(
+    model:str, # name, folder or hub id
+):
+    "The processor alone"
+    try: processor = AutoProcessor.from_pretrained(resolve_model(model))
+    except (OSError, ValueError) as e: raise CliError(f'model {model} could not be loaded: {str(e).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
+    if not getattr(processor, 'image_processor', None): raise CliError(f'model {model} has no image processor: name a vision-language model')
+    return processor
+
+# %% ../nbs/20_train.ipynb #2f5f4c39
 def run_train(
     data:str='data/samples', # data set folder, from `sciencetutor data`
     model:str='tutor-base', # what to start from: tutor-base, tiny, a checkpoint folder or a hub id
     out:str='checkpoints/tutor', # checkpoint folder to write
     split:Annotated[list, {'nargs': '+', 'type': str}]=['train'], # splits to train on
+    config:Annotated[list, {'nargs': '+', 'type': str}]=[], # recipe files (YAML), for instance configs/llava-1.5-7b.yaml
     objective:Annotated[str, {'choices': ['choices', 'answer']}]='choices', # rank the choices, or LLaVA's answer tokens
     minutes:float=None, # stop after so many minutes of training
     epochs:float=None, # or after so many passes over the data (the default: 1)
     steps:int=None, # or after so many optimizer steps
     lr:float=2e-4, # peak learning rate
+    projector_lr:float=None, # the projector's; `lr` if not given
+    vision_lr:float=None, # the vision tower's; `lr` if not given
     warmup:int=30, # optimizer steps until the peak
     batch_tokens:int=2048, # tokens of a batch, padding included
     grad_accum:int=1, # batches per optimizer step
+    auto_batch:bool=False, # split each optimizer step into the largest batches that fit
     weight_decay:float=0.01, # of AdamW
     lm_weight:float=0.1, # weight of the right choice's language-model loss
     explain_weight:float=0.1, # weight of the explanation's loss
     explain_tokens:int=0, # learn to explain: longest explanation in tokens
+    text_only:bool=False, # leave the pictures out: a model whose tower was never trained has no use for them
+    keep_order:bool=False, # with `answer`: don't shuffle the choices in each epoch
     freeze:Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}]=[], # parts that stay as they are
     freeze_layers:float=0, # lower share of the language model's layers that stays as it is, too: 0.5 is half
-    fp32:bool=False, # compute in fp32 rather than bf16 (fp16 on GPUs without bf16)
+    projector_steps:int=0, # LLaVA's first stage: so many steps for the projector alone, before the rest
+    precision:Annotated[str, {'choices': ['auto', 'bf16', 'fp16', 'fp32']}]='auto', # of the forward pass; auto: bf16, or fp16 on GPUs without it
+    tf32:bool=False, # round fp32 matrix products to TF32, on Ampere and later
+    gradient_checkpointing:bool=False, # recompute activations rather than keep them
+    lora_r:int=0, # rank of LoRA adapters; 0: full fine-tuning
+    lora_alpha:float=None, # their scale times the rank; 2 r if not given
+    load_in_4bit:bool=False, # frozen weights in NF4: QLoRA
+    adapter:bool=False, # write the adapter alone, not merged into the model (always so in 4 bits)
+    cache_features:bool=False, # keep a frozen tower's output on disk; pays from the second epoch on
+    deepspeed:str='', # zero2, zero3, zero3-offload or a JSON file
+    eval_steps:int=0, # measure accuracy every so many steps; 0: never
+    val:str='val', # on this split
+    val_questions:int=200, # on so many of its questions
+    patience:int=0, # stop after so many measurements without a better one, and keep the best weights; 0: never
+    wandb:bool=False, # log to Weights & Biases; offline without a key
     save_minutes:float=10, # minutes between checkpoints that an interrupted run resumes from
+    force:bool=False, # go on when the memory estimate says no
     seed:int=0, # of batches and dropout
-)->dict: # what training.json holds: settings, hardware, seconds, questions, left_out, log
+)->dict: # what training.json holds: settings, hardware, seconds, questions, left_out, val, log
     "Fine-tune a vision-language model on a data set folder"
-    settings = {k: v for k, v in locals().items() if k != 'save_minutes'}
-    check_settings(settings)
-    rows = datasets.concatenate_datasets([load_split(data, s) for s in split])
-    settings['rows'] = rows._fingerprint  # other questions in the same folder are another run
-    net, processor = load_model(model, dtype='float32')
-    freeze_parts(net, freeze, freeze_layers)
-    torch.manual_seed(seed)
-    questions = Questions(rows, processor, objective, explain_tokens)
+    given = with_config(dict(locals()), inspect.signature(run_train).parameters)
+    s = {k: v for k, v in given.items() if k not in ('save_minutes', 'wandb', 'force')}
+    check_settings(s)
+    rows = datasets.concatenate_datasets([load_split(s['data'], k) for k in s['split']])
+    s['rows'] = rows._fingerprint  # other questions in the same folder are another run
+    s['precision'] = pick_precision(s['precision'])
+    if s['projector_steps']: s['model'] = train_projector({**given, 'precision': s['precision']})
+    processor = load_processor(s['model'])
+    torch.manual_seed(s['seed'])
+    allow_tf32(s['tf32'])
+    questions = Questions(rows, processor, s['objective'], s['explain_tokens'], s['text_only'], not s['keep_order'], s['seed'])
+    plan, about = plan_run(questions, s, given['force'])
+    val_rows = None
+    if s['eval_steps']:
+        val_rows = load_split(s['data'], s['val'])
+        val_rows = val_rows.select(range(0, len(val_rows), max(1, len(val_rows)//s['val_questions'])))
+    out = Path(s['out']).absolute()
+    args = training_args(s, out.with_name(out.name + '.training'), -(-len(plan)//(s['grad_accum']*devices())))
+    net = prepare_model(s)
+    if s['cache_features']:
+        dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
+        base = net.get_base_model() if s['lora_r'] else net
+        questions.features = FeatureCache(base, processor, rows, dtype)
+        pass_features(base)
+    note = Path(s['data'])/'manifest.json'
+    return fit(net, processor, questions, plan, args, s, dict(about, trained=trained(net)), given['save_minutes'], val_rows, given['wandb'],
+               json.loads(note.read_text()) if note.exists() else {})
+
+# %% ../nbs/20_train.ipynb #4fa44419
+def plan_run(
+    questions:Questions, # of this run; what does not fit is dropped from it
+    s:dict, # settings; `--auto-batch` changes batch_tokens and grad_accum
+    force:bool=False, # go on when the estimate says no
+)->tuple[list[list[int]], dict]: # (plan, what training.json says about it)
+    "All batches of the run, and whether they fit"
+    left_out = questions.drop_long(s['batch_tokens'])
+    if left_out and is_first(): print(f'{len(left_out)} questions are longer than {s["batch_tokens"]} tokens and left out: {", ".join(left_out[:5])} ...')
+    if not len(questions): raise CliError(f'{s["data"]}: no question of {", ".join(s["split"])} fits into --batch-tokens {s["batch_tokens"]}')
     lengths = questions.lengths()
-    fits = [i for i, n in enumerate(lengths) if n <= batch_tokens]
-    left_out = [rows[i]['pid'] for i, n in enumerate(lengths) if n > batch_tokens]
-    if left_out: print(f'{len(left_out)} questions are longer than {batch_tokens} tokens and left out: {", ".join(left_out[:5])} ...')
-    if not fits: raise CliError(f'{data}: no question of {", ".join(split)} fits into --batch-tokens {batch_tokens}')
-    most = steps and steps*grad_accum or minutes and math.ceil(minutes*60/MIN_BATCH_SECONDS)
-    plan = [[fits[j] for j in b] for b in plan_batches([lengths[i] for i in fits], batch_tokens, epochs or 1, most, seed)]
-    return fit(net, processor, questions, plan, Path(out), settings, left_out, save_minutes)
+    def plan(tokens, accum):
+        most = s['steps'] and s['steps']*accum*devices() or s['minutes'] and math.ceil(s['minutes']*60/MIN_BATCH_SECONDS)
+        return plan_batches(lengths, tokens, s['epochs'] or 1, most, s['seed'], devices())
+    if s['auto_batch']:
+        one = lambda tokens: batch_size(questions, plan_batches(lengths, tokens, 1)) if tokens >= max(lengths) else None
+        s['batch_tokens'], s['grad_accum'] = agree(split_batch(s, one))
+    batches = plan(s['batch_tokens'], s['grad_accum'])
+    size = batch_size(questions, batches[:2000])
+    need = estimate_memory(s, size) if force else check_memory(s, size)
+    padding = padding_share(batches[:2000], lengths)
+    return batches, dict(left_out=left_out, distinct=len(questions), padding=round(padding, 4), memory=need)

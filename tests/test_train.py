@@ -16,10 +16,10 @@ def data(tmp_path_factory):
 
 
 def train(data, out, **kw):
-    return run_train(**{**dict(data=data, model='tiny', out=str(out), steps=4, warmup=2, fp32=True), **kw})
+    return run_train(**{**dict(data=data, model='tiny', out=str(out), steps=4, warmup=2, precision="fp32"), **kw})
 
 
-@pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(fp32=False),
+@pytest.mark.parametrize('kw', [dict(), dict(objective='answer'), dict(explain_tokens=24), dict(grad_accum=2), dict(precision="bf16"),
                                 dict(freeze=['vision', 'embeddings'], freeze_layers=0.5), dict(steps=None, epochs=0.5), dict(steps=None, minutes=0.05)])
 def test_every_switch_trains(data, tmp_path, kw):
     report = train(data, tmp_path/'ck', **kw)
@@ -31,6 +31,16 @@ def test_every_switch_trains(data, tmp_path, kw):
     frozen = [n for n in changed if 'vision_tower' in n or 'embed_tokens' in n or '.layers.0.' in n.replace('encoder.layers', '')]
     assert changed and not (kw.get('freeze') and frozen)
     assert not (tmp_path/'ck.training').exists()
+
+
+def test_text_only_leaves_the_pictures_out(data, tmp_path):
+    _, processor = load_model('tiny')
+    rows = load_split(data, 'train')
+    assert any(row['image'] is not None for row in rows)
+    for objective in ('choices', 'answer'):
+        items = list(Questions(rows, processor, objective, text_only=True))
+        assert all(it['pixel_values'] is None and processor.image_token_id not in it['prompt'] for it in items)
+    assert train(data, tmp_path/'ck', text_only=True)['settings']['text_only']
 
 
 def test_loss_falls(data, tmp_path):
@@ -77,13 +87,15 @@ SCRIPT = """
 import sys, torch
 torch.set_num_threads(1)
 from sciencetutor.train import run_train
-run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=30, warmup=2, fp32=True, save_minutes=0.002)
+run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=int(sys.argv[3]), warmup=2, precision="fp32", save_minutes=0.002)
 """
 
-def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
-    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize('kills', [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_killed_run_resumes_to_the_same_losses(data, tmp_path, kills):
+    steps = 15*kills
+    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out), str(steps)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert start(tmp_path/'whole').wait() == 0
-    for kill in range(2):
+    for kill in range(kills):
         p, work = start(tmp_path/'killed'), tmp_path/'killed.training'
         seen = len(list(work.glob('checkpoint-*/trainer_state.json'))) and max(int(c.name.split('-')[1]) for c in work.glob('checkpoint-*'))
         while p.poll() is None and not any(int(c.parent.name.split('-')[1]) > seen for c in work.glob('checkpoint-*/trainer_state.json')): time.sleep(0.02)
@@ -92,4 +104,4 @@ def test_killed_run_resumes_to_the_same_losses(data, tmp_path):
         assert not (tmp_path/'killed').exists()
     assert start(tmp_path/'killed').wait() == 0
     losses = [[l['loss'] for l in json.loads((tmp_path/d/'training.json').read_text())['log']] for d in ('whole', 'killed')]
-    assert losses[0] == losses[1] and len(losses[0]) == 30
+    assert losses[0] == losses[1] and len(losses[0]) == steps

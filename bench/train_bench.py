@@ -1,0 +1,210 @@
+"""Supervised examples a second, against TRL's SFTTrainer and the Hugging Face Trainer, in one run on one machine.
+
+    python bench/train_bench.py                          2,000 questions, three rounds, into bench/results/train.json
+    python bench/train_bench.py --n 40 --runs 1 --model tiny    a toy, to see that it works
+    python bench/train_bench.py --model random-7b --lora-r 128  LLaVA-1.5-7B of random weights, on a GPU: also MFU and peak memory
+
+All three learn the same thing from the same questions: LLaVA's reply tokens, every parameter (or the same LoRA), one epoch, the same number type, batches of as many questions as ours hold on
+average. `ours` is `sciencetutor train --objective answer`. `trainer` is the usual fine-tuning script: a collator that pads to the longest, labels of -100 on the prompt, the model's own loss. `trl` is SFTTrainer as its
+guide for vision-language models has it: prompt-completion data, loss on the completion, `max_length=None` so that no image token is cut off. Peers live in `.venv-bench`, made at the first run. Time is that of the training loop, from its first step to its
+last, without imports, loading and saving. Questions are those of SCIENCEQA_DIR's train split, half with a picture; without it samples.
+"""
+from __future__ import annotations
+import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = dict(ours=sys.executable, trainer=sys.executable, trl=str(ROOT/'.venv-bench/bin/python'))
+TRL = 'trl==1.16.0'
+
+
+def peak() -> float:
+    "Peak memory so far, MB: the card's, or this process's."
+    import torch
+    if torch.cuda.is_available(): return torch.cuda.max_memory_allocated()/1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+
+
+def prepare(folder: Path, n: int) -> str:
+    "A dataset folder whose split `train` has n questions of mixed length, half with a picture."
+    from sciencetutor.data import load_split, run_data
+    real, out = os.environ.get('SCIENCEQA_DIR'), folder/'data'
+    even = lambda pids: pids[::max(1, len(pids)//(n//2))][:n//2]
+    if not real:
+        run_data('samples', str(folder/'all'), n=4*n)
+        rows = load_split(folder/'all', 'train')
+        kinds = [[i for i, im in enumerate(rows.cast_column('image', __import__('datasets').Image(decode=False))['image']) if (im is not None) == k] for k in (False, True)]
+        rows.select(sorted(even(kinds[0]) + even(kinds[1]))).save_to_disk(str(out/'train'))
+        (out/'dataset_dict.json').write_text(json.dumps(dict(splits=['train'])))
+        return 'samples'
+    problems, splits = json.loads(Path(real, 'problems.json').read_text()), json.loads(Path(real, 'local_splits.json').read_text())
+    kinds = [[p for p in splits['train'] if bool(problems[p]['image']) == k] for k in (False, True)]
+    (folder/'splits.json').write_text(json.dumps(dict(train=sorted(even(kinds[0]) + even(kinds[1]), key=int))))
+    run_data(real, str(out), splits=str(folder/'splits.json'))
+    return 'real'
+
+
+def checkpoint(model: str, folder: Path) -> str:
+    "A folder that every peer can load."
+    from sciencetutor.model import byte_tokenizer, make_llava, resolve_model, save_model
+    if model != 'random-7b': return resolve_model(model)
+    import torch
+    from transformers import LlamaConfig
+    vision = dict(image_size=336, patch_size=14, hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, projection_dim=768)
+    torch.set_default_dtype(torch.bfloat16)
+    net, processor = make_llava(LlamaConfig(vocab_size=32064), byte_tokenizer(), vision)
+    torch.set_default_dtype(torch.float32)
+    return str(save_model(net.to(torch.bfloat16), processor, folder/'llava'))
+
+
+def ours(a) -> dict:
+    "The stage itself."
+    from sciencetutor.train import run_train
+    extra = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}
+    with tempfile.TemporaryDirectory() as out:
+        r = run_train(data=a.data, model=a.folder, out=f'{out}/ck', objective='answer', epochs=1, batch_tokens=a.batch_tokens, precision=a.precision, force=True,
+                      gradient_checkpointing=a.gradient_checkpointing, load_in_4bit=a.load_in_4bit, **extra)
+    mfu = [l['mfu'] for l in r['log'][2:] if 'mfu' in l]
+    return dict(examples=r['questions'], seconds=r['seconds'], batch=r['questions']/r['steps'], mfu=statistics.median(mfu) if mfu else None)
+
+
+def clock():
+    "A callback that times the loop, and the arguments that both peers share."
+    from transformers import TrainerCallback
+    class Clock(TrainerCallback):
+        def on_train_begin(self, *args, **kw): self.start = time.perf_counter()
+        def on_train_end(self, *args, **kw): self.seconds = time.perf_counter() - self.start
+    return Clock()
+
+
+def shared(a, out: str) -> dict:
+    import torch
+    return dict(output_dir=out, num_train_epochs=1, per_device_train_batch_size=a.batch, bf16=a.precision == 'bf16', fp16=a.precision == 'fp16', learning_rate=2e-4, logging_steps=1,
+                save_strategy='no', report_to='none', disable_tqdm=True, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=a.gradient_checkpointing, remove_unused_columns=False)
+
+
+def load(a):
+    "Model and processor as a script would load them."
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    model = AutoModelForImageTextToText.from_pretrained(a.folder, dtype=torch.bfloat16 if a.lora_r else torch.float32)
+    return model, AutoProcessor.from_pretrained(a.folder)
+
+
+def lora(a):
+    from peft import LoraConfig
+    return LoraConfig(r=a.lora_r, lora_alpha=2*a.lora_r, target_modules=r'.*language_model.*_proj', modules_to_save=['multi_modal_projector']) if a.lora_r else None
+
+
+def messages(row: dict) -> tuple[list, list]:
+    "(prompt, completion) as chat messages, the picture first."
+    human, gpt = (t['value'] for t in row['conversations'][:2])
+    content = [{'type': 'image'}]*(row['image'] is not None) + [{'type': 'text', 'text': human.replace('<image>', '').strip()}]
+    return [{'role': 'user', 'content': content}], [{'role': 'assistant', 'content': [{'type': 'text', 'text': gpt}]}]
+
+
+def trainer(a) -> dict:
+    "The usual script: pad to the longest, -100 on the prompt, the model's own loss."
+    import torch
+    from datasets import Dataset
+    from transformers import Trainer, TrainingArguments
+    model, processor = load(a)
+    if a.lora_r:
+        from peft import get_peft_model
+        model = get_peft_model(model, lora(a))
+    def collate(rows):
+        texts, starts, images = [], [], []
+        for row in rows:
+            prompt, reply = messages(row)
+            start = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+            texts.append(processor.apply_chat_template(prompt + reply, tokenize=False)); starts.append(start)
+            if row['image'] is not None: images.append(row['image'])
+        batch = processor(text=texts, images=images or None, padding=True, return_tensors='pt')
+        labels = batch['input_ids'].masked_fill(batch['attention_mask'] == 0, -100)
+        image_tokens = (batch['input_ids'] == processor.image_token_id).sum(1).tolist()
+        for k, (start, n) in enumerate(zip(starts, image_tokens)):
+            labels[k, :len(processor.tokenizer(start)['input_ids']) + max(0, n - 1)] = -100
+        return dict(batch, labels=labels)
+    timer = clock()
+    with tempfile.TemporaryDirectory() as out:
+        t = Trainer(model, TrainingArguments(**shared(a, out)), train_dataset=Dataset.load_from_disk(f'{a.data}/train'), data_collator=collate, callbacks=[timer])
+        t.train()
+    return dict(examples=len(t.train_dataset), seconds=timer.seconds)
+
+
+def trl(a) -> dict:
+    "SFTTrainer on prompt-completion data with pictures."
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+    model, processor = load(a)
+    rows = []
+    for row in Dataset.load_from_disk(f'{a.data}/train'):
+        prompt, completion = messages(row)
+        rows.append(dict(prompt=prompt, completion=completion, images=[row['image']] if row['image'] is not None else []))
+    timer = clock()
+    with tempfile.TemporaryDirectory() as out:
+        t = SFTTrainer(model, SFTConfig(**shared(a, out), max_length=None, completion_only_loss=True), train_dataset=Dataset.from_list(rows), processing_class=processor,
+                       peft_config=lora(a), callbacks=[timer])
+        t.train()
+    return dict(examples=len(rows), seconds=timer.seconds)
+
+
+def child(what: str, a) -> dict | None:
+    "One measurement in a fresh process; None, with the reason, if that peer cannot run."
+    env = dict(os.environ, TQDM_DISABLE='1', HF_HUB_OFFLINE='1', PYTHONPATH=str(ROOT) if what != 'trl' else '')
+    done = subprocess.run([PEERS[what], __file__, '--one', what, json.dumps(vars(a))], env=env, capture_output=True, text=True)
+    if done.returncode == 0: return json.loads(done.stdout.splitlines()[-1])
+    print(f'{what} did not run: {(done.stderr.strip().splitlines() or ["no output"])[-1][:300]}')
+
+
+def make_peers():
+    "The environment of the peer: this one's packages and TRL."
+    if Path(PEERS['trl']).exists(): return
+    subprocess.run([sys.executable, '-m', 'venv', '--system-site-packages', str(ROOT/'.venv-bench')], check=True)
+    site = subprocess.run([sys.executable, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True).stdout.strip()
+    lib = next((ROOT/'.venv-bench/lib').glob('python*/site-packages'))
+    (lib/'outer.pth').write_text(site + '\n')  # the tested versions, not others
+    subprocess.run([PEERS['trl'], '-m', 'pip', 'install', '--quiet', '--no-deps', TRL], check=False)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--one', nargs=2, metavar=('WHAT', 'ARGS'), help='one measurement, as JSON')
+    p.add_argument('--n', type=int, default=2000, help='questions')
+    p.add_argument('--runs', type=int, default=3, help='rounds to take the median of')
+    p.add_argument('--model', default='tutor-base', help='or `random-7b`')
+    p.add_argument('--precision', default='bf16', choices=['bf16', 'fp16', 'fp32'])
+    p.add_argument('--batch-tokens', type=int, default=4096)
+    p.add_argument('--lora-r', type=int, default=0)
+    p.add_argument('--load-in-4bit', action='store_true', help='ours alone')
+    p.add_argument('--gradient-checkpointing', action='store_true')
+    p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for train.json')
+    a = p.parse_args()
+    if a.one:
+        args = argparse.Namespace(**json.loads(a.one[1]))
+        r = dict(ours=ours, trainer=trainer, trl=trl)[a.one[0]](args)
+        return print(json.dumps(dict(r, per_second=r['examples']/r['seconds'], peak_mb=peak())))
+    import torch, transformers
+    make_peers()
+    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads' if not torch.cuda.is_available() else torch.cuda.get_device_name(),
+                  python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, runs=a.runs)
+    with tempfile.TemporaryDirectory() as tmp:
+        result['data'], a.data, a.folder = prepare(Path(tmp), a.n), f'{tmp}/data', checkpoint(a.model, Path(tmp))
+        rounds = []
+        for _ in range(a.runs):
+            first = child('ours', a)
+            a.batch = max(1, round(first['batch'])) if first else 8  # as many questions as ours hold on average
+            rounds.append(dict(ours=first, trainer=child('trainer', a), trl=child('trl', a)))
+    result['peers_batch'] = a.batch
+    for w in ('ours', 'trainer', 'trl'):
+        done = [r[w] for r in rounds if r[w]]
+        if not done: continue
+        result[w] = {k: statistics.median(d[k] for d in done) for k in ('per_second', 'seconds', 'peak_mb')} | dict(mfu=done[0].get('mfu'))
+        pairs = [r['ours']['per_second']/r[w]['per_second'] for r in rounds if r[w] and r['ours']]
+        result[w]['ours_over_it'] = statistics.median(pairs) if pairs else None
+        print(f"{w:8}{result[w]['per_second']:8.2f} examples/s, peak {result[w]['peak_mb']:,.0f} MB; ours is {result[w]['ours_over_it'] or float('nan'):.2f} times as fast")
+    Path(a.out).mkdir(parents=True, exist_ok=True)
+    (Path(a.out)/'train.json').write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__': main()
