@@ -23,7 +23,7 @@ RUN pip install -c constraints.txt '.[serve,quant]'
 # notebooks as programs: papermill, kfp's executor, and a compiler for what DeepSpeed builds at its first run
 FROM gpu-packages AS train
 RUN apt-get update && apt-get install -y --no-install-recommends g++=4:12.* ninja-build=1.11.* && rm -rf /var/lib/apt/lists/* \
-    && pip install -c constraints.txt '.[train,quant,cloud,pipeline]'
+    && pip install -c constraints.txt '.[train,track,deepspeed,quant,cloud,pipeline]'
 COPY nbs nbs
 COPY configs configs
 ENV NOTEBOOKS=/app/nbs

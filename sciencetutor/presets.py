@@ -74,9 +74,9 @@ def epoch_hours(
 # %% ../nbs/52_presets.ipynb #52-presets-013
 def cost_table() -> str: # Markdown
     "Hours and dollars of every preset."
+    presets = {path.stem: machine for path in sorted((repo_root()/'configs').glob('*.yaml')) if (machine := read_config(path.stem)[1])}
     lines = ['| preset | machine | $ an hour | one epoch | its price | a month of serving |', '| --- | --- | ---: | ---: | ---: | ---: |']
-    for path in sorted((repo_root()/'configs').glob('*.yaml')):
-        (params, machine), name = read_config(path.stem), path.stem
+    for name, machine in presets.items():
         price, hours = hourly(machine, 'vertex' in name), epoch_hours(name)
         serve = (hourly(machine) + ADDRESS_HOUR)*HOURS_MONTH
         what = f'{machine["type"]}, {machine["gpu"].removeprefix("NVIDIA_TESLA_")}' if machine.get('gpu') else machine['type']

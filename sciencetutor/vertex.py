@@ -49,7 +49,7 @@ def uv(*args): subprocess.run([sys.executable, '-m', 'uv', *args], check=True)
 
 
 uv('venv', '--quiet', '--python', '3.11', str(venv))
-uv('pip', 'install', '--quiet', '--python', str(venv), '-c', str(here / 'constraints.txt'), f'sciencetutor[train,quant,cloud] @ {wheel.as_uri()}')
+uv('pip', 'install', '--quiet', '--python', str(venv), '-c', str(here / 'constraints.txt'), f'sciencetutor[train,track,deepspeed,quant,cloud] @ {wheel.as_uri()}')
 command = [venv / 'bin/python', '-m', 'sciencetutor.job', '--notebooks', here / 'notebooks', *sys.argv[1:]]
 sys.exit(subprocess.run([str(c) for c in command]).returncode)
 '''
@@ -213,6 +213,7 @@ def run_cloud_train(
 ) -> dict: # name, state, folder, metrics
     "Train on Vertex AI: upload the package, run the training notebook there, bring back checkpoint, metrics and notebook."
     values, machine = read_config(config)
+    if not machine: raise CliError(f'{config} names no machine: add a line like `machine: {{type: n1-highmem-8, gpu: NVIDIA_TESLA_T4, gpus: 1}}`')
     values = change(values, params)
     for need in ('GCP_PROJECT', 'GCS_BUCKET_URI'): setting(need)
     with tempfile.TemporaryDirectory() as tmp:

@@ -193,7 +193,7 @@ def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
     done = subprocess.run([sys.executable, '-m', 'trainer.task', '--data', 'samples', '--out', 'x y'], cwd=root, capture_output=True, text=True)
     assert done.returncode == 3 and '-m sciencetutor.job --notebooks' in done.stdout and done.stdout.strip().endswith('--data samples --out x y')
     venv, install = (root/'calls').read_text().splitlines()
-    assert '--python 3.11' in venv and 'constraints.txt' in install and 'sciencetutor[train,quant,cloud] @ file://' in install
+    assert '--python 3.11' in venv and 'constraints.txt' in install and 'sciencetutor[train,track,deepspeed,quant,cloud] @ file://' in install
 
 
 def test_vm_from_beginning_to_end(google, monkeypatch, capsys):

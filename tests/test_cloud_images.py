@@ -123,3 +123,16 @@ def test_the_containers_command(tmp_path):
             assert s.recv(8) == b'HTTP/1.1'
     finally: child.terminate()
     assert child.wait(60) in (0, -15, 143)
+
+
+@pytest.mark.parametrize('colab', [True, False])
+def test_the_install_cell(colab, monkeypatch):
+    "On Colab it installs this version, elsewhere nothing."
+    from types import SimpleNamespace
+    monkeypatch.syspath_prepend(str(root/'tools'))
+    import docs
+    asked = []
+    monkeypatch.delitem(sys.modules, 'google.colab', raising=False)
+    if colab: monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
+    exec(''.join(docs.colab_cell()['source']), dict(get_ipython=lambda: SimpleNamespace(system=asked.append)))
+    assert asked == [f'pip install -q "sciencetutor[train,serve,quant,cloud]=={docs.settings()["version"]}"']*colab
