@@ -24,6 +24,7 @@ class Command(NamedTuple):
     help: str     # what it does, in one line
     example: str  # arguments of a typical call
     extra: str = 'all' # the optional packages it needs, as in `pip install "sciencetutor[train]"`
+    short: dict = {}  # short forms of its flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-007
 commands = {
@@ -38,12 +39,19 @@ commands = {
     'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),
     'ask': Command('serve:ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
     'serve': Command('serve:run_serve', 'open the page where a child can ask', '--model tutor --port 7860', 'serve'),
+    'cloud doctor': Command('project:run_doctor', 'what Google Cloud needs to know, and what is missing', '', 'cloud'),
+    'cloud train': Command('vertex:run_cloud_train', 'train on Vertex AI', '--config vertex-a100 --data data/samples', 'cloud'),
+    'cloud pipeline': Command('pipeline:run_pipeline', 'data, train, eval, upload as one graph', '--all --local --config cpu', 'cloud,pipeline',
+                              {'-p': '--data', '-t': '--train', '-w': '--all'}),
+    'cloud deploy': Command('vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
+    'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
+    'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
 }
 
 # %% ../nbs/60_cli.ipynb #60-cli-009
 def usage() -> str:
     "What `sciencetutor --help` prints."
-    rows = [f'  {name:<12}{c.help}\n  {"":<12}  sciencetutor {name} {c.example}'.rstrip() for name, c in commands.items()]
+    rows = [f'  {name:<15}{c.help}\n  {"":<15}  sciencetutor {name} {c.example}'.rstrip() for name, c in commands.items()]
     return '\n'.join([f'ScienceTutor {__version__}: train, measure and run a science tutor on your own machine.', '',
                       'usage: sciencetutor COMMAND [options]', '       sciencetutor COMMAND --help', '', *rows])
 
@@ -86,6 +94,7 @@ def load(target: str) -> Callable:
 def unknown(name: str) -> str:
     "The line for a subcommand that does not exist."
     from difflib import get_close_matches
+    if more := [c for c in commands if c.startswith(f'{name} ')]: return f'sciencetutor {name} what? there are: {", ".join(more)}'
     near = get_close_matches(name, commands, n=1)
     hint = f'did you mean `{near[0]}`?' if near else '`sciencetutor --help` lists the commands'
     return f'sciencetutor: there is no command {name!r}; {hint}'
@@ -95,6 +104,7 @@ def main(argv: list[str] | None = None, # without the program's name; default `s
         ) -> int: # exit code: 0, 2 for bad input, 130 for Ctrl-C
     "Run `sciencetutor COMMAND ...`."
     name, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
+    if rest and f'{name} {rest[0]}' in commands: name, rest = f'{name} {rest[0]}', rest[1:]  # `cloud train`
     if name in ('-h', '--help'): print(usage())
     elif name in ('-V', '--version'): print(f'sciencetutor {__version__}')
     elif name not in commands: return fail(unknown(name))
@@ -108,7 +118,7 @@ def dispatch(name: str,       # a key of `commands`
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]
-    try: call(name, load(c.target), argv, c.example)
+    try: call(name, load(c.target), [c.short.get(a, a) for a in argv], c.example)
     except CliError as e: return fail(f'{prog}: {e}')
     except KeyboardInterrupt: return fail(f'{prog}: interrupted', 130)
     except ModuleNotFoundError as e:

@@ -3,7 +3,7 @@
 The sources are an nbdev site: with Quarto installed, `quarto render nbs` builds them too. Here smalldocs does it, in pure Python.
 Links, title and description have one home, settings.ini; pyproject.toml and nbs/nbdev.yml repeat them because nbdev and Quarto look there.
 """
-import re, shutil
+import json, re, shutil
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -54,6 +54,31 @@ def write_sidebar():
     write(nbs / 'sidebar.yml', '\n'.join(lines) + '\n')
 
 
+def colab_cell() -> dict:
+    "The first code cell of every notebook: on Colab it installs this version, anywhere else it does nothing."
+    source = ["#| hide\n", "import sys\n", "if 'google.colab' in sys.modules:\n",
+              f"    get_ipython().system('pip install -q \"sciencetutor[train,serve,quant,cloud]=={settings()['version']}\"')"]
+    return dict(cell_type='code', id='colab-install', execution_count=None, metadata={}, outputs=[], source=source)
+
+
+def write_colab_cells():
+    "Put that cell under the title of every notebook."
+    for path in [nbs / 'index.ipynb', *nbs.glob('[0-9]*.ipynb')]:
+        nb = json.loads(path.read_text(encoding='utf-8'))
+        rest = [c for c in nb['cells'] if c.get('id') != 'colab-install']
+        nb['cells'] = [rest[0], colab_cell(), *rest[1:]]
+        write(path, json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n')  # as nbdev-clean writes it
+
+
+def add_badge(page: Path, name: str):
+    "Under the title of a processed notebook, a badge that opens the notebook in Colab."
+    cfg, nb = settings(), json.loads(page.read_text(encoding='utf-8'))
+    link = f'https://colab.research.google.com/github/{cfg["user"]}/{cfg["repo"]}/blob/{cfg["branch"]}/nbs/{name}'
+    badge = f'[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})'
+    nb['cells'].insert(1, dict(cell_type='markdown', id='colab-badge', metadata={}, source=[badge]))
+    page.write_text(json.dumps(nb), encoding='utf-8')
+
+
 def build_site():
     "Render the processed notebooks into docs/."
     from nbdev.serve import proc_nbs
@@ -61,11 +86,13 @@ def build_site():
     proc = proc_nbs(nbs, n_workers=2, force=True)
     shutil.copytree(nbs / 'images', proc / 'images', dirs_exist_ok=True)
     names = [p.name for p in proc.glob('[0-9]*.ipynb')]
+    badges = {page_name(name): name for name in names}  # the links below are to the notebooks themselves
     for p in [*proc.glob('*.ipynb'), proc / 'sidebar.yml']:
         text = p.read_text(encoding='utf-8')
         for name in names: text = text.replace(name, page_name(name))
         p.write_text(text, encoding='utf-8')
     for name in names: (proc / name).rename(proc / page_name(name))
+    for page, name in badges.items(): add_badge(proc / page, name)
     site = build(proc, quiet=True)
     known = 'format-links', 'output-file'  # of nbdev, for Quarto
     for line in site.warnings:
@@ -89,6 +116,7 @@ def main():
     from figures import draw
     from readme import write_readme
     sync_metadata()
+    write_colab_cells()
     draw()
     write_sidebar()
     build_site()

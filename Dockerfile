@@ -1,0 +1,49 @@
+# docker build -t ui . && docker run --gpus all -p 7860:7860 -t ui        the page, on a GPU if there is one
+# docker build --target cpu -t ui-cpu .                                   the same without CUDA, a quarter of the size
+# docker build --target train -t train .                                  for Vertex AI jobs and pipelines
+# -e MODEL=llava-hf/llava-1.5-7b-hf loads a model of the hub, in 4 bits where there is a GPU
+
+FROM python:3.11.13-slim-bookworm AS base
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GRADIO_ANALYTICS_ENABLED=False
+RUN useradd --create-home --uid 1000 tutor
+WORKDIR /app
+COPY constraints.txt settings.ini setup.py pyproject.toml MANIFEST.in README.md LICENSE LICENSE-DATA.md ./
+
+# the tested versions; torch alone decides between CUDA and CPU, and the rest follows
+FROM base AS cpu-packages
+RUN pip install --index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' constraints.txt)"
+COPY sciencetutor sciencetutor
+RUN pip install -c constraints.txt '.[serve,quant]'
+
+FROM base AS gpu-packages
+RUN pip install "$(grep '^torch==' constraints.txt)"
+COPY sciencetutor sciencetutor
+RUN pip install -c constraints.txt '.[serve,quant]'
+
+# notebooks as programs: papermill, kfp's executor, and a compiler for what DeepSpeed builds at its first run
+FROM gpu-packages AS train
+RUN apt-get update && apt-get install -y --no-install-recommends g++=4:12.* ninja-build=1.11.* && rm -rf /var/lib/apt/lists/* \
+    && pip install -c constraints.txt '.[train,track,deepspeed,quant,cloud,pipeline]'
+COPY nbs nbs
+COPY configs configs
+ENV NOTEBOOKS=/app/nbs
+USER 1000
+CMD ["python", "-m", "sciencetutor.job", "--help"]
+
+FROM cpu-packages AS cpu
+COPY --chmod=755 deploy/serve.sh deploy/serve.sh
+USER 1000
+ENV MODEL=tutor
+RUN python -c "from sciencetutor.model import resolve_model; resolve_model('tutor')"
+EXPOSE 7860 5000 5005
+HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
+CMD ["/app/deploy/serve.sh"]
+
+FROM gpu-packages AS serve
+COPY --chmod=755 deploy/serve.sh deploy/serve.sh
+USER 1000
+ENV MODEL=tutor
+RUN python -c "from sciencetutor.model import resolve_model; resolve_model('tutor')"
+EXPOSE 7860 5000 5005
+HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
+CMD ["/app/deploy/serve.sh"]

@@ -1,0 +1,141 @@
+"""Vertex AI, Compute Engine, Cloud Logging and Secret Manager on loopback, in memory. Every request is parsed with the message classes of Google's own libraries:
+a field that they do not know, or a value that does not fit, is an error here as it would be there."""
+import base64, json, re, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlparse
+from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
+from google.cloud.aiplatform_v1 import JobState, PipelineState
+
+NOW = '2026-11-23T21:00:00Z'
+
+
+class Google:
+    """`fail` is a list of (status, message) that the next creations are answered with; `plays` the states that a job goes through, one for each look."""
+    def __init__(self):
+        self.calls, self.fail, self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.entries, self.secrets = [], [], {}, {}, {}, {}, {}, [], {}
+        self.plays, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
+        google = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+            def log_message(self, *a): pass
+
+            def handle_any(self):
+                url = urlparse(self.path)
+                body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+                google.calls.append((self.command, url.path))
+                assert 'Authorization' not in self.headers, 'a key over plain HTTP'
+                try: answer, code = google.answer(self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query))
+                except Refused as e: answer, code = dict(error=dict(code=e.args[0], message=e.args[1], status='X')), e.args[0]
+                except Exception as e: answer, code = dict(error=dict(code=400, message=f'{type(e).__name__}: {e}', status='INVALID_ARGUMENT')), 400
+                text = json.dumps(answer).encode()
+                self.send_response(code)
+                for k, v in {'Content-Length': len(text), 'Content-Type': 'application/json'}.items(): self.send_header(k, str(v))
+                self.end_headers()
+                self.wfile.write(text)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any
+
+        self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self.url = f'http://127.0.0.1:{self.server.server_address[1]}'
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def variables(self) -> dict:
+        "What a client has to be told."
+        return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{s}': self.url for s in ('AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER')}
+
+    def answer(self, verb, path, body, query):
+        if self.fail and verb == 'POST' and 'entries:list' not in path: raise Refused(*self.fail.pop(0))
+        for pattern, method in ((r'/v1/(projects/\w+/locations/[\w-]+)/customJobs', self.custom_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/customJobs/\d+)', self.custom_job),
+                                (r'/v1/(projects/\w+/locations/[\w-]+)/pipelineJobs', self.pipeline_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/pipelineJobs/[\w-]+)', self.pipeline_job),
+                                (r'/v2/entries:list', self.log_entries), (r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access', self.secret),
+                                (r'/compute/v1/projects/(\w+)/(.*)', self.compute)):
+            if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups()), 200
+        raise Refused(404, f'{verb} {self.url}{path}: no such thing')
+
+    # Vertex AI: what is created is read back with the same message class, and comes out as JSON of that class
+    def listed(self, kind, cls, store, query):
+        wanted = dict(re.findall(r'labels\.(\w+)="([^"]*)"', query.get('filter', [''])[0]))
+        found = [o for o in store.values() if all(o.labels.get(k) == v for k, v in wanted.items())]
+        return {kind: [json.loads(cls.to_json(o)) for o in found]}
+
+    def custom_jobs(self, verb, body, query, parent):
+        if verb == 'GET': return self.listed('customJobs', v1.CustomJob, self.jobs, query)
+        job = v1.CustomJob.from_json(json.dumps(body))
+        assert job.display_name and job.job_spec.worker_pool_specs and not job.name, 'display_name and a worker pool are required, the name is ours'
+        pool = job.job_spec.worker_pool_specs[0]
+        assert bool(pool.container_spec.image_uri) != bool(pool.python_package_spec.executor_image_uri), 'container or Python package'
+        job.name, job.create_time, job.state = f'{parent}/customJobs/{1000 + len(self.jobs)}', NOW, JobState.JOB_STATE_QUEUED
+        self.jobs[job.name] = job
+        return json.loads(v1.CustomJob.to_json(job))
+
+    def step(self, o, enum, prefix):
+        "The next state of a job's play."
+        states = self.operations.setdefault(o.name, list(self.plays))
+        state = states.pop(0) if len(states) > 1 else states[0]
+        o.state = enum[f'{prefix}_STATE_{state}']
+        if state == 'FAILED': o.error = dict(code=13, message='the worker exited with code 1')
+        if state == 'SUCCEEDED' and self.on_success: self.on_success(o)
+
+    def custom_job(self, verb, body, query, name):
+        if name not in self.jobs: raise Refused(404, f'{name} does not exist')
+        self.step(self.jobs[name], JobState, 'JOB')
+        return json.loads(v1.CustomJob.to_json(self.jobs[name]))
+
+    def pipeline_jobs(self, verb, body, query, parent):
+        if verb == 'GET': return self.listed('pipelineJobs', v1.PipelineJob, self.pipelines, query)
+        job = v1.PipelineJob.from_json(json.dumps(body))
+        inputs = job.pipeline_spec['root']['inputDefinitions']['parameters']
+        assert set(job.runtime_config.parameter_values) <= set(inputs), 'a parameter that the pipeline does not have'
+        assert all(k in job.runtime_config.parameter_values or d.get('isOptional') for k, d in inputs.items()), 'a parameter is missing'
+        job.name, job.create_time, job.state = f'{parent}/pipelineJobs/run-{len(self.pipelines)}', NOW, PipelineState.PIPELINE_STATE_QUEUED
+        self.pipelines[job.name] = job
+        return json.loads(v1.PipelineJob.to_json(job))
+
+    def pipeline_job(self, verb, body, query, name):
+        self.step(self.pipelines[name], PipelineState, 'PIPELINE')
+        return json.loads(v1.PipelineJob.to_json(self.pipelines[name]))
+
+    def log_entries(self, verb, body, query):
+        job = re.search(r'resource\.labels\.job_id="([\w-]+)"', body['filter'])[1]
+        since = re.search(r'timestamp>="([^"]+)"', body['filter'])
+        found = [e for e in self.entries if e['resource']['labels']['job_id'] == job and (not since or e['timestamp'] >= since[1])]
+        return dict(entries=sorted(found, key=lambda e: e['timestamp'], reverse='desc' in body.get('orderBy', '')))
+
+    def say(self, job, text, second=0):
+        "A line in the log of a job."
+        self.entries.append(dict(insertId=str(len(self.entries)), timestamp=f'2026-11-23T21:00:{second:02}Z', textPayload=text, resource=dict(type='ml_job', labels=dict(job_id=job))))
+
+    def secret(self, verb, body, query, project, name):
+        if name not in self.secrets: raise Refused(403, f'{self.url}: permission denied on secret {name}')
+        return dict(payload=dict(data=base64.b64encode(self.secrets[name].encode()).decode()))
+
+    # Compute Engine: changes are operations that are pending at first
+    def compute(self, verb, body, query, project, path):
+        if m := re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)operations/([\w-]+)(?:/wait)?', path): return self.operation(m[1], 'DONE')
+        kind, name, action = re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)(instances|firewalls|addresses)(?:/([\w-]+))?(?:/(\w+))?', path).groups()
+        cls, store = {'instances': (gce.Instance, self.vms), 'firewalls': (gce.Firewall, self.rules), 'addresses': (gce.Address, self.addresses)}[kind]
+        if verb == 'POST' and not name:
+            o = cls.from_json(json.dumps(body))
+            if o.name in store: raise Refused(409, f'{o.name} already exists')
+            if kind == 'addresses': o.address = '203.0.113.7'
+            if kind == 'instances': o.status, o.creation_timestamp = 'RUNNING', NOW
+            store[o.name] = o
+        elif not name: return dict(items=[json.loads(cls.to_json(o)) for o in store.values()], kind='list')
+        elif name not in store: raise Refused(404, f'{self.url}/{path}: {name} was not found')
+        elif action == 'serialPort': return dict(contents='Booting\nScienceTutor (tutor) is ready\n', start='0', next='30')
+        elif verb == 'GET': return json.loads(cls.to_json(store[name]))
+        elif verb == 'DELETE': del store[name]
+        elif verb in ('PUT', 'PATCH'): store[name] = cls.from_json(json.dumps(body))
+        else: store[name].status = {'stop': 'TERMINATED', 'start': 'RUNNING'}[action]
+        return self.operation(f'operation-{len(self.calls)}', 'RUNNING')
+
+    def operation(self, name, status):
+        return json.loads(gce.Operation.to_json(gce.Operation(name=name, status=status)))
+
+
+class Refused(Exception): pass

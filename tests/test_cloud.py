@@ -1,0 +1,271 @@
+"Google's own clients against Google on loopback: every field, every state, and what goes wrong."
+import json, os, re, signal, subprocess, sys, tarfile, time
+from pathlib import Path
+import pytest, yaml
+from fastcore.script import CliError
+pytest.importorskip('google.cloud.aiplatform_v1')
+pytest.importorskip('google.cloud.compute_v1')
+from google_server import Google
+from sciencetutor import project, vertex
+from sciencetutor.cloud import run_logs, run_status
+from sciencetutor.presets import SPEEDS, epoch_hours, read_config, repo_root
+from sciencetutor.publish import bucket
+from sciencetutor.vertex import build_trainer, run_cloud_train
+from sciencetutor.vm import run_deploy
+
+MINE = dict(GCP_PROJECT='p', GCP_REGION='us-west1', GCS_BUCKET_NAME='b', GCS_SERVICE_ACCOUNT='tutor@p.iam.gserviceaccount.com', HF_TOKEN='sm://hf', WANDB_API_KEY='plain-secret')
+
+
+@pytest.fixture
+def google(monkeypatch, tmp_path):
+    google = Google()
+    for name in project.VARIABLES: monkeypatch.delenv(name, raising=False)
+    for k, v in {**google.variables(), **MINE}.items(): monkeypatch.setenv(k, v)
+    monkeypatch.setattr(project, 'RETRY', dict(initial=.01, maximum=.02, multiplier=1, timeout=.5))
+    monkeypatch.chdir(tmp_path)
+    yield google
+    google.close()
+
+
+@pytest.fixture
+def gcs(monkeypatch):
+    server = pytest.importorskip('gcp_storage_emulator.server').create_server('127.0.0.1', 0, in_memory=True, default_bucket='b')
+    server.start()
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', f'http://127.0.0.1:{server._api._httpd.server_address[1]}')
+    monkeypatch.setenv('FSSPEC_GCS_TOKEN', 'anon')
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope='session')
+def package(tmp_path_factory):
+    "The wheel is built once for all tests."
+    folder = tmp_path_factory.mktemp('package')
+    return real_build(folder)
+
+
+real_build = vertex.build_wheel
+
+
+@pytest.fixture
+def built(package, monkeypatch): monkeypatch.setattr(vertex, 'build_wheel', lambda out: package)
+
+
+def leave_results(google):
+    "What `sciencetutor.job` leaves in the bucket."
+    def on_success(job):
+        base = job.job_spec.base_output_directory.output_uri_prefix.removeprefix('gs://b/')
+        put = lambda name, text: bucket('b').blob(f'{base}/{name}').upload_from_string(text)
+        for folder, file, text in (('checkpoint', 'config.json', '{}'), ('eval', 'metrics.json', '{"acc": 51.5, "count": 20}')):
+            put(f'{folder}/versions/v1/{file}', text)
+            put(f'{folder}/LATEST', 'v1')
+        put('train.ipynb', '{"cells": []}')
+        put('eval.ipynb', '{"cells": []}')
+        google.say(job.name.rpartition('/')[2], 'last words', 3)
+    google.on_success = on_success
+
+
+def train(**kw): return run_cloud_train(**{**dict(config='vertex-v100', data='gs://b/data/sqa', poll=.01, yes=True), **kw})
+
+
+def test_train_there_and_back(google, gcs, built, capsys):
+    leave_results(google)
+    google.say('1000', 'step 1, loss 2.1', 1)
+    done = train(params=['lr=1e-4', 'grad_accum=3'])
+    folder = Path(done['folder'])
+    assert done['state'] == 'succeeded' and done['metrics']['acc'] == 51.5
+    assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()) == ['checkpoint/config.json', 'eval.ipynb', 'eval/metrics.json', 'train.ipynb']
+    out = capsys.readouterr().out
+    assert re.findall(r'^\d\d:\d\d:\d\d (\w+)$', out, re.M) == ['pending', 'running', 'succeeded']
+    assert out.count('  step 1, loss 2.1\n') == out.count('  last words\n') == 1
+    (job,) = google.jobs.values()
+    pool, name = job.job_spec.worker_pool_specs[0], done['name']
+    package = pool.python_package_spec
+    assert (pool.machine_spec.machine_type, pool.machine_spec.accelerator_type.name, pool.machine_spec.accelerator_count) == ('n1-highmem-8', 'NVIDIA_TESLA_V100', 1)
+    assert (pool.replica_count, pool.disk_spec.boot_disk_type, pool.disk_spec.boot_disk_size_gb) == (1, 'pd-ssd', 200)
+    assert list(package.package_uris) == [f'gs://b/packages/{name}/trainer.tar.gz'] and package.python_module == 'trainer.task'
+    assert job.job_spec.service_account == MINE['GCS_SERVICE_ACCOUNT'] and job.job_spec.scheduling.timeout.total_seconds() == 86400
+    assert dict(job.labels) == dict(app='sciencetutor', run=name) and job.name.startswith('projects/p/locations/us-west1/')
+    args = dict(zip(package.args[::2], package.args[1::2]))
+    params = json.loads(args['--params'])
+    assert args['--data'] == 'gs://b/data/sqa' and args['--out'] == f'gs://b/runs/{name}' == job.job_spec.base_output_directory.output_uri_prefix
+    assert params['lr'] == 1e-4 and params['grad_accum'] == 3 and 'grad_accum' not in params['options'] and params['options']['deepspeed'] == 'zero3-offload'
+    assert {e.name: e.value for e in package.env} == dict(GCP_PROJECT='p', HF_TOKEN='sm://hf')  # the reference, and never a plain key
+    with tarfile.open(fileobj=__import__('io').BytesIO(bucket('b').blob(f'packages/{name}/trainer.tar.gz').download_as_bytes())) as tar:
+        assert any(n.endswith('trainer/notebooks/20_train.ipynb') for n in tar.getnames())
+
+
+def test_own_image_and_spot(google, gcs, built, monkeypatch):
+    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
+    train(detach=True, spot=True)
+    (job,) = google.jobs.values()
+    pool = job.job_spec.worker_pool_specs[0]
+    assert pool.container_spec.image_uri == 'us-docker.pkg.dev/p/tutor/train:1' and list(pool.container_spec.command) == ['python', '-m', 'sciencetutor.job']
+    assert job.job_spec.scheduling.strategy.name == 'SPOT' and job.job_spec.scheduling.restart_job_on_worker_restart
+
+
+def test_a_local_data_set_goes_up_first(google, gcs, built, tmp_path):
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine/dataset_dict.json').write_text('{"splits": []}')
+    train(data=str(tmp_path/'mine'), detach=True)
+    (job,) = google.jobs.values()
+    args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
+    assert args[1].startswith('gs://b/data/mine') and bucket('b').blob('data/mine/LATEST').exists()
+
+
+def test_a_failed_job_says_why_and_may_be_tried_again(google, gcs, built):
+    google.plays = ['RUNNING', 'FAILED']
+    google.say('1000', 'the loss is nan at step 3: try a lower --lr', 1)
+    with pytest.raises(CliError, match='exited with code 1.*loss is nan.*cloud logs vertex-v100-'): train()
+    google.plays = ['SUCCEEDED']
+    leave_results(google)
+    assert train()['state'] == 'succeeded' and len(google.jobs) == 2
+
+
+def test_quota_is_said_at_once_and_503_is_retried(google, gcs, built, capsys):
+    google.fail = [(429, 'The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_nvidia_v100_gpus')]
+    with pytest.raises(CliError, match='429.*v100_gpus.*quotas') as e: train()
+    assert '\n' not in str(e.value) and [c for c in google.calls if c[0] == 'POST' and c[1].endswith('customJobs')] == [('POST', '/v1/projects/p/locations/us-west1/customJobs')]
+    google.fail = [(503, 'busy')]*3
+    train(detach=True)
+    assert capsys.readouterr().out.count('note: 503 from Google, trying again') == 3 and len(google.jobs) == 1
+    google.fail = [(503, 'busy')]*1000
+    with pytest.raises(CliError, match='503.*try again later'): train(again=True, detach=True)
+
+
+def test_the_same_command_joins_the_run(google, gcs, built, capsys):
+    first = train(detach=True)
+    leave_results(google)
+    assert train()['name'] == first['name'] and len(google.jobs) == 1
+    assert 'joining it' in capsys.readouterr().out
+    assert train(params=['lr=1e-3'], detach=True)['name'] != first['name'] and len(google.jobs) == 2
+
+
+def test_a_killed_client_is_picked_up(google, gcs, package, tmp_path):
+    google.plays = ['RUNNING']*1000
+    code = ('import sys; from pathlib import Path; from sciencetutor import vertex; vertex.build_wheel = lambda out: Path(sys.argv[1])\n'
+            'vertex.run_cloud_train(config="vertex-v100", data="gs://b/data/sqa", poll=.05, yes=True)')
+    child = subprocess.Popen([sys.executable, '-c', code, str(package)], cwd=tmp_path, env={**os.environ, 'PYTHONPATH': os.pathsep.join([str(repo_root()), os.environ.get('PYTHONPATH', '')])})
+    end = time.monotonic() + 120
+    while not any(v == 'GET' and 'customJobs/' in p for v, p in google.calls) and time.monotonic() < end: time.sleep(.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    google.operations.clear()
+    google.plays = ['RUNNING', 'SUCCEEDED']
+    leave_results(google)
+    vertex_build, vertex.build_wheel = vertex.build_wheel, lambda out: package
+    try: assert train()['state'] == 'succeeded' and len(google.jobs) == 1
+    finally: vertex.build_wheel = vertex_build
+
+
+def test_dry_run_sends_nothing_and_prints_what_would_be_sent(google, built, capsys):
+    train(dry_run=True)
+    out = capsys.readouterr().out
+    assert not google.calls and 'plain-secret' not in out
+    printed = json.loads(out[out.index('\n{') + 1:])
+    assert printed['jobSpec']['workerPoolSpecs'][0]['pythonPackageSpec']['pythonModule'] == 'trainer.task'
+    run_deploy('vm', image='i', allow=['0.0.0.0/0'], dry_run=True)
+    run_status(dry_run=True)
+    assert not google.calls
+
+
+def test_nothing_is_spent_without_a_yes(google, gcs, built, monkeypatch, capsys):
+    monkeypatch.setattr('builtins.input', lambda *_: 'n')
+    with pytest.raises(CliError, match='nothing was started'): train(yes=False)
+    monkeypatch.setattr('builtins.input', lambda *_: (_ for _ in ()).throw(EOFError))
+    with pytest.raises(CliError, match='--yes'): run_deploy('vm', image='i', allow=['0.0.0.0/0'])
+    assert not google.jobs and not google.vms and 'about $3.42 an hour' in capsys.readouterr().out
+
+
+def test_packages_are_the_same_byte_for_byte(package, tmp_path):
+    again = real_build(tmp_path)
+    assert again.read_bytes() == package.read_bytes()
+    one, two = build_trainer(package, tmp_path).read_bytes(), build_trainer(again, tmp_path).read_bytes()
+    assert one == two
+
+
+def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
+    "`python -m trainer.task` with uv replaced by a recorder: what would be installed, and what would be run."
+    with tarfile.open(build_trainer(package, tmp_path)) as tar: tar.extractall(tmp_path, filter='data')
+    (root,) = tmp_path.glob('trainer-*')
+    (root/'uv.py').write_text('import os, sys, stat\nopen("calls", "a").write(" ".join(sys.argv[1:]) + "\\n")\nif sys.argv[1] == "venv":\n'
+                              '    os.makedirs(sys.argv[-1] + "/bin"); p = sys.argv[-1] + "/bin/python"\n    open(p, "w").write("#!/bin/sh\\necho $@; exit 3\\n"); os.chmod(p, 0o755)\n')
+    done = subprocess.run([sys.executable, '-m', 'trainer.task', '--data', 'samples', '--out', 'x y'], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 3 and '-m sciencetutor.job --notebooks' in done.stdout and done.stdout.strip().endswith('--data samples --out x y')
+    venv, install = (root/'calls').read_text().splitlines()
+    assert '--python 3.11' in venv and 'constraints.txt' in install and 'sciencetutor[train,track,deepspeed,quant,cloud] @ file://' in install
+
+
+def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
+    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/ui:1')
+    monkeypatch.setenv('GCS_BUCKET_NAME', '')
+    google.fail = [(503, 'busy')]
+    made = run_deploy('vm', model='llava-hf/llava-1.5-7b-hf', allow=['203.0.113.0/24'], yes=True)
+    out = capsys.readouterr().out
+    assert out.index('about $0.49 an hour') < out.index('http://203.0.113.7:7860') and made['address'] == '203.0.113.7'
+    vm, rule = google.vms['sciencetutor'], google.rules['sciencetutor-ports']
+    assert vm.machine_type.endswith('us-west1-a/machineTypes/n1-highmem-2') and vm.guest_accelerators[0].accelerator_type.endswith('nvidia-tesla-t4')
+    assert vm.scheduling.on_host_maintenance == 'TERMINATE' and vm.network_interfaces[0].access_configs[0].nat_i_p == '203.0.113.7'
+    assert vm.tags.items == rule.target_tags == ['sciencetutor'] and list(rule.source_ranges) == ['203.0.113.0/24'] and list(rule.allowed[0].ports) == ['7860', '5000', '5005']
+    init = yaml.safe_load({i.key: i.value for i in vm.metadata.items}['user-data'])
+    service = {f['path'].rpartition('/')[2]: f['content'] for f in init['write_files']}
+    assert '-e MODEL=llava-hf/llava-1.5-7b-hf us-docker.pkg.dev/p/tutor/ui:1' in service['tutor.service'] and 'cos-extensions install gpu' in service['driver.service']
+    assert 'plain-secret' not in str(vm)
+    run_deploy('vm', allow=['198.51.100.0/24'], yes=True)  # once more: the firewall changes, nothing is made twice
+    assert len(google.vms) == 1 and list(google.rules['sciencetutor-ports'].source_ranges) == ['198.51.100.0/24'] and 'is there already' in capsys.readouterr().out
+    assert [r[:3] for r in run_status()] == [('machine', 'sciencetutor', 'running')] and run_status()[0][4] == '203.0.113.7'
+    assert run_logs('sciencetutor')[-1] == 'ScienceTutor (tutor) is ready'
+    run_deploy('vm', do='stop')
+    assert google.vms['sciencetutor'].status == 'TERMINATED'
+    run_deploy('vm', do='start')
+    assert google.vms['sciencetutor'].status == 'RUNNING'
+    run_deploy('vm', do='delete', yes=True)
+    assert not google.vms and not google.rules and not google.addresses
+    run_deploy('vm', do='delete', yes=True)  # what is gone is no error
+    with pytest.raises(CliError, match='404.*check project'): run_deploy('vm', do='stop')
+    with pytest.raises(CliError, match='cloud status'): run_logs('sciencetutor')
+
+
+def test_vm_quota(google, monkeypatch):
+    google.fail = [(403, "Quota 'NVIDIA_T4_GPUS' exceeded. Limit: 0.0 in region us-west1.")]
+    with pytest.raises(CliError, match='T4_GPUS.*quotas'): run_deploy('vm', image='i', allow=['0.0.0.0/0'], yes=True)
+
+
+def test_status_and_logs_of_jobs(google, gcs, built):
+    name = train(detach=True)['name']
+    google.say('1000', 'two', 2), google.say('1000', 'one', 1)
+    assert [r[:3] for r in run_status()] == [('job', name, 'queued')] and run_logs(name) == ['one', 'two']
+
+
+def test_secrets_are_fetched_at_the_last_moment(google, capsys):
+    google.secrets['hf'] = 'hf_real\n'
+    assert project.resolve_secrets() == ['HF_TOKEN'] and os.environ['HF_TOKEN'] == 'hf_real' and 'hf_real' not in capsys.readouterr().out
+    os.environ['HF_TOKEN'] = 'sm://unknown'
+    with pytest.raises(CliError, match='403.*permission denied on secret unknown'): project.resolve_secrets()
+
+
+def test_doctor_shows_no_secret(google, capsys):
+    rows = project.run_doctor()
+    out = capsys.readouterr().out
+    assert 'plain-secret' not in out and rows['HF_TOKEN'] == ('set', 'sm://hf') and rows['IMAGE_URI'][0] == 'missing' and rows['GCS_PACKAGE_URI'] == ('default', 'gs://b/packages')
+
+
+@pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-v100', 't4'])
+def test_presets_arrive(name):
+    "Every parameter is one of the notebook or an argument of the stage."
+    import ast
+    from sciencetutor.job import fit_parameters
+    tree = ast.parse((repo_root()/'sciencetutor/train.py').read_text())
+    takes = {a.arg for f in tree.body if getattr(f, 'name', '') == 'run_train' for a in f.args.args}
+    if 'precision' not in takes: pytest.skip('run_train has no settings for GPUs yet')
+    params, machine = read_config(name)
+    fitted = fit_parameters(repo_root()/'nbs/20_train.ipynb', params)
+    assert not set(fitted['options']) - takes
+    assert machine['type'] and (name == 'cpu') == (name not in SPEEDS) and 0 < epoch_hours(name) < 24
+
+
+def test_what_is_misspelt_is_refused(built, google):
+    with pytest.raises(CliError, match='give one of|one of colab-a100'): train(config='abacus')
+    with pytest.raises(CliError, match='NAME=VALUE'): train(params=['lr'])
+    os.environ.pop('GCP_PROJECT')
+    with pytest.raises(CliError, match='GCP_PROJECT is not set.*gcloud projects create'): train()

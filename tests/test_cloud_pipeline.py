@@ -1,0 +1,85 @@
+"Pipelines: submitted to Vertex AI on loopback, and run here with kfp's local runner."
+import json
+import pytest
+pytest.importorskip('kfp')
+from fastcore.script import CliError
+from sciencetutor.job import main
+from sciencetutor.pipeline import run_local, run_pipeline
+from test_cloud import google
+
+
+def submit(**kw): return run_pipeline(**{**dict(all=True, config='vertex-a100', source='gs://b/data/sqa', poll=.01, yes=True), **kw})
+
+
+def test_submitted_and_followed(google, monkeypatch, capsys):
+    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
+    google.fail = [(503, 'busy')]
+    assert submit(min_accuracy=60, destination='gs://b/models/tutor', params=['lr=1e-4'])['state'] == 'succeeded'
+    (job,) = google.pipelines.values()
+    values, boxes = job.runtime_config.parameter_values, {k: v['container'] for k, v in job.pipeline_spec['deploymentSpec']['executors'].items()}
+    assert values['min_accuracy'] == 60 and values['destination'] == 'gs://b/models/tutor' and values['source'] == 'gs://b/data/sqa'
+    params = json.loads(values['params'])
+    assert params['lr'] == 1e-4 and params['steps'] is None and params['options']['precision'] == 'bf16'
+    assert job.runtime_config.gcs_output_directory == 'gs://b/pipelines' and job.service_account == 'tutor@p.iam.gserviceaccount.com'
+    assert {b['image'] for b in boxes.values()} == {'us-docker.pkg.dev/p/tutor/train:1'}
+    assert boxes['exec-train-step']['resources']['accelerator']['type'] == 'NVIDIA_TESLA_A100' and 'accelerator' not in boxes['exec-data-step'].get('resources', {})
+    assert 'plain-secret' not in str(job) and 'sm://hf' in str(job)
+    assert all(t['cachingOptions']['enableCache'] for t in job.pipeline_spec['root']['dag']['tasks'].values())
+    assert 'about $4.25 an hour' in capsys.readouterr().out
+
+
+def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
+    monkeypatch.setenv('IMAGE_URI', 'i')
+    google.fail = [(429, 'Quota exceeded for aiplatform.googleapis.com/restricted_image_training_a100_gpus')]
+    with pytest.raises(CliError, match='a100_gpus.*quotas'): submit()
+    google.plays = ['RUNNING', 'FAILED']
+    with pytest.raises(CliError, match='all-pipeline-.*failed'): submit()
+    google.operations.clear()
+    google.plays = ['SUCCEEDED']
+    for job in google.pipelines.values(): job.state = 3  # as if it still ran: another client joins it
+    assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1 and 'joining it' in capsys.readouterr().out
+    submit(no_cache=True, params=['lr=1'])
+    assert not any('cachingOptions' in t and t['cachingOptions'] for t in list(google.pipelines.values())[-1].pipeline_spec['root']['dag']['tasks'].values())
+
+
+def test_dry_run_and_choices(google, monkeypatch, capsys):
+    with pytest.raises(CliError, match='one of --data, --train, --all'): run_pipeline(data=True, train=True)
+    with pytest.raises(CliError, match='--source gs://'): run_pipeline(train=True)
+    with pytest.raises(CliError, match='IMAGE_URI is not set'): submit(dry_run=True)
+    monkeypatch.setenv('IMAGE_URI', 'i')
+    submit(dry_run=True)
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index('\n{') + 1:])['runtimeConfig']['parameterValues']['split'] == 'val' and not google.calls
+
+
+def test_data_pipeline_here(tmp_path, monkeypatch):
+    "The shortest graph, with real components: questions in, a data set out."
+    monkeypatch.chdir(tmp_path)
+    made = run_local('data', dict(source='samples', n=12, destination=''), tmp_path/'out')
+    assert (made['data-step/dataset']/'dataset_dict.json').exists() and made['data-step/notebook.ipynb'].exists()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('gate', [0, 99])
+def test_all_here(gate, tmp_path, monkeypatch):
+    "Data, train, eval and the gate, with the tiny model."
+    monkeypatch.chdir(tmp_path)
+    go = lambda: run_pipeline(all=True, config='cpu', n=60, params=['model=tiny', 'steps=20', 'epochs=null'], local=True, min_accuracy=gate, out=str(tmp_path/'out'))
+    if gate:
+        with pytest.raises(CliError, match='upload-step'): go()
+        return
+    made = go()
+    assert (tmp_path/'out').exists() and all(k in made for k in ('train-step/checkpoint', 'train-step/notebook.ipynb', 'eval-step/report', 'eval-step/notebook.ipynb'))
+
+
+def test_a_job_that_fails_says_so_and_ends_with_1(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'nbs').mkdir()
+    cell = lambda id, source, **meta: dict(cell_type='code', id=id, metadata=meta, outputs=[], execution_count=None, source=source)
+    nb = dict(nbformat=4, nbformat_minor=5, metadata={}, cells=[cell('a', 'data = ""\nout = ""\nlr = 0.1', tags=['parameters']), cell('b', 'raise ValueError("the loss is nan")')])
+    (tmp_path/'nbs/20_train.ipynb').write_text(json.dumps(nb))
+    (tmp_path/'set').mkdir()
+    (tmp_path/'set/dataset_dict.json').write_text('{}')
+    run = lambda params: main(['--data', 'set', '--out', 'o', '--params', json.dumps(params)])
+    assert run(dict(lr=3)) == 1 and 'failed in its cell 3: ValueError: the loss is nan; see o/train.ipynb' in capsys.readouterr().err.replace('cell 2', 'cell 3')
+    assert run(dict(learning_rate=3)) == 1 and 'has no parameter learning_rate: it has data, lr, out' in capsys.readouterr().err
