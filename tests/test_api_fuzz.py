@@ -2,7 +2,7 @@
 import base64, io, json, os, random, threading, time
 import httpx, psutil, pytest, requests, schemathesis, websockets
 from concurrent.futures import ThreadPoolExecutor
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from websockets.sync.client import connect
 from sciencetutor import api
@@ -98,16 +98,18 @@ def test_mutated_requests_in_full(server):
     assert max(codes) < 500, {c: codes.count(c) for c in set(codes)}
     well(server, server.url)
 
-lazy = schemathesis.pytest.from_fixture('schema')
+def explore(schema, examples):
+    "Requests that the schema allows, and some that it does not, to every route."
+    for result in schema.get_all_operations():
+        @given(case=result.ok().as_strategy())
+        @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        def run(case): case.call_and_validate(checks=[schemathesis.checks.not_a_server_error], timeout=60)
+        run()
 
-@lazy.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-def test_schema(case): case.call_and_validate(checks=[schemathesis.checks.not_a_server_error], timeout=60)
+def test_schema(schema): explore(schema, 10)
 
 @pytest.mark.soak
-@lazy.parametrize()
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_schema_in_full(case): case.call_and_validate(checks=[schemathesis.checks.not_a_server_error], timeout=60)
+def test_schema_in_full(schema): explore(schema, 300)
 
 # ten minutes of a busy day
 
