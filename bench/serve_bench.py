@@ -3,8 +3,8 @@
     python bench/serve_bench.py                          everything, into bench/results/serve.json
     python bench/serve_bench.py --model tiny --tokens 8  at toy size, to see that it runs
 
-All in one run, in float32 on the CPU unless told otherwise, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer
-ends early). Compared are: `generate` of transformers alone and as a static batch of eight; our server, asked through `openai` by one and by eight clients at once, and by 32, each
+All in one run, in float32 on the CPU, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer ends early). The clients are a process
+of their own, on the same machine. Compared are: `generate` of transformers alone and as a static batch of eight; our server, asked through `openai` by one and by eight clients at once, and by 32, each
 measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
 questions, where it can be started and takes the model.
 """
@@ -63,14 +63,29 @@ def crowd(url: str, model: str, n: int, tokens: int, start: int = 0) -> dict:
                 ttft_s=statistics.median(a['first'] or a['last'] for a in there))
 
 
-def first_among(url: str, model: str, n: int, tokens: int) -> float:
-    "Seconds to the first token of somebody who comes while n others are being answered."
+def among(url: str, model: str, n: int, tokens: int) -> dict:
+    "Seconds to the first token, with nobody else there and while n others are being answered."
+    idle = client(url, model, 98, 2)
     busy = threading.Thread(target=crowd, args=(url, model, n, tokens, 100))
     busy.start()
     time.sleep(.3 if tokens < 32 else 2.)
-    seconds = client(url, model, 99, 2)['first']
+    late = client(url, model, 99, 2)
     busy.join()
-    return seconds
+    return dict(idle=idle['first'] or idle['last'], among=late['first'] or late['last'])
+
+
+def in_turn(url: str, model: str, n: int, tokens: int) -> dict:
+    "n clients, one after the other."
+    client(url, model, 0, 2)
+    start = time.perf_counter()
+    return dict(tokens_per_s=sum(client(url, model, i, tokens)['tokens'] for i in range(n))/(time.perf_counter()-start))
+
+
+def child(what, *args) -> dict:
+    "`crowd`, `among` or `in_turn` in a process of its own."
+    done = subprocess.run([sys.executable, __file__, '--client', what, *map(str, args)], env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
+    if done.returncode: raise RuntimeError(done.stderr[-500:])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
@@ -86,7 +101,7 @@ def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
         while time.time() < end and p.poll() is None:
             try:
                 client(url, name, 0, 2)
-                return crowd(url, name, n, tokens)
+                return child('crowd', url, name, n, tokens)
             except Exception as e: why = type(e).__name__
             time.sleep(2)
         return dict(error=(p.stderr.read().strip().splitlines() or ['it ended'])[-1][:200] if p.poll() is not None else why)
@@ -101,8 +116,14 @@ def main():
     p.add_argument('--tokens', type=int, default=128, help='new tokens of each answer')
     p.add_argument('--runs', type=int, default=3, help='runs to take the median of')
     p.add_argument('--peer', action=argparse.BooleanOptionalAction, default=True, help='compare with `transformers serve`')
+    p.add_argument('--client', nargs=5, metavar=('WHAT', 'URL', 'MODEL', 'N', 'TOKENS'), help='the clients alone, as JSON')
     p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for serve.json')
     a = p.parse_args()
+    if a.client:
+        import openai
+        what, url, model, n, tokens = a.client
+        if what == 'crowd': client(url, model, 97, 2)  # connections and imports are warm
+        return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
     import openai, torch, transformers, uvicorn
     from sciencetutor.api import make_api
     from sciencetutor.engine import Engine
@@ -114,23 +135,21 @@ def main():
     threading.Thread(target=server.run, args=([sock],), daemon=True).start()
     while not server.started: time.sleep(.02)
     url = f'http://127.0.0.1:{sock.getsockname()[1]}/v1'
-    static(engine, 2, 4), crowd(url, a.model, 2, 4)
+    static(engine, 2, 4)
     rounds = []
     for _ in range(a.runs):
-        r = dict(alone=static(engine, 1, a.tokens), static_8=static(engine, 8, a.tokens), one=crowd(url, a.model, 1, a.tokens), eight=crowd(url, a.model, 8, a.tokens), ttft_idle=client(url, a.model, 98, 2)['first'],
-                 ttft_among_8=first_among(url, a.model, 8, a.tokens))
-        start = time.perf_counter()
-        r['in_turn'] = sum(client(url, a.model, i, a.tokens)['tokens'] for i in range(8))/(time.perf_counter()-start)
-        rounds.append(r)
-    many = crowd(url, a.model, 32, a.tokens)
+        rounds.append(dict(alone=static(engine, 1, a.tokens), static_8=static(engine, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
+                           eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 8, a.tokens)['tokens_per_s'],
+                           **child('among', url, a.model, 8, a.tokens)))
+    many = child('crowd', url, a.model, 32, a.tokens)
     server.should_exit = True
     median = lambda f: statistics.median(map(f, rounds))
     result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__,
                   openai=openai.__version__, model=a.model, dtype=str(engine.model.dtype).removeprefix('torch.'), tokens=a.tokens, runs=a.runs,
-                  generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), server_one=median(lambda r: r['one']['tokens_per_s']),
-                  server_eight=median(lambda r: r['eight']['tokens_per_s']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['ttft_idle']), ttft_among_8_s=median(lambda r: r['ttft_among_8']),
-                  eight_over_static_8=median(lambda r: r['eight']['tokens_per_s']/r['static_8']), one_over_alone=median(lambda r: r['one']['tokens_per_s']/r['alone']),
-                  eight_over_in_turn=median(lambda r: r['eight']['tokens_per_s']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['ttft_among_8']/r['ttft_idle']), thirty_two=many)
+                  generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), server_one=median(lambda r: r['one']),
+                  server_eight=median(lambda r: r['eight']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['idle']), ttft_among_8_s=median(lambda r: r['among']),
+                  eight_over_static_8=median(lambda r: r['eight']/r['static_8']), one_over_alone=median(lambda r: r['one']/r['alone']),
+                  eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many)
     if a.peer: result['transformers_serve_eight'] = transformers_serve(a.model, a.tokens)
     print(f"one stream: {result['server_one']:.1f} tokens/s, {result['one_over_alone']:.2f} of `generate` alone")
     print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight, {result['eight_over_in_turn']:.1f} times one after the other")

@@ -287,7 +287,11 @@ def test_deadline():
         until(lambda: not slow.running)
 
 def test_cors_is_off_unless_asked():
-    head = {'origin': 'https://school.example'}
+    head, ask = {'origin': 'https://school.example'}, lambda url, **h: requests.post(f'{url}/api/v1/generate', json=dict(prompt='?', max_new_tokens=1), headers=h).status_code
+    with serving(make_api(Slow())) as url:
+        assert ask(url, **head) == 403 and ask(url, origin='null') == 403 and ask(url, origin=url) == ask(url) == 200
+        with pytest.raises(websockets.exceptions.InvalidStatus): connect(url.replace('http', 'ws')+'/api/v1/stream', origin='https://school.example')
+    with serving(make_api(Slow(), cors=('https://school.example',))) as url: assert ask(url, **head) == 200
     with serving(make_api(Slow())) as url: assert 'access-control-allow-origin' not in requests.get(f'{url}/status', headers=head).headers
     with serving(make_api(Slow(), cors=('https://school.example',))) as url:
         assert requests.get(f'{url}/status', headers=head).headers['access-control-allow-origin'] == 'https://school.example'
