@@ -1,7 +1,8 @@
 "The engine on random weights, and the choices in pasted questions."
 import threading, time
-import pytest
+import pytest, torch
 from PIL import Image
+from sciencetutor.score import score_choices
 from sciencetutor.engine import Engine, TooLong, Turn, find_choices, reply
 
 @pytest.fixture(scope='module')
@@ -66,24 +67,108 @@ def test_greedy_repeats_and_seed_repeats(engine):
     assert run(temperature=1., seed=7) == run(temperature=1., seed=7) != run(temperature=1., seed=8)
     assert len({run(temperature=1.) for _ in range(3)}) > 1
 
-def test_streams_what_generate_says(engine):
-    import torch
-    got = ''.join(engine.generate(user('Why?'), max_new_tokens=40, temperature=1., seed=3, repetition_penalty=1.))
-    inputs = engine.encode(user('Why?'))
+def alone(engine, messages, images=(), seed=None, **kw):
+    "What `generate` of transformers says."
+    inputs = engine.encode(messages, images)
     with torch.random.fork_rng():
-        torch.manual_seed(3)
-        ids = engine.model.generate(**inputs, max_new_tokens=40, do_sample=True, temperature=1., top_k=0, top_p=1., repetition_penalty=1.)
-    assert got == engine.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True)
+        if seed is not None: torch.manual_seed(seed)
+        ids = engine.model.generate(**inputs, do_sample=seed is not None, **kw)
+    return engine.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True).rstrip('\ufffd')
 
-def test_many_at_once(engine):
-    "Twenty children at the same time get what they would have got alone."
-    texts = [f"What is {i} and {i}?" for i in range(20)]
-    alone, got = [''.join(engine.generate(user(t), max_new_tokens=12)) for t in texts], {}
-    def child(t): got[t] = ''.join(engine.generate(user(t), max_new_tokens=12)), engine.score(user(t), ['yes', 'no'])
-    threads = [threading.Thread(target=child, args=(t,)) for t in texts]
+@pytest.mark.parametrize('kw', [dict(temperature=1.), dict(temperature=.7, top_p=.8), dict(temperature=1.3, top_k=20, repetition_penalty=1.3)])
+def test_samples_what_generate_samples(engine, kw):
+    got = ''.join(engine.generate(user('Why?'), max_new_tokens=40, seed=3, **{'repetition_penalty':1., **kw}))
+    assert got == alone(engine, user('Why?'), seed=3, max_new_tokens=40, **{'top_k':0, 'top_p':1., 'repetition_penalty':1., **kw})
+
+def run_all(jobs):
+    threads = [threading.Thread(target=j) for j in jobs]
     for t in threads: t.start()
     for t in threads: t.join(60)
-    assert [got[t][0] for t in texts] == alone and not engine._running and not engine.waiting
+
+def mixed(n):
+    "Requests of all lengths, every third with one picture and every seventh with two."
+    for i in range(n):
+        pictures = [Image.new('RGB', (30+i, 40), (9*i%255, 80, 40*k)) for k in range(2 if i%7==6 else 1 if i%3==1 else 0)]
+        parts = [p for k in range(len(pictures)) for p in (dict(type='image'), dict(type='text', text=f'This is number {k}. '))]
+        yield [dict(role='user', content=[*parts, dict(type='text', text=f'{i}. What is '*(1+5*i%40))])], pictures, 3+11*i%40
+
+def test_in_a_batch_as_alone(engine):
+    "Greedy, fp32: text in a crowd is the text of `generate` alone; scores, too."
+    asked, got = list(mixed(24)), {}
+    def child(i):
+        messages, images, n = asked[i]
+        time.sleep(.01*(i%5))
+        got[i] = ''.join(engine.generate(messages, images, max_new_tokens=n)), engine.score(messages, ['yes', 'no, never'], images)
+    run_all([lambda i=i: child(i) for i in range(len(asked))])
+    for i,(messages, images, n) in enumerate(asked):
+        assert got[i][0] == alone(engine, messages, images, max_new_tokens=n, repetition_penalty=1.1)
+        want = score_choices(engine.model, engine.processor, [dict(messages=messages, images=images, choices=['yes', 'no, never'])])[0].softmax(-1).tolist()
+        assert got[i][1] == pytest.approx(want, abs=1e-4)
+    assert not engine._running and not engine.waiting and not engine.running
+
+def test_seeded_in_a_crowd(engine):
+    "A seed gives the same words whoever else is asking."
+    run = lambda seed: ''.join(engine.generate(user('Why?'), max_new_tokens=25, temperature=1., seed=seed))
+    want, got = [run(s) for s in range(8)], {}
+    run_all([lambda s=s: got.update({s: run(s)}) for s in range(8)])
+    assert [got[s] for s in range(8)] == want
+
+def test_more_than_fit_wait(engine):
+    small, got = Engine('tiny', max_rows=2), []
+    run_all([lambda i=i: got.append(''.join(small.generate(user(f'{i}?'), max_new_tokens=8))) for i in range(9)])
+    assert len(got) == 9 and not small.waiting and not small.running
+
+@pytest.mark.parametrize('pictures', [[], ['red']])
+def test_shared_beginning_is_read_once(engine, pictures):
+    "The second request of the same system prompt and picture reads only what is new, and says the same as ever."
+    images = [Image.new('RGB', (40, 30), c) for c in pictures]
+    ask = lambda text: [dict(role='system', content='You are a kind tutor. '*9), dict(role='user', content=[*[dict(type='image')]*len(images), dict(type='text', text=text)])]
+    fresh, seen = Engine('tiny'), []
+    forward = fresh.model.forward
+    fresh.model.forward = lambda *a, **kw: (seen.append(kw['input_ids'].shape[1]), forward(*a, **kw))[1]
+    list(fresh.generate(ask('Why is it?'), images, max_new_tokens=1))
+    first, _ = sum(seen), seen.clear()
+    got = ''.join(fresh.generate(ask('Where is it?'), images, max_new_tokens=12))
+    assert first > 200 and sum(seen) < 60
+    fresh.model.forward = forward
+    assert got == alone(fresh, ask('Where is it?'), images, max_new_tokens=12, repetition_penalty=1.1)
+    if images:
+        other = [Image.new('RGB', (40, 30), 'blue')]
+        assert ''.join(fresh.generate(ask('Where is it?'), other, max_new_tokens=12)) == alone(fresh, ask('Where is it?'), other, max_new_tokens=12, repetition_penalty=1.1)
+
+def test_stop_strings(engine):
+    kw = dict(max_new_tokens=60, temperature=1., seed=3)
+    whole = ''.join(engine.generate(user('Why?'), **kw))
+    stop, usage = whole[20:24], {}
+    got = list(engine.generate(user('Why?'), stop=[stop, 'never said'], usage=usage, **kw))
+    assert ''.join(got) == whole[:whole.index(stop)] and usage['finish_reason'] == 'stop'
+    assert ''.join(engine.generate(user('Why?'), stop=['never said'], **kw)) == whole
+
+def test_usage(engine):
+    usage = {}
+    list(engine.generate(user('Why?'), max_new_tokens=5, usage=usage, temperature=1., seed=1))
+    assert usage == dict(prompt_tokens=engine.encode(user('Why?'))['input_ids'].shape[1], completion_tokens=5, finish_reason='length')
+
+def test_a_prompt_is_continued(engine):
+    raw = [dict(role='prompt', content=[dict(type='text', text='<|im_start|>Once'), dict(type='image'), dict(type='text', text=' <image>upon')])]
+    assert engine.prompt(raw) == '<|im_start|>Once<image>\n upon'
+    assert engine.encode(raw, [Image.new('RGB', (9, 9))])['pixel_values'].shape[0] == 1
+
+def test_a_failed_pass_is_told(engine):
+    "An error in the batch reaches its readers, and the next request is served."
+    fresh, errors = Engine('tiny'), []
+    forward, calls = fresh.model.forward, []
+    def broken(*a, **kw):
+        calls.append(1)
+        if len(calls) > 6: raise MemoryError('no more')
+        return forward(*a, **kw)
+    fresh.model.forward = broken
+    def child():
+        try: list(fresh.generate(user('Why?'), max_new_tokens=50))
+        except MemoryError as e: errors.append(e)
+    run_all([child]*3)
+    fresh.model.forward = forward
+    assert len(errors) == 3 and ''.join(fresh.generate(user('Why?'), max_new_tokens=5)) == alone(engine, user('Why?'), max_new_tokens=5, repetition_penalty=1.1)
 
 def test_cancel_only_one(engine):
     "Stopping one child's answer leaves the other's alone."
@@ -99,25 +184,50 @@ def test_cancel_only_one(engine):
     for t in threads: t.join(60)
     assert got['bob'] == whole and len(got['ada']) < len(whole) and whole.startswith(got['ada'])
 
-def test_cancel_while_waiting(engine):
-    "A request that is still in line ends without running."
-    got = []
-    def child(): got.append(list(engine.generate(user('Why?'), request='eve')))
-    with engine.line:
-        t = threading.Thread(target=child)
-        t.start()
-        while engine.waiting < 2: time.sleep(.01)
-        engine.cancel('eve')
-    t.join(20)
-    assert got == [[]] and not engine.waiting
+def until(what, seconds=20):
+    end = time.time()+seconds
+    while not what() and time.time() < end: time.sleep(.005)
+    assert what()
 
-def test_walking_away_frees_the_line(engine):
-    stream = engine.generate(user('Why?'), max_new_tokens=2000, temperature=1., seed=1)
+def test_cancel_while_waiting():
+    "A request that is still in line ends without running, while the others go on."
+    engine, got = Engine('tiny', max_rows=1), {}
+    first = engine.generate(user('Why?'), max_new_tokens=3000, temperature=1., seed=1, request='ada')
+    next(first)
+    t = threading.Thread(target=lambda: got.update(eve=list(engine.generate(user('Why?'), request='eve'))))
+    t.start()
+    until(lambda: engine.waiting)
+    engine.cancel('eve')
+    t.join(20)
+    assert got == dict(eve=[]) and engine.running == 1
+    next(first), first.close()
+    until(lambda: not engine.running)
+
+def test_cancel_and_ask_from_many_threads(engine):
+    "No order of asking, ending and cancelling under one name loses a request or raises."
+    errors, ended = [], []
+    def child(i):
+        try:
+            for k in range(6):
+                stream = engine.generate(user(f'{i}?'), max_new_tokens=4, request='same')
+                if (i+k)%3: list(stream)
+                else: next(stream, None), engine.cancel('same'), stream.close()
+            ended.append(i)
+        except Exception as e: errors.append(e)
+    run_all([lambda i=i: child(i) for i in range(12)])
+    assert not errors and len(ended) == 12 and not engine._running
+    until(lambda: not engine.batch.busy)
+
+def test_who_leaves_frees_the_row_within_a_step(engine):
+    fresh, steps = Engine('tiny'), []
+    step = fresh.batch.step
+    fresh.batch.step = lambda: (steps.append(fresh.running), step())
+    stream = fresh.generate(user('Why?'), max_new_tokens=3000, temperature=1., seed=1)
     next(stream)
     stream.close()
-    start = time.time()
-    engine.score(user('Why?'), ['a', 'b'])
-    assert time.time()-start < 10 and not engine._running
+    at = len(steps)
+    until(lambda: not fresh.batch.busy)
+    assert len(steps) <= at+2
 
 def test_error_reaches_the_reader(engine):
     with pytest.raises(Exception): list(engine.generate(user('Why?', picture=True)))

@@ -31,9 +31,12 @@ def test_port_in_use():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         s.listen()
-        one_line(cli('serve', '--model', 'tiny', '--port', str(s.getsockname()[1])), str(s.getsockname()[1]), '--port')
+        taken = str(s.getsockname()[1])
+        one_line(cli('serve', '--model', 'tiny', '--port', taken), taken, '--port')
+        with pytest.raises(CliError, match=f'{taken}.*--api-port'): run_serve('tiny', port=0, api_port=int(taken))
+        with pytest.raises(CliError, match=f'{taken}.*--stream-port'): run_serve('tiny', port=0, api_port=0, stream_port=int(taken))
 
-def test_unknown_model(): one_line(cli('serve', '--model', 'no-such-model', '--port', '0'), 'no-such-model')
+def test_unknown_model(): one_line(cli('serve', '--model', 'no-such-model', '--port', '0', '--one-port'), 'no-such-model')
 
 @pytest.mark.parametrize('host,port,flag', [('192.0.2.1', 0, '--host'), ('no.such.host.invalid', 0, '--host'), ('127.0.0.1', 70000, '--port'), ('127.0.0.1', -1, '--port')])
 def test_bad_address(host, port, flag):
@@ -43,16 +46,22 @@ def test_bad_address(host, port, flag):
 def test_loopback(host): assert is_loopback(host)
 
 def test_warns_before_letting_others_in(capsys):
-    with pytest.raises(CliError): run_serve('no-such-model', host='0.0.0.0', port=0)
+    kw = dict(port=0, api_port=0, stream_port=0)
+    with pytest.raises(CliError): run_serve('no-such-model', host='0.0.0.0', **kw)
     assert 'Warning' in capsys.readouterr().err
-    with pytest.raises(CliError): run_serve('no-such-model', port=0)
-    assert not capsys.readouterr().err
+    for more in dict(), dict(host='0.0.0.0', api_key=['k']):
+        with pytest.raises(CliError): run_serve('no-such-model', **kw, **more)
+        assert not capsys.readouterr().err
+
+def test_endpoint_that_is_not_there():
+    with pytest.raises(CliError, match='nothing answers'): run_serve('any', port=0, one_port=True, endpoint='http://127.0.0.1:9')
 
 def test_serve_starts_answers_and_ends_on_sigterm():
-    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0', '--api-port', '0', '--stream-port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
     try:
-        url = re.search(r'http://127\.0\.0\.1:\d+', p.stdout.readline())[0]
-        assert 'ScienceTutor' in httpx.get(url).text
+        line = p.stdout.readline()
+        url, api_url, stream_url = re.search(r'(http://[\d.:]+), its APIs at (http://[\d.:]+)/apidocs and (ws://[\d.:]+)', line).groups()
+        assert 'ScienceTutor' in httpx.get(url).text and httpx.get(api_url+'/healthz').status_code == 200 and len({url, api_url, stream_url}) == 3
         p.send_signal(signal.SIGTERM)
         out, err = p.communicate(timeout=30)
     finally: p.kill()

@@ -1,0 +1,163 @@
+"""What do the APIs make of the model's speed, and does everybody get a share?
+
+    python bench/serve_bench.py                          everything, into bench/results/serve.json
+    python bench/serve_bench.py --model tiny --tokens 8  at toy size, to see that it runs
+
+All in one run, in float32 on the CPU, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer ends early). The clients are a process
+of their own, on the same machine. Compared are: `generate` of transformers alone and as a static batch of eight; our server, asked through `openai` by one and by eight clients at once, and by 32, each
+measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
+questions, where it can be started and takes the model.
+"""
+from __future__ import annotations
+import argparse, json, os, platform, socket, statistics, subprocess, sys, threading, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = 'sky grass snow rust ice fire rain iron milk salt sand moon sun wind wood glass'.split()
+
+
+def question(i: int) -> str:
+    "The i-th of many questions that are alike in length."
+    return f'Question: Why does the {WORDS[i % 16]} look like that on day {i}? Explain it to a child.'
+
+
+def messages(i: int) -> list:
+    "It as a conversation."
+    return [dict(role='user', content=[dict(type='text', text=question(i))])]
+
+
+def static(engine, n: int, tokens: int) -> float:
+    "Tokens per second of transformers' own `generate` with n prompts in one batch."
+    import torch
+    processor = engine.processor
+    processor.tokenizer.padding_side = 'left'
+    inputs = processor(text=[engine.prompt(messages(i)) for i in range(n)], padding=True, return_tensors='pt').to(engine.model.device)
+    start = time.perf_counter()
+    with torch.inference_mode(): ids = engine.model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+    seconds = time.perf_counter()-start
+    processor.tokenizer.padding_side = 'right'
+    return n*(ids.shape[1]-inputs['input_ids'].shape[1])/seconds
+
+
+def client(url: str, model: str, i: int, tokens: int) -> dict:
+    "One streamed answer: seconds to the first and to the last token, and how many."
+    import openai
+    c, start, first, n = openai.OpenAI(base_url=url, api_key='none', max_retries=0, timeout=3600), time.perf_counter(), None, 0
+    body = dict(model=model, messages=[dict(role='user', content=question(i))], max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True))
+    for chunk in c.chat.completions.create(**body):
+        if chunk.choices and chunk.choices[0].delta.content and first is None: first = time.perf_counter()-start
+        if chunk.usage: n = chunk.usage.completion_tokens
+    return dict(first=first, last=time.perf_counter()-start, tokens=n)
+
+
+def crowd(url: str, model: str, n: int, tokens: int, start: int = 0) -> dict:
+    "n clients at once."
+    answers, begin = [None]*n, time.perf_counter()
+    def one(i): answers[i] = client(url, model, start+i, tokens)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    seconds, there = time.perf_counter()-begin, [a for a in answers if a]
+    last = [a['last'] for a in there]
+    return dict(lost=n-len(there), tokens_per_s=sum(a['tokens'] for a in there)/seconds, median_s=statistics.median(last), slowest_over_median=max(last)/statistics.median(last),
+                ttft_s=statistics.median(a['first'] or a['last'] for a in there))
+
+
+def among(url: str, model: str, n: int, tokens: int) -> dict:
+    "Seconds to the first token, with nobody else there and while n others are being answered."
+    idle = client(url, model, 98, 2)
+    busy = threading.Thread(target=crowd, args=(url, model, n, tokens, 100))
+    busy.start()
+    time.sleep(.3 if tokens < 32 else 2.)
+    late = client(url, model, 99, 2)
+    busy.join()
+    return dict(idle=idle['first'] or idle['last'], among=late['first'] or late['last'])
+
+
+def in_turn(url: str, model: str, n: int, tokens: int) -> dict:
+    "n clients, one after the other."
+    client(url, model, 0, 2)
+    start = time.perf_counter()
+    return dict(tokens_per_s=sum(client(url, model, i, tokens)['tokens'] for i in range(n))/(time.perf_counter()-start))
+
+
+def child(what, *args) -> dict:
+    "`crowd`, `among` or `in_turn` in a process of its own."
+    done = subprocess.run([sys.executable, __file__, '--client', what, *map(str, args)], env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
+    if done.returncode: raise RuntimeError(done.stderr[-500:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
+    "The same crowd at `transformers serve`, or why not."
+    from sciencetutor.model import resolve_model
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    name = resolve_model(model)
+    p = subprocess.Popen([Path(sys.executable).with_name('transformers'), 'serve', name, '--port', str(port), '--dtype', 'float32'], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        url, end = f'http://127.0.0.1:{port}/v1', time.time()+180
+        while time.time() < end and p.poll() is None:
+            try:
+                client(url, name, 0, 2)
+                return child('crowd', url, name, n, tokens)
+            except Exception as e: why = type(e).__name__
+            time.sleep(2)
+        return dict(error=(p.stderr.read().strip().splitlines() or ['it ended'])[-1][:200] if p.poll() is not None else why)
+    finally:
+        p.terminate()
+        p.wait(20)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--model', default='tutor-base')
+    p.add_argument('--tokens', type=int, default=128, help='new tokens of each answer')
+    p.add_argument('--runs', type=int, default=3, help='runs to take the median of')
+    p.add_argument('--peer', action=argparse.BooleanOptionalAction, default=True, help='compare with `transformers serve`')
+    p.add_argument('--client', nargs=5, metavar=('WHAT', 'URL', 'MODEL', 'N', 'TOKENS'), help='the clients alone, as JSON')
+    p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for serve.json')
+    a = p.parse_args()
+    if a.client:
+        import openai
+        what, url, model, n, tokens = a.client
+        if what == 'crowd': client(url, model, 97, 2)  # connections and imports are warm
+        return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
+    import openai, torch, transformers, uvicorn
+    from sciencetutor.api import make_api
+    from sciencetutor.engine import Engine
+    engine = Engine(a.model)
+    engine.eos = set()  # everybody gets the same number of tokens
+    engine.batch.prefixes.tokens = 0  # and reads the whole prompt
+    sock = socket.create_server(('127.0.0.1', 0))
+    server = uvicorn.Server(uvicorn.Config(make_api(engine, rate=0), log_level='critical'))
+    threading.Thread(target=server.run, args=([sock],), daemon=True).start()
+    while not server.started: time.sleep(.02)
+    url = f'http://127.0.0.1:{sock.getsockname()[1]}/v1'
+    static(engine, 2, 4)
+    rounds = []
+    for _ in range(a.runs):
+        rounds.append(dict(alone=static(engine, 1, a.tokens), static_8=static(engine, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
+                           eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 8, a.tokens)['tokens_per_s'],
+                           **child('among', url, a.model, 8, a.tokens)))
+    many = child('crowd', url, a.model, 32, a.tokens)
+    server.should_exit = True
+    median = lambda f: statistics.median(map(f, rounds))
+    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__,
+                  openai=openai.__version__, model=a.model, dtype=str(engine.model.dtype).removeprefix('torch.'), tokens=a.tokens, runs=a.runs,
+                  generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), server_one=median(lambda r: r['one']),
+                  server_eight=median(lambda r: r['eight']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['idle']), ttft_among_8_s=median(lambda r: r['among']),
+                  eight_over_static_8=median(lambda r: r['eight']/r['static_8']), one_over_alone=median(lambda r: r['one']/r['alone']),
+                  eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many)
+    if a.peer: result['transformers_serve_eight'] = transformers_serve(a.model, a.tokens)
+    print(f"one stream: {result['server_one']:.1f} tokens/s, {result['one_over_alone']:.2f} of `generate` alone")
+    print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight, {result['eight_over_in_turn']:.1f} times one after the other")
+    print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
+    print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
+    if a.peer: print('transformers serve, eight streams:', result['transformers_serve_eight'].get('error') or f"{result['transformers_serve_eight']['tokens_per_s']:.1f} tokens/s")
+    Path(a.out).mkdir(parents=True, exist_ok=True)
+    (Path(a.out)/'serve.json').write_text(json.dumps(result, indent=1) + '\n')
+
+
+if __name__ == '__main__': main()
