@@ -17,7 +17,8 @@ from fastcore.script import CliError
 from transformers import BatchEncoding
 from .batching import Batch, Deltas, Request, samplers
 from .formats import question_text
-from .model import IMAGE_TOKEN, load_model, render_prompt
+from .memory import combine
+from .model import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
 from .score import encode_reply
 
 # %% auto #0
@@ -53,7 +54,12 @@ def prompt(self:Engine, messages:list[dict]) -> str:
     "Messages as the string that the model continues."
     if messages[0]['role']!='prompt': return render_prompt(self.processor, messages)
     mark = getattr(self.processor, 'image_token', IMAGE_TOKEN)
-    return ''.join(mark+'\n' if p['type']=='image' else p['text'].replace(mark, '') for p in messages[0]['content'])
+    return ''.join((mark+'\n')*reads_pictures(self.processor) if p['type']=='image' else p['text'].replace(mark, '') for p in messages[0]['content'])
+
+@patch
+def tokens(self:Engine, text:str, images:Sequence[Image]) -> dict:
+    "A prompt and its pictures as tensors; a model of words alone is not shown the pictures."
+    return self.processor(text=[text], images=list(images) if images and reads_pictures(self.processor) else None, return_tensors='pt')
 
 @patch
 def encode(self:Engine,
@@ -63,7 +69,7 @@ def encode(self:Engine,
     "The tensors of a conversation whose next word is the tutor's."
     text, most = self.prompt(messages), self.max_prompt_tokens
     if len(text)>50*most: raise TooLong(f"The question is {len(text):,} characters long, and at most {most} tokens fit: ask a shorter one.")
-    inputs = self.processor(text=[text], images=list(images) or None, return_tensors='pt')
+    inputs = self.tokens(text, images)
     if messages[0]['role']=='prompt' and not images: inputs = BatchEncoding({k: v[:,-min(most, messages[0].get('most', most)):] for k,v in inputs.items()})
     if (n := inputs['input_ids'].shape[1])>most: raise TooLong(f"The question is {n} tokens long, and at most {most} fit: ask a shorter one.")
     if not n: raise CliError("The question is empty: write something.")
@@ -74,7 +80,7 @@ def encode(self:Engine,
 @patch
 def count(self:Engine, messages:list[dict], images:Sequence[Image]=()) -> int:
     "How many tokens messages have."
-    return self.processor(text=[self.prompt(messages)], images=list(images) or None, return_tensors='pt')['input_ids'].shape[1]
+    return self.tokens(self.prompt(messages), images)['input_ids'].shape[1]
 
 # %% ../nbs/41_engine.ipynb #222cf174
 @patch
@@ -145,8 +151,9 @@ def score(self:Engine,
     inputs, branches = self.encode(messages, images), [encode_reply(self.processor, c) for c in choices]
     n = inputs['input_ids'].shape[1] + sum(map(len, branches))
     if n>self.max_prompt_tokens: raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
-    scores = next(self.pieces(Request(inputs, branches=branches), None))
-    return torch.tensor(scores).softmax(-1).tolist()
+    scores, memory = torch.tensor(next(self.pieces(Request(inputs, branches=branches), None))), getattr(self.model, 'memory', None)
+    if memory: scores = combine(memory, dict(messages=messages, images=images, choices=choices), scores)
+    return scores.softmax(-1).tolist()
 
 # %% ../nbs/41_engine.ipynb #bbb7e3ef
 _lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)
