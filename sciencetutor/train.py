@@ -13,7 +13,7 @@ __all__ = ['MIN_BATCH_SECONDS', 'Budget', 'disk_trouble', 'TutorTrainer', 'last_
            'plan_run']
 
 # %% ../nbs/20_train.ipynb #a1819345
-import inspect, json, math, shutil, time
+import inspect, json, math, os, shutil, time
 from pathlib import Path
 from typing import Annotated
 import datasets, torch, transformers, yaml
@@ -161,6 +161,7 @@ def training_args(
     "The Trainer's arguments; made before the model, which ZeRO-3 divides as it is loaded"
     extra = dict(deepspeed=deepspeed_json(s['deepspeed'])) if s['deepspeed'] else {}
     cpu = not torch.cuda.is_available()
+    if cpu: os.environ.setdefault('DS_ACCELERATOR', 'cpu')  # or an installed DeepSpeed looks for a GPU, and says so
     name = 'activation_checkpointing' if hasattr(TrainingArguments, 'activation_checkpointing') else 'gradient_checkpointing'  # its newer name
     if s['gradient_checkpointing']: extra |= {name: True, f'{name}_kwargs': {'use_reentrant': False}}
     if devices() > 1: extra |= dict(ddp_find_unused_parameters=True, **({'ddp_backend': 'gloo'} if cpu else {}))
