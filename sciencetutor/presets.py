@@ -29,7 +29,7 @@ def read_config(
     "Read a parameter file."
     import yaml
     folder = repo_root()/'configs'
-    path = Path(name) if Path(name).suffix else folder/f'{name}.yaml'
+    path = Path(name) if name.endswith(('.yaml', '.yml')) else folder/f'{name}.yaml'
     try: config = yaml.safe_load(path.read_text())
     except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {", ".join(sorted(p.stem for p in folder.glob("*.yaml")))}') from None
     except yaml.YAMLError as e: raise CliError(f'{path} is not YAML: {str(e).splitlines()[0]}') from None

@@ -146,7 +146,7 @@ def ensure_firewall(
 T4 = dict(type='n1-highmem-2', gpu='NVIDIA_TESLA_T4', gpus=1, disk_gb=100)
 
 def run_deploy(
-    what: Annotated[str, dict(choices=['vm'])] = 'vm', # a virtual machine with a GPU
+    what: Annotated[str, dict(choices=['vm'])], # a virtual machine with a GPU
     do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'])] = 'create', # what to do with it
     name: str = 'sciencetutor', # of the machine
     image: str = '', # container image; '' is IMAGE_URI

@@ -269,3 +269,13 @@ def test_what_is_misspelt_is_refused(built, google):
     with pytest.raises(CliError, match='NAME=VALUE'): train(params=['lr'])
     os.environ.pop('GCP_PROJECT')
     with pytest.raises(CliError, match='GCP_PROJECT is not set.*gcloud projects create'): train()
+
+
+def test_on_the_command_line(google, built, capsys):
+    from sciencetutor.cli import main
+    assert main(['cloud', 'deploy', 'vm', '--allow', '0.0.0.0/0', '--image', 'i', '--dry-run']) == 0 and 'POST http' in capsys.readouterr().out
+    assert main(['cloud', 'train', '--config', 't4', '--params', 'lr=1e-4', '--dry-run']) == 0 and 'NVIDIA_TESLA_T4' in capsys.readouterr().out
+    assert main(['cloud', 'status']) == 0 and 'nothing is running' in capsys.readouterr().out
+    assert main(['cloud', 'pipeline', '-w', '--local', '--dry-run']) == 0 and '"pipeline": "all"' in capsys.readouterr().out
+    assert main(['cloud', 'logs', 'nobody']) == 2 and 'cloud status' in capsys.readouterr().err
+    assert main(['cloud']) == 2 and 'cloud doctor' in capsys.readouterr().err
