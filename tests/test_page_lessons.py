@@ -1,0 +1,205 @@
+"Learning on the page, in headless Chromium: what is remembered, hints, the quiz, the adult's view, safety."
+import os
+from pathlib import Path
+import pytest
+from sciencetutor.page import TEXTS, Asked, Page, from_row, make_page, show
+from sciencetutor.serve import Server, open_port
+from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
+
+T = TEXTS['en']
+SHOTS = os.environ.get('SCREENSHOTS')
+
+def shot(page, name):
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(400)
+        page.screenshot(path=f'{SHOTS}/{name}.png')
+
+def fits(page): return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key]).click()
+
+AXE = next((p for p in (os.environ.get('AXE'), 'node_modules/axe-core/axe.min.js') if p and Path(p).exists()), None)
+
+def accessible(page, *parts):
+    "No serious finding of axe-core in what we write."
+    if not AXE: return
+    page.evaluate(Path(AXE).read_text())  # as a script of the page's own: the policy lets no other in
+    found = page.evaluate("parts => axe.run({include: parts.map(p => [p])}, {resultTypes: ['violations']})", list(parts))['violations']
+    assert not [(v['id'], [n['html'][:200] for n in v['nodes']]) for v in found if v['impact'] in ('serious', 'critical')]
+
+@pytest.fixture
+def quiet():
+    page = Page(Script(), examples=0)
+    yield page
+    page.store.close()
+
+def last_of(page, text, **kw):
+    turn = Asked.read(text)
+    for k,v in kw.items(): setattr(turn, k, v)
+    me = page.store.user(None)
+    page.admit(turn, me, None)
+    for _ in page.answer(turn, [], 's'): pass
+    return turn
+
+def test_refusals_and_flags(quiet):
+    turn = last_of(quiet, 'I want to kill myself')
+    assert turn.note=='refuse_self-harm' and not turn.text and not quiet.engine.asked and 'adult' in show([turn], T)[1]['content']
+    assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag']=='self-harm'
+    turn = last_of(quiet, 'my email is sam@example.com')
+    assert turn.note=='refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
+
+def test_a_bad_answer_is_withdrawn(quiet):
+    quiet.engine.words = 'You should kill yourself now'.split()
+    turn = last_of(quiet, 'Why is the sky blue?')
+    assert turn.note=='withdrawn' and not turn.text and 'kill' not in str(show([turn], T)[1])
+    assert quiet.store.asked(quiet.store.user(None)['id'])[0]['flag']=='self-harm'
+
+def test_fails_closed(quiet, monkeypatch):
+    monkeypatch.setattr(type(quiet.guard), 'find', lambda *a: 1/0)
+    assert last_of(quiet, 'Why?').note=='refuse_error' and not quiet.engine.asked
+
+def test_daily_limit(quiet):
+    quiet.daily_limit = 2
+    assert [last_of(quiet, 'Why?').note for _ in range(3)]==['', '', 'limit']
+    assert last_of(quiet, 'I want to die').note=='refuse_self-harm'
+
+def test_no_store_no_answer(quiet, monkeypatch):
+    monkeypatch.setattr(quiet.store, 'set_answer', lambda *a, **k: 1/0)
+    assert last_of(quiet, 'Why?').text  # the answer is shown although it could not be stored
+
+def test_hints_before_the_answer(quiet):
+    turn = last_of(quiet, SOLID, mode='hint')
+    said = show([turn], T)[1]['content']
+    assert turn.hinting and not turn.text and 'st-choices' not in said and T['hint_wait'] in said
+    turn.rung = len(turn.ladder)
+    list(quiet.answer(turn, [], 's'))
+    assert turn.text and 'st-choices' in show([turn], T)[1]['content']
+
+def test_current_is_dropped(quiet):
+    list(quiet.answer(Asked('Why?'), [], 'api-1'))
+    assert not quiet.current and not [p for p in Path(quiet.folder).iterdir() if p.name.startswith('api')]
+
+def test_a_login_is_needed():
+    page = Page(Script(), examples=0, auth=True)
+    class Nobody: username = None
+    with pytest.raises(PermissionError): page.who(Nobody)
+    page.store.add_user('ada', 'long enough')
+    class Ada: username = 'ada'
+    assert page.who(Ada)['name']=='ada' and not page.adult(Ada)
+
+def test_texts_are_used():
+    source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('page','lessons'))
+    for k in T: assert k in source or k.startswith(('refuse_','mode_','why_','hint_')) or k in ('sure','think','unsure','withdrawn','too_long','limit','stopped','broken','bad_picture'), k
+
+# In a browser
+
+def test_reload_and_find_it_again(visit):
+    page = visit()
+    send(page, 'Why do zebras have stripes?')
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    page.reload()
+    page.wait_for_selector('#chat .example')
+    page.click('#go-chats')
+    page.fill('#search textarea, #search input', 'zebras')
+    page.wait_for_timeout(800)
+    page.locator('#chat-list label').first.wait_for()
+    assert page.locator('#chat-list label').count()==1
+    page.locator('#chat-list label').first.click()
+    page.fill('#title textarea, #title input', 'Striped')
+    page.click('#chats-rename')
+    page.locator('#chat-list label', has_text='Striped').click()
+    page.click('#chats-export_md')
+    page.wait_for_selector('#chats-link a[download="chat.md"]')
+    with page.expect_download() as d: page.click('#chats-link a')
+    assert 'zebras' in Path(d.value.path()).read_text()
+    shot(page, 'chats')
+    accessible(page, '#view-chats')
+    page.click('#chats-open')
+    page.get_by_text('Finis coronat.').wait_for()
+    send(page, 'And horses?')
+    page.get_by_text('Finis coronat.').nth(1).wait_for()
+    finished(page)
+    page.click('#go-chats')
+    page.locator('#chat-list label', has_text='Striped').click()
+    page.click('#chats-delete')
+    page.locator('#chat-list label', has_text='Striped').wait_for(state='detached')
+
+def test_again_and_edit(visit, engine):
+    page = visit()
+    send(page, SOLID)
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    before = len(engine.asked)
+    page.click('#act-again')
+    page.wait_for_timeout(500)
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    assert len(engine.asked)>before and page.locator('#chat .user.message').count()==1
+    page.click('#act-edit')
+    page.wait_for_function("document.querySelector('#box textarea').value.includes('B. a rock')")
+    send(page, 'Why is a rock solid?')
+    page.get_by_text('Finis coronat.').wait_for()
+    assert page.locator('#chat .user.message').count()==1
+
+@pytest.mark.parametrize('width,scheme', [(1280, 'light'), (390, 'dark')])
+def test_hint_ladder(visit, width, scheme):
+    page = visit(width, 800, scheme)
+    mode(page, 'hint')
+    send(page, "Which of these is a solid, a liquid or a gas?\nA. a glass of milk\nB. a rock\nC. the air in a balloon")
+    page.wait_for_selector('#act-tell')
+    assert not page.locator('.st-choice').count()
+    shot(page, f'hint-{width}-{scheme}')
+    while page.locator('#act-next_hint').count():
+        n = len(last(page).inner_text())
+        page.click('#act-next_hint')
+        page.wait_for_function(f"[...document.querySelectorAll('#chat .bot.message')].at(-1).innerText.length != {n}")
+        page.wait_for_timeout(300)
+    page.click('#act-tell')
+    page.wait_for_selector('.st-best')
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    page.wait_for_selector('.st-leans')
+    shot(page, f'told-{width}-{scheme}')
+    accessible(page, '.st-acts', '.st-leans', '.st-choices', '.st-bar-top')
+    assert fits(page)
+
+@pytest.mark.parametrize('width,scheme', [(1280, 'dark'), (390, 'light')])
+def test_ten_questions_and_the_adult(visit, width, scheme):
+    page = visit(width, 800, scheme)
+    mode(page, 'quiz')
+    page.click('#quiz-start')
+    for i in range(10):
+        page.get_by_text(f'Question {i+1} of 10').wait_for()
+        page.locator('#quiz-choices label').first.click()
+        page.click('#quiz-check')
+        page.wait_for_selector('#quiz-feedback .st-known')
+        if i==0:
+            shot(page, f'quiz-{width}-{scheme}')
+            accessible(page, '#quiz-question', '#quiz-feedback', '#quiz-choices')
+        page.click('#quiz-next')
+    page.get_by_text('Practise next').wait_for()
+    assert page.locator('#quiz-question .st-known').count()>=1 and fits(page)
+    shot(page, f'done-{width}-{scheme}')
+    page.click('#go-adults')
+    page.locator('#adult-view .st-known').first.wait_for()
+    shot(page, f'adult-{width}-{scheme}')
+    accessible(page, '#adult-view')
+    page.click('#adult-print')
+    page.wait_for_selector('#adult-link a[download="quiz.html"]')
+    assert fits(page)
+
+def test_delete_a_child(visit):
+    page = visit()
+    send(page, 'Why do owls hoot?')
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    page.click('#act-good')
+    page.click('#go-adults')
+    page.locator('#adult-view').get_by_text('Why do owls hoot?').wait_for()
+    page.click('#adult-feedback')
+    page.wait_for_selector('#adult-link a[download="feedback.zip"]')
+    page.click('#adult-sure input')
+    page.click('#adult-delete')
+    page.locator('#adult-view').get_by_text('Why do owls hoot?').wait_for(state='detached')
