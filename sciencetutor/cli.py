@@ -39,6 +39,7 @@ commands = {
     'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),
     'ask': Command('serve:ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
     'serve': Command('serve:run_serve', 'open the page where a child can ask', '--model tutor --port 7860', 'serve'),
+    'user': Command('store:run_user', 'add a child or an adult who may log in', 'ada --grade 4', 'serve'),
     'cloud doctor': Command('project:run_doctor', 'what Google Cloud needs to know, and what is missing', '', 'cloud'),
     'cloud train': Command('vertex:run_cloud_train', 'train on Vertex AI', '--config vertex-a100 --data data/samples', 'cloud'),
     'cloud pipeline': Command('pipeline:run_pipeline', 'data, train, eval, upload as one graph', '--all --local --config cpu', 'cloud,pipeline',

@@ -133,4 +133,4 @@ def try_port(host: str, port: int):
 def open_page(model: str, host: str, port: int):
     "Serve the page until Ctrl-C."
     print(f'5/5 The page, with {model}', flush=True)
-    load('serve:run_serve')(model=model, host=host, port=port)
+    load('serve:run_serve')(model=model, host=host, port=port, one_port=True)

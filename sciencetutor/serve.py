@@ -57,13 +57,14 @@ class Headers:
 def make_app(
     engine, # an `Engine`
     language:str='en', # of the page
+    **options, # for `make_page`: store, auth, daily_limit, data
 ) -> 'fastapi.FastAPI':
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
     from sciencetutor.page import look, make_page
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, make_page(engine, language), path='/', **look())
+    gr.mount_gradio_app(app, make_page(engine, language, **options), path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
     return app
 
@@ -92,6 +93,7 @@ class Server:
         sock:socket.socket, # from `open_port`
         language:str='en', # of the page
         api_socks:tuple=(), # sockets of the HTTP and of the websocket API; without them all is on one port
+        page_options:dict|None=None, # for `make_page`
         **limits, # for `make_api`
     ):
         import uvicorn
@@ -101,7 +103,7 @@ class Server:
             async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
                 page.state.gradio.stop_event.set()
                 await super().shutdown(sockets)
-        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language), make_api(engine, **limits)
+        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, **page_options or {}), make_api(engine, **limits)
         urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h,p in (s.getsockname()[:2] for s in self.socks)]
         self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
         ports = [s.getsockname()[1] for s in self.socks]
@@ -162,6 +164,10 @@ def run_serve(
     queue:int=64, # requests to the APIs at a time; more get 429
     max_rows:int=32, # answers written at a time
     deadline:float=300, # seconds for a whole request to the APIs
+    store:str=None, # where chats and progress are kept: a folder, or the URL of a PostgreSQL database; your own data folder if not given
+    auth:bool=False, # visitors log in; `sciencetutor user NAME` adds one
+    daily_limit:int=0, # questions a child may ask on the page a day, 0 for no limit
+    quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
     open_browser:bool=False, # show the page when it is ready
 ):
@@ -171,7 +177,9 @@ def run_serve(
     try:
         if not is_loopback(host) and not keys:
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
-        with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
+        from sciencetutor.store import Store, default_store
+        page = dict(store=Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data)
+        with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
             if open_browser: __import__('webbrowser').open(server.url)
