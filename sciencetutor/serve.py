@@ -12,7 +12,7 @@ from fastcore.script import CliError
 
 # %% auto #0
 __all__ = ['POLICY', 'is_loopback', 'open_port', 'Headers', 'make_app', 'Ports', 'Server', 'make_engine', 'open_ports',
-           'run_serve', 'wait_for_end', 'ask', 'table']
+           'run_serve', 'forget_daily', 'wait_for_end', 'ask', 'table']
 
 # %% ../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -167,6 +167,7 @@ def run_serve(
     store:str=None, # where chats and progress are kept: a folder, or the URL of a PostgreSQL database; your own data folder if not given
     auth:bool=False, # visitors log in; `sciencetutor user NAME` adds one
     daily_limit:int=0, # questions a child may ask on the page a day, 0 for no limit
+    retention:int=0, # days after which chats are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
     open_browser:bool=False, # show the page when it is ready
@@ -179,6 +180,7 @@ def run_serve(
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         from sciencetutor.store import Store, default_store
         page = dict(store=Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data)
+        if retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
         with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
@@ -186,6 +188,12 @@ def run_serve(
             wait_for_end(server)
     finally:
         for s in socks: s.close()
+
+def forget_daily(store, days:int):
+    "Forget what is older than so many days, now and every day."
+    while True:
+        store.forget(days)
+        time.sleep(24*60*60)
 
 def wait_for_end(server:Server):
     "Wait for Ctrl+C or the end of the server; on SIGTERM drain it first."
