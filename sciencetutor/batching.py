@@ -221,7 +221,7 @@ def submit(self:Batch, request:Request):
         self.waiting.append(request)
         if self.busy: return
         self.busy = True
-    threading.Thread(target=self.run, daemon=True).start()
+    threading.Thread(target=self.run).start()  # ends when nobody is left; Python waits for it
 
 # %% ../nbs/49_batching.ipynb #99259ef9
 @patch

@@ -22,7 +22,7 @@ from .model import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
 from .score import encode_reply
 
 # %% auto #0
-__all__ = ['WHY', 'TooLong', 'Engine', 'find_choices', 'Turn', 'reply']
+__all__ = ['WHY', 'EXPLANATION', 'TooLong', 'Engine', 'find_choices', 'Turn', 'reply']
 
 # %% ../nbs/41_engine.ipynb #e93025b2
 class TooLong(CliError):
@@ -244,6 +244,8 @@ def messages(self:Turn) -> list[dict]:
     return msgs
 
 # %% ../nbs/41_engine.ipynb #d31ee20f
+EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wanders in longer ones
+
 def reply(
     engine:Engine, # or anything with its `score` and `generate`
     turn:Turn, # the question; the answer is written into it
@@ -257,7 +259,11 @@ def reply(
         images = [t.picture for t in [turn] if t.picture]
         turn.probs = engine.score(turn.messages(), turn.choices, images=images)
         yield turn
+        kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)
     msgs = [m for t in [*history, turn] for m in t.messages()]
     for delta in engine.generate(msgs, images=[t.picture for t in [*history, turn] if t.picture], **kw):
         turn.text = (turn.text + delta).lstrip()
+        yield turn
+    if turn.probs and '. ' in turn.text: # an explanation ends with a sentence
+        turn.text = turn.text[:max(turn.text.rfind(c) for c in '.!?')+1]
         yield turn
