@@ -46,6 +46,6 @@ help: ## this list
 clean: ## forget what was built, keep what was trained
 	rm -rf .venv _proc build *.egg-info
 
-DATA ?= data/ScienceQA
+DATA ?= data/scienceqa
 
 .PHONY: .venv run test docs bench tutor soak help clean

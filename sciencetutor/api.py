@@ -307,7 +307,7 @@ def webui_socket(desk:Desk, deadline:float) -> APIRouter:
         try: client = desk.check(socket.scope, socket.headers)
         except Refusal as e: return await socket.close(1008, e.message)
         await socket.accept()
-        inbox = asyncio.Queue(8)
+        inbox = asyncio.Queue(1)
         async def read():
             while (m := await socket.receive())['type']!='websocket.disconnect':
                 if inbox.full(): return await socket.close(1008, "Too many messages at once.")

@@ -264,6 +264,7 @@ def reply(
     for delta in engine.generate(msgs, images=[t.picture for t in [*history, turn] if t.picture], **kw):
         turn.text = (turn.text + delta).lstrip()
         yield turn
-    if turn.probs and '. ' in turn.text: # an explanation ends with a sentence
-        turn.text = turn.text[:max(turn.text.rfind(c) for c in '.!?')+1]
+    whole = [m.end() for m in re.finditer(r'[.!?](?=\s|$)', turn.text)]
+    if turn.probs and whole and not turn.note: # an explanation ends with a sentence
+        turn.text = turn.text[:whole[-1]]
         yield turn

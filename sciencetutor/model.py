@@ -27,7 +27,7 @@ from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, Aut
                           CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
                           LlavaProcessor, PreTrainedTokenizerFast)
 from transformers.integrations import is_deepspeed_zero3_enabled
-from transformers.utils import logging as hf_logging
+from transformers.utils import cached_file, logging as hf_logging
 from .data import atomic_dir
 from .delta import apply_delta
 from .memory import load_memory, save_memory
@@ -279,5 +279,6 @@ def load_model(
     except (OSError, ValueError, ImportError, SafetensorError) as e:
         raise CliError(f'model {name} could not be loaded: {(str(e).strip() or type(e).__name__).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
     finally: hf_logging.enable_progress_bar() if bar else None
-    if memory := load_memory(Path(path)): model.memory = memory
+    kept = cached_file(path, 'memory.safetensors', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
+    if kept: model.memory = load_memory(Path(kept).parent)
     return model.eval(), processor

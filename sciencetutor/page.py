@@ -177,8 +177,8 @@ def paced(
 class Page:
     "What the visitors of one page share."
     def __init__(self, engine:Engine, language:str='en', examples:int=4, store:Store|None=None, auth:bool=False, guard:Guard|None=None,
-                 daily_limit:int=0, data:str|None=None, find:Callable|None=None):
-        self.engine, self.t, self.auth, self.daily_limit = engine, TEXTS[language], auth, daily_limit
+                 daily_limit:int=0, data:str|None=None, find:Callable|None=None, shared:bool=False):
+        self.engine, self.t, self.auth, self.daily_limit, self.shared = engine, TEXTS[language], auth, daily_limit, shared
         self.pictures = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # gone when the server ends
         self.folder = self.pictures.name
         self.store, self.guard = store or Store(os.path.join(self.folder, 'store')), guard or Guard()
@@ -196,10 +196,12 @@ class Page:
         "The user behind a request; without a login, whoever sits here."
         name = getattr(request, 'username', None)
         if self.auth and not name: raise PermissionError("no login")
+        if self.shared: name = f"visit-{getattr(request, 'session_hash', None)}"  # strangers: each visit is a child of its own
+        if self.shared and name not in {u['name'] for u in self.store.users()}: self.store.add_user(name, role='child')
         return self.store.user(name)
     def adult(self, request) -> bool:
         "Whether a request comes from an adult."
-        return not self.auth or self.who(request)['role']=='adult'
+        return not (self.auth or self.shared) or self.who(request)['role']=='adult'
 
 # %% ../nbs/43_page.ipynb #ae5e6ca0
 @patch
@@ -540,9 +542,10 @@ def make_page(
     daily_limit:int=0, # questions a child may ask a day; 0 for any number
     data:str|None=None, # data set to quiz from; samples if None
     find:Callable|None=None, # find(question, k) -> what an answer leans on; lecture cards if None
+    shared:bool=False, # visitors without a login don't know each other: each visit has its own chats, and nobody sees all
 ) -> gr.Blocks:
     "The page where a child asks; serve it with `look()`."
-    page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find)
+    page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find, shared)
     t = page.t
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         with gr.Row(elem_classes='st-top', equal_height=True):

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve.html.md"""
 
 # %% ../nbs/40_serve.ipynb #da17542d
 from __future__ import annotations
-import ipaddress, os, signal, socket, sys, threading, time
+import ipaddress, os, signal, socket, sys, threading, time, traceback
 from typing import Annotated
 from fastcore.script import CliError
 
@@ -167,7 +167,7 @@ def run_serve(
     store:str=None, # where chats and progress are kept: a folder, or the URL of a PostgreSQL database; your own data folder if not given
     auth:bool=False, # visitors log in; `sciencetutor user NAME` adds one
     daily_limit:int=0, # questions a child may ask on the page a day, 0 for no limit
-    retention:int=0, # days after which chats are forgotten, 0 for never
+    retention:int=0, # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
     open_browser:bool=False, # show the page when it is ready
@@ -179,8 +179,10 @@ def run_serve(
         if not is_loopback(host) and not keys:
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         from sciencetutor.store import Store, default_store
-        page = dict(store=Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data)
-        if retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
+        shared = not is_loopback(host) and not auth
+        page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
+        if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
+        elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
         with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
@@ -192,7 +194,8 @@ def run_serve(
 def forget_daily(store, days:int):
     "Forget what is older than so many days, now and every day."
     while True:
-        store.forget(days)
+        try: store.forget(days)
+        except Exception: traceback.print_exc()  # tomorrow is another day
         time.sleep(24*60*60)
 
 def wait_for_end(server:Server):
@@ -211,7 +214,7 @@ def ask(
     image:str=None, # a picture file that belongs to the question
     choices:Annotated[str, dict(nargs='+')]=None, # the choices, if they are not in the text
     model:str='tutor', # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
-    max_new_tokens:int=200, # longest explanation, in tokens
+    max_new_tokens:int=200, # longest answer, in tokens; why a choice is right is said in fewer
 ) -> 'Turn': # the question with its answer
     "Ask the tutor one question."
     if not text.strip(): raise CliError("The question is empty: write it after `sciencetutor ask`, in quotes.")

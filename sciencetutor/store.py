@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/store.html.md"""
 # %% ../nbs/44_store.ipynb #781d31ea
 from __future__ import annotations
 import hashlib, hmac, io, json, os, secrets, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 import sqlalchemy as sa
@@ -61,7 +61,7 @@ class Store:
         pictures:str|None=None, # folder of the pictures; beside the database if not given
     ):
         try:
-            if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or 'pictures')
+            if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or Path(default_store())/'pictures')
             else: url, folder = f'sqlite:///{Path(where).absolute()/"tutor.db"}', Path(pictures or Path(where)/'pictures')
             folder.mkdir(parents=True, exist_ok=True)
             if '://' not in str(where): os.chmod(where, 0o700)
@@ -182,7 +182,8 @@ def drop_pictures(self:Store, older:float=3600.):
     "Delete the pictures that no message has, except the newest: their message may be on its way."
     used = {r['picture'] for r in self.rows(sa.select(self['messages'].c.picture).where(self['messages'].c.picture.is_not(None)).distinct())}
     for p in self.pictures.glob('??/*'):
-        if p.stem not in used and time.time()-p.stat().st_mtime>=older: p.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if p.stem not in used and time.time()-p.stat().st_mtime>=older: p.unlink()
 
 # %% ../nbs/44_store.ipynb #081950c2
 @patch
@@ -210,8 +211,9 @@ def set_answer(self:Store, message:int, **values): # probs, text, note, flag, se
 
 @patch
 def drop_message(self:Store, message:int):
-    "Forget a question, as when it is asked again in other words."
-    with self.write() as c: c.execute(self['messages'].delete().where(self['messages'].c.id==message))
+    "Forget a question, as when it is asked again in other words; a flagged one stays for the adult to see."
+    m = self['messages']
+    with self.write() as c: c.execute(m.delete().where(m.c.id==message, m.c.flag.is_(None)))
 
 # %% ../nbs/44_store.ipynb #0d0ca12c
 @patch

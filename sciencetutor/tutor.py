@@ -161,12 +161,13 @@ def run_tutor(
     "Train the tutor that ships"
     out, (train, val) = Path(out), ([s for s in ('train', 'train_hint_unknown') if (Path(data)/s).is_dir()], 'val')
     if not train: raise CliError(f'{data}: no data set with a train split; make one with `sciencetutor data --out {data}`')
+    held_out = load_split(data, val)
     for name, start, recipe, budget in (('ranked', model, RECIPE, minutes), ('explained', str(out/'ranked'), EXPLAIN, explain_minutes)):
         if (out/name/'training.json').exists(): continue
         run_train(data=data, model=start, out=str(out/name), split=train, **(dict(steps=steps) if steps else dict(minutes=budget)), **recipe)
     memory = make_memory(datasets.concatenate_datasets([load_split(data, s) for s in train]))
     net, processor = pack(str(out/'explained'), model, out/'packed')
-    table = weigh(net, processor, memory, load_split(data, val))
+    table = weigh(net, processor, memory, held_out)
     save_memory(memory, out/'packed')
     report = dict(trained=[summary(json.loads((out/n/'training.json').read_text())) for n in ('ranked', 'explained')], val=table)
     (out/'packed'/'tutor.json').write_text(json.dumps(report))

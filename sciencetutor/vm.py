@@ -94,7 +94,7 @@ def instance_request(
     gpus = [v1.AcceleratorConfig(accelerator_type=f'{zone}/acceleratorTypes/{machine["gpu"].lower().replace("_", "-")}', accelerator_count=machine.get('gpus', 1))] if machine.get('gpu') else []
     when = v1.Scheduling(on_host_maintenance='TERMINATE', automatic_restart=not spot, provisioning_model='SPOT' if spot else 'STANDARD')
     start = v1.Metadata(items=[v1.Items(key='user-data', value=cloud_init(image, model, bool(gpus))), v1.Items(key='google-logging-enabled', value='true')])
-    who = v1.ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=['https://www.googleapis.com/auth/cloud-platform'])
+    who = v1.ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=[f'https://www.googleapis.com/auth/{s}' for s in ('devstorage.read_only', 'logging.write')])
     return v1.Instance(name=name, machine_type=f'{zone}/machineTypes/{machine["type"]}', disks=[disk], network_interfaces=[net], guest_accelerators=gpus, scheduling=when,
                        metadata=start, service_accounts=[who], tags=v1.Tags(items=[name]), labels=dict(app='sciencetutor'))
 

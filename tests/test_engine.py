@@ -116,6 +116,8 @@ def test_seeded_in_a_crowd(engine):
 def test_more_than_fit_wait(engine):
     small, got = Engine('tiny', max_rows=2), []
     run_all([lambda i=i: got.append(''.join(small.generate(user(f'{i}?'), max_new_tokens=8))) for i in range(9)])
+    end = time.monotonic() + 10  # the last row leaves after its last word
+    while small.running and time.monotonic() < end: time.sleep(.01)
     assert len(got) == 9 and not small.waiting and not small.running
 
 @pytest.mark.parametrize('pictures', [[], ['red']])
