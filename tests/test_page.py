@@ -257,7 +257,7 @@ def test_keyboard_alone(visit):
     page.keyboard.press('Shift+Enter')
     page.keyboard.type('second')
     assert page.input_value('#box textarea') == 'first\nsecond'
-    for _ in range(12):
+    for _ in range(30):
         page.keyboard.press('Shift+Tab')
         if page.evaluate("document.activeElement.id") == 'new': break
     page.keyboard.press('Enter')

@@ -38,7 +38,8 @@ def test_text_only_leaves_the_pictures_out(data, tmp_path):
     rows = load_split(data, 'train')
     assert any(row['image'] is not None for row in rows)
     for objective in ('choices', 'answer'):
-        items = list(Questions(rows, processor, objective, text_only=True))
+        questions = Questions(rows, processor, objective, text_only=True)
+        items = [questions[i] for i in range(len(questions))]
         assert all(it['pixel_values'] is None and processor.image_token_id not in it['prompt'] for it in items)
     assert train(data, tmp_path/'ck', text_only=True)['settings']['text_only']
 
