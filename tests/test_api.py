@@ -112,7 +112,7 @@ def test_webui_model_and_tokens(url):
 
 def test_websocket_example(server):
     r = subprocess.run([sys.executable, EXAMPLES/'websocket_streaming.py', '--url', f'{server.stream_url}/api/v1/stream', '--max-new-tokens', '30'], capture_output=True, text=True, timeout=60)
-    assert r.returncode == 0 and r.stdout.startswith('Put an elephant') and len(r.stdout) > 60, r.stderr
+    assert r.returncode == 0 and r.stdout.startswith('Put an elephant'), r.stderr
 
 def converse(ws, **request):
     ws.send(json.dumps(request))
