@@ -67,7 +67,7 @@ def plot(rows: dict, # from `comparison`
     for x, pair in enumerate(rows.values()):
         for m, dx, colour, label in zip(pair, (-.19, .19), ('#b8c4d0', '#2780e3'), ('before', 'after')):
             ax.bar(x + dx, m['acc'], .36, color=colour, label=label if x == 0 else None,
-                   yerr=[[m['acc'] - m['lo']], [m['hi'] - m['acc']]], capsize=2, ecolor='#555')
+                   yerr=[[max(0, m['acc'] - m['lo'])], [max(0, m['hi'] - m['acc'])]], capsize=2, ecolor='#555')
             ax.text(x + dx, 2, f'{m["acc"]:.0f}%', ha='center')
         ax.plot([x - .42, x + .42], [pair[0]['chance']]*2, ':', color='#222', label='chance' if x == 0 else None)
     ax.set(ylim=(0, 100), ylabel='accuracy, %', xticks=range(len(rows)), xticklabels=[f'{t} (n={b["count"]})' for t, (b, _) in rows.items()])

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['PAUSE', 'make_db', 'migrate', 'Store', 'hide_password', 'hash_password', 'run_user', 'default_store', 'to_markdown',
+__all__ = ['PAUSE', 'make_db', 'migrate', 'default_store', 'Store', 'hide_password', 'hash_password', 'run_user', 'to_markdown',
            'to_json', 'active_seconds']
 
 # %% ../nbs/44_store.ipynb #a643fda6
@@ -54,6 +54,11 @@ def migrate(
         command.upgrade(cfg, to)
 
 # %% ../nbs/44_store.ipynb #fb27fbc4
+def default_store() -> str: # folder
+    "Where the tutor remembers things if nobody says otherwise."
+    import platformdirs
+    return platformdirs.user_data_dir('sciencetutor')
+
 class Store:
     "What the tutor remembers."
     def __init__(self,
@@ -148,11 +153,6 @@ def run_user(
     password = getpass.getpass(f"Password for {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip('\n')
     Store(store or default_store()).add_user(name, password, role, grade)
     print(f"{name} ({role}) can log in where `sciencetutor serve` runs with --auth.")
-
-def default_store() -> str: # folder
-    "Where the tutor remembers things if nobody says otherwise."
-    import platformdirs
-    return platformdirs.user_data_dir('sciencetutor')
 
 # %% ../nbs/44_store.ipynb #d67b0f57
 @patch
