@@ -256,7 +256,7 @@ def test_contradictions_are_one_line(data, tmp_path):
 
 
 def test_wandb_offline_without_a_key(data, tmp_path, monkeypatch, capsys):
-    pytest.importorskip('wandb')
+    pytest.importorskip('wandb').teardown()  # what another test began
     for k in ('WANDB_API_KEY', 'WANDB_MODE'): monkeypatch.delenv(k, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path))
     train(data, tmp_path/'ck', wandb=True, eval_steps=2, val_questions=4)
