@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
            'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'pad_choices', 'train_ranker',
-           'index', 'make_memory', 'evidence', 'combine', 'asked', 'fit_mix', 'save_memory', 'load_memory']
+           'index', 'make_memory', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix', 'save_memory', 'load_memory']
 
 # %% ../nbs/12_memory.ipynb #9c20f3d1
 import re
@@ -216,12 +216,18 @@ def combine(
     a, b = memory.tensors['mix'][int(image is not None)]
     return a*scores + b*evidence(memory, asked(item['messages']), item['choices'], image)
 
+def last_turn(
+    messages:list[dict], # chat messages
+)->str:
+    "What the user said last: a question, with its context"
+    content = next(m['content'] for m in reversed(messages) if m['role'] == 'user')
+    return content if isinstance(content, str) else ' '.join(p['text'] for p in content if p['type'] == 'text')
+
 def asked(
     messages:list[dict], # chat messages
 )->str:
     "The question in the last user turn, without its context"
-    content = next(m['content'] for m in reversed(messages) if m['role'] == 'user')
-    text = content if isinstance(content, str) else ' '.join(p['text'] for p in content if p['type'] == 'text')
+    text = last_turn(messages)
     return text.rpartition('Question:')[2].strip() or text
 
 def fit_mix(

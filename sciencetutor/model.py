@@ -199,11 +199,11 @@ def save_model(
 ASSETS = Path(str(files('sciencetutor')))/'assets'/'tutor'
 
 def make_tutor():
-    "The tutor that ships: `tutor-base`, the difference that training made, and its memory: (model, processor)"
+    "The tutor that ships: `tutor-base`, the difference that training made, its memory and its tools: (model, processor)"
     model, processor = load_model('tutor-base', dtype='float32')
     apply_delta(model, load_file(ASSETS/'delta.safetensors'))
     processor.chat_template = WORDS_ONLY
-    model.memory = load_memory(ASSETS)
+    model.memory, model.config.tools = load_memory(ASSETS), True
     return model, processor
 
 BUILT_IN = {'tutor': make_tutor, 'tutor-base': make_tutor_base, 'tiny': make_tiny}

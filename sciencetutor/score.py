@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['question_item', 'encode_reply', 'encode_item', 'item_length', 'length_batches', 'branch_batch', 'logits_at',
-           'token_logprobs', 'per_branch', 'to_device', 'score_choices']
+           'token_logprobs', 'per_branch', 'to_device', 'conclude', 'score_choices']
 
 # %% ../nbs/11_score.ipynb #d6206e6c
 from contextlib import contextmanager
@@ -17,7 +17,8 @@ from itertools import accumulate
 import torch
 from tqdm.auto import tqdm
 from .data import question_text
-from .memory import combine
+from .memory import combine, last_turn
+from .tools import CERTAIN, work_out
 from .model import clean_text, reads_pictures, render_prompt
 
 # %% ../nbs/11_score.ipynb #1d08a9fb
@@ -144,6 +145,17 @@ def to_device(
     "The batch with all its tensors on a device"
     return {k: to_device(v, device) if isinstance(v, dict) else v.to(device) for k, v in batch.items()}
 
+# %% ../nbs/11_score.ipynb #e1b4cfd8
+def conclude(
+    model, # has tools if its `config.tools` says so, and a memory if it has a `memory`
+    item:dict, # {messages, images, choices}
+    scores:torch.Tensor, # (choices,) the language model's mean log-likelihoods
+)->torch.Tensor: # (choices,) log-odds; the scores as they are without memory and tools
+    "The language model's scores, together with what the model remembers and can work out"
+    if getattr(model.config, 'tools', False) and (found := work_out(last_turn(item['messages']), item['choices'])):
+        return CERTAIN*torch.eye(len(scores))[found[0]]
+    return combine(model.memory, item, scores) if getattr(model, 'memory', None) else scores
+
 # %% ../nbs/11_score.ipynb #182dc19e
 @torch.inference_mode()
 def score_choices(
@@ -154,7 +166,7 @@ def score_choices(
     reduce:str='mean', # log-likelihood per token (mean), per character (char) or in all (sum)
     progress:bool=False, # show a progress bar
 )->list[torch.Tensor]: # for each item the scores of its choices, float32
-    "Log-likelihood of each choice as the reply; with a memory, log-odds of the two together"
+    "Log-likelihood of each choice as the reply, or what the model `conclude`s from it"
     encoded = [encode_item(processor, it) for it in items]
     scores = [None]*len(items)
     batches = length_batches([item_length(e) for e in encoded], batch_tokens)
@@ -164,5 +176,4 @@ def score_choices(
         for b, k in enumerate(ks):
             scores[k] = ll[batch['owner'].cpu() == b]
             if reduce == 'char': scores[k] = scores[k]/torch.tensor([max(1, len(c)) for c in items[k]['choices']])
-    memory = getattr(model, 'memory', None)
-    return scores if memory is None or reduce != 'mean' else [combine(memory, it, s) for it, s in zip(items, scores)]
+    return [conclude(model, it, s) for it, s in zip(items, scores)] if reduce == 'mean' else scores

@@ -1,4 +1,4 @@
-"""The model that ships: trained in two passes, given a memory, weighed on val, packed into a package.
+"""The model that ships: trained in three passes, given a memory and tools, weighed on val, packed into a package.
 
 Docs: https://sciencetutor.github.io/sciencetutor/tutor.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/tutor.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CARD', 'RECIPE', 'EXPLAIN', 'opinions', 'calibration_error', 'crossfit', 'judge', 'weigh', 'pack', 'summary',
+__all__ = ['CARD', 'RECIPE', 'PASSES', 'opinions', 'calibration_error', 'crossfit', 'judge', 'weigh', 'pack', 'summary',
            'model_card', 'run_tutor']
 
 # %% ../nbs/21_tutor.ipynb #b9eebbff
@@ -19,9 +19,10 @@ from fastcore.script import CliError
 from safetensors.torch import save_file
 from .data import load_split
 from .delta import apply_delta, make_delta
-from .memory import asked, evidence, fit_mix, make_memory, save_memory
+from .memory import asked, evidence, fit_mix, last_turn, make_memory, save_memory
 from .model import load_model
 from .score import question_item, score_choices
+from .tools import CERTAIN, work_out
 from .train import run_train
 
 # %% ../nbs/21_tutor.ipynb #28e6dea6
@@ -30,11 +31,12 @@ def opinions(
     processor,
     memory, # a `Memory`
     rows, # a split of the data stage
-)->tuple[list, list]: # for each question (choices,) log-likelihoods and (choices,) evidence
-    "What the language model and the memory think of each choice"
+)->tuple[list, list, list]: # for each question: (choices,) log-likelihoods, (choices,) evidence, the index that was worked out or None
+    "What the language model, the memory and the tools think of each choice"
     items = [question_item(r) for r in rows]
-    scores = score_choices(model, processor, items, batch_tokens=512, progress=True)
-    return scores, [evidence(memory, asked(it['messages']), it['choices'], it['images'][-1] if it['images'] else None) for it in items]
+    worked = [(work_out(last_turn(it['messages']), it['choices']) or [None])[0] for it in items]
+    evidences = [evidence(memory, asked(it['messages']), it['choices'], it['images'][-1] if it['images'] else None) for it in items]
+    return score_choices(model, processor, items, batch_tokens=512, progress=True), evidences, worked
 
 # %% ../nbs/21_tutor.ipynb #da78c57b
 def calibration_error(
@@ -49,46 +51,52 @@ def calibration_error(
 def crossfit(
     scores:list, # as from `opinions`
     evidences:list,
+    worked:list,
     answers:list[int],
 )->tuple[list, list]: # for each question: is the answer right, and how sure was it
     "Each half of the questions judged by the weights that fit the other half"
     right, sure = [None]*len(scores), [None]*len(scores)
     for half in (0, 1):
-        fit = [i for i in range(len(scores)) if i % 2 != half]
+        fit = [i for i, w in enumerate(worked) if i % 2 != half and w is None]
         a, b = fit_mix(*([x[i] for i in fit] for x in (scores, evidences, answers)))
         for i in range(half, len(scores), 2):
-            p = (a*scores[i] + b*evidences[i]).softmax(-1)
+            odds = a*scores[i] + b*evidences[i] if worked[i] is None else CERTAIN*torch.eye(len(scores[i]))[worked[i]]
+            p = odds.softmax(-1)
             right[i], sure[i] = int(p.argmax()) == answers[i], float(p.max())
     return right, sure
 
 def judge(
     scores:list, # as from `opinions`
     evidences:list,
+    worked:list,
     answers:list[int],
-)->dict: # n, chance, and accuracies in percent of: model, memory, both; calibration error in points
-    "The language model alone, the memory alone, and both"
-    right, sure = crossfit(scores, evidences, answers)
-    percent = lambda xs: round(100*sum(xs)/len(xs), 2)
-    best = lambda xs: [int(x.argmax()) == a for x, a in zip(xs, answers)]
-    return dict(n=len(answers), chance=percent([1/len(s) for s in scores]), model=percent(best(scores)), memory=percent(best(evidences)), both=percent(right),
-                calibration_error=round(100*calibration_error(torch.tensor(sure), torch.tensor(right)), 2))
+)->dict: # n, chance, and accuracies in percent of: model, memory, both, all; calibration error of all in points; the share worked out, and how much of it right
+    "The language model alone, the memory alone, the two, and the two with tools"
+    percent = lambda xs: round(100*sum(xs)/len(xs), 2) if xs else None
+    best = lambda xs: percent([int(x.argmax()) == a for x, a in zip(xs, answers)])
+    right, sure = crossfit(scores, evidences, worked, answers)
+    return dict(n=len(answers), chance=percent([1/len(s) for s in scores]), model=best(scores), memory=best(evidences),
+                both=percent(crossfit(scores, evidences, [None]*len(scores), answers)[0]), all=percent(right),
+                calibration_error=round(100*calibration_error(torch.tensor(sure), torch.tensor(right)), 2),
+                worked_out=percent([w is not None for w in worked]), worked_out_right=percent([w == a for w, a in zip(worked, answers) if w is not None]))
 
 # %% ../nbs/21_tutor.ipynb #d8d35fcf
 def weigh(
-    model, # without a memory; gets one
+    model, # without memory and tools; gets both
     processor,
     memory,
     rows, # the split that the weights are fitted on
 )->dict: # `judge`'s table for `words` (no picture) and `picture`
     "Fit the mix of model and memory, and say how good each of them is"
-    scores, evidences = opinions(model, processor, memory, rows)
+    thoughts = opinions(model, processor, memory, rows)
     kinds, table = [image is not None for image in rows.cast_column('image', datasets.Image(decode=False))['image']], {}
     for kind, name in enumerate(('words', 'picture')):
-        mine = [[x[i] for i, k in enumerate(kinds) if k == kind] for x in (scores, evidences, list(rows['answer_index']))]
-        if len(mine[0]) < 4: continue
-        memory.tensors['mix'][kind] = fit_mix(*mine)
+        scores, evidences, worked, answers = mine = [[x[i] for i, k in enumerate(kinds) if k == kind] for x in (*thoughts, list(rows['answer_index']))]
+        hard = [i for i, w in enumerate(worked) if w is None]
+        if len(hard) < 4: continue
+        memory.tensors['mix'][kind] = fit_mix(*([x[i] for i in hard] for x in (scores, evidences, answers)))
         table[name] = judge(*mine)
-    model.memory = memory
+    model.memory, model.config.tools = memory, True
     return table
 
 # %% ../nbs/21_tutor.ipynb #5de8423d
@@ -129,12 +137,13 @@ What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the chan
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 
-| questions | n | chance | language model | memory | both | calibration error |
-| --- | --- | --- | --- | --- | --- | --- |
+| questions | n | chance | language model | memory | both | both and tools | calibration error |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 - **Limits**: the language model was trained on words alone; pictures are seen by the memory, as a coarse fingerprint. It is strong on questions like those of
-  ScienceQA and weak on anything else, its explanations can be wrong, and it invents answers to open questions. Not for marking exams.
+  ScienceQA and weak on anything else, and its explanations can be wrong. The tools (order of words, larger quantity, inherited trait, rhyme) are rules written by hand for skills
+  of ScienceQA that the language model fails at. Not for marking exams.
 """
 
 def model_card(
@@ -142,34 +151,38 @@ def model_card(
 )->str:
     "What is in the folder, how good it is, and what it is not for"
     t, names = report['trained'], dict(words='without picture', picture='with picture')
-    cells = lambda v: [v['n'], *(f'{v[k]:.2f}%' for k in ('chance', 'model', 'memory', 'both')), f"{v['calibration_error']:.1f} points"]
+    cells = lambda v: [v['n'], *(f'{v[k]:.2f}%' for k in ('chance', 'model', 'memory', 'both', 'all')), f"{v['calibration_error']:.1f} points"]
     rows = '\n'.join(f"| {' | '.join(map(str, [names[k], *cells(v)]))} |" for k, v in report['val'].items())
     return CARD.format(rows=rows, questions=sum(x['questions'] for x in t), minutes=sum(x['seconds'] for x in t)/60, hardware=t[0]['hardware'])
 
 # %% ../nbs/21_tutor.ipynb #c52f0184
-RECIPE = dict(lr=3e-4, batch_tokens=1024, freeze=['vision', 'projector', 'embeddings'], freeze_layers=.5, text_only=True)
-EXPLAIN = dict(RECIPE, lr=2e-4, warmup=10, batch_tokens=1536, explain_tokens=48, explain_weight=.5, seed=1)
+RECIPE = dict(lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=.5, text_only=True)
+PASSES = dict(
+    ranked=dict(RECIPE, minutes=60, batch_tokens=1024),
+    explained=dict(RECIPE, minutes=20, lr=2e-4, warmup=10, batch_tokens=1536, explain_tokens=48, explain_weight=.5, seed=1),
+    again=dict(RECIPE, minutes=72, split=['train'], batch_tokens=1536, explain_tokens=40, explain_weight=.25, seed=2))
 
 def run_tutor(
     data:str='data/ScienceQA', # data set folder, from `sciencetutor data`
     model:str='tutor-base', # what to start from
-    out:str='checkpoints/tutor', # folder for OUT/ranked, OUT/explained and OUT/packed, what ships
-    minutes:float=60, # of ranking
-    explain_minutes:float=20, # of explaining
-    steps:int=None, # optimizer steps of each pass, in place of minutes
-)->dict: # what tutor.json holds: the two trainings, and by kind of question the accuracies on val
+    out:str='checkpoints/tutor', # folder for a checkpoint of each pass and OUT/packed, what ships
+    steps:int=None, # optimizer steps of each pass, in place of its minutes
+)->dict: # what tutor.json holds: the trainings, and by kind of question the accuracies on val
     "Train the tutor that ships"
     out, (train, val) = Path(out), ([s for s in ('train', 'train_hint_unknown') if (Path(data)/s).is_dir()], 'val')
     if not train: raise CliError(f'{data}: no data set with a train split; make one with `sciencetutor data --out {data}`')
-    held_out = load_split(data, val)
-    for name, start, recipe, budget in (('ranked', model, RECIPE, minutes), ('explained', str(out/'ranked'), EXPLAIN, explain_minutes)):
-        if (out/name/'training.json').exists(): continue
-        run_train(data=data, model=start, out=str(out/name), split=train, **(dict(steps=steps) if steps else dict(minutes=budget)), **recipe)
+    held_out, tuned = load_split(data, val), model
+    for name, settings in PASSES.items():
+        budget = dict(steps=steps, minutes=None) if steps else {}
+        settings = dict(split=train) | settings | budget | dict(data=data, model=tuned, out=str(out/name))
+        done, tuned = out/name/'training.json', settings['out']
+        if not done.exists(): run_train(**settings)
+        elif (old := json.loads(done.read_text())['settings']) | settings != old: raise CliError(f'{out/name} was trained with other settings: delete it, or name another OUT')
     memory = make_memory(datasets.concatenate_datasets([load_split(data, s) for s in train]))
-    net, processor = pack(str(out/'explained'), model, out/'packed')
+    net, processor = pack(tuned, model, out/'packed')
     table = weigh(net, processor, memory, held_out)
     save_memory(memory, out/'packed')
-    report = dict(trained=[summary(json.loads((out/n/'training.json').read_text())) for n in ('ranked', 'explained')], val=table)
+    report = dict(trained=[summary(json.loads((out/n/'training.json').read_text())) for n in PASSES], val=table)
     (out/'packed'/'tutor.json').write_text(json.dumps(report))
     (out/'packed'/'README.md').write_text(model_card(report))
     return report
