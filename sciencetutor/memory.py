@@ -10,7 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
            'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'pad_choices', 'train_ranker',
-           'index', 'make_memory', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix', 'save_memory', 'load_memory']
+           'index', 'make_memory', 'look_up', 'learn', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix',
+           'save_memory', 'load_memory']
 
 # %% ../nbs/12_memory.ipynb #9c20f3d1
 import re
@@ -183,12 +184,28 @@ def make_memory(
     seed:int=0, # of the ranker
 )->Memory:
     "Remember solved questions, and learn how far to trust them"
-    memory = Memory(index(rows))
+    memory, answer = Memory(index(rows)), torch.tensor(list(rows['answer_index']))
+    return learn(memory, *pad_choices(look_up(memory, rows)), answer, seed)
+
+def look_up(
+    memory:Memory, # of these rows
+    rows,
+)->list[np.ndarray]: # (choices, FEATURES) for each
+    "What the other solved questions say about each"
     asked = zip(rows['question'], rows['choices'], rows['image'])
-    x, mask = pad_choices([features(memory, *q, skip=i) for i, q in enumerate(tqdm(asked, desc='looking up', total=len(memory), leave=False))])
+    return [features(memory, *q, skip=i) for i, q in enumerate(tqdm(asked, desc='looking up', total=len(memory), leave=False))]
+
+def learn(
+    memory:Memory, # its ranker is new
+    x:torch.Tensor, # (items, choices, FEATURES), from `look_up` and `pad_choices`
+    mask:torch.Tensor, # (items, choices)
+    answer:torch.Tensor, # (items,)
+    seed:int=0,
+)->Memory:
+    "The memory with a ranker trained on its own questions"
     std, mean = torch.std_mean(x[mask], 0)
     std = std.clamp(min=1e-3)
-    net = train_ranker((x - mean)/std, mask, torch.from_numpy(memory.picture >= 0), torch.tensor(list(rows['answer_index'])), seed=seed)
+    net = train_ranker((x - mean)/std, mask, torch.from_numpy(memory.picture >= 0), answer, seed=seed)
     learned = dict(mean=mean, std=std, mix=MIX.clone(), **{f'ranker.{k}': v for k, v in net.state_dict().items()})
     return Memory(memory.tensors | learned)
 
