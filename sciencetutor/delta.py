@@ -1,4 +1,4 @@
-"""A fine-tuned model as its difference from the base, at two bits a weight.
+"""A fine-tuned model as its difference from the base, at three bits a weight.
 
 Docs: https://sciencetutor.github.io/sciencetutor/delta.html.md"""
 
@@ -8,28 +8,32 @@ Docs: https://sciencetutor.github.io/sciencetutor/delta.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['pack', 'unpack', 'make_delta', 'apply_delta']
+__all__ = ['STEP', 'pack', 'unpack', 'make_delta', 'apply_delta']
 
 # %% ../nbs/13_delta.ipynb #abecc2cb
-import torch
+import numpy as np, torch
 
 # %% ../nbs/13_delta.ipynb #fbb192bd
+STEP = {2: .996, 3: .586}  # bits -> best step in standard deviations
+
 def pack(
-    change:torch.Tensor, # (rows, columns) columns a multiple of 4
-)->tuple[torch.Tensor, torch.Tensor]: # codes (rows, columns/4) uint8, scale (rows, 1) float16
-    "Each change as one of four levels"
+    change:torch.Tensor, # (rows, columns) columns a multiple of 8
+    bits:int=3, # of each change: 2 or 3
+)->tuple[torch.Tensor, torch.Tensor]: # codes (bits, rows, columns/8) uint8, scale (rows, 1) float16
+    "Each change as one of 2**bits levels"
     scale = change.float().square().mean(1, keepdim=True).sqrt().clamp(min=1e-7).half()
-    codes = ((change/scale.float()).floor().clamp(-2, 1) + 2).to(torch.uint8)
-    c = codes.view(len(codes), -1, 4)
-    return c[..., 0] | c[..., 1] << 2 | c[..., 2] << 4 | c[..., 3] << 6, scale
+    half = 2**(bits - 1)
+    codes = ((change/scale.float()/STEP[bits]).floor().clamp(-half, half - 1) + half).numpy().astype(np.uint8)
+    return torch.from_numpy(np.packbits([codes >> b & 1 for b in range(bits)], axis=-1)), scale
 
 def unpack(
-    codes:torch.Tensor, # (rows, columns/4) uint8
+    codes:torch.Tensor, # (bits, rows, columns/8) uint8
     scale:torch.Tensor, # (rows, 1)
 )->torch.Tensor: # (rows, columns) float32
     "The changes that the codes stand for"
-    levels = codes[..., None] >> torch.tensor([0, 2, 4, 6], dtype=torch.uint8) & 3
-    return (levels.flatten(1).float() - 1.5)*scale.float()
+    bits = len(codes)
+    levels = sum(plane << b for b, plane in enumerate(np.unpackbits(codes.numpy(), axis=-1)))
+    return (torch.from_numpy(levels).float() + .5 - 2**(bits - 1))*STEP[bits]*scale.float()
 
 # %% ../nbs/13_delta.ipynb #82e992ba
 def make_delta(

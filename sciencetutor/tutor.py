@@ -105,7 +105,7 @@ def pack(
     base:str, # what it was trained from
     folder:Path, # where `delta.safetensors` goes
 )->tuple: # (model in float32, processor)
-    "The fine-tuned model as the base and its two-bit difference"
+    "The fine-tuned model as the base and its packed difference"
     net, processor = load_model(tuned, dtype='float32')
     packed = load_model(base, dtype='float32')[0]
     delta = make_delta(net.state_dict(), packed.state_dict())
@@ -130,7 +130,7 @@ pipeline_tag: image-text-to-text
 ---
 # The tutor that ships
 
-What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the change of its upper layers at two bits a weight, and
+What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the change of its upper layers at three bits a weight, and
 `memory.safetensors`, hashed terms, picture fingerprints and hashed choices of solved questions. `tutor.json` says how both were made.
 
 - **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f} minutes on {hardware}. No text and no picture of it is in these files.

@@ -1,4 +1,4 @@
-"The memory of solved questions, and the two-bit difference."
+"The memory of solved questions, and the packed difference."
 import numpy as np, pytest, torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
