@@ -86,7 +86,7 @@ def larger_quantity(
     return i, f"{'; '.join(f'{c}: {n:g} {unit}' for c, n in zip(choices, numbers))}. The {'most' if more else 'least'} is {best:g} {unit}."
 
 # %% ../nbs/14_tools.ipynb #74e99d06
-TRAIT = r"[\w\s'-]+?"
+TRAIT = r"[\w\s'-]{1,60}?"
 
 def alleles(
     text:str, # a passage

@@ -106,11 +106,11 @@ def test_mix_trusts_who_is_right():
     assert a > 1 and abs(b) < .3
 
 
-@pytest.mark.parametrize('shape', [(1, 4), (7, 8), (192, 576)])
+@pytest.mark.parametrize('shape', [(1, 8), (7, 16), (192, 576)])
 def test_pack_keeps_sign_and_most_of_the_size(shape):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     y = unpack(*pack(x))
-    assert y.shape == x.shape and (y.sign() == x.sign()).all() and (y - x).square().sum() < .4*x.square().sum()
+    assert y.shape == x.shape and (y.sign() == x.sign()).all() and (y - x).square().sum() < .2*x.square().sum()
 
 
 def test_a_delta_of_another_model_is_refused():
