@@ -2,6 +2,7 @@
 
     python bench/data_bench.py            every measurement, medians of several runs, into bench/results/data.json
     python bench/data_bench.py --runs 1   quicker
+    python bench/data_bench.py --only scaling --most 100000   only cost and memory by number of rows; the other figures in the file stay
 
 Each measurement is a process of its own, timed without its imports. `ours` is `run_data`; `baseline` is the usual way, written below: a dict
 per row with the picture's bytes, a pandas frame, `Dataset.from_pandas`, a cast to `Image`, `save_to_disk`. Both write the same features, the
@@ -64,10 +65,10 @@ def measure(what: str, folder: Path, splits: Path | None) -> dict:
         datasets.disable_progress_bars()
     out = Path(tempfile.mkdtemp(prefix='data-bench'))
     try:
-        before, start = peak(), time.perf_counter()
+        before, start, cpu = peak(), time.perf_counter(), time.process_time()
         n = dict(baseline=baseline, ours=ours)[what](folder, splits, out/'d')
-        seconds = time.perf_counter() - start
-        return dict(rows=n, seconds=seconds, rows_per_s=n / seconds, peak_mb=peak(), grown_mb=peak() - before)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        return dict(rows=n, seconds=seconds, cpu_seconds=cpu, rows_per_s=n / seconds, peak_mb=peak(), grown_mb=peak() - before)
     finally: shutil.rmtree(out)
 
 
@@ -142,18 +143,26 @@ def main():
     p.add_argument('--one', nargs=3, metavar=('WHAT', 'FOLDER', 'SPLITS'), help='one measurement, as JSON')
     p.add_argument('--runs', type=int, default=5, help='runs to take the median of')
     p.add_argument('--most', type=int, default=1_000_000, help='rows of the largest data set (a tenth of it with pictures)')
+    p.add_argument('--only', choices=['compare', 'scaling'], help='measure only this')
     p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for data.json')
     a = p.parse_args()
     if a.one: return print(json.dumps(measure(a.one[0], Path(a.one[1]), None if a.one[2] == '-' else Path(a.one[2]))))
     import datasets, pyarrow
     result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores', python=platform.python_version(), datasets=datasets.__version__,
-                  pyarrow=pyarrow.__version__, runs=a.runs, compare=compare(a.runs))
-    c = result['compare']
+                  pyarrow=pyarrow.__version__)
+    file = Path(a.out)/'data.json'
+    if a.only and file.is_file(): result = json.loads(file.read_text()) | result
+    if a.only != 'scaling': report(result, a.runs)
+    if a.only != 'compare': result['scaling'] = scaling(a.most)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + '\n')
+
+
+def report(result: dict, runs: int):
+    "Compare, and print it."
+    c = result['compare'] = dict(compare(runs), runs=runs)
     for k in ('ours', 'baseline'): print(f'{k:9}{c[k]["rows_per_s"]:>9,.0f} rows/s, peak {c[k]["peak_mb"]:,.0f} MB ({c[k]["grown_mb"]:,.0f} above the imports)')
     print(f'ratio {c["speed_ratio"]:.1f} in speed, {c["memory_ratio"]:.2f} in peak memory, {c["grown_ratio"]:.2f} above the imports ({c["data"]})')
-    result['scaling'] = scaling(a.most)
-    Path(a.out).mkdir(parents=True, exist_ok=True)
-    (Path(a.out)/'data.json').write_text(json.dumps(result, indent=1) + '\n')
 
 
 if __name__ == '__main__': main()

@@ -1,7 +1,7 @@
 """How fast are the protocols against asking one question at a time, and does memory grow with the questions?
 
     python bench/eval_bench.py                    everything, into bench/results/eval.json
-    python bench/eval_bench.py --n 60 --loop 4    quicker
+    python bench/eval_bench.py --runs 1 --loop 2   quicker
 
 Each measurement is a process of its own, timed without imports and loading, in float32 unless told otherwise. `choices`, `letter` and `generate` are the eval stage as it is.
 The loops are the usual way, written below: one question after the other, `generate` greedily for up to 1,024 tokens (the base model, which is chatty), or for two
@@ -88,7 +88,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--one', nargs=5, metavar=('WHAT', 'DATA', 'MODEL', 'N', 'DTYPE'), help='one measurement, as JSON')
     p.add_argument('--n', type=int, default=300, help='questions')
-    p.add_argument('--loop', type=int, default=12, help='questions of the long loop')
+    p.add_argument('--loop', type=int, default=4, help='questions of the long loop')
     p.add_argument('--runs', type=int, default=3, help='runs to take the median of; the long loop runs once')
     p.add_argument('--model', default='tutor-base')
     p.add_argument('--dtype', default='float32', help='numbers that everything calculates with')

@@ -8,16 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/data.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['read_file', 'picture', 'items', 'no_gc', 'write_items', 'run_data', 'load_split']
+__all__ = ['read_file', 'picture', 'items', 'no_gc', 'write_items', 'resume_key', 'start_over', 'run_data', 'load_split']
 
 # %% ../nbs/00_data.ipynb #7f4afa45
-import contextlib, gc, json, os
+import contextlib, gc, hashlib, json, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Iterator
 from fastcore.script import CliError
 from tqdm.auto import tqdm
+from . import __version__
 from .formats import Item, columns, fault, parse_format, question_text
 from .images import BadImage, check_image, open_image
 from .shards import SplitWriter, atomic_dir, schema, write_json
@@ -36,20 +37,20 @@ def read_file(
 def picture(
     pic: str | dict | None, # a file, or {'bytes', 'path'}, of `Question`
     max_side: int | None = None, # longest side, pixels; None leaves the file as it is
-) -> dict | None: # {'bytes', 'path'}; OSError when the picture is named but absent, BadImage when it cannot be used
+) -> tuple[dict | None, str]: # {'bytes', 'path'}, and what is odd about it; OSError when it is named but absent, BadImage when it cannot be used
     "The checked picture of a question, undecoded."
     if isinstance(pic, dict) and pic['bytes'] is None: pic = pic['path']
-    if pic is None: return None
+    if pic is None: return None, ''
     if isinstance(pic, str): pic = dict(bytes=read_file(pic), path=os.path.basename(pic))
     h = check_image(pic['bytes'])
     if max_side and max(h.width, h.height) > max_side:
-        return dict(pic, bytes=png_bytes(open_image(pic['bytes'], max_side=max_side)))
-    return pic
+        pic = dict(pic, bytes=png_bytes(open_image(pic['bytes'], max_side=max_side)))
+    return pic, h.odd
 
 # %% ../nbs/00_data.ipynb #dce58841
 def items(
     questions: Iterator[Question], # of a source
-    notes: Notes, # absent pictures are noted here
+    notes: Notes, # absent and odd pictures are noted here
     faults: Notes, # what cannot be used is noted here
     captions: dict[str, str], # pid -> caption
     missing_images: str = 'text', # text, skip or error
@@ -61,14 +62,15 @@ def items(
         if why := fault(problem):
             faults.add('questions are bad', f'{pid} {why}')
             continue
-        try: image = picture(pic, max_side)
+        try: image, odd = picture(pic, max_side)
         except BadImage as e:
             faults.add('pictures are bad', f'{pid} {e}')
             continue
         except OSError:
             (faults if missing_images == 'error' else notes).add('pictures are named but absent', pid)
             if missing_images != 'text': continue
-            image = None
+            image, odd = None, ''
+        for kind in odd.split(',') if odd else (): notes.add(f'pictures are {kind}', pid)
         i = count[split] = count.get(split, -1) + 1
         yield split, Item(f'{"validation" if split == "val" else split}-{i}', pid, problem, image, captions.get(pid, ''))
 
@@ -98,6 +100,29 @@ def write_items(
     write_json(out/'dataset_dict.json', dict(splits=list(counts)))
     return counts
 
+# %% ../nbs/00_data.ipynb #335c6dd6
+def resume_key(
+    source: str, # as in `run_data`
+    out: str, # folder to write; does not count
+    splits: str | None = None, # split file
+    captions: str | None = None, # captions file
+    **options, # everything else that was asked for
+) -> str: # fingerprint; '' for a hub data set, whose state is not known here
+    "What the finished part of a conversion depends on."
+    path = Path(source)
+    if source != 'samples' and not path.exists(): return ''
+    files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()] + sorted([*path.glob('*.json'), *path.glob('*/*.json')])
+    state = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(json.dumps([__version__, source, state, options], sort_keys=True).encode()).hexdigest()
+
+def start_over(
+    tmp: Path, # unfinished folder
+):
+    "Empty it; the next try holds the questions back and sorts them."
+    for p in tmp.iterdir():
+        if p.is_dir(): shutil.rmtree(p)
+    (tmp/'.hold').touch()
+
 # %% ../nbs/00_data.ipynb #13075594
 def run_data(
     source: str = 'samples', # official folder, hub id, saved data set, or `samples`
@@ -114,21 +139,22 @@ def run_data(
     seed: int = 0, # of the samples
 ) -> dict: # the manifest: what was written
     "Turn science questions into a data set in LLaVA format."
-    templates = parse_format(format)
+    key, templates = resume_key(**locals()), parse_format(format)
     if captions: captions = read_json(captions).get('captions', {})
-    for hold in (False, True):
-        notes, faults = Notes(), Notes()
-        try:
-            with atomic_dir(out) as tmp:
-                questions = open_source(source, notes, splits, only, n, seed, hold)
-                pairs = items(questions, notes, faults, captions or {}, missing_images, max_side)
-                counts = write_items(pairs, tmp, partial(columns, templates=templates, image_first=image_first))
-                if faults.counts and bad == 'error': raise CliError(f'{"; ".join(faults.lines())} (in {source}): mend them or use --bad skip')
-                if not counts: raise CliError(f'{source} has no questions{" in " + ", ".join(only) if only else ""}: nothing to write')
-                manifest = dict(source=str(source), format=format, splits=counts, notes=dict(notes.counts), skipped=dict(faults.counts))
-                write_json(tmp/'manifest.json', manifest)
-            break
-        except OutOfOrder: continue
+    with atomic_dir(out, key) as tmp:
+        if any(tmp.glob('*/shard-*.arrow')): print('note: an earlier run was stopped, its finished shards are kept')
+        for hold in (True,) if (tmp/'.hold').exists() else (False, True):
+            notes, faults = Notes(), Notes()
+            questions = open_source(source, notes, splits, only, n, seed, hold)
+            pairs = items(questions, notes, faults, captions or {}, missing_images, max_side)
+            try: counts = write_items(pairs, tmp, partial(columns, templates=templates, image_first=image_first))
+            except OutOfOrder: start_over(tmp)
+            else: break
+        if faults.counts and bad == 'error': raise CliError(f'{"; ".join(faults.lines())} (in {source}): mend them or use --bad skip')
+        if not counts: raise CliError(f'{source} has no questions{" in " + ", ".join(only) if only else ""}: nothing to write')
+        manifest = dict(source=str(source), format=format, splits=counts, notes=dict(notes.counts), skipped=dict(faults.counts))
+        write_json(tmp/'manifest.json', manifest)
+        (tmp/'.hold').unlink(missing_ok=True)
     for line in notes.lines() + faults.lines(): print('note:', line)
     for split, c in counts.items(): print(f'{split}: {c["rows"]:,} questions, {c["images"]:,} with a picture')
     return manifest

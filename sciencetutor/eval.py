@@ -215,11 +215,13 @@ def count_gaps(
     missing: list,  # ids without an answer
     unknown: list,  # answers that belong to no question
     file: str,  # the predictions file, for the messages
+    doubled: int = 0,  # answers that stand there before, alike
 ):
     "Say which answers are missing and which are too many."
     few = lambda xs: ', '.join(map(str, xs[:3])) + (', ...' if len(xs) > 3 else '')
     if missing: print(f'{len(missing)} of {len(rows)} questions have no answer in {file} ({few(missing)}): they count as wrong')
     if unknown: print(f'{len(unknown)} answers in {file} belong to no question of the split ({few(unknown)}): they are left out')
+    if doubled: print(f'{doubled} answers in {file} are repeated: each question counts once')
 
 def score_file(
     file: str,  # predictions in any known format
@@ -227,8 +229,9 @@ def score_file(
     reader: str = 'strict',  # reader of answers that are texts
 ) -> tuple:  # one answer for each question, ids of questions without an answer, answers without a question
     "A predictions file as answers, question by question."
-    got, missing, unknown = match(load_answers(file), rows)
-    count_gaps(rows, missing, unknown, file)
+    answers = load_answers(file)
+    got, missing, unknown = match(answers, rows)
+    count_gaps(rows, missing, unknown, file, len(answers) - len(got) - len(unknown))
     return [dict(got[r['id']], prediction=read_answer(got[r['id']], r, reader)) if r['id'] in got else dict(prediction=-1) for r in rows], missing, unknown
 
 # %% ../nbs/30_eval.ipynb #66b0e44f

@@ -153,7 +153,7 @@ def columns(
     ids, pids, ps, images, captions = zip(*items)
     cols = dict(id=ids, pid=pids, image=images, question=[p['question'] for p in ps], choices=[p['choices'] for p in ps],
                 answer_index=[p['answer'] for p in ps])
-    for k in ('hint', 'lecture', 'solution', *META): cols[k] = [p.get(k) or '' for p in ps]
+    for k, values in zip(TEXTS, zip(*[map(p.get, TEXTS) for p in ps])): cols[k] = [v or '' for v in values]
     cols['context'] = list(map(context_text, cols['hint'], captions))
     cols['choice'] = list(map(choice_text, cols['choices']))
     cols['answer'] = [LETTERS[i] for i in cols['answer_index']]
@@ -179,7 +179,7 @@ def well_formed(
     "Can the problem be used? The quick check."
     try:
         q, choices = p['question'], p['choices']
-        text = ''.join([q, *choices, *[p.get(k) or '' for k in TEXTS]])
+        text = ''.join([q, *choices, *filter(None, map(p.get, TEXTS))])
         text.encode()
         return bool(q.strip()) and '/' not in (p.get('image') or '') and 0 < len(choices) <= 26 and all(map(str.strip, choices)) and type(choices) is list \
             and type(p['answer']) is int and 0 <= p['answer'] < len(choices)

@@ -63,7 +63,9 @@ def pillow_header(
     im = lazy_open(data)
     try: rotated = im.getexif().get(0x0112, 1) not in (0, 1)
     except Exception: rotated = False
-    odd = [name for name, is_it in (('animated', getattr(im, 'n_frames', 1) > 1), ('cmyk', im.mode == 'CMYK'),
+    try: frames = getattr(im, 'n_frames', 1)
+    except Exception as e: raise BadImage(f'broken picture ({type(e).__name__} in a later frame)') from None
+    odd = [name for name, is_it in (('animated', frames > 1), ('cmyk', im.mode == 'CMYK'),
                                     ('rotated', rotated), ('16-bit', im.mode.startswith('I'))) if is_it]
     whole = True if im.format == 'JPEG' and b'\xff\xd9' in data[-64:] else None
     return Header(im.format, *im.size, ','.join(odd), whole)

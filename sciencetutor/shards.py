@@ -16,7 +16,7 @@ __all__ = ['STRINGS', 'MORE', 'BATCH_ROWS', 'BATCH_BYTES', 'SHARD_BYTES', 'swap_
 import contextlib, ctypes, hashlib, json, os, shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
+from itertools import chain
 from pathlib import Path
 from typing import Iterable
 from fastcore.basics import patch
@@ -48,28 +48,36 @@ def alive(
 # %% ../nbs/04_shards.ipynb #127ee4dd
 def sweep(
     path: Path, # a target folder
-) -> None:
+    key: str = '', # keep a folder with this key
+) -> Path | None: # the folder kept
     "Remove what killed writers of `path` left beside it."
+    kept = None
     for p in path.parent.glob(f'.{path.name}.tmp*'):
-        if p.name.rpartition('.tmp')[2].split('.')[0].isdigit() and not alive(int(p.name.rpartition('.tmp')[2].split('.')[0])):
-            shutil.rmtree(p, ignore_errors=True)
+        pid = p.name.rpartition('.tmp')[2].split('.')[0]
+        if not pid.isdigit() or (alive(int(pid)) and int(pid) != os.getpid()): continue
+        if key and not kept and (p/'.key').is_file() and (p/'.key').read_text() == key: kept = p
+        else: shutil.rmtree(p, ignore_errors=True)
+    return kept
 
 # %% ../nbs/04_shards.ipynb #47fad873
 @contextlib.contextmanager
 def atomic_dir(
     path: str | Path, # the folder to make; an older one there is replaced
+    key: str = '', # what its content depends on; '' always starts from nothing
 ):
     "A temporary folder beside `path` that takes its place when the block ends well, and goes when it does not."
     path = Path(path).absolute()
     if path.is_file(): raise CliError(f'{path} is a file: name a folder to write to')
     path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path)
-    tmp = path.with_name(f'.{path.name}.tmp{os.getpid()}')
-    tmp.mkdir()
+    kept, tmp, stopped = sweep(path, key), path.with_name(f'.{path.name}.tmp{os.getpid()}'), False
+    kept.rename(tmp) if kept else tmp.mkdir()
+    if key: (tmp/'.key').write_text(key)
     try:
         yield tmp
+        (tmp/'.key').unlink(missing_ok=True)
         swap_dirs(tmp, path) if path.exists() else tmp.rename(path)
-    finally: shutil.rmtree(tmp, ignore_errors=True)
+    except KeyboardInterrupt: stopped = bool(key); raise
+    finally: stopped or shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/04_shards.ipynb #12682be8
 STRINGS = ('question', 'context', 'choice', 'answer', 'lecture', 'solution', 'pid')
@@ -100,17 +108,18 @@ def offsets(
 ) -> 'pa.Buffer': # where each value starts, and where the last one ends
     "An Arrow offset buffer."
     import numpy as np, pyarrow as pa
-    return pa.py_buffer(np.array([0, *accumulate(sizes)], np.int32))
+    ends = np.cumsum(np.fromiter(sizes, np.int64))
+    if len(ends) and ends[-1] >= 1 << 31: raise CliError('a batch of questions holds more than 2 GB: make the pictures smaller with --max-side')
+    return pa.py_buffer(np.concatenate(([0], ends)).astype(np.int32))
 
 def text_column(
     values: list[str], # a row each
 ) -> 'pa.StringArray':
     "A text column, made from buffers: `pa.array` would import pandas first, which takes longer than a small data set."
     import pyarrow as pa
-    data = ''.join(values).encode()
-    ascii = sum(map(len, values)) == len(data)
-    sizes = map(len, values) if ascii else [len(v.encode()) for v in values]
-    return pa.StringArray.from_buffers(len(values), offsets(sizes), pa.py_buffer(data))
+    text = ''.join(values)
+    sizes = map(len, values if text.isascii() else [v.encode() for v in values])
+    return pa.StringArray.from_buffers(len(values), offsets(sizes), pa.py_buffer(text.encode()))
 
 # %% ../nbs/04_shards.ipynb #7833161c
 def nested(
@@ -144,10 +153,10 @@ def record_batch(
     "Columns as one Arrow record batch."
     import numpy as np, pyarrow as pa
     n, text = len(cols['id']), text_column
-    turns = pa.StructArray.from_arrays([text(['human', 'gpt'] * n), text([t for pair in zip(cols['human'], cols['gpt']) for t in pair])],
-                                       names=['from', 'value'])
+    said = [*chain.from_iterable(zip(cols['human'], cols['gpt']))]
+    turns = pa.StructArray.from_arrays([text(['human', 'gpt'] * n), text(said)], names=['from', 'value'])
     special = dict(conversations=nested(turns, [2] * n), image=image_column(cols['image']),
-                   choices=nested(text([c for cs in cols['choices'] for c in cs]), list(map(len, cols['choices']))),
+                   choices=nested(text([*chain.from_iterable(cols['choices'])]), list(map(len, cols['choices']))),
                    answer_index=pa.Array.from_buffers(pa.int8(), n, [None, pa.py_buffer(np.array(cols['answer_index'], np.int8))]))
     return pa.RecordBatch.from_arrays([special[k] if k in special else text(cols[k]) for k in sch.names], schema=sch)
 
@@ -192,7 +201,7 @@ class ContentHash:
         return hashlib.sha256(''.join(lines).encode()).hexdigest()
 
 # %% ../nbs/04_shards.ipynb #ba66ad5c
-BATCH_ROWS, BATCH_BYTES, SHARD_BYTES = 1000, 1 << 20, 64 << 20
+BATCH_ROWS, BATCH_BYTES, SHARD_BYTES = 2000, 4 << 20, 64 << 20
 
 # %% ../nbs/04_shards.ipynb #17f9a38a
 class SplitWriter:
@@ -203,18 +212,20 @@ class SplitWriter:
         pool: ThreadPoolExecutor, # one thread that hashes and writes
     ):
         self.folder, self.convert, self.pool, self.sch = folder, convert, pool, schema()
-        self.items, self.size, self.rows, self.images, self.shards = [], 0, 0, 0, []
+        self.items, self.size, self.seen, self.rows, self.images, self.shards = [], 0, 0, 0, 0, []
         self.sink, self.hash, self.jobs = None, ContentHash(), deque()
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.recover()
 
     def add(self,
         item: Item, # the next question
     ):
         "Take one question; pass a batch on when it is full."
+        self.seen += 1
+        self.images += item.image is not None
+        if self.seen <= self.rows: return  # stands in a finished shard
         self.items.append(item)
-        if item.image is not None:
-            self.images += 1
-            self.size += len(item.image['bytes'])
+        if item.image is not None: self.size += len(item.image['bytes'])
         if len(self.items) >= BATCH_ROWS or self.size >= BATCH_BYTES: self.flush()
 
 # %% ../nbs/04_shards.ipynb #efa00e1a
@@ -236,7 +247,7 @@ def write(self: SplitWriter,
     import pyarrow as pa
     if self.sink is None:
         self.shards.append(self.folder/f'shard-{len(self.shards):05d}.arrow')
-        self.sink = pa.OSFile(str(self.shards[-1]), 'wb')
+        self.sink = pa.OSFile(f'{self.shards[-1]}.part', 'wb')
         self.stream = pa.ipc.new_stream(self.sink, self.sch)
     self.stream.write_batch(batch)
     self.hash.update(batch)
@@ -244,9 +255,24 @@ def write(self: SplitWriter,
 
 @patch
 def end_shard(self: SplitWriter):
-    "End the open shard."
-    if self.sink is not None: self.stream.close(), self.sink.close()
+    "End the open shard and give it its name."
+    if self.sink is None: return
+    self.stream.close(), self.sink.close()
+    os.rename(f'{self.shards[-1]}.part', self.shards[-1])
     self.sink = None
+
+@patch
+def recover(self: SplitWriter):
+    "Take over the finished shards of a killed writer."
+    import pyarrow as pa
+    for f in self.folder.glob('data-*.arrow'): f.rename(self.folder/f'shard-{f.name[5:10]}.arrow')  # killed while it was closed
+    for f in self.folder.glob('*.part'): f.unlink()
+    self.shards = sorted(self.folder.glob('shard-*.arrow'))
+    for shard in self.shards:
+        with pa.OSFile(str(shard)) as f:
+            for batch in pa.ipc.open_stream(f):
+                self.hash.update(batch)
+                self.rows += len(batch)
 
 # %% ../nbs/04_shards.ipynb #1dc55446
 @patch

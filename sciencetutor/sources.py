@@ -76,7 +76,7 @@ def iter_object(
                     more = f.read(max(piece, len(text) - at))
                     text, at, end = text[at:] + more, 0, not more
                     continue
-                yield json.loads(m[1]), value
+                yield json.loads(m[1]) if '\\' in m[1] else m[1][1:-1], value
                 at = stop
         except UnicodeDecodeError: raise CliError(f'{path} is not UTF-8 text') from None
 

@@ -180,34 +180,106 @@ def test_atomic_dir_refuses_a_file(tmp_path):
     assert (tmp_path/'x').read_text() == 'mine'
 
 
-def kill_at(tmp: Path, source: str, seconds: float, n: int) -> bool:
-    "Start a conversion, kill it; was it killed before its end?"
-    code = f"from sciencetutor.data import run_data; run_data({source!r}, {str(tmp/'d')!r})"
-    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def kill_at(tmp: Path, source: str, more: int, seconds: float) -> int:
+    "Start a conversion into small shards, kill it some time after it has finished so many; how many are there then?"
+    code = ("import sciencetutor.shards as s; from sciencetutor.data import run_data; s.SHARD_BYTES = s.BATCH_BYTES = 1 << 18; s.BATCH_ROWS = 200; print(flush=True); "
+            f"run_data({source!r}, {str(tmp/'d')!r})")
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    p.stdout.readline()  # imported
+    there = lambda: len(list(tmp.glob('.d.tmp*/*/shard-*.arrow')))
+    goal = there() + more
+    while there() < goal and p.poll() is None: time.sleep(.001)
     time.sleep(seconds)
     p.send_signal(signal.SIGKILL)
-    return p.wait() != 0
+    p.wait()
+    return there()
 
 
-def check_after_kills(tmp_path, delays):
+def check_after_kills(tmp_path, moments) -> int:
+    "Kill it again and again: the old data set stays, finished shards only grow in number, and the end is as if nothing had happened."
     run_data('samples', str(tmp_path/'d'), n=30, seed=1)
     old = json.loads((tmp_path/'d'/'manifest.json').read_text())
-    ps = {str(i): problem(i, hint='x' * 500) for i in range(20000)}
+    ps = {str(i): problem(i, hint='x' * 500) for i in range(8000)}
     f = write_official(tmp_path/'sqa', ps)
-    for seconds in delays:
-        kill_at(tmp_path, str(f), seconds, len(ps))
+    fresh, most, shards = run_data(str(f), str(tmp_path/'fresh')), 0, 0
+    for more, seconds in moments:
+        before, shards = shards, kill_at(tmp_path, str(f), more, seconds)
         now = json.loads((tmp_path/'d'/'manifest.json').read_text())
-        rows = len(load_split(tmp_path/'d', 'train'))
-        assert (now == old and rows == 30) or rows == 20000
-    run_data(str(f), str(tmp_path/'d'))
-    assert len(load_split(tmp_path/'d', 'train')) == 20000
+        assert now in (old, fresh) and len(load_split(tmp_path/'d', 'train')) == now['splits']['train']['rows']
+        assert shards >= before or now == fresh
+        most = max(most, shards)
+    assert run_data(str(f), str(tmp_path/'d')) == fresh
+    assert load_split(tmp_path/'d', 'train').data.table.equals(load_split(tmp_path/'fresh', 'train').data.table)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
+    assert not list((tmp_path/'d').rglob('.*')) and not list((tmp_path/'d').rglob('*.part'))
+    return most
 
 
-def test_killed_conversion_leaves_the_old_data_set(tmp_path): check_after_kills(tmp_path, [.4, .7, 1., 1.3])
+def test_killed_conversion_leaves_the_old_data_set_and_resumes(tmp_path): assert check_after_kills(tmp_path, [(0, .01), (2, 0), (3, .02)]) >= 5
+
+
+def stop_after(monkeypatch, n: int):
+    "Ctrl-C when `n` shards are finished."
+    import sciencetutor.shards as shards
+    ended, real = [], shards.SplitWriter.end_shard
+    def end_shard(self):
+        if self.sink is not None and len(ended) == n: raise KeyboardInterrupt
+        ended.append(1) if self.sink is not None else None
+        real(self)
+    monkeypatch.setattr(shards.SplitWriter, 'end_shard', end_shard)
+
+
+@pytest.mark.parametrize('order', [1, -1])
+def test_finished_shards_are_kept(tmp_path, monkeypatch, capsys, order):
+    "Also where the questions come in another order than their split."
+    import sciencetutor.shards as shards
+    f = folder(tmp_path, *[problem(i, image=RED if i % 3 == 0 else None) for i in range(60)])
+    (f/'pid_splits.json').write_text(json.dumps(dict(train=list(map(str, range(40)))[::order], val=list(map(str, range(40, 60))))))
+    fresh = run_data(str(f), str(tmp_path/'fresh'))
+    for name, value in dict(SHARD_BYTES=1, BATCH_ROWS=8).items(): monkeypatch.setattr(shards, name, value)
+    with monkeypatch.context() as m:
+        stop_after(m, 3)
+        with pytest.raises(KeyboardInterrupt): run_data(str(f), str(tmp_path/'d'))
+    kept = {p.name: p.stat().st_ino for p in tmp_path.glob('.d.tmp*/*/shard-*.arrow')}
+    assert len(kept) == 3 or order == -1 and kept
+    capsys.readouterr()
+    assert run_data(str(f), str(tmp_path/'d')) == fresh
+    assert 'finished shards are kept' in capsys.readouterr().out
+    assert set(kept.values()) <= {p.stat().st_ino for p in (tmp_path/'d').rglob('*.arrow')}
+    for s in ('train', 'val'): assert load_split(tmp_path/'d', s).data.table.equals(load_split(tmp_path/'fresh', s).data.table)
+
+
+@pytest.mark.parametrize('change', ['questions', 'options'])
+def test_shards_of_another_input_are_not_kept(tmp_path, monkeypatch, capsys, change):
+    import sciencetutor.shards as shards
+    for name, value in dict(SHARD_BYTES=1, BATCH_ROWS=8).items(): monkeypatch.setattr(shards, name, value)
+    f = folder(tmp_path, *[problem(i) for i in range(40)])
+    with monkeypatch.context() as m:
+        stop_after(m, 3)
+        with pytest.raises(KeyboardInterrupt): run_data(str(f), str(tmp_path/'d'))
+    if change == 'questions': (f/'problems.json').write_text((f/'problems.json').read_text().replace('What is', 'What was'))
+    other = dict(format='QCM-A') if change == 'options' else {}
+    assert run_data(str(f), str(tmp_path/'d'), **other) == run_data(str(f), str(tmp_path/'fresh'), **other)
+    assert 'are kept' not in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
 
 
 @pytest.mark.soak
 def test_killed_fifty_times(tmp_path):
     import random
-    check_after_kills(tmp_path, [random.Random(i).uniform(.2, 2.5) for i in range(50)])
+    draw = random.Random(0)
+    assert check_after_kills(tmp_path, [(draw.randrange(9), draw.uniform(0, .05)) for _ in range(50)]) > 9
+
+
+def test_odd_pictures_are_counted(tmp_path, capsys):
+    f = folder(tmp_path, *[problem(i, image=RED) for i in range(5)])
+    for i, (im, kw) in enumerate([(RED.convert('CMYK'), dict(format='JPEG')), (Image.new('I;16', (9, 9), 5), dict(format='PNG')),
+                                  (RED, dict(format='GIF', save_all=True, append_images=[Image.new('RGB', (9, 9), 'blue')]))]):
+        im.save(f/'images'/'train'/str(i)/'image.png', **kw)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    RED.save(f/'images'/'train'/'3'/'image.png', format='JPEG', exif=exif)
+    m = run_data(str(f), str(tmp_path/'d'))
+    assert m['notes'] == {f'pictures are {k}': 1 for k in ('cmyk', '16-bit', 'animated', 'rotated')} and m['splits']['train']['images'] == 5
+    out = capsys.readouterr().out
+    for i, kind in enumerate(('cmyk', '16-bit', 'animated', 'rotated')): assert f'note: 1 pictures are {kind}: {i}\n' in out

@@ -1,10 +1,10 @@
 "Runs that are killed, resumed, shared by processes, and fed with nonsense."
-import json, os, random, signal, subprocess, sys, time
+import json, os, random, re, signal, subprocess, sys, time
 
 import pytest
 from fastcore.script import CliError
 
-from sciencetutor.eval import run_eval, run_score
+from sciencetutor.eval import load_rows, run_eval, run_score
 from sciencetutor.runs import answer_all, claim
 
 qs = [dict(id=f'val-{i}', pid=str(i), answer_index=i % 2) for i in range(10)]
@@ -128,6 +128,56 @@ def test_scored_again_the_run_gives_its_own_metrics(data, tmp_path):
     for name in ('predictions.jsonl', 'scienceqa-eval.jsonl'):
         m = run_score(str(tmp_path/name), source=data, split='test')
         assert (m['correct'], m['count'], len(m['missing'])) == (want['correct'], 80, 68)
+
+
+def test_memory_is_flat(tmp_path):
+    "Ten times the questions, each with a picture that is looked at: no picture is kept, and a question costs little more than its text."
+    code = """
+import json, sys
+from pathlib import Path
+from sciencetutor.data import run_data
+from sciencetutor.eval import load_rows
+from sciencetutor.runs import answer_all
+from PIL import Image
+from datasets import disable_progress_bars
+n, top = int(sys.argv[1]), Path(sys.argv[2])
+Image.effect_noise((200, 200), 90).convert('RGB').save(top/'p.png')  # 120 kB
+(top/'t.jsonl').write_text(''.join(json.dumps(dict(question=f'Which is {i}?', choices=['a', 'b'], answer='A', image='p.png')) + '\\n' for i in range(n)))
+run_data(str(top/'t.jsonl'), str(top/'d'))
+ds, rows = load_rows(str(top/'d'), 'train')
+most = 0
+def answer(ns):
+    global most
+    most = max(most, next(int(l.split()[1]) for l in open('/proc/self/status') if l.startswith('RssAnon')))
+    return [dict(prediction=0, scores=[-float(len(ds[i]['image'].tobytes())), -1e9]) for i in ns]
+assert len(answer_all(rows, answer, top, 16)) == n
+print(most)
+"""
+    used = []
+    for n in (100, 1000):
+        (tmp_path/str(n)).mkdir()
+        done = subprocess.run([sys.executable, '-c', code, str(n), str(tmp_path/str(n))], env=dict(os.environ, OMP_NUM_THREADS='1', TQDM_DISABLE='1'), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        used.append(int(done.stdout.split()[-1]))
+    assert used[1] - used[0] < 900*20, used  # kB; the pictures alone would be 900 * 120
+
+
+@pytest.mark.parametrize('lines, said', [
+    (lambda ls: ls[:-2], '2 of 80 questions have no answer'), (lambda ls: [*ls, ls[0]], '1 answers in .* are repeated'),
+    (lambda ls: [*ls, ls[0].replace('test-0', 'test-900').replace('"pid": "', '"pid": "x')], '1 answers in .* belong to no question')])
+def test_gaps_are_counted(data, tmp_path, capsys, lines, said):
+    ls = [json.dumps(dict(id=r['id'], pid=r['pid'], prediction=r['answer_index'])) for r in load_rows(data, 'test')[1]]
+    (tmp_path/'p.jsonl').write_text('\n'.join(lines(ls)))
+    m = run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
+    assert m['count'] == 80 and m['correct'] == 80 - len(m['missing'])
+    assert re.search(said, capsys.readouterr().out)
+
+
+def test_torn_and_doubled_files_are_refused(data, tmp_path):
+    (tmp_path/'p.jsonl').write_text('{"id": "test-0", "prediction": 0}\n{"id": "test-1", "pred')
+    with pytest.raises(CliError, match='line 2 is not a JSON object .cut off'): run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
+    (tmp_path/'p.jsonl').write_text(''.join(json.dumps(dict(id='test-0', prediction=i)) + '\n' for i in (0, 1)))
+    with pytest.raises(CliError, match='test-0 has two different answers'): run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
 
 
 def test_score_names_what_is_wrong(data, tmp_path):

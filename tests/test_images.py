@@ -71,6 +71,14 @@ def test_smaller():
     assert out.size == (30, 20) and open_image(encoded(RED), max_side=300).size == (90, 60)
 
 
+def test_a_later_frame_without_dimensions():
+    RED.save(b := io.BytesIO(), 'TIFF', save_all=True, append_images=[RED])
+    data = bytearray(b.getvalue())
+    second = Image.open(b).tag_v2.next
+    data[second + 2:second + 26] = bytes(24)  # its first two tags, width and height
+    with pytest.raises(BadImage, match='later frame'): check_image(bytes(data))
+
+
 @settings(max_examples=300, deadline=None)
 @given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8), format=st.sampled_from(['PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM']))
 def test_damage_never_escapes(at, junk, format):

@@ -91,18 +91,43 @@ def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
     assert not (tmp_path/'back').exists()
 
 
-def test_killed_download(gcs, tmp_path):
-    for i in range(60): (tmp_path/'d'/'sub').mkdir(parents=True, exist_ok=True), (tmp_path/'d'/'sub'/f'{i}.bin').write_bytes(os.urandom(60000))
-    run_upload(str(tmp_path/'d'), 'gs://b/d')
-    code = f"from sciencetutor.publish import run_download; run_download('gs://b/d', {str(tmp_path/'back')!r})"
-    for seconds in (.5, .8, 1.1):
-        p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
+def killed_transfers(address, tmp_path, kills):
+    "Uploads of a second version and downloads, killed at random moments: at either end there is the first version, the second, or nothing yet."
+    import random
+    draw, versions = random.Random(kills), []
+    for v in 'ab':
+        for i in range(20): (tmp_path/v).mkdir(exist_ok=True), (tmp_path/v/f'{i}.bin').write_bytes(os.urandom(60000))
+        (tmp_path/v/'dataset_dict.json').write_text('{}')
+        versions.append(listing(tmp_path/v))
+    run_upload(str(tmp_path/'a'), address)
+    for i in range(kills):
+        kind = ('upload', 'download')[i % 2]
+        code = (f"import sciencetutor.publish as p, huggingface_hub, google.cloud.storage; print(flush=True); p.run_{kind}" +
+                repr((str(tmp_path/'b'), address) if kind == 'upload' else (address, str(tmp_path/'back'))))
+        p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        p.stdout.readline()  # imported
+        time.sleep(draw.uniform(0, 1.5))
         p.send_signal(signal.SIGKILL)
-        p.wait()
-        assert not (tmp_path/'back').exists() or listing(tmp_path/'back') == listing(tmp_path/'d')
-    run_download('gs://b/d', str(tmp_path/'back'))
-    assert listing(tmp_path/'back') == listing(tmp_path/'d')
+        p.communicate()
+        if kind == 'download': assert not (tmp_path/'back').exists() or listing(tmp_path/'back') in versions
+        else:
+            run_download(address, str(tmp_path/'look'))
+            assert listing(tmp_path/'look') in versions
+    run_upload(str(tmp_path/'b'), address)
+    run_download(address, str(tmp_path/'back'))
+    assert listing(tmp_path/'back') == versions[1]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
+
+
+def test_gcs_killed(gcs, tmp_path): killed_transfers('gs://b/k', tmp_path, 2)
+
+
+@pytest.mark.soak
+def test_gcs_killed_fifty_times(gcs, tmp_path): killed_transfers('gs://b/k', tmp_path, 50)
+
+
+@pytest.mark.soak
+def test_hub_killed_fifty_times(hub, tmp_path): killed_transfers('hf://datasets/me/k', tmp_path, 50)
 
 
 def test_hub_there_and_back(hub, data, tmp_path):
