@@ -174,13 +174,13 @@ class Server:
         while (self.api.state.desk.door.inside or self.engine.running or self.engine.waiting) and time.monotonic()<end: time.sleep(.05)
 
 # %% ../nbs/40_serve.ipynb #9f84908b
-def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_rows:int=32):
+def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_rows:int=32, dtype:str='auto'):
     "Who answers: a model in this process, or one behind an address."
     if endpoint:
         from sciencetutor.remote import Remote
         return Remote(endpoint, model)
     from sciencetutor.engine import Engine
-    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows)
+    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype)
 
 def open_ports(host:str, port:int, api_port:int, stream_port:int, one_port:bool=False) -> list[socket.socket]:
     "All sockets of a server, or the one-line reason why not."
@@ -213,6 +213,7 @@ def run_serve(
     retention:int=0, # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
+    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16'])]='auto', # of weights and arithmetic; auto is float32 on a CPU, exact in any crowd, and bfloat16 is half of the memory
     open_browser:bool=False, # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
@@ -226,7 +227,7 @@ def run_serve(
         page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
         if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
         elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
-        with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
+        with Server(make_engine(model, endpoint, load_in_4bit, max_rows, dtype), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
             if open_browser: __import__('webbrowser').open(server.url)
