@@ -52,25 +52,45 @@ class Remote:
 def cancel(self:Remote, request:str|None=None):
     "End what is running under a name, or everything."
     with self._lock: streams = [s for name,ss in self._running.items() if request in (None, name) for s in ss]
-    for s in streams: s.stopped = True
-    for s in streams: s.close()
+    for s in streams: s.stop()
 
 # %% ../nbs/411_remote.ipynb #02564d88
 class Stream:
-    "One open request."
-    def __init__(self, client, url, body): self.stopped, self.cm = False, client.stream('POST', url, json=body)
+    "One open request, and what came back."
+    def __init__(self, client, url, body):
+        self.cm, self.lock, self.known = client.stream('POST', url, json=body), threading.Lock(), threading.Event()
+        self.response, self.error, self.stopped, self.over = None, None, False, False
+    def enter(self):
+        "Send it, and wait for the head of the response: only a thread of its own can be left waiting."
+        response = None
+        try: response = self.cm.__enter__()
+        except Exception as e: self.error = e
+        with self.lock:
+            if response is not None and self.over: self.cm.__exit__(None, None, None)
+            else: self.response = response
+        self.known.set()
     def open(self):
         "The response, or the reason why there is none."
-        self.response = r = self.cm.__enter__()
-        if r.status_code==200: return r
+        threading.Thread(target=self.enter, daemon=True).start()
+        self.known.wait()
+        if self.stopped: raise OSError('cancelled')
+        if self.error: raise self.error
+        if (r := self.response).status_code==200: return r
         r.read()
         raise (TooLong if r.status_code in (400, 413) else CliError)(f"The endpoint answers HTTP {r.status_code}: {said(r)}")
-    def close(self):
-        if not hasattr(self, 'response'): return
-        stream = self.response.extensions.get('network_stream')
+    def stop(self):
+        "Wake up who waits for the head, or reads the rest."
+        self.stopped = True
+        self.known.set()
+        stream = self.response is not None and self.response.extensions.get('network_stream')
         sock = stream and stream.get_extra_info('socket')
         try: sock.shutdown(2)
         except (OSError, AttributeError): pass
+    def end(self):
+        "It is over: close the connection, now or as soon as it answers."
+        with self.lock:
+            self.over = True
+            if self.response is not None: self.cm.__exit__(None, None, None)
 
 @patch
 @contextmanager
@@ -86,7 +106,7 @@ def asking(self:Remote, body:dict, request) -> Iterator[Stream]:
         with self._lock:
             self._running[request].discard(stream)
             if not self._running[request]: del self._running[request]
-        if hasattr(stream, 'response'): stream.cm.__exit__(None, None, None)
+        stream.end()
 
 @patch
 def lines(self:Remote, body:dict, request) -> Iterator[dict]:
