@@ -16,7 +16,7 @@ def served():
         yield url, psutil.Process(p.pid)
     finally:
         p.terminate()
-        _, err = p.communicate(timeout=60)
+        _, err = p.communicate(timeout=120)
     assert 'Traceback' not in err and not p.returncode, err[-2000:]
 
 def until(what, seconds=30):
