@@ -118,6 +118,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
                     event = json.loads(line[6:]) if line.startswith(b'data: {') else {}
                     if first is None and any(c['delta'].get('content') for c in event.get('choices', ())): first = time.perf_counter()
                     usage = event.get('usage') or usage
+            first = first or time.perf_counter()  # `tiny` may say nothing that is text
             return first-start, (usage['completion_tokens']-1)/max(1e-6, time.perf_counter()-first), usage
         ask(question(1))
         asked = [ask(f'{i}. {text}') for i in range(3)]
