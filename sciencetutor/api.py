@@ -23,15 +23,15 @@ from fastcore.script import CliError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from . import __version__
 from .engine import Turn, reply
-from .limits import (DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, RATE, Bounded, Door, Rate, Refusal,
-                                 check_key, check_origin, check_text, client_of, error_body, read_json, read_pictures)
+from .limits import (DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, MAX_SOCKETS, RATE, Bounded, Door, Held, Rate, Refusal,
+                                 check_key, check_origin, check_pictures, check_text, client_of, error_body, read_json, read_pictures)
 
 # %% auto #0
 __all__ = ['NOT_SAMPLED', 'PICTURE_ONLY', 'NOT_DONE', 'in_thread', 'while_there', 'Figures', 'Counted', 'Desk', 'joined',
            'streamed', 'Body', 'parse', 'json_body', 'documented', 'sampling', 'ignored', 'Generate', 'raw_prompt',
-           'raw_sampling', 'webui_routes', 'webui_socket', 'form_messages', 'read_form', 'flask_routes', 'Completion',
-           'chat_messages', 'usage_of', 'finish', 'openai_routes', 'Question', 'tutor_routes', 'operator_routes',
-           'Caught', 'make_api']
+           'raw_sampling', 'webui_routes', 'listen', 'webui_socket', 'form_messages', 'read_form', 'flask_routes',
+           'Completion', 'chat_messages', 'usage_of', 'finish', 'openai_routes', 'Question', 'tutor_routes',
+           'operator_routes', 'Caught', 'make_api']
 
 # %% ../nbs/42_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -112,6 +112,7 @@ class Desk:
         self.engine, self.cors, self.name = engine, cors, getattr(engine, 'name', 'tutor')
         self.keys, self.rate, self.door, self.figures = tuple(keys), Rate(rate), Door(queue), Figures(engine)
         self.pool = ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
+        self.sockets, self.held = Door(MAX_SOCKETS, 'websockets are open'), Held()
         self.names = {}  # name of a running request: its client
     def check(self, scope, headers) -> str: # who asks
         "Let a request in, or refuse it."
@@ -122,6 +123,16 @@ class Desk:
     async def enter(self, request:Request) -> str:
         "The same, as a dependency of a route."
         return self.check(request.scope, request.headers)
+    async def admit(self, request:Request) -> str:
+        "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
+        client = self.check(request.scope, request.headers)
+        self.door.check()
+        return client
+    def look(self, name:str, files:list) -> list:
+        "The pictures of a request, decoded, unless its client has gone meanwhile."
+        images = read_pictures(files)
+        if name not in self.names: raise Refusal(499, "The client has gone away.")
+        return images
     def stop(self, client:str):
         "End what is being written for a client."
         for name in [n for n,c in self.names.items() if c==client]: self.engine.cancel(name)
@@ -141,11 +152,11 @@ async def run(self:Desk,
         finally: del self.names[name]
 
 @patch
-async def write(self:Desk, client:str, messages:list[dict], images:list, params:dict, usage:dict) -> AsyncIterator[str]:
+async def write(self:Desk, client:str, messages:list[dict], files:list, params:dict, usage:dict) -> AsyncIterator[str]:
     "The tutor's next message, measured."
     start, first = time.monotonic(), 0.
     try:
-        async with aclosing(self.run(client, lambda name: self.engine.generate(messages, images, request=name, usage=usage, **params))) as pieces:
+        async with aclosing(self.run(client, lambda name: self.engine.generate(messages, self.look(name, files), request=name, usage=usage, **params))) as pieces:
             async for piece in pieces:
                 if not first: self.figures.ttft.observe((first := time.monotonic())-start)
                 yield piece
@@ -230,13 +241,13 @@ NOT_SAMPLED = dict(typical_p=1, epsilon_cutoff=0, eta_cutoff=0, tfs=1, top_a=0, 
 
 _img = re.compile(r'<img\s+src="([^"]*)"\s*/?>')
 
-def raw_prompt(b:Generate) -> tuple[list[dict], list]: # messages and pictures
+def raw_prompt(b:Generate) -> tuple[list[dict], list]: # messages and picture files
     "A prompt with `<img src=\"data:...\">` in it."
     texts, sources = _img.split(b.prompt)[::2], _img.findall(b.prompt)
     check_text(*texts)
-    images = read_pictures(sources)
+    files = check_pictures(sources)
     parts = [p for i,t in enumerate(texts) for p in ([dict(type='image')] if i else []) + [dict(type='text', text=t)]]
-    return [dict(role='prompt', content=parts, most=max(16, b.truncation_length-b.max_new_tokens))], images
+    return [dict(role='prompt', content=parts, most=max(16, b.truncation_length-b.max_new_tokens))], files
 
 def raw_sampling(b:Generate) -> dict:
     "Its sampling parameters."
@@ -248,17 +259,17 @@ def webui_routes(desk:Desk) -> APIRouter:
     api = APIRouter(prefix='/api/v1', tags=['text-generation-webui'])
 
     @api.post('/generate', **documented(Generate))
-    async def generate(request:Request, b:Generate=json_body(Generate), client:str=Depends(desk.enter)):
+    async def generate(request:Request, client:str=Depends(desk.admit), b:Generate=json_body(Generate)):
         "Continue a prompt."
-        messages, images = await asyncio.to_thread(raw_prompt, b)
-        text = await while_there(request, joined(desk.write(client, messages, images, raw_sampling(b), {})))
+        messages, files = await asyncio.to_thread(raw_prompt, b)
+        text = await while_there(request, joined(desk.write(client, messages, files, raw_sampling(b), {})))
         return JSONResponse(dict(results=[dict(text=text)]), headers=ignored(b, NOT_SAMPLED))
 
     @api.post('/token-count', **documented(Generate))
-    async def token_count(b:Generate=json_body(Generate), client:str=Depends(desk.enter)):
+    async def token_count(client:str=Depends(desk.admit), b:Generate=json_body(Generate)):
         "How many tokens a prompt has."
-        messages, images = await asyncio.to_thread(raw_prompt, b)
-        return dict(results=[dict(tokens=await asyncio.to_thread(desk.engine.count, messages, images))])
+        messages, files = await asyncio.to_thread(raw_prompt, b)
+        return dict(results=[dict(tokens=n) async for n in desk.run(client, lambda name: iter([desk.engine.count(messages, desk.look(name, files))]))])
 
     @api.post('/stop-stream')
     async def stop_stream(client:str=Depends(desk.enter)):
@@ -272,7 +283,7 @@ def webui_routes(desk:Desk) -> APIRouter:
         return dict(result=desk.name)
 
     @api.post('/model', **documented(Body))
-    async def model_info(b:Body=json_body(Body), client:str=Depends(desk.enter)):
+    async def model_info(client:str=Depends(desk.enter), b:Body=json_body(Body)):
         "Information about the model; another one is not loaded at a client's request."
         action = (b.model_extra or {}).get('action', '')
         if action in ('load', 'unload'): raise Refusal(403, "This server keeps its model: start another one to serve another.")
@@ -288,8 +299,8 @@ async def converse(self:Desk, socket:WebSocket, raw:str, client:str):
     try:
         self.rate.take(client)
         b = parse(Generate, read_json(raw))
-        messages, images = await asyncio.to_thread(raw_prompt, b)
-        async with aclosing(self.write(client, messages, images, raw_sampling(b), {})) as pieces:
+        messages, files = await asyncio.to_thread(raw_prompt, b)
+        async with aclosing(self.write(client, messages, files, raw_sampling(b), {})) as pieces:
             async for piece in pieces:
                 await socket.send_json(dict(event='text_stream', message_num=n, text=piece))
                 n += 1
@@ -298,30 +309,44 @@ async def converse(self:Desk, socket:WebSocket, raw:str, client:str):
     await socket.send_json(dict(event='stream_end', message_num=n, **end))
 
 # %% ../nbs/42_api.ipynb #78ff7c1c
+async def listen(socket:WebSocket, desk:Desk, client:str, deadline:float):
+    "Answer the messages of a websocket, one after the other; one may wait meanwhile."
+    await socket.accept()
+    inbox, size = asyncio.Queue(1), 0
+    async def read():
+        nonlocal size
+        while (m := await socket.receive())['type']!='websocket.disconnect':
+            raw = m.get('text') or (m.get('bytes') or b'').decode('utf-8', 'replace')
+            if inbox.full(): return await socket.close(1008, "Too many messages at once.")
+            try: desk.held.take(len(raw))
+            except Refusal as e: return await socket.close(1013, e.message)
+            size += len(raw)
+            inbox.put_nowait(raw)
+    async def write():
+        nonlocal size
+        while True:
+            raw = await inbox.get()
+            async with asyncio.timeout(deadline): await desk.converse(socket, raw, client)
+            desk.held.give(len(raw))
+            size -= len(raw)
+    tasks = [asyncio.create_task(read()), asyncio.create_task(write())]
+    try: await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for t in tasks: t.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        desk.held.give(size)
+    with suppress(RuntimeError, WebSocketDisconnect): await socket.close(1011)  # it may be closed already
+
 def webui_socket(desk:Desk, deadline:float) -> APIRouter:
     "text-generation-webui's streaming API."
     api = APIRouter()
 
     @api.websocket('/api/v1/stream')
     async def stream(socket:WebSocket):
-        try: client = desk.check(socket.scope, socket.headers)
-        except Refusal as e: return await socket.close(1008, e.message)
-        await socket.accept()
-        inbox = asyncio.Queue(1)
-        async def read():
-            while (m := await socket.receive())['type']!='websocket.disconnect':
-                if inbox.full(): return await socket.close(1008, "Too many messages at once.")
-                inbox.put_nowait(m.get('text') or (m.get('bytes') or b'').decode('utf-8', 'replace'))
-        async def write():
-            while True:
-                raw = await inbox.get()
-                async with asyncio.timeout(deadline): await desk.converse(socket, raw, client)
-        tasks = [asyncio.create_task(read()), asyncio.create_task(write())]
-        try: await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for t in tasks: t.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        with suppress(RuntimeError, WebSocketDisconnect): await socket.close(1011)  # it may be closed already
+        try:
+            client = desk.check(socket.scope, socket.headers)
+            with desk.sockets: await listen(socket, desk, client, deadline)
+        except Refusal as e: await socket.close(1008, e.message)
     return api
 
 # %% ../nbs/42_api.ipynb #37f9ffa4
@@ -364,7 +389,7 @@ def flask_routes(desk:Desk) -> APIRouter:
     api = APIRouter(tags=['Flask service'])
 
     @api.post('/chat', openapi_extra=dict(requestBody=dict(content={'multipart/form-data': dict(schema=_form)})), responses={400: dict(description='A request that makes no sense')})
-    async def chat(request:Request, client:str=Depends(desk.enter)):
+    async def chat(request:Request, client:str=Depends(desk.admit)):
         "Answer a form."
         fields, history, files = await read_form(request)
         try: temperature = float(fields.get('temperature') or 1.)
@@ -372,9 +397,9 @@ def flask_routes(desk:Desk) -> APIRouter:
         if not abs(temperature)<1e9: raise Refusal(400, "temperature is a number, such as 0.7.")
         check_text(fields.get('prompt', ''), *history)
         messages = form_messages(fields.get('prompt', ''), history, len(files))
-        images = await asyncio.to_thread(read_pictures, files)
+        check_pictures(files)
         params = sampling(temperature, repetition_penalty=1.1, max_new_tokens=256)
-        return dict(response=(await while_there(request, joined(desk.write(client, messages, images, params, {})))).strip())
+        return dict(response=(await while_there(request, joined(desk.write(client, messages, files, params, {})))).strip())
 
     @api.get('/status')
     async def status():
@@ -401,7 +426,7 @@ class Completion(Body):
 
 NOT_DONE = dict(presence_penalty=0, frequency_penalty=0, logit_bias={}, logprobs=False, top_logprobs=0, tools=[], tool_choice='none', response_format={'type':'text'}, best_of=1)
 
-def chat_messages(messages:list[dict]) -> tuple[list[dict], list]: # messages and pictures as the engine has them
+def chat_messages(messages:list[dict]) -> tuple[list[dict], list]: # messages as the engine has them, and picture files
     "OpenAI's messages, with pictures out of their data URIs."
     out, sources = [], []
     for m in messages:
@@ -416,7 +441,7 @@ def chat_messages(messages:list[dict]) -> tuple[list[dict], list]: # messages an
         out.append(dict(role='system' if role=='developer' else role, content=[dict(type='image')]*len(urls) + [dict(type='text', text='\n'.join(texts) or PICTURE_ONLY*bool(urls))]))
     if not out or len(out)>200: raise Refusal(400, "Send 1 to 200 messages.")
     check_text(*(m['content'][-1]['text'] for m in out))
-    return out, read_pictures(sources)
+    return out, check_pictures(sources)
 
 # %% ../nbs/42_api.ipynb #ea22b714
 def usage_of(usage:dict) -> dict:
@@ -448,12 +473,12 @@ def openai_routes(desk:Desk) -> APIRouter:
     api, made = APIRouter(prefix='/v1', tags=['OpenAI']), int(time.time())
 
     @api.post('/chat/completions', **documented(Completion))
-    async def completions(request:Request, b:Completion=json_body(Completion), client:str=Depends(desk.enter)):
+    async def completions(request:Request, client:str=Depends(desk.admit), b:Completion=json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
         if b.n!=1: raise Refusal(400, "n is 1 here: ask again for another answer.")
-        messages, images = await asyncio.to_thread(chat_messages, b.messages)
+        messages, files = await asyncio.to_thread(chat_messages, b.messages)
         params, usage = sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, b.max_completion_tokens or b.max_tokens, b.stop), {}
-        pieces, headers = desk.write(client, messages, images, params, usage), ignored(b, NOT_DONE)
+        pieces, headers = desk.write(client, messages, files, params, usage), ignored(b, NOT_DONE)
         head = dict(id=f'chatcmpl-{secrets.token_hex(12)}', object='chat.completion.chunk' if b.stream else 'chat.completion', created=int(time.time()), model=desk.name)
         if b.stream: return await streamed(request, desk.events(pieces, head, usage, bool(b.stream_options.get('include_usage'))), headers)
         text = await while_there(request, joined(pieces))
@@ -487,16 +512,19 @@ def tutor_routes(desk:Desk) -> APIRouter:
     api = APIRouter(prefix='/v1/tutor', tags=['Tutor'])
 
     @api.post('/answer', **documented(Question))
-    async def answer(request:Request, b:Question=json_body(Question), client:str=Depends(desk.enter)):
+    async def answer(request:Request, client:str=Depends(desk.admit), b:Question=json_body(Question)):
         "A choice with its probabilities, and an explanation; choices in the question's text are found."
         check_text(b.question, b.context, *b.choices)
         if not b.question.strip(): raise Refusal(400, "The question is empty: write something.")
         if len(b.choices)==1 or len(b.choices)>10 or not all(c.strip() for c in b.choices): raise Refusal(400, "Give 2 to 10 choices, or none.")
-        turn = Turn.read(b.question, b.choices, *await asyncio.to_thread(read_pictures, [b.picture] if b.picture else []))
+        turn, files = Turn.read(b.question, b.choices), await asyncio.to_thread(check_pictures, [b.picture] if b.picture else [])
         turn.context = b.context or turn.context
         params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
+        def answered(name):
+            turn.picture = next(iter(desk.look(name, files)), None)
+            yield from reply(desk.engine, turn, request=name, **params)
         async def steps():
-            async with aclosing(desk.run(client, lambda name: reply(desk.engine, turn, request=name, **params))) as all_steps:
+            async with aclosing(desk.run(client, answered)) as all_steps:
                 async for _ in all_steps: pass
         await while_there(request, steps())
         return dict(choice=None if turn.best is None else turn.choices[turn.best], choices=turn.choices, probabilities=turn.probs,
@@ -587,7 +615,7 @@ def make_api(
     app.include_router(webui_socket(desk, deadline))
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, desk.on_error)
     app.add_middleware(Caught, desk=desk)
-    app.add_middleware(Bounded, deadline=deadline)
+    app.add_middleware(Bounded, deadline=deadline, held=desk.held)
     app.add_middleware(Counted, figures=desk.figures)
     if cors: app.add_middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=['GET', 'POST'], allow_headers=['authorization', 'content-type', 'x-api-key'])
     return app

@@ -35,9 +35,10 @@ class Engine:
         load_in_4bit:bool=False, # 4-bit weights: a third of the memory
         max_prompt_tokens:int=2048, # a longer prompt, pictures included, is refused with `TooLong`
         max_rows:int=32, # answers written at a time; the others wait in line
+        dtype:str='auto', # of weights and arithmetic: float32 on a CPU, or bfloat16 for half of the memory
     ):
         self.name, self.max_prompt_tokens = model, max_prompt_tokens
-        self.model, self.processor = load_model(model, load_in_4bit=load_in_4bit)
+        self.model, self.processor = load_model(model, dtype=dtype, load_in_4bit=load_in_4bit)
         self.batch = Batch(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id
         self.eos = {self.processor.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])}
@@ -53,8 +54,9 @@ class Engine:
 def prompt(self:Engine, messages:list[dict]) -> str:
     "Messages as the string that the model continues."
     if messages[0]['role']!='prompt': return render_prompt(self.processor, messages)
-    mark = getattr(self.processor, 'image_token', IMAGE_TOKEN)
-    return ''.join((mark+'\n')*reads_pictures(self.processor) if p['type']=='image' else p['text'].replace(mark, '') for p in messages[0]['content'])
+    mark, sees = getattr(self.processor, 'image_token', IMAGE_TOKEN), reads_pictures(self.processor)
+    text = ''.join('\0'*sees if p['type']=='image' else p['text'].replace('\0', '') for p in messages[0]['content'])
+    return text.replace(mark, '').replace(mark, ' ').replace('\0', mark+'\n')  # what is left of a mark may make another: a space keeps it apart
 
 @patch
 def tokens(self:Engine, text:str, images:Sequence[Image]) -> dict:
@@ -133,7 +135,7 @@ def generate(self:Engine,
 # %% ../nbs/41_engine.ipynb #d595581c
 @patch
 def cancel(self:Engine,
-    request:str|None=None, # the name given to `generate`; None cancels everything
+    request:str|None=None, # the name given to `generate` or `score`; None cancels everything
 ):
     "End what is running under a name."
     with self._lock:
@@ -146,12 +148,15 @@ def score(self:Engine,
     messages:list[dict], # the conversation up to the question
     choices:list[str], # two or more
     images:Sequence[Image]=(), # its pictures, in order
-) -> list[float]: # probabilities, in the order of the choices
+    request:str|None=None, # a name to `cancel` it by
+) -> list[float]: # probabilities, in the order of the choices; empty if it was cancelled
     "How likely each choice is as the answer."
     inputs, branches = self.encode(messages, images), [encode_reply(self.processor, c) for c in choices]
     n = inputs['input_ids'].shape[1] + sum(map(len, branches))
     if n>self.max_prompt_tokens: raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
-    scores, memory = torch.tensor(next(self.pieces(Request(inputs, branches=branches), None))), getattr(self.model, 'memory', None)
+    found, memory = next(self.pieces(Request(inputs, branches=branches), request), None), getattr(self.model, 'memory', None)
+    if found is None: return []
+    scores = torch.tensor(found)
     if memory: scores = combine(memory, dict(messages=messages, images=images, choices=choices), scores)
     return scores.softmax(-1).tolist()
 
@@ -257,7 +262,8 @@ def reply(
     while history and sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
     if turn.choices:
         images = [t.picture for t in [turn] if t.picture]
-        turn.probs = engine.score(turn.messages(), turn.choices, images=images)
+        turn.probs = engine.score(turn.messages(), turn.choices, images=images, **{k:v for k,v in kw.items() if k=='request'})
+        if not turn.probs: return  # cancelled
         yield turn
         kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)
     msgs = [m for t in [*history, turn] for m in t.messages()]

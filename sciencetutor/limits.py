@@ -6,24 +6,26 @@ Docs: https://sciencetutor.github.io/sciencetutor/limits.html.md"""
 
 # %% ../nbs/48_limits.ipynb #6da4cf6d
 from __future__ import annotations
-import asyncio, base64, hmac, json, time
+import asyncio, base64, hmac, json, re, threading, time
 from collections import OrderedDict
 from urllib.parse import urlsplit
 from fastcore.script import CliError
-from .images import BadImage, open_image
+from .images import BadImage, header, open_image
 
 # %% auto #0
-__all__ = ['MAX_BODY', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS', 'MAX_NEW_TOKENS', 'MAX_QUEUE', 'MAX_CONNECTIONS', 'DEADLINE',
-           'RATE', 'Refusal', 'error_body', 'given_key', 'check_key', 'check_origin', 'client_of', 'Rate', 'Door',
-           'Bounded', 'refuse', 'data_uri', 'read_pictures', 'read_json', 'check_text']
+__all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_HELD', 'MAX_PARTS', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS', 'MAX_NEW_TOKENS',
+           'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'RATE', 'Refusal', 'error_body', 'given_key',
+           'check_key', 'check_origin', 'client_of', 'Rate', 'Door', 'Held', 'Bounded', 'refuse', 'Rated', 'data_uri',
+           'check_pictures', 'read_pictures', 'read_json', 'check_text']
 
 # %% ../nbs/48_limits.ipynb #26c2cd5e
-MAX_BODY = 16*1024*1024 # bytes
+MAX_BODY, MAX_MESSAGE, MAX_HELD = 16<<20, 8<<20, 256<<20 # bytes of a request, of a websocket's message, of all of them
+MAX_PARTS = 250_000 # of a JSON body
 MAX_PICTURES, MAX_SIDE = 8, 1024 # in a request; pixels
 MAX_CHARS = 100_000 # of all text in a request
 MAX_NEW_TOKENS = 1024
 MAX_QUEUE = 64 # requests
-MAX_CONNECTIONS = 500
+MAX_CONNECTIONS, MAX_SOCKETS = 500, 64
 DEADLINE = 300. # seconds
 RATE = 600 # requests a minute
 
@@ -77,33 +79,49 @@ class Rate:
 # %% ../nbs/48_limits.ipynb #6a26b15f
 class Door:
     "Lets a limited number of requests in."
-    def __init__(self, size:int=MAX_QUEUE): self.size, self.inside, self.closing = size, 0, False
-    def __enter__(self):
+    def __init__(self, size:int=MAX_QUEUE, what:str='requests are waiting'): self.size, self.what, self.inside, self.closing = size, what, 0, False
+    def check(self):
+        "Refuse who would not be let in."
         if self.closing: raise Refusal(503, "The server is about to stop.", 10)
-        if self.inside>=self.size: raise Refusal(429, f"{self.inside} requests are waiting already: try again in a moment.", 5)
+        if self.inside>=self.size: raise Refusal(429, f"{self.inside} {self.what} already: try again in a moment.", 5)
+    def __enter__(self):
+        self.check()
         self.inside += 1
     def __exit__(self, *_): self.inside -= 1
+
+class Held:
+    "How many bytes of requests are in memory."
+    def __init__(self, size:int=MAX_HELD): self.size, self.bytes = size, 0
+    def take(self, n:int):
+        "Count n bytes, or refuse them."
+        if self.bytes+n>self.size: raise Refusal(429, "The server has its hands full: try again in a moment.", 5)
+        self.bytes += n
+    def give(self, n:int): self.bytes -= n
 
 # %% ../nbs/48_limits.ipynb #747c0f18
 class Bounded:
     "ASGI middleware: at most so many bytes and so many seconds a request."
-    def __init__(self, app, max_body:int=MAX_BODY, deadline:float=DEADLINE): self.app, self.max_body, self.deadline = app, max_body, deadline
+    def __init__(self, app, max_body:int=MAX_BODY, deadline:float|None=DEADLINE, held:Held|None=None):
+        self.app, self.max_body, self.deadline, self.held = app, max_body, deadline, held or Held()
     async def __call__(self, scope, receive, send):
         if scope['type']!='http': return await self.app(scope, receive, send)
         length = dict(scope['headers']).get(b'content-length', b'0')
-        size, begun, no = int(length) if length.isdigit() and len(length)<20 else 0, False, Refusal(413, f"The request is larger than {self.max_body:,} bytes.")
-        if size>self.max_body: return await refuse(send, no)
-        size = 0
+        size, begun, no, large = 0, False, None, Refusal(413, f"The request is larger than {self.max_body:,} bytes.")
+        if length.isdigit() and (len(length)>19 or int(length)>self.max_body): return await refuse(send, large)
         async def counted():
-            nonlocal size
-            message = await receive()
-            size += len(message.get('body', b''))
-            if size>self.max_body: raise no
+            nonlocal size, no
+            n = len((message := await receive()).get('body', b''))
+            try:
+                if size+n>self.max_body: raise large
+                self.held.take(n)
+            except Refusal as e: no = no or e
+            if no: raise no
+            size += n
             return message
         async def noted(message):
             nonlocal begun
             first, begun = not begun, True
-            if size<=self.max_body: await send(message)
+            if not no: await send(message)
             elif first: await refuse(send, no)  # whatever the app has made of it
         try:
             async with asyncio.timeout(self.deadline): await self.app(scope, counted, noted)
@@ -111,6 +129,7 @@ class Bounded:
             if not begun: await refuse(send, e)
         except TimeoutError:
             if not begun: await refuse(send, Refusal(503, f"No answer within {self.deadline:g} seconds.", 10))
+        finally: self.held.give(size)
 
 async def refuse(send, e:Refusal):
     "Answer a request with a refusal, and close its connection."
@@ -118,6 +137,19 @@ async def refuse(send, e:Refusal):
     headers = {'content-type':'application/json', 'content-length':str(len(body)), 'connection':'close', **e.headers}
     await send({'type':'http.response.start', 'status':e.status, 'headers':[(k.encode(), v.encode()) for k,v in headers.items()]})
     await send({'type':'http.response.body', 'body':body})
+
+class Rated:
+    "ASGI middleware of the page: how often an address may send something."
+    def __init__(self, app,
+        rate:Rate, # of the APIs; what Gradio offers to programs counts there
+        keystrokes:float=10, # the page itself may send so many times as much
+    ): self.app, self.rate, self.page = app, rate, Rate(keystrokes*rate.a_minute)
+    async def __call__(self, scope, receive, send):
+        try:
+            if scope['type']=='http' and scope['method']=='POST':
+                (self.rate if re.search('/(call|run|api)/', scope['path']) else self.page).take(client_of(scope, {}))
+        except Refusal as e: return await refuse(send, e)
+        await self.app(scope, receive, send)
 
 # %% ../nbs/48_limits.ipynb #c1f88933
 def data_uri(
@@ -129,18 +161,32 @@ def data_uri(
     try: return base64.b64decode(''.join(body.split()), validate=True)
     except ValueError: raise BadImage("The picture is not valid base64: send data:image/png;base64,...") from None
 
-def read_pictures(
+_decoding = threading.BoundedSemaphore(2)
+
+def check_pictures(
     sources:list, # data URIs, or files as bytes
-) -> list: # PIL images
-    "The pictures of a request, or a refusal."
+) -> list: # the files
+    "Pictures by their headers, or a refusal."
     if len(sources)>MAX_PICTURES: raise Refusal(400, f"{len(sources)} pictures, and at most {MAX_PICTURES} fit: send fewer.")
-    try: return [open_image(data_uri(s) if isinstance(s, str) else s, max_side=MAX_SIDE) for s in sources]
+    try:
+        files = [data_uri(s) if isinstance(s, str) else s for s in sources]
+        for f in files: header(f)
+        return files
+    except BadImage as e: raise Refusal(400, f"A picture can't be used: {e}") from None
+
+def read_pictures(
+    files:list, # from `check_pictures`
+) -> list: # PIL images
+    "The pictures of a request, decoded, or a refusal."
+    try:
+        with _decoding: return [open_image(f, max_side=MAX_SIDE) for f in files]
     except BadImage as e: raise Refusal(400, f"A picture can't be used: {e}") from None
 
 def read_json(
     raw:bytes|str, # a body, or a message of a websocket
 ) -> dict: # without halves of characters, which no tokenizer takes
     "A JSON object, or a refusal."
+    if sum(raw.count(c if isinstance(raw, str) else c.encode()) for c in ',[{')>MAX_PARTS: raise Refusal(413, f"The request has more than {MAX_PARTS:,} parts: send less.")
     try:
         data = json.loads(raw, parse_constant=lambda c: 1/0)
         if not isinstance(data, dict): raise ValueError

@@ -8,6 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/remote.html.md"""
 from __future__ import annotations
 import json, math, threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 import httpx
 from fastcore.basics import patch
 from fastcore.script import CliError
@@ -51,47 +52,86 @@ class Remote:
 def cancel(self:Remote, request:str|None=None):
     "End what is running under a name, or everything."
     with self._lock: streams = [s for name,ss in self._running.items() if request in (None, name) for s in ss]
-    for s in streams: s.stopped = True
-    for s in streams: s.close()
+    for s in streams: s.stop()
 
 # %% ../nbs/411_remote.ipynb #02564d88
 class Stream:
-    "One open request."
-    def __init__(self, client, url, body): self.stopped, self.cm = False, client.stream('POST', url, json=body)
-    def open(self): self.response = self.cm.__enter__(); return self.response
-    def close(self):
-        if not hasattr(self, 'response'): return
-        stream = self.response.extensions.get('network_stream')
+    "One open request, and what came back."
+    def __init__(self, client, url, body):
+        self.cm, self.lock, self.known = client.stream('POST', url, json=body), threading.Lock(), threading.Event()
+        self.response, self.error, self.stopped, self.over = None, None, False, False
+    def enter(self):
+        "Send it, and wait for the head of the response: only a thread of its own can be left waiting."
+        response = None
+        try: response = self.cm.__enter__()
+        except Exception as e: self.error = e
+        with self.lock:
+            if response is not None and self.over: self.cm.__exit__(None, None, None)
+            else: self.response = response
+        self.known.set()
+    def open(self):
+        "The response, or the reason why there is none."
+        threading.Thread(target=self.enter, daemon=True).start()
+        self.known.wait()
+        if self.stopped: raise OSError('cancelled')
+        if self.error: raise self.error
+        if (r := self.response).status_code==200: return r
+        r.read()
+        raise (TooLong if r.status_code in (400, 413) else CliError)(f"The endpoint answers HTTP {r.status_code}: {said(r)}")
+    def stop(self):
+        "Wake up who waits for the head, or reads the rest."
+        self.stopped = True
+        self.known.set()
+        stream = self.response is not None and self.response.extensions.get('network_stream')
         sock = stream and stream.get_extra_info('socket')
         try: sock.shutdown(2)
         except (OSError, AttributeError): pass
+    def end(self):
+        "It is over: close the connection, now or as soon as it answers."
+        with self.lock:
+            self.over = True
+            if self.response is not None: self.cm.__exit__(None, None, None)
 
 @patch
-def lines(self:Remote, body:dict, request) -> Iterator[dict]:
-    "The events of a streamed answer."
+@contextmanager
+def asking(self:Remote, body:dict, request) -> Iterator[Stream]:
+    "A request that `cancel` can end; it is over at the end of this context."
     stream = Stream(self.endpoint.client, f'{self.endpoint.url}/chat/completions', body)
     with self._lock: self._running.setdefault(request, set()).add(stream)
     try:
-        r = stream.open()
-        if r.status_code!=200:
-            r.read()
-            raise (TooLong if r.status_code in (400, 413) else CliError)(f"The endpoint answers HTTP {r.status_code}: {said(r)}")
-        for line in r.iter_lines():
-            if stream.stopped or line=='data: [DONE]': return
-            if line.startswith('data:'): yield json.loads(line[5:])
-    except (httpx.HTTPError, ValueError, OSError) as e:
-        if not stream.stopped: raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
+        try: yield stream
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, OSError) as e:
+            if not stream.stopped: raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
     finally:
         with self._lock:
             self._running[request].discard(stream)
             if not self._running[request]: del self._running[request]
-        if hasattr(stream, 'response'): stream.cm.__exit__(None, None, None)
+        stream.end()
+
+@patch
+def lines(self:Remote, body:dict, request) -> Iterator[dict]:
+    "The events of a streamed answer."
+    with self.asking(body, request) as stream:
+        for line in stream.open().iter_lines():
+            if stream.stopped or line=='data: [DONE]': return
+            if line.startswith('data:'): yield json.loads(line[5:])
 
 # %% ../nbs/411_remote.ipynb #b75db93b
 @patch
-def generate(self:Remote, messages:list[dict], images:Sequence=(), max_new_tokens:int=200, temperature:float=0., top_p:float=1., repetition_penalty:float=1.1,
-             seed:int|None=None, request:str|None=None, top_k:int=0, stop:Sequence[str]=(), usage:dict|None=None) -> Iterator[str]:
-    "Stream the next message, as `Engine.generate` does; `top_k` and `repetition_penalty` are sent to those who know them only."
+def generate(self:Remote,
+    messages:list[dict], # the conversation so far, as for `Engine.generate`
+    images:Sequence=(), # its pictures, in order
+    max_new_tokens:int=200, # longest answer, in tokens
+    temperature:float=0., # 0 takes the likeliest token each time
+    top_p:float=1., # sample from the likeliest tokens that make up this probability
+    repetition_penalty:float=1., # not sent: OpenAI's API has none, and every server its own
+    seed:int|None=None, # the same seed gives the same sample, if the endpoint keeps to it
+    request:str|None=None, # a name to `cancel` it by
+    top_k:int=0, # sample from the k likeliest tokens; vLLM, SGLang and llama.cpp know it, OpenAI refuses it, so it is sent only if it is not 0
+    stop:Sequence[str]=(), # strings that end the answer, the first four of them
+    usage:dict|None=None, # filled in: prompt_tokens, completion_tokens, finish_reason
+) -> Iterator[str]: # pieces of the answer, as they come
+    "Stream the next message, as `Engine.generate` does."
     body = dict(model=self.name, messages=to_openai(messages, images), max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, stream=True, stream_options=dict(include_usage=True))
     if seed is not None and seed>=0: body['seed'] = seed % (1<<31)
     if stop: body['stop'] = list(stop)[:4]
@@ -119,14 +159,16 @@ def letter_probs(
     return [p/sum(probs) for p in probs] if sum(probs) else [1/n]*n
 
 @patch
-def score(self:Remote, messages:list[dict], choices:list[str], images:Sequence=()) -> list[float]:
+def score(self:Remote,
+    messages:list[dict], # the conversation up to the question
+    choices:list[str], # two or more
+    images:Sequence=(), # its pictures, in order
+    request:str|None=None, # a name to `cancel` it by
+) -> list[float]: # probabilities, in the order of the choices; empty if it was cancelled
     "How likely each choice is as the answer, by its letter."
     *before, last = to_openai(messages, images)
     options = '\n'.join(f'{chr(65+i)}. {c}' for i,c in enumerate(choices)) + "\nAnswer with the option's letter from the given choices directly."
     parts = [dict(type='text', text=last['content'])] if isinstance(last['content'], str) else last['content']
     body = dict(model=self.name, messages=[*before, {**last, 'content': [*parts, dict(type='text', text=options)]}], max_tokens=4, temperature=0, logprobs=True, top_logprobs=20)
-    try:
-        r = self.endpoint.client.post(f'{self.endpoint.url}/chat/completions', json=body)
-        if r.status_code!=200: raise (TooLong if r.status_code in (400, 413) else CliError)(f"The endpoint answers HTTP {r.status_code}: {said(r)}")
-        return letter_probs(r.json()['choices'][0], len(choices))
-    except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as e: raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
+    with self.asking(body, request) as stream: return letter_probs(json.loads(stream.open().read())['choices'][0], len(choices))
+    return []  # it was cancelled

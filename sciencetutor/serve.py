@@ -8,11 +8,13 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve.html.md"""
 from __future__ import annotations
 import ipaddress, os, signal, socket, sys, threading, time, traceback
 from typing import Annotated
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['POLICY', 'is_loopback', 'open_port', 'Headers', 'make_app', 'Ports', 'Server', 'make_engine', 'open_ports',
-           'run_serve', 'forget_daily', 'wait_for_end', 'ask', 'table']
+__all__ = ['POLICY', 'is_loopback', 'open_port', 'Headers', 'Local', 'fetch_nothing', 'make_app', 'Ports', 'hang_up', 'Server',
+           'make_engine', 'open_ports', 'run_serve', 'forget_daily', 'wait_for_end', 'ask', 'table']
 
 # %% ../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -54,6 +56,26 @@ class Headers:
             await send(message)
         await self.app(scope, receive, send_with if scope['type']=='http' else send)
 
+class Local:
+    "ASGI middleware: answer only those who call this computer by a name of its own."
+    def __init__(self, app, cors:tuple=()): self.app, self.names = app, {'*' if o=='*' else urlsplit(o).hostname for o in cors}
+    def known(self, host:str) -> bool:
+        "Whether a `Host` header names this computer, or a host that was allowed."
+        try: name = urlsplit(f'//{host}').hostname or ''
+        except ValueError: return False
+        return is_loopback(name) or bool({'*', name} & self.names)
+    async def __call__(self, scope, receive, send):
+        from sciencetutor.limits import Refusal, refuse
+        if all(self.known(v.decode('latin-1')) for k,v in scope.get('headers', ()) if k==b'host'): return await self.app(scope, receive, send)
+        if scope['type']=='http': return await refuse(send, Refusal(421, "This server answers to localhost and 127.0.0.1 only: start it with --host to let others in."))
+        await receive()
+        await send({'type':'websocket.close', 'code':1008})
+
+async def fetch_nothing(*args, **kw):
+    "Instead of Gradio's download of a picture that is named by its address."
+    import gradio as gr
+    raise gr.Error("A picture is an upload here: addresses are not fetched.", print_exception=False)
+
 def make_app(
     engine, # an `Engine`
     language:str='en', # of the page
@@ -61,8 +83,9 @@ def make_app(
 ) -> 'fastapi.FastAPI':
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
-    import fastapi, gradio as gr
+    import fastapi, gradio as gr, gradio.processing_utils
     from sciencetutor.page import look, make_page
+    gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, make_page(engine, language, **options), path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
@@ -86,6 +109,19 @@ class Ports:
         await (self.api if to_api else self.page)(scope, receive, send)
 
 # %% ../nbs/40_serve.ipynb #515faa33
+def hang_up(
+    connections, # of uvicorn
+    since, # a mapping of its own for each server: what a connection was last seen doing, and when
+    now:float, # seconds
+    patience:float=20., # seconds
+):
+    "Close connections on which nothing has been asked for so long: whoever opens all of them and is silent shuts everybody else out."
+    for c in list(connections):
+        cycle = getattr(c, 'cycle', c)  # a websocket has none
+        quiet, (last, at) = cycle is None or getattr(cycle, 'response_complete', False), since.get(c, (None, now))
+        if not quiet or last!=id(cycle): since[c] = id(cycle), now
+        elif now-at>patience: c.transport.close()
+
 class Server:
     "A running tutor, as a context manager; `url` is where, `api_url` and `stream_url` are where the APIs are."
     def __init__(self,
@@ -98,8 +134,12 @@ class Server:
     ):
         import uvicorn
         from sciencetutor.api import make_api
-        from sciencetutor.limits import MAX_BODY, MAX_CONNECTIONS
+        from sciencetutor.limits import MAX_CONNECTIONS, MAX_MESSAGE, Bounded, Rated
+        seen = WeakKeyDictionary()
         class Uvicorn(uvicorn.Server):
+            async def on_tick(self, counter):
+                if counter%10==0: hang_up(self.server_state.connections, seen, time.monotonic())
+                return await super().on_tick(counter)
             async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
                 page.state.gradio.stop_event.set()
                 await super().shutdown(sockets)
@@ -107,8 +147,11 @@ class Server:
         urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h,p in (s.getsockname()[:2] for s in self.socks)]
         self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
         ports = [s.getsockname()[1] for s in self.socks]
-        config = uvicorn.Config(Headers(Ports(page, self.api, ports[0], tuple(ports[1:]))), log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
-                                ws_max_size=MAX_BODY, ws_ping_interval=30, ws_ping_timeout=60, lifespan='on')
+        desk = self.api.state.desk
+        app = Headers(Ports(Rated(Bounded(page, deadline=None, held=desk.held), desk.rate), self.api, ports[0], tuple(ports[1:])))
+        if all(is_loopback(s.getsockname()[0]) for s in self.socks): app = Local(app, desk.cors)
+        config = uvicorn.Config(app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
+                                ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60, lifespan='on')
         self.server = Uvicorn(config)
         self.thread = threading.Thread(target=self.server.run, args=(self.socks,), daemon=True)
     def __enter__(self):
@@ -131,13 +174,13 @@ class Server:
         while (self.api.state.desk.door.inside or self.engine.running or self.engine.waiting) and time.monotonic()<end: time.sleep(.05)
 
 # %% ../nbs/40_serve.ipynb #9f84908b
-def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_rows:int=32):
+def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_rows:int=32, dtype:str='auto'):
     "Who answers: a model in this process, or one behind an address."
     if endpoint:
         from sciencetutor.remote import Remote
         return Remote(endpoint, model)
     from sciencetutor.engine import Engine
-    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows)
+    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype)
 
 def open_ports(host:str, port:int, api_port:int, stream_port:int, one_port:bool=False) -> list[socket.socket]:
     "All sockets of a server, or the one-line reason why not."
@@ -159,8 +202,8 @@ def run_serve(
     one_port:bool=False, # page and APIs all on --port
     api_key:Annotated[str, dict(nargs='+')]=None, # keys of which the APIs ask for one; default: the environment variable SCIENCETUTOR_API_KEY, if it is set
     endpoint:str=None, # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
-    cors:Annotated[str, dict(nargs='+')]=None, # web origins whose pages may use the APIs, such as https://school.example
-    rate:float=600, # requests a minute for each client of the APIs, 0 for no limit
+    cors:Annotated[str, dict(nargs='+')]=None, # web origins whose pages may use the APIs, such as https://school.example, and by whose name a proxy may ask
+    rate:float=600, # requests a minute for each client of the APIs, 0 for no limit; the page may send ten times as many
     queue:int=64, # requests to the APIs at a time; more get 429
     max_rows:int=32, # answers written at a time
     deadline:float=300, # seconds for a whole request to the APIs
@@ -170,6 +213,7 @@ def run_serve(
     retention:int=0, # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
+    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16'])]='auto', # of weights and arithmetic; auto is float32 on a CPU, exact in any crowd, and bfloat16 is half of the memory
     open_browser:bool=False, # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
@@ -183,7 +227,7 @@ def run_serve(
         page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
         if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
         elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
-        with Server(make_engine(model, endpoint, load_in_4bit, max_rows), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
+        with Server(make_engine(model, endpoint, load_in_4bit, max_rows, dtype), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
             if open_browser: __import__('webbrowser').open(server.url)

@@ -53,6 +53,11 @@ class Slow:
                 if stop.wait(self.pause): return
                 yield f'{i} '
         finally: self.running -= 1
+    def score(self, messages, choices, images=(), request=None):
+        stop = self.stops[request] = threading.Event()
+        self.running += 1
+        try: return [] if stop.wait(30) else [1/len(choices)]*len(choices)
+        finally: self.running -= 1
     def cancel(self, request=None):
         for r in list(self.stops) if request is None else [request]:
             if r in self.stops: self.stops[r].set()
@@ -236,12 +241,14 @@ def test_large_is_refused_quickly(url):
     assert requests.post(f'{url}/chat', data=dict(prompt='?'), files=dict(image=bomb())).status_code == 400
     assert requests.post(f'{url}/api/v1/generate', json=dict(prompt=f'<img src="{uri(bomb())}">')).status_code == 400
     assert requests.post(f'{url}/api/v1/generate', json=dict(prompt='x'*1_000_000)).status_code == 413
-    for data in bytes(40_000_000), (bytes(1_000_000) for _ in range(40)):
+    assert requests.post(f'{url}/chat', data=dict(prompt='?'), files=dict(image=bomb() + bytes(15_000_000))).status_code == 400
+    assert requests.post(f'{url}/api/v1/generate', data=b'{"prompt":"?", "x":[' + b'[],'*300_000 + b'1]}').status_code == 413
+    for data in bomb() + bytes(40_000_000), (bytes(1_000_000) for _ in range(40)):
         try: assert requests.post(f'{url}/api/v1/generate', data=data).status_code == 413
         except requests.exceptions.RequestException: pass  # it was told and hung up on while it was still sending
     host, port = url.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port))) as s:
-        s.sendall(b'POST /chat HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n\r\n')
+        s.sendall(b'POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n')
         assert s.recv(20).startswith(b'HTTP/1.1 413')
     assert time.time()-start < 30 and requests.get(f'{url}/healthz').status_code == 200
 
@@ -276,6 +283,101 @@ def test_rate_and_queue():
         t.join()
         assert requests.post(f'{url}/api/v1/generate', json=dict(prompt='?', max_new_tokens=1)).status_code == 200
 
+def first_words(url, path, length, *headers):
+    "The status of a request whose body never comes."
+    host, port = url.removeprefix('http://').split(':')
+    with socket.create_connection((host, int(port)), timeout=10) as s:
+        s.sendall('\r\n'.join([f'POST {path} HTTP/1.1', 'Host: localhost', f'Content-Length: {length}', *headers, '', '']).encode())
+        return int(s.recv(20).split()[1])
+
+PATHS = '/api/v1/generate', '/api/v1/token-count', '/chat', '/v1/chat/completions', '/v1/tutor/answer'
+
+@pytest.mark.parametrize('path', PATHS)
+def test_nothing_is_read_from_who_may_not_come_in(path):
+    with serving(make_api(Slow(), keys=('apple',))) as url: assert first_words(url, path, 9_000_000) == 401
+    app = make_api(Slow(), queue=1)
+    app.state.desk.door.inside = 1
+    with serving(app) as url: assert first_words(url, path, 9_000_000) == 429
+
+def picture_requests(url):
+    "A request with a picture to every route that takes one."
+    image = dict(type='image_url', image_url=dict(url=uri()))
+    yield requests.post(f'{url}/api/v1/generate', json=dict(prompt=f'<img src="{uri()}">', max_new_tokens=1))
+    yield requests.post(f'{url}/chat', data=dict(prompt='?'), files=dict(image=png()))
+    yield requests.post(f'{url}/v1/chat/completions', json=dict(messages=[dict(role='user', content=[image])], stream=True, max_tokens=1))
+    yield requests.post(f'{url}/v1/tutor/answer', json=dict(question='?', picture=uri(), max_new_tokens=1))
+
+def test_pictures_are_decoded_inside_the_door(monkeypatch):
+    app, inside = make_api(slow := Slow(), queue=5), []
+    slow.pause, read, desk = 0, api.read_pictures, app.state.desk
+    monkeypatch.setattr(api, 'read_pictures', lambda files: (inside.append(desk.door.inside), read(files))[1])
+    monkeypatch.setattr(desk.door, 'check', lambda: None)  # full only once the body has been read
+    with serving(app) as url:
+        assert [r.status_code for r in picture_requests(url)] == [200]*4 and inside == [1]*4
+        monkeypatch.undo()
+        monkeypatch.setattr(api, 'read_pictures', lambda files: inside.append('full'))
+        monkeypatch.setattr(desk, 'door', type('Full', (), dict(inside=0, check=lambda s: None, __enter__=lambda s: api.Door(0).check(), __exit__=lambda *a: None))())
+        assert [r.status_code for r in picture_requests(url)] == [429]*4 and 'full' not in inside
+
+def test_two_pictures_are_decoded_at_a_time(monkeypatch):
+    from sciencetutor import limits
+    now, most, lock = [0], [], threading.Lock()
+    def slowly(data, max_side):
+        with lock: now[0] += 1
+        most.append(now[0])
+        time.sleep(.05)
+        with lock: now[0] -= 1
+        return Image.new('RGB', (8, 8))
+    monkeypatch.setattr(limits, 'open_image', slowly)
+    slow = Slow()
+    slow.pause = 0
+    with serving(make_api(slow)) as url:
+        threads = [threading.Thread(target=lambda: list(picture_requests(url))) for _ in range(4)]
+        for t in threads: t.start()
+        for t in threads: t.join(60)
+    assert len(most) == 16 and max(most) == 2
+
+def test_bytes_in_memory_are_bounded():
+    slow = Slow()
+    app = make_api(slow)
+    held = app.state.desk.held
+    held.size = 3000
+    with serving(app) as url:
+        t = threading.Thread(target=lambda: requests.post(f'{url}/api/v1/generate', json=dict(prompt='?'*2000, max_new_tokens=1000)))
+        t.start()
+        until(lambda: slow.running)
+        r = requests.post(f'{url}/api/v1/generate', json=dict(prompt='?'*2000))
+        assert r.status_code == 429 and int(r.headers['retry-after']) >= 1
+        assert requests.post(f'{url}/api/v1/generate', json=dict(prompt='?', max_new_tokens=1)).status_code == 200
+        requests.post(f'{url}/api/v1/stop-stream')
+        t.join(20)
+        until(lambda: not held.bytes)
+
+def test_websocket_memory_is_bounded(server):
+    desk = server.api.state.desk
+    address = f'{server.stream_url}/api/v1/stream'
+    with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e:
+        converse(ws, prompt='x'*9_000_000)
+    assert e.value.rcvd.code == 1009
+    body = json.dumps(dict(prompt='Why', max_new_tokens=1000, temperature=1, seed=1))
+    with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e:
+        for _ in range(3): ws.send(body)
+        while True: ws.recv(timeout=20)
+    assert e.value.rcvd.code == 1008
+    before, desk.held.size = desk.held.size, desk.held.bytes+1000
+    try:
+        with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e: converse(ws, prompt='x'*2000)
+    finally: desk.held.size = before
+    assert e.value.rcvd.code == 1013 and 'hands full' in e.value.rcvd.reason
+    before, desk.sockets.size = desk.sockets.size, 1
+    try:
+        until(lambda: not desk.sockets.inside)
+        with connect(address, ping_interval=None) as ws:
+            with pytest.raises(websockets.exceptions.InvalidStatus): connect(address)
+            assert len(converse(ws, prompt='Why', max_new_tokens=30)) > 1
+    finally: desk.sockets.size = before
+    until(lambda: not desk.held.bytes and not desk.sockets.inside)
+
 def test_deadline():
     slow = Slow()
     with serving(make_api(slow, deadline=.5)) as url:
@@ -297,14 +399,14 @@ def test_cors_is_off_unless_asked():
         assert requests.get(f'{url}/status', headers=head).headers['access-control-allow-origin'] == 'https://school.example'
         assert 'access-control-allow-origin' not in requests.get(f'{url}/status', headers={'origin': 'https://other.example'}).headers
 
-@pytest.mark.parametrize('path,body', [('/api/v1/generate', dict(prompt='Why', max_new_tokens=1024, temperature=1, seed=1)), ('/v1/tutor/answer', dict(question='Why?', max_new_tokens=1024)),
+@pytest.mark.parametrize('path,body', [('/api/v1/generate', dict(prompt='Why', max_new_tokens=1024, temperature=1, seed=1)), ('/v1/tutor/answer', dict(question='Why?', max_new_tokens=1024)), ('/v1/tutor/answer', dict(question='Which?', choices=['this', 'that'])),
     ('/v1/chat/completions', dict(messages=[dict(role='user', content='Why')], max_tokens=1024, stream=True, seed=1)), ('/v1/chat/completions', dict(messages=[dict(role='user', content='Why')], max_tokens=1024))])
 def test_who_leaves_is_not_waited_for(path, body):
     slow = Slow()
     with serving(make_api(slow)) as url:
         data, (host, port) = json.dumps(body).encode(), url.removeprefix('http://').split(':')
         s = socket.create_connection((host, int(port)))
-        s.sendall(f'POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n'.encode() + data)
+        s.sendall(f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n'.encode() + data)
         until(lambda: slow.running)
         s.close()
         until(lambda: not slow.running, 2)
@@ -323,7 +425,7 @@ def test_slow_reader_keeps_nobody_waiting(server, engine, url):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     s.connect((host, int(port)))
     data = json.dumps(dict(messages=[dict(role='user', content='Why')], max_tokens=400, stream=True, seed=1)).encode()
-    s.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
+    s.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
     assert requests.post(f'{url}/api/v1/generate', json=dict(prompt='Why', max_new_tokens=5), timeout=30).status_code == 200
     until(lambda: not engine.running, 60)  # written to its end though nobody has read it
     s.close()
@@ -394,6 +496,20 @@ def test_remote_cancel():
             if len(got) == 3: r.cancel('ada')
         assert len(got) < 20
         until(lambda: not slow.running, 5)
+
+def test_remote_score_is_cancelled():
+    "Nobody is kept waiting by an endpoint that still thinks about the choices."
+    slow = Slow()
+    slow.pause = 5
+    with serving(make_api(slow)) as url:
+        r, got = Remote(url, 'slow'), []
+        t = threading.Thread(target=lambda: got.append(r.score([dict(role='user', content='?')], ['a', 'b'], request='ada')))
+        t.start()
+        until(lambda: slow.running)
+        r.cancel('ada')
+        t.join(3)
+        assert got == [[]] and not r._running
+        slow.cancel()
 
 def test_a_server_in_front_of_a_server(url):
     with serving(make_api(Remote(url, 'tiny'))) as front:

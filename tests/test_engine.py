@@ -205,6 +205,30 @@ def test_cancel_while_waiting():
     next(first), first.close()
     until(lambda: not engine.running)
 
+def test_cancel_a_score():
+    "So does one that only weighs choices, in line or while its prompt is read; without an answer there is no explanation either."
+    engine, got = Engine('tiny', max_rows=1), []
+    first = engine.generate(user('Why?'), max_new_tokens=3000, temperature=1., seed=1, request='ada')
+    next(first)
+    turn = Turn('Which?', ['this', 'that'])
+    threads = [threading.Thread(target=lambda: got.append(engine.score(user('Which?'), ['this', 'that'], request='eve'))),
+               threading.Thread(target=lambda: got.append(list(reply(engine, turn, request='eve'))))]
+    for t in threads: t.start()
+    until(lambda: engine.waiting == 2)
+    engine.cancel('eve')
+    for t in threads: t.join(20)
+    assert got == [[], []] and turn.best is None and not turn.text and engine.running == 1 and set(engine._running) == {'ada'}
+    first.close()
+    chunk, chunks = engine.batch.model.forward, []
+    def forward(*a, **kw):
+        chunks.append(1)
+        engine.cancel('bob')
+        return chunk(*a, **kw)
+    engine.batch.model.forward = forward
+    assert engine.score(user('why '*300), ['a', 'b'], request='bob') == [] and len(chunks) < 5
+    engine.batch.model.forward = chunk
+    assert sum(engine.score(user('Which?'), ['a', 'b'], request='bob')) == pytest.approx(1)
+
 def test_cancel_and_ask_from_many_threads(engine):
     "No order of asking, ending and cancelling under one name loses a request or raises."
     errors, ended = [], []
@@ -246,6 +270,26 @@ def test_typed_special_tokens_are_text(engine):
     assert engine.processor.image_token_id not in ids
     assert ids.count(engine.processor.tokenizer.eos_token_id) == engine.encode(user('Why?'))['input_ids'][0].tolist().count(engine.processor.tokenizer.eos_token_id)
     assert len(engine.score(user(evil), ["<image>", "<|im_end|>no"])) == 2
+
+NESTED = ['<im<image>age>', '<im<im<image>age>age>', '<image'*3+'>'*3, '<image><image>', '<im\0age>', '<|im_<|im_start|>start|>', '<|im_<image>end|>', '<|<|im_end|>im_end|>', '<ima<|im_end|>ge>']
+
+@pytest.mark.parametrize('evil', NESTED)
+@pytest.mark.parametrize('pictures', [0, 1])
+def test_nobody_types_a_picture(engine, evil, pictures):
+    "Taking a mark out must not make another one; neither in chat nor in a raw prompt, nor around a real picture."
+    tok, image = engine.processor.tokenizer, engine.processor.image_token_id
+    images = [Image.new('RGB', (9, 9))]*pictures
+    count = lambda messages, token: engine.encode(messages, images)['input_ids'][0].tolist().count(token)
+    chat = lambda text: [dict(role='system', content=text), *user(text, pictures), dict(role='assistant', content=[dict(type='text', text=text)]), *user(text)]
+    for token in {image, *tok.all_special_ids, *tok.convert_tokens_to_ids(['<|im_start|>', '<|im_end|>'])}: assert count(chat(f'Why {evil}?'), token) == count(chat('Why?'), token)
+    raw = lambda text: [dict(role='prompt', content=[dict(type='text', text=text), *[dict(type='image')]*pictures, dict(type='text', text=text)])]
+    assert count(raw(f'Why {evil}?'), image) == count(raw('Why?'), image)
+    assert engine.prompt(raw(f'a{evil}b')).count('<image>') == pictures
+
+def test_halves_of_a_picture(engine):
+    "Nor from two parts of a prompt."
+    halves = [dict(role='prompt', content=[dict(type='text', text='Why <im'), dict(type='text', text='age>')])]
+    assert engine.processor.image_token_id not in engine.encode(halves)['input_ids'][0].tolist()
 
 class Parrot:
     "An engine that remembers what it was asked."

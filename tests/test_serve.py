@@ -1,10 +1,11 @@
 "The server, its command and its mistakes; the model is `tiny`."
-import base64, io, os, re, signal, socket, subprocess, sys, threading
-import httpx, pytest
+import base64, io, json, os, re, signal, socket, subprocess, sys, threading, time
+import httpx, pytest, requests, websockets
 from fastcore.script import CliError
 from gradio_client import Client
 from PIL import Image
-from sciencetutor.serve import Server, ask, is_loopback, open_port, run_serve
+from websockets.sync.client import connect
+from sciencetutor.serve import Local, Server, ask, hang_up, is_loopback, open_port, run_serve
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
 
@@ -70,6 +71,81 @@ def test_serve_starts_answers_and_ends_on_sigterm():
 def test_headers_forbid_other_hosts(server):
     for path in '/', '/config', '/theme.css':
         assert "default-src 'self'" in httpx.get(server.url+path).headers['content-security-policy']
+
+@pytest.mark.parametrize('host', ['evil.example', 'evil.example:7860', 'localhost.evil.example', '0.0.0.0', '192.168.1.2', '[::2]:80', '[', ''])
+def test_other_names_are_refused(server, host):
+    "A page elsewhere whose name has been pointed at this computer gets nothing, here or on a websocket."
+    for path in '/', '/config', '/healthz', '/status': assert requests.get(server.url+path, headers=dict(host=host)).status_code in (421, 400)
+    assert requests.post(server.url+'/api/v1/generate', json=dict(prompt='?'), headers=dict(host=host)).status_code in (421, 400)
+    if host and host != '[':
+        with pytest.raises(websockets.exceptions.InvalidStatus): connect(server.stream_url+'/api/v1/stream', additional_headers=dict(host=host))
+
+@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:7860', '127.0.0.1:1', '127.1.2.3', '[::1]:7860'])
+def test_own_names_are_not(server, host): assert requests.get(server.url+'/healthz', headers=dict(host=host)).status_code == 200
+
+def test_names_of_a_proxy():
+    assert Local(None, ('https://school.example:8443',)).known('school.example') and Local(None, ('*',)).known('any.example') and not Local(None).known('school.example')
+
+def test_page_is_bounded(server):
+    upload = lambda n: requests.post(f'{server.url}/gradio_api/upload', files=dict(files=('a.png', bytes(n))))
+    assert upload(3_000_000).status_code == 200
+    pieces = (bytes(1_000_000) for _ in range(40))  # of a size that is not told
+    for send in lambda: upload(40_000_000), lambda: requests.post(f'{server.url}/gradio_api/queue/join', data=bytes(40_000_000)), lambda: requests.post(f'{server.url}/gradio_api/queue/join', data=pieces):
+        try:
+            r = send()
+            assert r.status_code == 413 and '16,777,216 bytes' in r.json()['error']['message']
+        except requests.exceptions.ConnectionError: pass  # it was told and hung up on while it was still sending
+    host, port = server.url.removeprefix('http://').split(':')
+    with socket.create_connection((host, int(port))) as s:
+        s.sendall(b'POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n')
+        assert s.recv(20).startswith(b'HTTP/1.1 413')
+    assert not server.api.state.desk.held.bytes
+
+def test_page_is_counted(server):
+    with Server(server.engine, open_port('127.0.0.1', 0), rate=3) as s:
+        ask = lambda: requests.post(f'{s.url}/gradio_api/call/ask', json=dict(data=['Why?', None, None])).status_code
+        assert ask() == 200
+        s.api.state.desk.rate.buckets['127.0.0.1'] = 0., time.monotonic()  # all of them spent, just now
+        assert ask() == 429
+        answers = [0]
+        while answers[-1] != 429 and len(answers) < 300: answers.append((r := requests.post(f'{s.url}/gradio_api/queue/join', json={})).status_code)
+        assert answers[-1] == 429 and len(answers) > 31 and int(r.headers['retry-after']) >= 1
+        assert requests.get(s.url).status_code == 200
+
+def test_page_fetches_nothing(server, monkeypatch):
+    "A picture that is named by an address in what the browser sends."
+    from gradio import processing_utils
+    fetched, asked = [], []
+    async def fetch(*args): fetched.append(args)
+    monkeypatch.setattr(processing_utils, 'async_ssrf_protected_get', fetch)
+    config = requests.get(f'{server.url}/config').json()
+    box = next(c['id'] for c in config['components'] if c['props'].get('elem_id') == 'box')
+    send = next(d for d in config['dependencies'] if [box, 'submit'] in [list(t) for t in d['targets']])
+    picture = dict(path='http://93.184.216.34/x.png', meta={'_type': 'gradio.FileData'})
+    body = dict(data=[dict(text='What?', files=[picture]), None, None, 'explain'], fn_index=send['id'], session_hash='abcdefg')
+    assert requests.post(f'{server.url}/gradio_api/queue/join', json=body).status_code == 200
+    with requests.get(f'{server.url}/gradio_api/queue/data?session_hash=abcdefg', stream=True, timeout=60) as r:
+        for line in r.iter_lines():
+            if line.startswith(b'data:'): asked.append(json.loads(line[5:]))
+            if asked and asked[-1]['msg'] in ('process_completed', 'close_stream'): break
+    end = next(m for m in asked if m['msg'] == 'process_completed')
+    assert not fetched and not end['success'] and 'not fetched' in json.dumps(end), end
+
+class Connection:
+    "What uvicorn has of a connection, as far as `hang_up` looks at it."
+    def __init__(self, **kw): self.closed, self.transport = 0, self; self.__dict__.update(kw)
+    def close(self): self.closed += 1
+
+def test_silent_connections_are_closed():
+    from weakref import WeakKeyDictionary
+    done = lambda: type('Cycle', (), dict(response_complete=True))()
+    silent, socket_, busy, regular = Connection(cycle=None), Connection(), Connection(cycle=type('Cycle', (), dict(response_complete=False))()), Connection(cycle=done())
+    seen = WeakKeyDictionary()
+    for now in range(0, 60, 5):
+        regular.cycle, before = done(), regular.cycle  # another request every five seconds
+        hang_up({silent, socket_, busy, regular}, seen, now)
+        assert bool(silent.closed) == (now > 20)
+    assert not (socket_.closed or busy.closed or regular.closed)
 
 def test_page_names_no_font_service(server):
     page = httpx.get(server.url).text + httpx.get(server.url+'/theme.css').text
