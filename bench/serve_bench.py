@@ -6,10 +6,11 @@
 All in one run, in float32 on the CPU, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer ends early). The clients are a process
 of their own, on the same machine. Compared are: `generate` of transformers alone and as a static batch of eight; our server, asked through `openai` by one and by eight clients at once, and by 32, each
 measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
-questions, where it can be started and takes the model.
+questions, where it can be started and takes the model. Then `sciencetutor serve` is started as anybody would start it, in a process of its own: the seconds to the first token of a question of 100 tokens, the
+tokens per second after it, and its resident memory: after these, after eight at once, and at most. `--dtype bfloat16` measures that process with weights of half the size.
 """
 from __future__ import annotations
-import argparse, json, os, platform, socket, statistics, subprocess, sys, threading, time
+import argparse, gc, json, os, platform, socket, statistics, subprocess, sys, threading, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +89,49 @@ def child(what, *args) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def long_question(processor, tokens: int = 100) -> str:
+    "A question of so many tokens, as the model reads it."
+    text = question(0)
+    while len(processor.tokenizer(text)['input_ids']) < tokens: text += ' Say ' + WORDS[len(text) % 16] + '.'
+    return text
+
+
+def rss(pid: int, what: str = 'VmRSS') -> float:
+    "Resident memory of a process in MB: now, or at most so far (`VmHWM`)."
+    return int(next(l for l in Path(f'/proc/{pid}/status').read_text().splitlines() if l.startswith(what)).split()[1])*1024/1e6
+
+
+def product(model: str, text: str, tokens: int, dtype: str) -> dict:
+    "What `sciencetutor serve` does for one child, and what it needs."
+    command = [sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', model, '--port', '0', '--one-port', '--rate', '0', '--dtype', dtype]
+    start = time.perf_counter()
+    p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    try:
+        url = 'http' + p.stdout.readline().split(' at http')[1].split()[0]
+        started = time.perf_counter()-start
+        import requests
+        def ask(text, **kw):
+            first, start, usage = None, time.perf_counter(), {}
+            body = dict(messages=[dict(role='user', content=text)], max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True), **kw)
+            with requests.post(f'{url}/v1/chat/completions', json=body, stream=True) as r:
+                for line in r.iter_lines():
+                    event = json.loads(line[6:]) if line.startswith(b'data: {') else {}
+                    if first is None and any(c['delta'].get('content') for c in event.get('choices', ())): first = time.perf_counter()
+                    usage = event.get('usage') or usage
+            first = first or time.perf_counter()  # `tiny` may say nothing that is text
+            return first-start, (usage['completion_tokens']-1)/max(1e-6, time.perf_counter()-first), usage
+        ask(question(1))
+        asked = [ask(f'{i}. {text}') for i in range(3)]
+        one = rss(p.pid)
+        requests.post(f'{url}/v1/tutor/answer', json=dict(question=question(2), choices=['Because of the light.', 'Because it is cold.', 'Nobody knows.']))
+        crowd(f'{url}/v1', model, 8, min(tokens, 32))
+        return dict(dtype=dtype, start_s=started, prompt_tokens=asked[0][2]['prompt_tokens'], first_token_s=statistics.median(a[0] for a in asked), tokens_per_s=statistics.median(a[1] for a in asked),
+                    rss_mb=one, rss_after_eight_mb=rss(p.pid), rss_most_mb=rss(p.pid, 'VmHWM'))
+    finally:
+        p.terminate()
+        p.wait(60)
+
+
 def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
     "The same crowd at `transformers serve`, or why not."
     from sciencetutor.model import resolve_model
@@ -112,10 +156,11 @@ def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--model', default='tutor-base')
+    p.add_argument('--model', default='tutor')
     p.add_argument('--tokens', type=int, default=128, help='new tokens of each answer')
     p.add_argument('--runs', type=int, default=3, help='runs to take the median of')
     p.add_argument('--peer', action=argparse.BooleanOptionalAction, default=True, help='compare with `transformers serve`')
+    p.add_argument('--dtype', default='auto', help='of the `sciencetutor serve` that is started at the end')
     p.add_argument('--client', nargs=5, metavar=('WHAT', 'URL', 'MODEL', 'N', 'TOKENS'), help='the clients alone, as JSON')
     p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for serve.json')
     a = p.parse_args()
@@ -139,7 +184,7 @@ def main():
     rounds = []
     for _ in range(a.runs):
         rounds.append(dict(alone=static(engine, 1, a.tokens), static_8=static(engine, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
-                           eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 8, a.tokens)['tokens_per_s'],
+                           eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 4, a.tokens)['tokens_per_s'],
                            **child('among', url, a.model, 8, a.tokens)))
     many = child('crowd', url, a.model, 32, a.tokens)
     server.should_exit = True
@@ -150,11 +195,17 @@ def main():
                   server_eight=median(lambda r: r['eight']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['idle']), ttft_among_8_s=median(lambda r: r['among']),
                   eight_over_static_8=median(lambda r: r['eight']/r['static_8']), one_over_alone=median(lambda r: r['one']/r['alone']),
                   eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many)
+    text = long_question(engine.processor)
+    del engine  # before the next two measure memory and speed of their own
+    gc.collect()
+    result['product'] = own = product(a.model, text, a.tokens, a.dtype)
     if a.peer: result['transformers_serve_eight'] = transformers_serve(a.model, a.tokens)
     print(f"one stream: {result['server_one']:.1f} tokens/s, {result['one_over_alone']:.2f} of `generate` alone")
     print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight, {result['eight_over_in_turn']:.1f} times one after the other")
     print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
     print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
+    print(f"sciencetutor serve ({own['dtype']}): {own['first_token_s']:.2f} s to the first token of {own['prompt_tokens']} tokens, {own['tokens_per_s']:.1f} tokens/s after it; "
+          f"{own['rss_mb']:.0f} MB resident, {own['rss_after_eight_mb']:.0f} MB after eight at once, {own['rss_most_mb']:.0f} MB at most; up in {own['start_s']:.0f} s")
     if a.peer: print('transformers serve, eight streams:', result['transformers_serve_eight'].get('error') or f"{result['transformers_serve_eight']['tokens_per_s']:.1f} tokens/s")
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'serve.json').write_text(json.dumps(result, indent=1) + '\n')

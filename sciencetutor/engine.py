@@ -17,9 +17,8 @@ from fastcore.script import CliError
 from transformers import BatchEncoding
 from .batching import Batch, Deltas, Request, samplers
 from .formats import question_text
-from .memory import combine
 from .model import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
-from .score import encode_reply
+from .score import conclude, encode_reply
 
 # %% auto #0
 __all__ = ['WHY', 'EXPLANATION', 'TooLong', 'Engine', 'find_choices', 'Turn', 'reply']
@@ -154,11 +153,9 @@ def score(self:Engine,
     inputs, branches = self.encode(messages, images), [encode_reply(self.processor, c) for c in choices]
     n = inputs['input_ids'].shape[1] + sum(map(len, branches))
     if n>self.max_prompt_tokens: raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
-    found, memory = next(self.pieces(Request(inputs, branches=branches), request), None), getattr(self.model, 'memory', None)
+    found = next(self.pieces(Request(inputs, branches=branches), request), None)
     if found is None: return []
-    scores = torch.tensor(found)
-    if memory: scores = combine(memory, dict(messages=messages, images=images, choices=choices), scores)
-    return scores.softmax(-1).tolist()
+    return conclude(self.model, dict(messages=messages, images=images, choices=choices), torch.tensor(found)).softmax(-1).tolist()
 
 # %% ../nbs/41_engine.ipynb #bbb7e3ef
 _lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)

@@ -1,0 +1,110 @@
+"A busy day: clients of every kind at a server in a process of its own, and what that costs it."
+import json, os, random, re, socket, subprocess, sys, threading, time
+from collections import Counter
+import httpx, psutil, pytest, requests
+from test_api_fuzz import ANSWER, CHAT, form_request, json_request, picture, socket_request
+
+ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
+
+@pytest.fixture(scope='module')
+def served():
+    "The address of `sciencetutor serve`, and its process."
+    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0', '--one-port', '--rate', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    try:
+        url = re.search(r'http://127\.0\.0\.1:\d+', p.stdout.readline())[0]
+        for body in CHAT, {**CHAT, 'stream': False}: requests.post(f'{url}/v1/chat/completions', json=body)
+        yield url, psutil.Process(p.pid)
+    finally:
+        p.terminate()
+        _, err = p.communicate(timeout=120)
+    assert 'Traceback' not in err and not p.returncode, err[-2000:]
+
+def until(what, seconds=30):
+    end = time.time()+seconds
+    while not what() and time.time() < end: time.sleep(.05)
+    assert what()
+
+def figure(url, name): return float(re.search(rf'^sciencetutor_{name} (\S+)', requests.get(f'{url}/metrics').text, re.M)[1])
+
+def well(url):
+    "Nobody waits, nothing is written, no error was ours."
+    until(lambda: not figure(url, 'queue') and not figure(url, 'running'))
+    assert 'sciencetutor_errors_total{' not in requests.get(f'{url}/metrics').text
+    assert requests.post(f'{url}/v1/chat/completions', json=CHAT, timeout=60).status_code == 200
+
+def page_request(url, rng):
+    "What `gradio_client` does, by hand."
+    r = requests.post(f'{url}/gradio_api/call/ask', json=dict(data=[rng.choice(['Which is red? A. this B. that', 'Why?']), None, None]), timeout=60)
+    text = requests.get(f"{url}/gradio_api/call/ask/{r.json()['event_id']}", timeout=120).text
+    return 200 if 'event: complete' in text else 599
+
+def leave(url, rng):
+    "Ask for much, read a word, go."
+    path, body = rng.choice([('/v1/chat/completions', {**CHAT, 'max_tokens': 1000}), ('/v1/tutor/answer', {**ANSWER, 'max_new_tokens': 1000})])
+    host, port = url.removeprefix('http://').split(':')
+    data = json.dumps(body).encode()
+    with socket.create_connection((host, int(port)), timeout=60) as s:
+        s.sendall(f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n'.encode() + data)
+        s.settimeout(rng.random()/2)
+        try: s.recv(100)
+        except TimeoutError: pass
+    return 0
+
+KINDS = [(.3, 'chat', lambda url, rng: requests.post(f'{url}/v1/chat/completions', json={**CHAT, 'max_tokens': 30, 'seed': rng.randrange(99)}, timeout=120).status_code),
+         (.1, 'form with a picture', lambda url, rng: requests.post(f'{url}/chat', data=dict(prompt='Why?'), files=dict(image=picture()), timeout=120).status_code),
+         (.1, 'websocket', socket_request), (.15, 'left', leave), (.1, 'nonsense', json_request), (.1, 'broken form', form_request), (.05, 'page', page_request),
+         (.1, 'answer', lambda url, rng: requests.post(f'{url}/v1/tutor/answer', json=ANSWER, timeout=120).status_code)]
+
+def visitor(url, rng, end, seen, stuck):
+    "One client of many."
+    while time.time() < end:
+        _, kind, ask = rng.choices(KINDS, [k[0] for k in KINDS])[0]
+        try: seen.append((kind, ask(url, rng)))
+        except requests.exceptions.Timeout: stuck.append(kind)
+        except (requests.exceptions.ConnectionError, httpx.RemoteProtocolError, ConnectionError): seen.append((kind, 0))  # a header that is none
+
+def mixed_traffic(url, process, seconds, clients=16):
+    "What came of it. Memory is compared with what it was after a fifth of the time, when everything has been used once."
+    seen, stuck, start = [], [], time.time()
+    threads = [threading.Thread(target=visitor, args=(url, random.Random(i), start+seconds, seen, stuck)) for i in range(clients)]
+    for t in threads: t.start()
+    time.sleep(seconds/5)
+    early = process.memory_info().rss
+    for t in threads: t.join(seconds+150)
+    stuck += [t.name for t in threads if t.is_alive()]
+    well(url)
+    late, codes = process.memory_info().rss, Counter(c for _,c in seen)
+    return dict(clients=clients, seconds=round(time.time()-start), requests=len(seen), kinds=dict(Counter(k for k,_ in seen)), statuses={str(c): n for c,n in sorted(codes.items())},
+                errors_5xx=sum(n for c,n in codes.items() if c >= 500), stuck=stuck, rss_early_mb=round(early/1e6), rss_late_mb=round(late/1e6), growth_percent=round(100*(late/early-1), 1))
+
+def test_mixed_traffic_for_a_moment(served):
+    report = mixed_traffic(*served, 4, clients=8)
+    assert report['requests'] > 8 and not report['errors_5xx'] and not report['stuck'], report
+
+def test_five_hundred_connections(served):
+    "As many as there may be: the next ones are told so, memory hardly grows, and when they go all is well."
+    url, process = served
+    host, port = url.removeprefix('http://').split(':')
+    before, idle = process.memory_info().rss, []
+    try:
+        for _ in range(500): idle.append(socket.create_connection((host, int(port)), timeout=10))
+        until(lambda: requests.get(f'{url}/healthz').status_code == 503)
+        assert process.memory_info().rss-before < 60e6
+    finally:
+        for s in idle: s.close()
+    until(lambda: requests.get(f'{url}/healthz').status_code == 200)
+
+def test_silence_is_hung_up(served):
+    "Connections that ask nothing, or stop in the middle of a header, end by themselves."
+    host, port = served[0].removeprefix('http://').split(':')
+    with socket.create_connection((host, int(port)), timeout=60) as silent, socket.create_connection((host, int(port)), timeout=60) as slow:
+        slow.sendall(b'GET / HTTP/1.1\r\nHost: loc')
+        assert silent.recv(1) == b'' and slow.recv(1) == b''
+
+@pytest.mark.soak
+def test_mixed_traffic_for_ten_minutes(served):
+    "SOAK_MINUTES says how long; the report is printed, and kept in SOAK_REPORT if that names a file."
+    report = mixed_traffic(*served, 60*float(os.environ.get('SOAK_MINUTES', 10)))
+    print(json.dumps(report, indent=1))
+    if path := os.environ.get('SOAK_REPORT'): open(path, 'w').write(json.dumps(report, indent=1) + '\n')
+    assert not report['errors_5xx'] and not report['stuck'] and report['growth_percent'] < 5, report
