@@ -7,6 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/safety.html.md"""
 # %% ../nbs/47_safety.ipynb #dbe3e5c3
 from __future__ import annotations
 import re, tomllib, traceback, unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
@@ -15,7 +16,7 @@ from .skills import asset
 
 # %% auto #0
 __all__ = ['ALIKE', 'LEET', 'BETWEEN', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'pattern', 'read_rules', 'Guard', 'keep_words',
-           'safety_lines', 'measure']
+           'Refused', 'latest_words', 'Guarded', 'safety_lines', 'measure']
 
 # %% ../nbs/47_safety.ipynb #33288fe0
 ALIKE = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi") # the last eight are Cyrillic
@@ -116,9 +117,56 @@ def keep_words(
     if not verdict or verdict.level!='personal': return text
     return '[personal]'
 
+# %% ../nbs/47_safety.ipynb #690e9759
+class Refused(CliError): "A question that is not answered; the message is what to say instead."
+
+def latest_words(messages:list[dict]) -> str:
+    "What the latest question says, and what follows it."
+    asked = [i for i,m in enumerate(messages) if m['role'] in ('user', 'prompt')]
+    parts = [m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])] for m in messages[asked[-1] if asked else 0:]]
+    return '\n'.join(p.get('text') or '' for ps in parts for p in ps)
+
+class Guarded:
+    "An engine that checks what it is asked and what it answers; all else is the engine's own."
+    def __init__(self,
+        engine, # an `Engine`, or anything with its `generate` and `score`
+        guard:Guard|None=None, # the tutor's own rules if None
+        language:str='en', # a table of `texts.toml`
+    ): self.engine, self.guard, self.texts = engine, guard or Guard(), tomllib.loads(asset('texts.toml'))[language]
+    def __getattr__(self, name): return getattr(self.engine, name)
+    def refusal(self, text:str) -> str: # what to say instead, or nothing
+        "Why a question is not answered."
+        verdict = self.guard.check(text)
+        return self.texts['refuse_'+verdict.level] if verdict else ''
+
+# %% ../nbs/47_safety.ipynb #ef0ee95b
+@patch
+def score(self:Guarded, messages:list[dict], choices:list[str], images=()) -> list[float]: # raises `Refused`
+    "How likely each choice is as the answer."
+    if why := self.refusal('\n'.join([latest_words(messages), *choices])): raise Refused(why)
+    return self.engine.score(messages, choices, images=images)
+
+@patch
+def generate(self:Guarded, messages:list[dict], images=(), usage:dict|None=None, **kw) -> Iterator[str]:
+    "Stream the tutor's next message, or the sentence that stands in its place."
+    usage, text = {} if usage is None else usage, ''
+    if why := self.refusal(latest_words(messages)):
+        usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='content_filter')
+        yield why
+        return
+    pieces = self.engine.generate(messages, images, usage=usage, **kw)
+    for piece in pieces:
+        text = text[-500:]+piece
+        if self.guard.check(text, 'out'):
+            pieces.close()
+            usage['finish_reason'] = 'content_filter'
+            yield '\n\n'+self.texts['withdrawn']
+            return
+        yield piece
+
 # %% ../nbs/47_safety.ipynb #25c53eef
 def safety_lines(
-    half:str|None=None, # first (the rules were tuned on it), second (they never were); None for both
+    half:str|None=None, # tuned (the rules were), unseen (written when they were finished); None for both
 ) -> list[dict]: # half, side (in or out), level (`ok` if harmless), text
     "The test set of the rules."
     rows = [dict(zip(('half','side','level','text'), l.split('\t'))) for l in asset('safety_lines.tsv').splitlines()[1:]]
