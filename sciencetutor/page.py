@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/page.html.md"""
 
 # %% ../nbs/43_page.ipynb #ebffb6ff
 from __future__ import annotations
-import base64, html, os, random, re, secrets, shutil, tempfile, time, traceback
+import html, os, random, re, secrets, shutil, tempfile, time, traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 import gradio as gr
@@ -14,7 +14,9 @@ from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .engine import Engine, TooLong, Turn, find_choices, reply
 from .images import BadImage, open_image
+from .limits import data_uri
 from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
+from .model import reads_pictures
 from .safety import Guard, keep_words
 from .samples import make_problems
 from .skills import asset
@@ -24,8 +26,8 @@ from .teach import data_bank, find_cards, for_grade, hints, sample_bank, smaller
 # %% auto #0
 __all__ = ['SURE', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'VIEWS', 'sure_words', 'letter',
            'bars', 'Asked', 'no_pictures', 'asked', 'hint_text', 'leans', 'answered', 'show', 'keep_picture',
-           'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'data_uri', 'make_theme', 'look',
-           'go', 'make_page']
+           'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go',
+           'make_page']
 
 # %% ../nbs/43_page.ipynb #b1b70c74
 SURE = dict(sure=.8, think=.5, unsure=0.)  # from this probability of the best choice
@@ -64,7 +66,7 @@ class Asked(Turn):
     rung: int = 0  # how many of them are shown
     check: dict|None = None  # a question to check oneself
     message: int|None = None  # in the store
-    thumb: int = 0
+    blind: bool = False  # the picture was not looked at
     @property
     def hinting(self): return bool(self.ladder) and self.rung<len(self.ladder)
 
@@ -98,6 +100,7 @@ def answered(turn:Turn, t:dict, waiting:str='') -> dict:
     "The tutor's side of a turn: hints or how sure, why, and what went wrong if anything did."
     hinting, parts = getattr(turn, 'hinting', False), []
     parts += [hint_text(h, turn, t) for h in getattr(turn, 'ladder', [])[:getattr(turn, 'rung', 0)] if h['kind']!='answer']
+    if getattr(turn, 'blind', False): parts.insert(0, f'<span class="st-small">{t["blind"]}</span>')
     if hinting: parts.append(f'<span class="st-small">{t["hint_wait"]}</span>')
     elif turn.probs: parts.append(sure_words(max(turn.probs), t).format(choice=no_pictures(turn.choices[turn.best]).rstrip('.')) + '\n\n' + bars(turn, t))
     if turn.text and not hinting: parts.append(no_pictures(turn.text))
@@ -213,6 +216,12 @@ def sources(self:Page, turn:Turn) -> list[dict]:
         return []
 
 @patch
+def blind(self:Page, turn:Turn) -> bool:
+    "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
+    processor, memory = getattr(self.engine, 'processor', None), getattr(getattr(self.engine, 'model', None), 'memory', None)
+    return turn.picture is not None and processor is not None and not reads_pictures(processor) and not (turn.choices and memory)
+
+@patch
 def admit(self:Page, turn:Asked, user:dict|None, chat:str|None) -> str|None: # the conversation in the store
     "Check a question and store it."
     verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
@@ -229,6 +238,7 @@ def admit(self:Page, turn:Asked, user:dict|None, chat:str|None) -> str|None: # t
 @patch
 def write(self:Page, turn:Asked, before:Sequence[Turn], request:str, grade:int|None=None, **kw) -> Iterator[None]:
     "Let the engine answer, and look at every word before it is shown."
+    turn.blind = self.blind(turn)
     if turn.mode=='hint' and not turn.ladder:
         if turn.choices: turn.probs = self.engine.score(turn.messages(), turn.choices, images=[turn.picture] if turn.picture else [])
         turn.sources = self.sources(turn)
@@ -387,6 +397,7 @@ def from_row(page:Page, m:dict, place:str) -> Asked:
     if m['picture'] and (path := page.store.picture_path(m['picture'])).exists():
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
         turn.file = keep_picture(turn.picture, place)
+    turn.blind = bool(turn.text) and page.blind(turn)
     return turn
 
 @patch
@@ -421,15 +432,6 @@ def on_type(self:Page, box:dict) -> str:
     return f'<div class="st-found"><span>{self.t["found"].format(n=len(choices))}</span>{chips}</div>'
 
 # %% ../nbs/43_page.ipynb #b7aa5c2a
-def data_uri(
-    uri:str, # `data:image/png;base64,...`
-) -> bytes: # the file; raises `BadImage` for anything else
-    "The picture inside a data URI."
-    head, _, body = uri.partition(',')
-    if not (head.startswith('data:image/') and head.endswith(';base64')): raise BadImage("The picture is not a data URI: send data:image/png;base64,...")
-    try: return base64.b64decode(body, validate=True)
-    except ValueError: raise BadImage("The picture is not valid base64: send data:image/png;base64,...") from None
-
 @patch
 def api_ask(self:Page,
     question:str, # with or without choices in it

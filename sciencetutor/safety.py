@@ -7,6 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/safety.html.md"""
 # %% ../nbs/47_safety.ipynb #dbe3e5c3
 from __future__ import annotations
 import re, tomllib, traceback, unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
@@ -14,8 +15,8 @@ from fastcore.script import CliError
 from .skills import asset
 
 # %% auto #0
-__all__ = ['ALIKE', 'LEET', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'read_rules', 'Guard', 'keep_words', 'safety_lines',
-           'measure']
+__all__ = ['ALIKE', 'LEET', 'BETWEEN', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'pattern', 'read_rules', 'Guard', 'keep_words',
+           'Refused', 'latest_words', 'Guarded', 'safety_lines', 'measure']
 
 # %% ../nbs/47_safety.ipynb #33288fe0
 ALIKE = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi") # the last eight are Cyrillic
@@ -28,7 +29,8 @@ def plain(
     text = unicodedata.normalize('NFKD', text).translate(ALIKE).lower()
     text = ''.join(c for c in text if not unicodedata.combining(c) and unicodedata.category(c)!='Cf')
     text = re.sub(r'\b\w(?:[.*_ -]\w){3,}\b', lambda m: re.sub(r'\W|_', '', m[0]) if m[0].replace(' ', '').isascii() and not re.search(r'\d', m[0]) else m[0], text)
-    text = re.sub(r'(?<=[a-z])[013457@$!](?=[a-z])|\b[$@](?=[a-z]{2})', lambda m: m[0].translate(LEET), text)
+    text = re.sub(r'(?<=[a-z])11(?!\d)', 'll', text)
+    text = re.sub(r'(?<=[a-z])[013457@$!]+(?=[a-z])|(?<=[a-z]{2})[03$]+(?!\w)|\b[$@](?=[a-z]{2})', lambda m: m[0].translate(LEET), text)
     return re.sub(r'\s+', ' ', text).strip()
 
 # %% ../nbs/47_safety.ipynb #0f408ba0
@@ -46,18 +48,26 @@ class Verdict:
     level: str  # of the rules, or `error` when the check itself failed
     found: str = ''  # the words
 
+BETWEEN = r",? (?:[\w'#-]+,? ){0,5}?" # what ` .. ` stands for: up to five words of the same sentence
+
+def pattern(
+    patterns:list[str], # as in the file
+    words:dict, # name -> words that stand for each other
+) -> re.Pattern:
+    "All patterns of a rule as one."
+    body = '|'.join(f'(?:{p})' for p in patterns)
+    for k,v in reversed(words.items()): body = body.replace('{'+k+'}', v if isinstance(v, str) else f"(?:{'|'.join(v)})")
+    return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', BETWEEN)})(?!\w)")
+
 def read_rules(
-    text:str, # TOML: `levels`, `[words]` and `[[rule]]` with level, where, patterns and unless
-) -> list[Rule]: # in the order of the levels; raises `CliError`
+    text:str, # TOML: `levels`, `[spelling]`, `[words]` and `[[rule]]` with level, where, patterns and unless
+) -> tuple[list[Rule], dict]: # in the order of the levels; spelling -> what it stands for; raises `CliError`
     "Rules from their file."
     try:
         d = tomllib.loads(text)
-        def join(patterns):
-            body = '|'.join(f'(?:{p})' for p in patterns)
-            for k,v in d.get('words', {}).items(): body = body.replace('{'+k+'}', v)
-            return re.compile(rf'(?<!\w)(?:{body})(?!\w)')
+        join = lambda patterns: pattern(patterns, d.get('words', {}))
         rules = [Rule(r['level'], r['where'], join(r['patterns']), join(r['unless']) if 'unless' in r else None) for r in d['rule']]
-        return sorted(rules, key=lambda r: d['levels'].index(r.level))
+        return sorted(rules, key=lambda r: d['levels'].index(r.level)), {s: word for word,spelled in d.get('spelling', {}).items() for s in spelled}
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e: raise CliError(f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out.") from None
 
 # %% ../nbs/47_safety.ipynb #21c4a45a
@@ -68,14 +78,22 @@ class Guard:
     def __init__(self, rules:str|None=None): # file with other rules
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError): raise CliError(f"The safety rules {rules} can't be read: give a TOML file with --safety-rules.") from None
-        self.rules = read_rules(text)
+        self.rules, self.spelling = read_rules(text)
+        self.spelled = re.compile(rf"(?<![\w'])(?:{'|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True))) or '(?!)'})(?![\w'])")
+
+@patch
+def readings(self:Guard, text:str) -> list[str]:
+    "The ways to read a text: as typed, and with its letters and spellings put right, long letters (\"kiiill\") twice or once."
+    long = [re.sub(r'([a-z])\1{2,}', by, plain(text)) for by in (r'\1\1', r'\1')]
+    return list(dict.fromkeys([*(self.spelled.sub(lambda m: self.spelling[m[0]], t) for t in long), ' '.join(text.lower().split())]))
 
 @patch
 def find(self:Guard, text:str, where:str) -> Verdict|None:
     "The first finding in a text."
+    readings = self.readings(text)
     for rule in self.rules:
         if rule.where not in (where, 'both'): continue
-        for t in dict.fromkeys([plain(text), ' '.join(text.lower().split())]):
+        for t in readings:
             if rule.unless: t = rule.unless.sub(' ', t)
             if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip())
 
@@ -99,9 +117,56 @@ def keep_words(
     if not verdict or verdict.level!='personal': return text
     return '[personal]'
 
+# %% ../nbs/47_safety.ipynb #690e9759
+class Refused(CliError): "A question that is not answered; the message is what to say instead."
+
+def latest_words(messages:list[dict]) -> str:
+    "What the latest question says, and what follows it."
+    asked = [i for i,m in enumerate(messages) if m['role'] in ('user', 'prompt')]
+    parts = [m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])] for m in messages[asked[-1] if asked else 0:]]
+    return '\n'.join(p.get('text') or '' for ps in parts for p in ps)
+
+class Guarded:
+    "An engine that checks what it is asked and what it answers; all else is the engine's own."
+    def __init__(self,
+        engine, # an `Engine`, or anything with its `generate` and `score`
+        guard:Guard|None=None, # the tutor's own rules if None
+        language:str='en', # a table of `texts.toml`
+    ): self.engine, self.guard, self.texts = engine, guard or Guard(), tomllib.loads(asset('texts.toml'))[language]
+    def __getattr__(self, name): return getattr(self.engine, name)
+    def refusal(self, text:str) -> str: # what to say instead, or nothing
+        "Why a question is not answered."
+        verdict = self.guard.check(text)
+        return self.texts['refuse_'+verdict.level] if verdict else ''
+
+# %% ../nbs/47_safety.ipynb #ef0ee95b
+@patch
+def score(self:Guarded, messages:list[dict], choices:list[str], images=()) -> list[float]: # raises `Refused`
+    "How likely each choice is as the answer."
+    if why := self.refusal('\n'.join([latest_words(messages), *choices])): raise Refused(why)
+    return self.engine.score(messages, choices, images=images)
+
+@patch
+def generate(self:Guarded, messages:list[dict], images=(), usage:dict|None=None, **kw) -> Iterator[str]:
+    "Stream the tutor's next message, or the sentence that stands in its place."
+    usage, text = {} if usage is None else usage, ''
+    if why := self.refusal(latest_words(messages)):
+        usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='content_filter')
+        yield why
+        return
+    pieces = self.engine.generate(messages, images, usage=usage, **kw)
+    for piece in pieces:
+        text = text[-500:]+piece
+        if self.guard.check(text, 'out'):
+            pieces.close()
+            usage['finish_reason'] = 'content_filter'
+            yield '\n\n'+self.texts['withdrawn']
+            return
+        yield piece
+
 # %% ../nbs/47_safety.ipynb #25c53eef
 def safety_lines(
-    half:str|None=None, # first (the rules were tuned on it), second (they never were); None for both
+    half:str|None=None, # tuned (the rules were), unseen (written when they were finished); None for both
 ) -> list[dict]: # half, side (in or out), level (`ok` if harmless), text
     "The test set of the rules."
     rows = [dict(zip(('half','side','level','text'), l.split('\t'))) for l in asset('safety_lines.tsv').splitlines()[1:]]

@@ -7,17 +7,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/store.html.md"""
 # %% ../nbs/44_store.ipynb #781d31ea
 from __future__ import annotations
 import hashlib, hmac, io, json, os, secrets, time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from PIL import Image
 from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['PAUSE', 'make_db', 'migrate', 'default_store', 'Store', 'hide_password', 'hash_password', 'run_user', 'to_markdown',
-           'to_json', 'active_seconds']
+__all__ = ['PAUSE', 'make_db', 'migrate', 'default_store', 'Store', 'hide_password', 'hash_password', 'run_user', 'as_png',
+           'to_markdown', 'to_json', 'active_seconds']
 
 # %% ../nbs/44_store.ipynb #a643fda6
 def _sqlite(dbapi, _):
@@ -66,7 +67,7 @@ class Store:
         pictures:str|None=None, # folder of the pictures; beside the database if not given
     ):
         try:
-            if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or Path(default_store())/'pictures')
+            if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or Path(default_store())/f'pictures-{hashlib.sha256(hide_password(where).encode()).hexdigest()[:8]}')
             else: url, folder = f'sqlite:///{Path(where).absolute()/"tutor.db"}', Path(pictures or Path(where)/'pictures')
             folder.mkdir(parents=True, exist_ok=True)
             if '://' not in str(where): os.chmod(where, 0o700)
@@ -155,18 +156,22 @@ def run_user(
     print(f"{name} ({role}) can log in where `sciencetutor serve` runs with --auth.")
 
 # %% ../nbs/44_store.ipynb #d67b0f57
-@patch
-def keep_picture(self:Store, picture:Image.Image) -> str: # SHA-256 of the file
-    "Store a picture; returns its name."
+def as_png(picture:Image.Image) -> bytes:
+    "A picture as a file."
     f = io.BytesIO()
     picture.save(f, 'PNG')
-    name = hashlib.sha256(f.getvalue()).hexdigest()
+    return f.getvalue()
+
+@patch
+def keep_picture(self:Store, png:bytes) -> str: # SHA-256 of the file
+    "Store a picture; returns its name."
+    name = hashlib.sha256(png).hexdigest()
     path = self.picture_path(name)
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         tmp = path.with_suffix(f'.{secrets.token_hex(4)}')
         with open(tmp, 'wb') as out:
-            out.write(f.getvalue())
+            out.write(png)
             out.flush()
             os.fsync(out.fileno())
         tmp.replace(path)
@@ -178,14 +183,34 @@ def picture_path(self:Store, name:str) -> Path:
     return self.pictures/name[:2]/f'{name}.png'
 
 @patch
-def drop_pictures(self:Store, older:float=3600.):
-    "Delete the pictures that no message has, except the newest: their message may be on its way."
-    used = {r['picture'] for r in self.rows(sa.select(self['messages'].c.picture).where(self['messages'].c.picture.is_not(None)).distinct())}
-    for p in self.pictures.glob('??/*'):
-        with suppress(FileNotFoundError):
-            if p.stem not in used and time.time()-p.stat().st_mtime>=older: p.unlink()
+def lock_pictures(self:Store, c):
+    "Let no other transaction keep or drop pictures until this one ends; SQLite has one writer at a time anyway."
+    if self.db.dialect.name=='postgresql': c.execute(sa.text('SELECT pg_advisory_xact_lock(7861)'))
+
+@patch
+def drop_pictures(self:Store):
+    "Delete the pictures that no message has, at once."
+    m = self['messages']
+    with self.write() as c:
+        self.lock_pictures(c)
+        used = set(c.execute(sa.select(m.c.picture).where(m.c.picture.is_not(None)).distinct()).scalars())
+        for p in self.pictures.glob('??/*'):
+            if p.stem not in used: p.unlink(missing_ok=True)
+
+@patch
+def _tidy(self:Store):
+    self.drop_pictures()
+    if self.db.dialect.name=='sqlite':
+        with self.db.connect().execution_options(isolation_level='AUTOCOMMIT') as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
 
 # %% ../nbs/44_store.ipynb #081950c2
+@patch
+def count_question(self:Store, c, user_id:int):
+    "One more question today."
+    d, insert = self['days'], postgresql.insert if self.db.dialect.name=='postgresql' else sqlite.insert
+    one = insert(d).values(user_id=user_id, day=time.strftime('%Y-%m-%d'), asked=1)
+    c.execute(one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1)))
+
 @patch
 def add_message(self:Store,
     user_id:int, # whose
@@ -196,9 +221,13 @@ def add_message(self:Store,
 ) -> tuple[str, int]: # ids of the conversation and of the message; both are on the disk
     "Save a question."
     now, c_, m = time.time(), self['conversations'], self['messages']
-    row = dict(context='', choices=[], probs=[], picture=self.keep_picture(picture) if picture else None) | values
+    row, png = dict(context='', choices=[], probs=[], picture=None) | values, picture and as_png(picture)
     with self.write() as c:
-        mine = conversation and c.execute(c_.update().where(c_.c.id==conversation, c_.c.user_id==user_id).values(updated=now)).rowcount
+        self.count_question(c, user_id)
+        if png:
+            self.lock_pictures(c)
+            row['picture'] = self.keep_picture(png)
+        mine = conversation and c.execute(c_.update().where(c_.c.id==conversation, c_.c.user_id==user_id, c_.c.deleted.is_(None)).values(updated=now)).rowcount
         if not mine:
             conversation = secrets.token_hex(8)
             c.execute(c_.insert().values(id=conversation, user_id=user_id, title=' '.join(question.split())[:60] or '…', created=now, updated=now))
@@ -220,7 +249,7 @@ def drop_message(self:Store, message:int):
 def history(self:Store, user_id:int, search:str='', limit:int=100) -> list[dict]:
     "A child's conversations, the latest first; with a search, those that have all the words."
     c_, m = self['conversations'], self['messages']
-    q = c_.select().where(c_.c.user_id==user_id).order_by(c_.c.updated.desc()).limit(limit)
+    q = c_.select().where(c_.c.user_id==user_id, c_.c.deleted.is_(None)).order_by(c_.c.updated.desc()).limit(limit)
     for w in search.split()[:8]:
         said = sa.select(m.c.conversation_id).where(sa.or_(m.c.question.icontains(w, autoescape=True), m.c.text.icontains(w, autoescape=True)))
         q = q.where(sa.or_(c_.c.title.icontains(w, autoescape=True), c_.c.id.in_(said)))
@@ -230,7 +259,7 @@ def history(self:Store, user_id:int, search:str='', limit:int=100) -> list[dict]
 def messages(self:Store, user_id:int, conversation:str) -> list[dict]:
     "The messages of a child's conversation, in order."
     c_, m = self['conversations'], self['messages']
-    return self.rows(m.select().join(c_).where(c_.c.id==conversation, c_.c.user_id==user_id).order_by(m.c.id))
+    return self.rows(m.select().join(c_).where(c_.c.id==conversation, c_.c.user_id==user_id, c_.c.deleted.is_(None)).order_by(m.c.id))
 
 @patch
 def rename(self:Store, user_id:int, conversation:str, title:str):
@@ -240,10 +269,14 @@ def rename(self:Store, user_id:int, conversation:str, title:str):
 
 @patch
 def drop_conversation(self:Store, user_id:int, conversation:str):
-    "Delete a conversation."
-    c_ = self['conversations']
-    with self.write() as c: c.execute(c_.delete().where(c_.c.id==conversation, c_.c.user_id==user_id))
-    self.drop_pictures()
+    "Delete a conversation; its flagged messages stay for the adult to see."
+    c_, m = self['conversations'], self['messages']
+    mine = (c_.c.id==conversation) & (c_.c.user_id==user_id)
+    with self.write() as c:
+        c.execute(m.delete().where(m.c.flag.is_(None), m.c.conversation_id.in_(sa.select(c_.c.id).where(mine))))
+        flagged = c.execute(sa.select(m.c.id).join(c_).where(mine)).first()
+        c.execute(c_.update().where(mine).values(deleted=time.time(), title='…') if flagged else c_.delete().where(mine))
+    self._tidy()
 
 # %% ../nbs/44_store.ipynb #3c5460a0
 def to_markdown(title:str, messages:list[dict]) -> str:
@@ -298,10 +331,10 @@ def active_seconds(times:list[float]) -> float:
     return sum(b-a for a,b in zip(times, times[1:]) if b-a<=PAUSE)
 
 @patch
-def asked(self:Store, user_id:int, since:float=0., flagged:bool=False, limit:int=1000) -> list[dict]:
+def asked(self:Store, user_id:int, since:float=0., flagged:bool=False, limit:int=1000) -> list[dict]: # columns of a message, and `deleted`: when the child deleted it
     "A child's questions, the latest first, perhaps only those with a flag."
     c_, m = self['conversations'], self['messages']
-    q = m.select().join(c_).where(c_.c.user_id==user_id, m.c.created>=since).order_by(m.c.id.desc()).limit(limit)
+    q = sa.select(m, c_.c.deleted).join(c_).where(c_.c.user_id==user_id, m.c.created>=since).order_by(m.c.id.desc()).limit(limit)
     return self.rows(q.where(m.c.flag.is_not(None)) if flagged else q)
 
 @patch
@@ -314,17 +347,16 @@ def summary(self:Store, user_id:int, since:float=0.) -> dict: # asked, quizzed, 
 
 @patch
 def asked_today(self:Store, user_id:int) -> int:
-    "Questions since midnight, for the daily limit."
-    c_, m, t = self['conversations'], self['messages'], time.localtime()
-    midnight = time.mktime((t.tm_year, t.tm_mon, t.tm_mday, 0, 0, 0, 0, 0, -1))
-    return self.rows(sa.select(sa.func.count().label('n')).select_from(m.join(c_)).where(c_.c.user_id==user_id, m.c.created>=midnight))[0]['n']
+    "Questions of this day, deleted or not, for the daily limit."
+    d = self['days']
+    return sum(r['asked'] for r in self.rows(d.select().where(d.c.user_id==user_id, d.c.day==time.strftime('%Y-%m-%d'))))
 
 # %% ../nbs/44_store.ipynb #2978e2c1
 @patch
 def drop_user(self:Store, user_id:int):
     "Delete all of a child's data, and the child."
     with self.write() as c: c.execute(self['users'].delete().where(self['users'].c.id==user_id))
-    self._tidy(0.)
+    self._tidy()
 
 @patch
 def forget(self:Store, days:float):
@@ -333,13 +365,8 @@ def forget(self:Store, days:float):
     with self.write() as c:
         for table,column in (('messages','created'), ('quiz_results','created'), ('mastery','updated'), ('conversations','updated')):
             c.execute(self[table].delete().where(self[table].c[column]<then))
-    self._tidy(3600.)
-
-@patch
-def _tidy(self:Store, older):
-    self.drop_pictures(older)
-    if self.db.dialect.name=='sqlite':
-        with self.db.connect().execution_options(isolation_level='AUTOCOMMIT') as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+        c.execute(self['days'].delete().where(self['days'].c.day<time.strftime('%Y-%m-%d', time.localtime(then))))
+    self._tidy()
 
 # %% ../nbs/44_store.ipynb #50c8d07d
 @patch

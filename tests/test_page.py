@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from sciencetutor.engine import Turn
-from sciencetutor.page import TEXTS, Page, asked, bars, data_uri, find_choices, no_pictures, paced, pick_examples, show
-from sciencetutor.images import BadImage
+from sciencetutor.page import TEXTS, Asked, Page, bars, from_row, no_pictures, paced, pick_examples, show
 from sciencetutor.serve import Server, open_port
 
 T = TEXTS['en']
@@ -61,7 +60,23 @@ def test_pace():
 
 @pytest.mark.parametrize('uri', ['x', '/etc/passwd', 'http://x/y.png', 'data:image/png,abc', 'data:image/png;base64,a', 'data:text/plain;base64,YQ=='])
 def test_data_uri(uri):
-    with pytest.raises(BadImage): data_uri(uri)
+    page = Page(Script(), examples=0)
+    assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1]==T['bad_picture'] and not page.engine.asked
+
+@pytest.mark.parametrize('words_only,memory,choices,picture,blind', [(True, None, [], True, True), (True, object(), [], True, True), (True, object(), ['a', 'b'], True, False),
+    (True, None, ['a', 'b'], True, True), (False, None, [], True, False), (True, None, [], False, False), (None, None, [], True, False)])
+def test_a_picture_that_is_not_looked_at(words_only, memory, choices, picture, blind):
+    from types import SimpleNamespace as NS
+    from sciencetutor.model import WORDS_ONLY
+    engine = Script()
+    if words_only is not None: engine.processor, engine.model = NS(chat_template=WORDS_ONLY if words_only else 'with pictures'), NS(memory=memory)
+    page, turn = Page(engine, examples=0), Asked('What is this?', choices, Image.new('RGB', (9, 9)) if picture else None)
+    page.admit(turn, user := page.store.user(None), None)
+    for _ in page.answer(turn, [], 's'): pass
+    assert (T['blind'] in show([turn], T)[1]['content'])==blind and turn.text
+    chat = page.store.history(user['id'])[0]['id']
+    again = from_row(page, page.store.messages(user['id'], chat)[0], page.place('x'))
+    assert again.blind==blind  # found again, it says so again
 
 # With one
 

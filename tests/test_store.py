@@ -98,7 +98,7 @@ def migrate_all(url, fresh=True):
     db = make_db(url)
     if not fresh:
         with db.begin() as c:
-            for t in ('feedback','messages','conversations','quiz_results','mastery','users','alembic_version'): c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
+            for t in ('feedback','messages','conversations','quiz_results','mastery','days','users','alembic_version'): c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
     migrate(db, '0001')
     old = sa.MetaData()
     old.reflect(db)
@@ -122,7 +122,7 @@ def migrate_all(url, fresh=True):
 
 def test_from_the_first_schema_to_the_last(tmp_path):
     cols = migrate_all(f'sqlite:///{tmp_path}/x.db')
-    assert {'mode','flag','seconds','sources'} <= cols['messages'] and {'role','hash','grade'} <= cols['users'] and {'mastery','quiz_results'} <= set(cols)
+    assert {'mode','flag','seconds','sources'} <= cols['messages'] and {'role','hash','grade'} <= cols['users'] and {'mastery','quiz_results','days'} <= set(cols) and 'deleted' in cols['conversations']
 
 def test_migrating_twice_changes_nothing(tmp_path):
     store = Store(str(tmp_path))
@@ -204,3 +204,45 @@ def test_hostile_titles(tmp_path):
 def test_a_read_only_folder_is_told_in_one_line(tmp_path):
     (tmp_path/'file').write_text('x')
     with pytest.raises(CliError, match='--store'): Store(str(tmp_path/'file'/'store'))
+
+def test_a_child_deletes_but_not_the_flags(tmp_path):
+    store = Store(str(tmp_path))
+    ada, red = store.add_user('ada'), Image.new('RGB', (9,9), 'red')
+    chat, _ = store.add_message(ada, None, 'Why is the sky blue?', red)
+    store.add_message(ada, chat, 'I want to hurt someone', Image.new('RGB', (9,9), 'blue'), flag='violence')
+    store.drop_conversation(ada, chat)
+    kept, = store.asked(ada)
+    assert kept['question']=='I want to hurt someone' and kept['deleted'] and len(list(store.pictures.glob('*/*.png')))==1
+    assert not store.history(ada) and not store.messages(ada, chat) and store.asked_today(ada)==2 and store.summary(ada)['flags']==1
+    other, _ = store.add_message(ada, chat, 'And now?')  # what is deleted is not gone on with
+    assert other!=chat and [c['title'] for c in store.history(ada)]==['And now?'] and store.asked(ada)[0]['deleted'] is None
+    store.drop_conversation(ada, other)
+    assert len(store.rows(store['conversations'].select()))==1 and store.asked_today(ada)==3
+    store.drop_user(ada)
+    assert not list(store.pictures.glob('*/*')) and not any(store.rows(store[t].select()) for t in ('messages', 'conversations', 'days', 'users'))
+
+def test_the_count_survives_edits_and_ends_with_the_day(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    ada, now = store.add_user('ada'), time.time()
+    chat, m = store.add_message(ada, None, 'Why?')
+    store.drop_message(m)
+    assert store.asked_today(ada)==1
+    monkeypatch.setattr(time, 'strftime', lambda f, t=None: '2199-01-01')
+    assert store.asked_today(ada)==0
+
+def test_a_picture_is_not_lost_between_two_children(tmp_path):
+    "One child deletes a picture again and again while another asks about the same one."
+    import threading
+    store, other = Store(str(tmp_path)), Store(str(tmp_path))
+    ada, bob, red, lost, stop = store.add_user('ada'), store.add_user('bob'), Image.new('RGB', (9,9), 'red'), [], threading.Event()
+    def drop():
+        while not stop.is_set(): other.drop_conversation(ada, other.add_message(ada, None, 'Mine', red)[0])
+    t = threading.Thread(target=drop)
+    t.start()
+    for _ in range(10):
+        chat, _ = store.add_message(bob, None, 'And mine?', red)
+        lost.append(not store.picture_path(store.messages(bob, chat)[0]['picture']).exists())
+        store.drop_conversation(bob, chat)
+    stop.set()
+    t.join()
+    assert not any(lost)
