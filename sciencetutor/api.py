@@ -449,7 +449,7 @@ def usage_of(usage:dict) -> dict:
     p, c = usage.get('prompt_tokens', 0), usage.get('completion_tokens', 0)
     return dict(prompt_tokens=p, completion_tokens=c, total_tokens=p+c)
 
-def finish(usage:dict) -> str: return 'length' if usage.get('finish_reason')=='length' else 'stop'
+def finish(usage:dict) -> str: return usage['finish_reason'] if usage.get('finish_reason') in ('length', 'content_filter') else 'stop'
 
 @patch
 async def events(self:Desk, pieces:AsyncIterator[str], head:dict, usage:dict, with_usage:bool) -> AsyncIterator[str]:

@@ -141,10 +141,10 @@ class Guarded:
 
 # %% ../nbs/47_safety.ipynb #ef0ee95b
 @patch
-def score(self:Guarded, messages:list[dict], choices:list[str], images=()) -> list[float]: # raises `Refused`
+def score(self:Guarded, messages:list[dict], choices:list[str], images=(), **kw) -> list[float]: # raises `Refused`
     "How likely each choice is as the answer."
     if why := self.refusal('\n'.join([latest_words(messages), *choices])): raise Refused(why)
-    return self.engine.score(messages, choices, images=images)
+    return self.engine.score(messages, choices, images=images, **kw)
 
 @patch
 def generate(self:Guarded, messages:list[dict], images=(), usage:dict|None=None, **kw) -> Iterator[str]:
