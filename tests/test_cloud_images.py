@@ -6,6 +6,7 @@ import pytest, yaml
 
 root = Path(__file__).resolve().parent.parent
 MANIFESTS = sorted(p for p in (root/'deploy').glob('*.yaml') if p.name != 'kustomization.yaml')
+STORE = root/'deploy/store'
 
 
 def let_in() -> list[str]:
@@ -60,6 +61,36 @@ def test_manifests_fit_together():
     assert ingress['tls'][0]['hosts'] == hosts and {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
     assert set(yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']) == {p.name for p in MANIFESTS}
     assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
+
+
+def merged(a, b):
+    "A strategic merge: maps by key, lists by name, null deletes."
+    if isinstance(b, dict): return {k: v for k in {**a, **b} if (v := merged(a.get(k, {}), b[k]) if k in b else a[k]) is not None}
+    if not isinstance(b, list): return b
+    old, new = ({x['name']: x for x in xs} for xs in (a or [], b))
+    return [merged(old.get(n, {}), new[n]) if n in new else old[n] for n in {**old, **new}]
+
+
+def test_the_store_has_a_volume():
+    "What a page with a login remembers is on a claim, and no two pods write it."
+    validate, (claim, patch, component) = pytest.importorskip('kubernetes_validate'), (yaml.safe_load((STORE/f'{n}.yaml').read_text()) for n in ('volume', 'patch', 'kustomization'))
+    plain = yaml.safe_load((root/'deploy/deployment.yaml').read_text())
+    whole = merged(plain, patch)
+    for doc in (claim, whole): validate.validate(doc, validate.latest_version(), strict=True)
+    pod, box = whole['spec']['template']['spec'], whole['spec']['template']['spec']['containers'][0]
+    assert component['kind'] == 'Component' and whole['spec']['strategy'] == dict(type='Recreate')
+    assert {v['name']: v.get('persistentVolumeClaim') for v in pod['volumes']} == dict(models=None, store=dict(claimName=claim['metadata']['name']))
+    assert {m['name']: m['mountPath'] for m in box['volumeMounts']} == dict(models='/home/tutor/.cache/huggingface', store='/data')
+    assert {'name': 'AUTH', 'value': '1'} in box['env'] and {'name': 'AUTH', 'value': '1'} not in plain['spec']['template']['spec']['containers'][0]['env']
+
+
+@pytest.mark.parametrize('env,wanted', [(dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'), (dict(AUTH='1'), '--auth --store /data'),
+                                        (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
+def test_what_the_container_is_told(tmp_path, env, wanted):
+    (tmp_path/'sciencetutor').write_text('#!/bin/sh\necho $@\n')
+    (tmp_path/'sciencetutor').chmod(0o755)
+    said = subprocess.run(['sh', root/'deploy/serve.sh'], env=dict(PATH=f'{tmp_path}:/usr/bin:/bin', MODEL='tutor', **env), capture_output=True, text=True).stdout
+    assert said.strip().endswith(wanted) and ('--auth' in said) == bool(env)
 
 
 def test_workflows():
