@@ -152,7 +152,7 @@ def test_the_containers_command(tmp_path):
             link.unlink()
             link.symlink_to(system)
             (cfg := tmp_path/'venv/pyvenv.cfg').write_text(re.sub('(?m)^home = .*$', 'home = /usr/bin', cfg.read_text()))
-    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')
+    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), TMPDIR=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')  # a container's temporary folder is its own, too
     child = subprocess.Popen([app/'deploy/serve.sh'], cwd=app, env=env, **user)
     try:
         for port in (7860, 5000, 5005): wait_open(port, child, 180)
