@@ -2,10 +2,12 @@
 # docker build --target cpu -t ui-cpu .                                   the same without CUDA, a quarter of the size
 # docker build --target train -t train .                                  for Vertex AI jobs and pipelines
 # -e MODEL=llava-hf/llava-1.5-7b-hf loads a model of the hub, in 4 bits where there is a GPU
+# -e AUTH=1 -v tutor:/data lets visitors log in and remembers them; without it the page is for strangers and keeps nothing
 
 FROM python:3.11.13-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GRADIO_ANALYTICS_ENABLED=False
-RUN useradd --create-home --uid 1000 tutor
+# folders for volumes: a new volume takes its owner from here
+RUN useradd --create-home --uid 1000 tutor && install -d -o tutor -g tutor /data /home/tutor/.cache /home/tutor/.cache/huggingface
 WORKDIR /app
 COPY constraints.txt settings.ini setup.py pyproject.toml MANIFEST.in README.md LICENSE LICENSE-DATA.md ./
 

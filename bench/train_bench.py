@@ -1,6 +1,7 @@
 """Supervised examples a second, against TRL's SFTTrainer and the Hugging Face Trainer, in one run on one machine.
 
-    python bench/train_bench.py                          2,000 questions, three rounds, into bench/results/train.json
+    python bench/train_bench.py                          2,000 questions and three rounds on a GPU, 300 and one on a CPU, into bench/results/train.json
+    python bench/train_bench.py --n 2000 --runs 3        all of them on a CPU: more than an hour on two cores
     python bench/train_bench.py --n 40 --runs 1 --model tiny    a toy, to see that it works
     python bench/train_bench.py --model random-7b --lora-r 128  LLaVA-1.5-7B of random weights, on a GPU: also MFU and peak memory
 
@@ -159,8 +160,8 @@ def child(what: str, a) -> dict | None:
 
 def make_peers():
     "The environment of the peer: this one's packages and TRL."
-    if Path(PEERS['trl']).exists(): return
-    subprocess.run([sys.executable, '-m', 'venv', '--system-site-packages', str(ROOT/'.venv-bench')], check=True)
+    if Path(PEERS['trl']).exists() and not subprocess.run([PEERS['trl'], '-c', 'from importlib.metadata import version; version("trl"), version("torch")'], capture_output=True).returncode: return
+    if not Path(PEERS['trl']).exists(): subprocess.run([sys.executable, '-m', 'venv', '--system-site-packages', str(ROOT/'.venv-bench')], check=True)
     site = subprocess.run([sys.executable, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], capture_output=True, text=True).stdout.strip()
     lib = next((ROOT/'.venv-bench/lib').glob('python*/site-packages'))
     (lib/'outer.pth').write_text(site + '\n')  # the tested versions, not others
@@ -170,8 +171,8 @@ def make_peers():
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--one', nargs=2, metavar=('WHAT', 'ARGS'), help='one measurement, as JSON')
-    p.add_argument('--n', type=int, default=2000, help='questions')
-    p.add_argument('--runs', type=int, default=3, help='rounds to take the median of')
+    p.add_argument('--n', type=int, help='questions; 2,000 on a GPU and 300 on a CPU if not given')
+    p.add_argument('--runs', type=int, help='rounds to take the median of; 3 on a GPU and 1 on a CPU if not given')
     p.add_argument('--model', default='tutor-base', help='or `random-7b`')
     p.add_argument('--precision', default='bf16', choices=['bf16', 'fp16', 'fp32'])
     p.add_argument('--batch-tokens', type=int, default=4096)
@@ -185,6 +186,8 @@ def main():
         r = dict(ours=ours, trainer=trainer, trl=trl)[a.one[0]](args)
         return print(json.dumps(dict(r, per_second=r['examples']/r['seconds'], peak_mb=peak())))
     import torch, transformers
+    gpu = torch.cuda.is_available()
+    a.n, a.runs = a.n or (2000 if gpu else 300), a.runs or (3 if gpu else 1)
     make_peers()
     result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads' if not torch.cuda.is_available() else torch.cuda.get_device_name(),
                   python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, runs=a.runs)

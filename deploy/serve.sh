@@ -1,6 +1,9 @@
 #!/bin/sh
 # What the container runs. A hub id (OWNER/NAME, not a path) is a large model: 4 bits, where there is a GPU.
+# Without AUTH the page is for strangers and keeps nothing. With -e AUTH=1 visitors log in, and what the tutor remembers of them is in
+# /data, where a volume belongs: -v tutor:/data. STORE names another folder, or a PostgreSQL database.
 set -eu
+if [ "${AUTH:-0}" = 1 ]; then set -- --auth --store "${STORE:-/data}" "$@"; fi
 case "$MODEL" in
 /* | ./*) ;;
 */*) if [ -e /dev/nvidiactl ]; then set -- --load-in-4bit "$@"; fi ;;

@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'main', 'dispatch']
 
 # %% ../nbs/60_cli.ipynb #60-cli-004
-import sys
+import argparse, sys
 from importlib import import_module
 from typing import Callable, NamedTuple
 
@@ -74,10 +74,12 @@ def call(name: str,         # the subcommand
          argv: list[str],   # arguments after the subcommand
          example: str = '', # shown by --help
         ):
-    "Call `func` with what `argv` says."
-    args = vars(make_parser(name, func, example).parse_args(argv))
-    del args['pdb'], args['xtra'] # fastcore's own hidden flags
-    return func(**args)
+    "Call `func` with what `argv` says, and leave the rest to it: a flag that is given is told from a default."
+    p = make_parser(name, func, example)
+    p.parse_args(argv) # help and errors
+    for a in p._actions: a.default = argparse.SUPPRESS
+    args = vars(p.parse_args(argv))
+    return func(**{k: v for k, v in args.items() if k not in ('pdb', 'xtra')}) # fastcore's own hidden flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-018
 def fail(msg: str, code: int = 2) -> int:

@@ -19,7 +19,7 @@ from fastcore.script import CliError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 from .model import resolve_model
-from .techniques import add_lora, describe_hardware, devices, freeze_parts
+from .techniques import add_lora, describe_hardware, devices, freeze_parts, zero_stage
 
 # %% ../nbs/24_footprint.ipynb #42649500
 def empty_model(
@@ -48,10 +48,10 @@ def weight_bytes(
     n = sum(p.numel() for p in model.parameters() if p.requires_grad)
     def frozen(p): return .516 if s['load_in_4bit'] and id(p) in quantized else 2 if s['lora_r'] and half else 4
     rest = sum(p.numel()*frozen(p) for p in model.parameters() if not p.requires_grad)
-    zero = s['deepspeed'] or ''
-    split = devices() if zero else 1
+    stage, offload = zero_stage(s['deepspeed'])
+    split = devices() if stage else 1
     weights = rest + n*(4 + 2*half)
-    return dict(weights=0 if 'offload' in zero else weights/(split if '3' in zero else 1), gradients=4*n/split, optimizer=0 if 'offload' in zero else 8*n/split)
+    return dict(weights=0 if offload else weights/(split if stage == 3 else 1), gradients=4*n/split, optimizer=0 if offload else 8*n/split)
 
 # %% ../nbs/24_footprint.ipynb #3d498011
 def layer_bytes(

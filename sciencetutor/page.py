@@ -240,7 +240,9 @@ def write(self:Page, turn:Asked, before:Sequence[Turn], request:str, grade:int|N
     "Let the engine answer, and look at every word before it is shown."
     turn.blind = self.blind(turn)
     if turn.mode=='hint' and not turn.ladder:
-        if turn.choices: turn.probs = self.engine.score(turn.messages(), turn.choices, images=[turn.picture] if turn.picture else [])
+        if turn.choices:
+            turn.probs = self.engine.score(turn.messages(), turn.choices, images=[turn.picture] if turn.picture else [], request=request)
+            if not turn.probs: return  # cancelled
         turn.sources = self.sources(turn)
         turn.ladder, turn.rung = hints(turn.context+' '+turn.question, turn.choices, turn.best, turn.sources, turn.probs), 1
         if turn.hinting: return

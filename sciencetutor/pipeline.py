@@ -16,7 +16,7 @@ import contextlib, json, os, sys, tempfile
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import CliError
-from .presets import hourly, read_config, repo_root
+from .presets import price_text, read_config, repo_root
 from .project import call, confirm, make_client, references, setting
 from .vertex import change, parent, run_name, run_uri, wait_for
 
@@ -145,7 +145,7 @@ def submit_pipeline(name, values, machine, caching, poll, yes, dry):
     job = next((j for j in there if j.state.name in ('PIPELINE_STATE_RUNNING', 'PIPELINE_STATE_PENDING', 'PIPELINE_STATE_QUEUED')), None)
     if job: print(f'{run} is running: joining it', flush=True)
     else:
-        what = f'trains on {machine["type"]} {machine.get("gpu", "")}, about ${hourly(machine, vertex=True):.2f} an hour'.replace(' ,', ',') if name != 'data' else 'costs some cents'
+        what = f'trains on {machine["type"]} {machine.get("gpu", "")}, {price_text(machine, vertex=True)}'.replace(' ,', ',') if name != 'data' else 'costs some cents'
         confirm(f'{run}: {what}, and 3 cents for each run', yes or dry)
         job = call(client.create_pipeline_job, parent=parent(), pipeline_job=pipeline_request(name, run, machine, values, caching))
     if dry: return dict(name=run, state='not submitted')

@@ -8,12 +8,13 @@ Docs: https://sciencetutor.github.io/sciencetutor/presets.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PRICES', 'DISK_GB_MONTH', 'ADDRESS_HOUR', 'VERTEX_FEE', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'SPEEDS', 'repo_root',
-           'read_config', 'hourly', 'Speed', 'epoch_hours', 'cost_table']
+__all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'repo_root', 'read_config', 'price_of', 'hourly',
+           'dollars', 'price_text', 'epoch_hours', 'cost_table', 'assumption_table']
 
 # %% ../nbs/52_presets.ipynb #52-presets-003
+import json
+from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 from fastcore.script import CliError
 
 # %% ../nbs/52_presets.ipynb #52-presets-006
@@ -37,49 +38,63 @@ def read_config(
     return {k: v for k, v in config.items() if k != 'machine'}, config.get('machine') or {}
 
 # %% ../nbs/52_presets.ipynb #52-presets-009
-PRICES = {'e2-standard-4': 0.134, 'n1-highmem-2': 0.118, 'n1-highmem-8': 0.474, 'n1-standard-8': 0.380, 'a2-highgpu-1g': 3.673, 'colab-a100': 1.18,
-          'NVIDIA_TESLA_T4': 0.35, 'NVIDIA_TESLA_V100': 2.48, 'NVIDIA_TESLA_A100': 0.}
-DISK_GB_MONTH, ADDRESS_HOUR, VERTEX_FEE, HOURS_MONTH = 0.10, 0.005, 1.15, 730
+NOTES = json.loads((Path(str(files('sciencetutor')))/'assets/prices.json').read_text())
+HOURS_MONTH = 730
+
+def price_of(
+    name: str, # a key of `prices` in the file
+) -> float: # US dollars
+    "One price."
+    if name not in NOTES['prices']: raise CliError(f'no price is known for {name}: look it up and add it to sciencetutor/assets/prices.json')
+    return NOTES['prices'][name]['usd']
 
 def hourly(
     machine: dict, # type, gpu, gpus, disk_gb
     vertex: bool = False, # on Vertex AI?
 ) -> float: # US dollars an hour
     "What a machine costs."
-    kinds = [machine['type'], *([machine['gpu']] if machine.get('gpu') else [])]
-    if unknown := [k for k in kinds if k not in PRICES]: raise CliError(f'no price is known for {unknown[0]}: look it up and add it to PRICES')
-    price = PRICES[machine['type']] + machine.get('gpus', 1)*PRICES.get(machine.get('gpu'), 0)
-    disk = machine.get('disk_gb', 0)*DISK_GB_MONTH/HOURS_MONTH
-    return price*(VERTEX_FEE if vertex else 1) + disk
+    price = price_of(machine['type']) + (machine.get('gpus', 1)*price_of(machine['gpu']) if machine.get('gpu') else 0)
+    return price*(1 + vertex*price_of('vertex')) + machine.get('disk_gb', 0)*price_of('disk')/HOURS_MONTH
+
+def dollars(
+    usd: float,
+) -> str: # two digits that count
+    "An estimate, written as one."
+    return f'{float(f"{usd:.2g}"):,.2f}' if usd < 10 else f'{float(f"{usd:.2g}"):,.0f}'
+
+def price_text(
+    machine: dict, # type, gpu, gpus, disk_gb
+    vertex: bool = False, # on Vertex AI?
+) -> str:
+    "What is said before money is spent."
+    return f'about ${dollars(hourly(machine, vertex))} an hour (list price of {NOTES["known"].split(",")[0]}, check {NOTES["where"]})'
 
 # %% ../nbs/52_presets.ipynb #52-presets-012
-QUESTIONS, TOKENS = 12_726, 250 + 0.49*576
-
-class Speed(NamedTuple):
-    "How a preset computes."
-    peak: float # of the GPU, teraflops in the precision that is used
-    share: float # of the peak that is reached
-    parameters: float = 7.06e9 # of LLaVA-1.5-7B
-
-SPEEDS = {'colab-a100': Speed(312, .40), 'vertex-a100': Speed(312, .40), 'vertex-v100': Speed(125, .20), 't4': Speed(65, .25)}
+QUESTIONS, TOKENS, PARAMETERS = 12_726, 250 + 0.49*576, 7.06e9  # the last of LLaVA-1.5-7B
 
 def epoch_hours(
     preset: str, # name of a file in `configs/`
 ) -> float:
     "Hours for one epoch of ScienceQA."
-    if preset not in SPEEDS: return 0.5
-    s = SPEEDS[preset]
-    return 6*s.parameters*QUESTIONS*TOKENS/(s.peak*1e12*s.share)/3600
+    if preset not in NOTES['speeds']: raise CliError(f'no speed is known for {preset}: add it to sciencetutor/assets/prices.json')
+    s = NOTES['speeds'][preset]
+    return s.get('hours') or 6*PARAMETERS*QUESTIONS*TOKENS/(s['peak']*1e12*s['share'])/3600
 
 # %% ../nbs/52_presets.ipynb #52-presets-013
 def cost_table() -> str: # Markdown
     "Hours and dollars of every preset."
     presets = {path.stem: machine for path in sorted((repo_root()/'configs').glob('*.yaml')) if (machine := read_config(path.stem)[1])}
-    lines = ['| preset | machine | $ an hour | one epoch | its price | a month of serving |', '| --- | --- | ---: | ---: | ---: | ---: |']
+    lines = [f'| preset | machine | $ an hour, list price of {NOTES["known"].split(",")[0]} | one epoch | its price | a month of serving |', '| --- | --- | ---: | ---: | ---: | ---: |']
     for name, machine in presets.items():
         price, hours = hourly(machine, 'vertex' in name), epoch_hours(name)
-        serve = (hourly(machine) + ADDRESS_HOUR)*HOURS_MONTH
+        month = f'${dollars((hourly(machine) + price_of("address"))*HOURS_MONTH)}' if not name.startswith('colab') else 'not allowed'
         what = f'{machine["type"]}, {machine["gpu"].removeprefix("NVIDIA_TESLA_")}' if machine.get('gpu') else machine['type']
-        month = f'${serve:,.0f}' if not name.startswith('colab') else 'not allowed'
-        lines.append(f'| `{name}` | {what} | {price:.2f} | {hours:.1f} h | ${price*hours:.2f} | {month} |')
+        lines.append(f'| `{name}` | {what} | {dollars(price)} | {hours:.1g} h | ${dollars(price*hours)} | {month} |')
     return '\n'.join(lines)
+
+def assumption_table() -> str: # Markdown
+    "What the table of costs rests on."
+    lines = ['| | $ | per | assumes | known |', '| --- | ---: | --- | --- | --- |']
+    lines += [f'| {name} | {p["usd"]} | {p["per"]} | {p["assumes"]} | {NOTES["known"]}; check |' for name, p in NOTES['prices'].items()]
+    speed = lambda s: f'{s["hours"]} h' if 'hours' in s else f'{s["share"]:.0%} of {s["peak"]} TFLOPS'
+    return '\n'.join(lines + ['', '| preset | speed | assumes |', '| --- | --- | --- |'] + [f'| `{name}` | {speed(s)} | {s["assumes"]} |' for name, s in NOTES['speeds'].items()])

@@ -8,11 +8,13 @@ Docs: https://sciencetutor.github.io/sciencetutor/techniques.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PARTS', 'ZERO', 'can_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'freeze_parts', 'trained',
-           'adapter_layers', 'add_lora', 'part_groups', 'devices', 'is_first', 'agree', 'deepspeed_json']
+__all__ = ['PARTS', 'ZERO', 'can_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'check_parts', 'freeze_parts',
+           'trained', 'adapter_layers', 'add_lora', 'part_groups', 'devices', 'is_first', 'agree', 'zero_file',
+           'zero_stage', 'deepspeed_json']
 
 # %% ../nbs/23_techniques.ipynb #cae015c0
-import os, platform
+import json, os, platform
+from importlib.resources import files
 from pathlib import Path
 import torch
 from fastcore.script import CliError
@@ -46,12 +48,23 @@ def describe_hardware()->str:
 # %% ../nbs/23_techniques.ipynb #d056963b
 PARTS = {'vision': 'vision_tower', 'projector': 'multi_modal_projector', 'language': 'language_model', 'embeddings': 'embed_tokens'}
 
+def check_parts(
+    model, # any vision-language model
+    parts:list[str], # keys of `PARTS`
+):
+    "Refuse to name a part that the model has not got"
+    for f in parts:
+        if f not in PARTS: raise CliError(f'there is no part {f} of a model: name {", ".join(PARTS)}')
+        if not any(f'{PARTS[f]}.' in name for name, _ in model.named_parameters()):
+            raise CliError(f'{type(model).__name__} has no {PARTS[f]}, and so no part {f} to freeze, to train alone or to give adapters: leave its flag away, or name a model of the LLaVA-1.5 family')
+
 def freeze_parts(
     model, # a LLaVA, changed in place
     freeze:list[str], # keys of `PARTS`
     layers:float=0, # lower share of the language model's layers, from 0 to 1
 ):
     "Switch off the gradients of whole parts of the model"
+    check_parts(model, freeze)
     names = [f'{PARTS[f]}.' for f in freeze] + [f'language_model.layers.{i}.' for i in range(round(layers*model.config.text_config.num_hidden_layers))]
     for name, p in model.named_parameters(): p.requires_grad_(p.is_floating_point() and not any(n in name for n in names))
     if not any(p.requires_grad for p in model.parameters()): raise CliError('--freeze leaves nothing to train: name fewer parts')
@@ -80,6 +93,7 @@ def add_lora(
 ): # a `PeftModel`
     "Freeze the language model and train adapters beside its layers"
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    check_parts(model, ['language', *freeze])
     targets = adapter_layers(model, freeze_layers)
     if not targets or 'language' in freeze: raise CliError('--lora-r puts adapters into the language model: leave some of its layers unfrozen')
     if getattr(model, 'is_loaded_in_4bit', False): model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -126,12 +140,28 @@ def agree(
     torch.distributed.broadcast_object_list(box)
     return box[0]
 
+def zero_file(
+    name:str, # one of `ZERO`, or a path of your own
+)->Path:
+    "The DeepSpeed configuration of that name"
+    path = Path(str(files('sciencetutor')))/'assets'/f'{name}.json' if name in ZERO else Path(name)
+    if not path.is_file(): raise CliError(f'--deepspeed {name}: use one of {", ".join(ZERO)}, or the path of a JSON file')
+    return path
+
+def zero_stage(
+    name:str, # one of `ZERO`, a path, or nothing
+)->tuple[int, bool]: # (0 to 3, do optimizer and weights wait on the host?)
+    "What a DeepSpeed configuration divides"
+    if not name: return 0, False
+    try: zero = json.loads(zero_file(name).read_text()).get('zero_optimization', {})
+    except (ValueError, AttributeError) as e: raise CliError(f'--deepspeed {name} is no DeepSpeed configuration: {str(e).splitlines()[0]}') from None
+    return int(zero.get('stage', 0)), 'offload_param' in zero
+
 def deepspeed_json(
     name:str, # one of `ZERO`, or a path of your own
 )->str: # path of the JSON file
-    "The DeepSpeed configuration of that name; starts the process group where there is no GPU"
-    path = Path(__file__).parent/'assets'/f'{name}.json' if name in ZERO else Path(name)
-    if not path.is_file(): raise CliError(f'--deepspeed {name}: use one of {", ".join(ZERO)}, or the path of a JSON file')
+    "The file's path; starts the process group where there is no GPU"
+    path = zero_file(name)
     try: import deepspeed
     except ModuleNotFoundError: raise CliError('--deepspeed needs a package: pip install "sciencetutor[deepspeed]"') from None
     if devices() == 1:  # deepspeed asks MPI where nobody told it

@@ -8,16 +8,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/train.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MIN_BATCH_SECONDS', 'Budget', 'disk_trouble', 'TutorTrainer', 'last_checkpoint', 'training_args', 'prepare_model',
-           'finish', 'fit', 'write', 'with_config', 'check_settings', 'train_projector', 'load_processor', 'run_train',
-           'plan_run']
+__all__ = ['MIN_BATCH_SECONDS', 'LIMITS', 'Budget', 'disk_trouble', 'TutorTrainer', 'last_checkpoint', 'training_args',
+           'prepare_model', 'finish', 'fit', 'write', 'read_recipes', 'with_recipes', 'check_settings',
+           'train_projector', 'load_processor', 'check_pictures', 'run_train', 'plan_run']
 
 # %% ../nbs/20_train.ipynb #a1819345
 import inspect, json, math, os, shutil, time
+from functools import wraps
 from pathlib import Path
 from typing import Annotated
 import datasets, torch, transformers, yaml
 from fastcore.script import CliError
+from PIL import Image
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import AutoProcessor, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -30,7 +32,7 @@ from .memory import make_memory
 from .model import CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, resolve_model, save_model
 from .score import token_logprobs
 from .techniques import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
-                                     pick_precision, trained)
+                                     pick_precision, trained, zero_stage)
 from .tracking import Meter, Validation, Wandb, model_card, plot_curves
 
 # %% ../nbs/20_train.ipynb #6214d789
@@ -190,10 +192,10 @@ def prepare_model(
 
 def finish(net, processor, out, report, card):
     "Write the checkpoint folder: merged weights or an adapter, processor, training.json, model card"
-    s = report['settings']
-    if s['lora_r'] and (s['adapter'] or s['load_in_4bit'] or '3' in (s['deepspeed'] or '')): net.peft_config['default'].base_model_name_or_path = s['model']
+    s, pieces = report['settings'], zero_stage(report['settings']['deepspeed'])[0] == 3
+    if s['lora_r'] and (s['adapter'] or s['load_in_4bit'] or pieces): net.peft_config['default'].base_model_name_or_path = s['model']
     elif s['lora_r']: net = net.merge_and_unload()
-    if not (s['load_in_4bit'] or s['deepspeed'] and '3' in s['deepspeed']): net = net.to(torch.bfloat16)
+    if not (s['load_in_4bit'] or pieces): net = net.to(torch.bfloat16)
     if hasattr(net, 'config'): net.config.use_cache = True
     save_model(net, processor, out, training=report)
     (Path(out)/'README.md').write_text(card, encoding='utf-8')
@@ -228,7 +230,7 @@ def write(trainer, net, processor, out, report, card):
     "Write the result once, whatever the number of processes"
     from contextlib import nullcontext
     whole = nullcontext()
-    if '3' in (report['settings']['deepspeed'] or ''):
+    if zero_stage(report['settings']['deepspeed'])[0] == 3:
         import deepspeed
         whole = deepspeed.zero.GatheredParameters(list(net.parameters()))
     try:
@@ -241,12 +243,11 @@ def write(trainer, net, processor, out, report, card):
     if is_first(): shutil.rmtree(trainer.args.output_dir)
 
 # %% ../nbs/20_train.ipynb #f3e2908f
-def with_config(
-    given:dict, # arguments of `run_train`, `config` among them
-    params:dict, # its signature's parameters
-)->dict: # the arguments, files read
-    "Arguments from recipe files where none were given"
-    files = [given['config']] if isinstance(given['config'], str) else given['config'] or []
+def read_recipes(
+    files:list[str], # YAML files; a later one wins
+    params:dict, # parameters of `run_train`
+)->dict: # arguments
+    "The arguments that recipe files give"
     recipe = {}
     for f in files:
         try: values = yaml.safe_load(Path(f).read_text(encoding='utf-8')) or {}
@@ -254,24 +255,37 @@ def with_config(
         values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
         if unknown := [k for k in values if k not in params]: raise CliError(f'--config {f}: {unknown[0]} is no argument of `sciencetutor train`; its --help lists them')
         recipe |= values
-    limits = ('minutes', 'epochs', 'steps')
-    if any(given[k] is not None for k in limits): recipe = {k: v for k, v in recipe.items() if k not in limits}
     for k, v in recipe.items():
         if isinstance(v, str) and 'float' in str(params[k].annotation): recipe[k] = float(v)  # YAML takes 2e-4 for a word
-    return {k: recipe.get(k, v) if v == params[k].default else v for k, v in given.items() if k != 'config'}
+    return recipe
+
+LIMITS = ('minutes', 'epochs', 'steps')
+
+def with_recipes(f):
+    "What is not given comes from the files of `config`, and a single word will do for a list of one"
+    params = inspect.signature(f).parameters
+    listed = lambda k, v: [v] if isinstance(v, str) and 'list' in str(params[k].annotation) else v
+    @wraps(f)
+    def inner(*args, **kw):
+        given = inspect.signature(f).bind(*args, **kw).arguments
+        if len(given) == len(params): given = {k: v for k, v in given.items() if v != params[k].default}  # a caller that repeats every default
+        recipe = read_recipes(listed('config', given.pop('config', None)) or [], params)
+        if any(given.get(k) is not None for k in LIMITS): recipe = {k: v for k, v in recipe.items() if k not in LIMITS}
+        return f(**{k: listed(k, v) for k, v in (recipe | given).items()})
+    return inner
 
 def check_settings(
     s:dict, # arguments of `run_train`
 ):
     "Refuse what cannot be meant, before anything is loaded"
-    limits = [k for k in ('minutes', 'epochs', 'steps') if s[k] is not None]
+    limits = [k for k in LIMITS if s[k] is not None]
     if len(limits) > 1: raise CliError(f'--{limits[0]} and --{limits[1]} contradict each other: give one of --minutes, --epochs, --steps')
     for k in (*limits, 'grad_accum', 'batch_tokens', 'lr'):
         if s[k] <= 0: raise CliError(f'--{k.replace("_", "-")} is {s[k]}: it must be above 0')
     if s['load_in_4bit'] and not s['lora_r']: raise CliError('--load-in-4bit trains adapters only: add --lora-r 64')
     if s['load_in_4bit'] and 'vision' not in s['freeze']: raise CliError('--load-in-4bit puts the vision tower into 4 bits, too: add --freeze vision')
     if s['patience'] and not s['eval_steps']: raise CliError('--patience stops on accuracy: say with --eval-steps how often to measure it')
-    if s['patience'] and '3' in s['deepspeed']: raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
+    if zero_stage(s['deepspeed'])[0] == 3 and s['patience']: raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
     if s['cache_features'] and 'vision' not in s['freeze']: raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
     out = Path(s['out'])
     if out.is_file() or out.is_dir() and any(out.iterdir()) and not any((out/f'{k}config.json').exists() for k in ('', 'adapter_')):
@@ -298,7 +312,23 @@ def load_processor(
     if not getattr(processor, 'image_processor', None): raise CliError(f'model {model} has no image processor: name a vision-language model')
     return processor
 
+def check_pictures(
+    model:str, # its name, for the message
+    processor,
+):
+    "Refuse a model whose pictures are more than one `pixel_values` and a fixed number of tokens, as LLaVA-1.5's are"
+    found = []
+    for size in ((8, 8), (900, 300)):
+        content = [{'type': 'image'}, {'type': 'text', 'text': 'What?'}]
+        text = processor.apply_chat_template([{'role': 'user', 'content': content}], add_generation_prompt=True, tokenize=False)
+        inputs = processor(text=text, images=[Image.new('RGB', size)], return_tensors='pt')
+        found.append((sorted({*inputs} - {'input_ids', 'attention_mask'}), tuple(inputs['pixel_values'].shape), len(inputs['input_ids'][0])))
+    if found[0] == found[1] and found[0][0] == ['pixel_values'] and len(found[0][1]) == 4: return
+    raise CliError(f'model {model} takes pictures as {", ".join(found[0][0])} of {"one size" if found[0] == found[1] else "several sizes"}: training is for the LLaVA-1.5 family, one pixel_values of one size; '
+                   'with --text-only it learns from the words')
+
 # %% ../nbs/20_train.ipynb #2f5f4c39
+@with_recipes
 def run_train(
     data:str='data/samples', # data set folder, from `sciencetutor data`
     model:str='tutor-base', # what to start from: tutor-base, tiny, a checkpoint folder or a hub id
@@ -345,8 +375,8 @@ def run_train(
     seed:int=0, # of batches and dropout
 )->dict: # what training.json holds: settings, hardware, seconds, questions, left_out, val, log
     "Fine-tune a vision-language model on a data set folder"
-    given = with_config(dict(locals()), inspect.signature(run_train).parameters)
-    s = {k: v for k, v in given.items() if k not in ('save_minutes', 'wandb', 'force')}
+    given = dict(locals())
+    s = {k: v for k, v in given.items() if k not in ('config', 'save_minutes', 'wandb', 'force')}
     check_settings(s)
     rows = datasets.concatenate_datasets([load_split(s['data'], k) for k in s['split']])
     s['rows'] = rows._fingerprint  # other questions in the same folder are another run
@@ -355,6 +385,7 @@ def run_train(
     processor = load_processor(s['model'])
     if s['text_only'] and processor.chat_template == CHAT_TEMPLATE: processor.chat_template = WORDS_ONLY  # so will it be asked
     s['text_only'] |= not reads_pictures(processor)
+    if not s['text_only']: check_pictures(s['model'], processor)
     torch.manual_seed(s['seed'])
     allow_tf32(s['tf32'])
     questions = Questions(rows, processor, s['objective'], s['explain_tokens'], s['text_only'], not s['keep_order'], s['seed'])

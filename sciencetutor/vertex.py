@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import CliError
-from .presets import epoch_hours, hourly, read_config, repo_root
+from .presets import price_text, read_config, repo_root
 from .project import call, confirm, endpoint, make_client, references, rest, setting
 from .publish import bucket, fetch, parse_place, run_download, run_upload
 
@@ -231,10 +231,11 @@ def run_cloud_train(
 # %% ../nbs/54_vertex.ipynb #54-vertex-020
 def change(
     values: dict, # of the parameter file
-    params: list[str] | None, # NAME=VALUE
+    params: list[str] | str | None, # NAME=VALUE
 ) -> dict:
     "Parameters with changes; values are read as YAML."
     import yaml
+    params = [params] if isinstance(params, str) else params
     if bad := [p for p in params or () if '=' not in p]: raise CliError(f'--params {bad[0]} has no value: write NAME=VALUE')
     new = {k: yaml.safe_load(v) for k, _, v in (p.partition('=') for p in params or ())}
     new = {k: float(v) if isinstance(v, str) and re.fullmatch(r'[-+]?\d+\.?\d*[eE][-+]?\d+', v) else v for k, v in new.items()}  # YAML 1.1 takes 1e-4 for a word
@@ -248,8 +249,7 @@ def jobs_client(dry: bool = False):
 
 def submit(client, name, files, values, machine, data, split, limit, spot, hours, yes, dry):
     "Upload and submit; returns the `CustomJob`."
-    price = f'{hourly(machine, vertex=True):.2f}'
-    confirm(f'{name}: {machine["type"]} {machine.get("gpu", "")} on Vertex AI, about ${price} an hour (spot: about a third)'.replace('  ', ' '), yes or dry)
+    confirm(f'{name}: {machine["type"]} {machine.get("gpu", "")} on Vertex AI, {price_text(machine, vertex=True)}; spot: about a third'.replace(' ,', ','), yes or dry)
     if Path(data).is_dir():
         place = f'{setting("GCS_BUCKET_URI")}/data/{Path(data).absolute().name}'
         data = place if dry else run_upload(data, place)

@@ -15,7 +15,7 @@ __all__ = ['CLOUD_INIT', 'GPU_FLAGS', 'PORTS', 'T4', 'cloud_init', 'firewall_req
 import os, re
 from typing import Annotated
 from fastcore.script import CliError
-from .presets import ADDRESS_HOUR, HOURS_MONTH, hourly
+from .presets import HOURS_MONTH, dollars, hourly, price_of, price_text
 from .project import call, confirm, make_client, print_request, setting
 
 # %% ../nbs/57_vm.ipynb #57-vm-006
@@ -44,7 +44,8 @@ write_files:
     Environment=HOME=/home/tutor
     ExecStartPre=-/usr/bin/docker-credential-gcr configure-docker --registries {registry}
     ExecStartPre=-/usr/bin/docker rm --force tutor
-    ExecStart=/usr/bin/docker run --rm --name tutor {gpu}-p 7860:7860 -p 5000:5000 -p 5005:5005 -e MODEL={model} {image}
+    ExecStartPre=/bin/sh -c 'r="DOCKER-USER -d 169.254.169.254 -p tcp ! --dport 53 -j REJECT"; iptables -w -C $$r || iptables -w -I $$r'
+    ExecStart=/usr/bin/docker run --rm --name tutor {gpu}-p 7860:7860 -p 5000:5000 -p 5005:5005 -v tutor-data:/data -v tutor-models:/home/tutor/.cache/huggingface {auth}-e MODEL={model} {image}
     ExecStop=/usr/bin/docker stop --time 40 tutor
 runcmd:
 - systemctl daemon-reload
@@ -59,11 +60,12 @@ def cloud_init(
     image: str, # container image
     model: str, # what the tutor answers with
     gpu: bool = True, # is there one?
+    auth: bool = False, # do visitors log in?
 ) -> str:
     "What the machine does when it starts."
     for text in (image, model):
         if not re.fullmatch(r'[\w./:@-]+', text): raise CliError(f'{text!r} is no name of an image or a model: letters, digits and . / : @ - only')
-    return CLOUD_INIT.format(image=image, model=model, registry=image.partition('/')[0], gpu=GPU_FLAGS if gpu else '', driver='driver.service ' if gpu else '')
+    return CLOUD_INIT.format(image=image, model=model, registry=image.partition('/')[0], gpu=GPU_FLAGS if gpu else '', auth='-e AUTH=1 ' if auth else '', driver='driver.service ' if gpu else '')
 
 # %% ../nbs/57_vm.ipynb #57-vm-008
 PORTS = ['7860', '5000', '5005']
@@ -84,19 +86,22 @@ def instance_request(
     machine: dict, # type, gpu, gpus, disk_gb
     address: str, # its external address
     spot: bool = False, # a third of the price, may be taken away
+    auth: bool = False, # do visitors log in?
 ): # an `Instance` message
     "The machine."
     from google.cloud import compute_v1 as v1
+    private = image.partition('/')[0].endswith(('pkg.dev', 'gcr.io'))  # a registry of Google's asks who fetches
     zone = f'projects/{setting("GCP_PROJECT")}/zones/{setting("GCP_ZONE")}'
     disk = v1.AttachedDisk(boot=True, auto_delete=True, initialize_params=v1.AttachedDiskInitializeParams(
         source_image='projects/cos-cloud/global/images/family/cos-stable', disk_size_gb=machine.get('disk_gb', 100), disk_type=f'{zone}/diskTypes/pd-balanced'))
     net = v1.NetworkInterface(network='global/networks/default', access_configs=[v1.AccessConfig(name='External NAT', type_='ONE_TO_ONE_NAT', nat_i_p=address)])
     gpus = [v1.AcceleratorConfig(accelerator_type=f'{zone}/acceleratorTypes/{machine["gpu"].lower().replace("_", "-")}', accelerator_count=machine.get('gpus', 1))] if machine.get('gpu') else []
     when = v1.Scheduling(on_host_maintenance='TERMINATE', automatic_restart=not spot, provisioning_model='SPOT' if spot else 'STANDARD')
-    start = v1.Metadata(items=[v1.Items(key='user-data', value=cloud_init(image, model, bool(gpus))), v1.Items(key='google-logging-enabled', value='true')])
-    who = v1.ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=[f'https://www.googleapis.com/auth/{s}' for s in ('devstorage.read_only', 'logging.write')])
+    start = v1.Metadata(items=[v1.Items(key='user-data', value=cloud_init(image, model, bool(gpus), auth)), v1.Items(key='google-logging-enabled', value=str(private).lower())])
+    scopes = [f'https://www.googleapis.com/auth/{s}' for s in ('devstorage.read_only', 'logging.write')]
+    who = [v1.ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=scopes)] if private else []
     return v1.Instance(name=name, machine_type=f'{zone}/machineTypes/{machine["type"]}', disks=[disk], network_interfaces=[net], guest_accelerators=gpus, scheduling=when,
-                       metadata=start, service_accounts=[who], tags=v1.Tags(items=[name]), labels=dict(app='sciencetutor'))
+                       metadata=start, service_accounts=who, tags=v1.Tags(items=[name]), labels=dict(app='sciencetutor'))
 
 # %% ../nbs/57_vm.ipynb #57-vm-010
 def change(
@@ -153,12 +158,13 @@ def run_deploy(
     model: str = 'tutor', # what the tutor answers with: a name that the image knows, or a hub id
     allow: Annotated[str, dict(nargs='+', metavar='CIDR')] = None, # who may reach it: 203.0.113.0/24, or 0.0.0.0/0 for everybody
     spot: bool = False, # a third of the price, may be taken away
+    auth: bool = False, # visitors log in, and are remembered on the machine's disk
     yes: bool = False, # do not ask before money is spent
     dry_run: bool = False, # print every request and send none
 ) -> dict: # name and address
     "Run the tutor on a GPU machine of Compute Engine; or stop, start, delete it."
     if not re.fullmatch(r'[a-z]([a-z0-9-]{0,50}[a-z0-9])?', name): raise CliError(f'--name {name}: lower case letters, digits and - only')
-    if do == 'create': return create(name, image or setting('IMAGE_URI'), model, allow, spot, yes, dry_run)
+    if do == 'create': return create(name, image or setting('IMAGE_URI'), model, [allow] if isinstance(allow, str) else allow, spot, auth, yes, dry_run)
     from google.cloud.compute_v1 import AddressesClient, FirewallsClient, InstancesClient
     project, clients = setting('GCP_PROJECT'), {c: make_client(c, 'compute', dry_run) for c in (InstancesClient, FirewallsClient, AddressesClient)}
     if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
@@ -172,17 +178,17 @@ def run_deploy(
     if not dry_run: print({'stop': f'{name} is stopped: only disk and address cost now', 'start': f'{name} is starting', 'delete': f'{name} is gone'}[do])
     return dict(name=name)
 
-def create(name, image, model, allow, spot, yes, dry):
+def create(name, image, model, allow, spot, auth, yes, dry):
     "Address, firewall, machine."
     from google.cloud.compute_v1 import InstancesClient
     cloud_init(image, model)
     if not allow: raise CliError('who may reach the tutor? --allow 203.0.113.0/24 for a school, --allow 0.0.0.0/0 for everybody')
-    price = hourly(T4) + ADDRESS_HOUR
-    confirm(f'{name}: n1-highmem-2 with a T4, about ${price:.2f} an hour, ${price*HOURS_MONTH:.0f} a month if it never stops (spot: about a third)', yes or dry)
+    month = dollars((hourly(T4) + price_of('address'))*HOURS_MONTH)
+    confirm(f'{name}: n1-highmem-2 with a T4, {price_text(T4)}, about ${month} a month if it never stops; spot: about a third', yes or dry)
     address = ensure_address(name, dry)
     ensure_firewall(name, allow, dry)
     client, at = make_client(InstancesClient, 'compute', dry), dict(project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'))
     if not dry and found(client.get, instance=name, **at): print(f'{name} is there already')
-    else: change(client.insert_unary, instance_resource=instance_request(name, image, model, T4, address, spot), **at)
+    else: change(client.insert_unary, instance_resource=instance_request(name, image, model, T4, address, spot, auth), **at)
     if not dry: print(f'{name} is starting: in about ten minutes the page is at http://{address}:7860')
     return dict(name=name, address=address)

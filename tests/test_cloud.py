@@ -8,7 +8,7 @@ pytest.importorskip('google.cloud.compute_v1')
 from google_server import Google
 from sciencetutor import project, vertex
 from sciencetutor.cloud import run_logs, run_status
-from sciencetutor.presets import SPEEDS, epoch_hours, read_config, repo_root
+from sciencetutor.presets import NOTES, assumption_table, cost_table, epoch_hours, read_config, repo_root
 from sciencetutor.publish import bucket
 from sciencetutor.vertex import build_trainer, run_cloud_train
 from sciencetutor.vm import run_deploy
@@ -174,7 +174,7 @@ def test_nothing_is_spent_without_a_yes(google, gcs, built, monkeypatch, capsys)
     with pytest.raises(CliError, match='nothing was started'): train(yes=False)
     monkeypatch.setattr('builtins.input', lambda *_: (_ for _ in ()).throw(EOFError))
     with pytest.raises(CliError, match='--yes'): run_deploy('vm', image='i', allow=['0.0.0.0/0'])
-    assert not google.jobs and not google.vms and 'about $3.42 an hour' in capsys.readouterr().out
+    assert not google.jobs and not google.vms and 'about $3.40 an hour (list price of early 2025, check' in capsys.readouterr().out
 
 
 def test_packages_are_the_same_byte_for_byte(package, tmp_path):
@@ -202,7 +202,7 @@ def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
     google.fail = [(503, 'busy')]
     made = run_deploy('vm', model='llava-hf/llava-1.5-7b-hf', allow=['203.0.113.0/24'], yes=True)
     out = capsys.readouterr().out
-    assert out.index('about $0.49 an hour') < out.index('http://203.0.113.7:7860') and made['address'] == '203.0.113.7'
+    assert out.index('about $0.48 an hour (list price of') < out.index('http://203.0.113.7:7860') and made['address'] == '203.0.113.7'
     vm, rule = google.vms['sciencetutor'], google.rules['sciencetutor-ports']
     assert vm.machine_type.endswith('us-west1-a/machineTypes/n1-highmem-2') and vm.guest_accelerators[0].accelerator_type.endswith('nvidia-tesla-t4')
     assert vm.scheduling.on_host_maintenance == 'TERMINATE' and vm.network_interfaces[0].access_configs[0].nat_i_p == '203.0.113.7'
@@ -261,7 +261,26 @@ def test_presets_arrive(name):
     params, machine = read_config(name)
     fitted = fit_parameters(repo_root()/'nbs/20_train.ipynb', params)
     assert not set(fitted['options']) - takes
-    assert machine['type'] and (name == 'cpu') == (name not in SPEEDS) and 0 < epoch_hours(name) < 24
+    assert machine['type'] and name in NOTES['speeds'] and 0 < epoch_hours(name) < 24
+
+
+def test_every_price_has_its_assumption_and_date():
+    assert NOTES['known'] and all(p['assumes'] and p['per'] and p['usd'] >= 0 for p in NOTES['prices'].values()) and all(s['assumes'] for s in NOTES['speeds'].values())
+    table = assumption_table()
+    assert all(f'| {n} |' in table for n in NOTES['prices']) and table.count(NOTES['known']) == len(NOTES['prices'])
+    assert 'list price' in cost_table()
+
+
+def test_the_container_gets_no_credentials(google):
+    "The metadata server is closed to the container, and the account can do little or is not there."
+    run_deploy('vm', image='us-docker.pkg.dev/p/tutor/ui:1', allow='203.0.113.0/24', yes=True)
+    run_deploy('vm', name='open', image='ghcr.io/sciencetutor/sciencetutor:1', allow=['203.0.113.0/24'], auth=True, yes=True)
+    ours, public = google.vms['sciencetutor'], google.vms['open']
+    assert [s.rpartition('/')[2] for s in ours.service_accounts[0].scopes] == ['devstorage.read_only', 'logging.write'] and not public.service_accounts
+    units = [next(f['content'] for f in yaml.safe_load({i.key: i.value for i in vm.metadata.items}['user-data'])['write_files'] if 'tutor.service' in f['path']) for vm in (ours, public)]
+    for unit in units: assert unit.index('DOCKER-USER -d 169.254.169.254 -p tcp ! --dport 53 -j REJECT') < unit.index('ExecStart=/usr/bin/docker run') and '-v tutor-data:/data' in unit
+    assert '-e AUTH=1' not in units[0] and '-e AUTH=1' in units[1]
+    assert list(google.rules['sciencetutor-ports'].source_ranges) == ['203.0.113.0/24']
 
 
 def test_what_is_misspelt_is_refused(built, google):

@@ -6,6 +6,7 @@ import pytest, yaml
 
 root = Path(__file__).resolve().parent.parent
 MANIFESTS = sorted(p for p in (root/'deploy').glob('*.yaml') if p.name != 'kustomization.yaml')
+STORE = root/'deploy/store'
 
 
 def let_in() -> list[str]:
@@ -62,6 +63,36 @@ def test_manifests_fit_together():
     assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
 
 
+def merged(a, b):
+    "A strategic merge: maps by key, lists by name, null deletes."
+    if isinstance(b, dict): return {k: v for k in {**a, **b} if (v := merged(a.get(k, {}), b[k]) if k in b else a[k]) is not None}
+    if not isinstance(b, list): return b
+    old, new = ({x['name']: x for x in xs} for xs in (a or [], b))
+    return [merged(old.get(n, {}), new[n]) if n in new else old[n] for n in {**old, **new}]
+
+
+def test_the_store_has_a_volume():
+    "What a page with a login remembers is on a claim, and no two pods write it."
+    validate, (claim, patch, component) = pytest.importorskip('kubernetes_validate'), (yaml.safe_load((STORE/f'{n}.yaml').read_text()) for n in ('volume', 'patch', 'kustomization'))
+    plain = yaml.safe_load((root/'deploy/deployment.yaml').read_text())
+    whole = merged(plain, patch)
+    for doc in (claim, whole): validate.validate(doc, validate.latest_version(), strict=True)
+    pod, box = whole['spec']['template']['spec'], whole['spec']['template']['spec']['containers'][0]
+    assert component['kind'] == 'Component' and whole['spec']['strategy'] == dict(type='Recreate')
+    assert {v['name']: v.get('persistentVolumeClaim') for v in pod['volumes']} == dict(models=None, store=dict(claimName=claim['metadata']['name']))
+    assert {m['name']: m['mountPath'] for m in box['volumeMounts']} == dict(models='/home/tutor/.cache/huggingface', store='/data')
+    assert {'name': 'AUTH', 'value': '1'} in box['env'] and {'name': 'AUTH', 'value': '1'} not in plain['spec']['template']['spec']['containers'][0]['env']
+
+
+@pytest.mark.parametrize('env,wanted', [(dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'), (dict(AUTH='1'), '--auth --store /data'),
+                                        (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
+def test_what_the_container_is_told(tmp_path, env, wanted):
+    (tmp_path/'sciencetutor').write_text('#!/bin/sh\necho $@\n')
+    (tmp_path/'sciencetutor').chmod(0o755)
+    said = subprocess.run(['sh', root/'deploy/serve.sh'], env=dict(PATH=f'{tmp_path}:/usr/bin:/bin', MODEL='tutor', **env), capture_output=True, text=True).stdout
+    assert said.strip().endswith(wanted) and ('--auth' in said) == bool(env)
+
+
 def test_workflows():
     flows = {p.stem: yaml.safe_load(p.read_text()) for p in (root/'.github/workflows').glob('*.yml')}
     assert set(flows) == {'test', 'docs', 'image', 'publish'}
@@ -113,7 +144,15 @@ def test_the_containers_command(tmp_path):
     if user:
         os.chown(home, 65534, 65534)
         for p in (tmp_path, *tmp_path.parents[:2]): p.chmod(p.stat().st_mode | 0o055)
-    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')
+        link = next(p for p in (tmp_path/'venv/bin').glob('python*') if p.readlink().is_absolute())
+        system = Path(f'/usr/bin/python3.{sys.version_info.minor}')
+        try: subprocess.run([link, '-c', ''], check=True, **user)
+        except PermissionError:  # an interpreter in root's own folder; the system's is the same version
+            if not system.exists(): pytest.skip('no Python here that an ordinary user may run')
+            link.unlink()
+            link.symlink_to(system)
+            (cfg := tmp_path/'venv/pyvenv.cfg').write_text(re.sub('(?m)^home = .*$', 'home = /usr/bin', cfg.read_text()))
+    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), TMPDIR=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')  # a container's temporary folder is its own, too
     child = subprocess.Popen([app/'deploy/serve.sh'], cwd=app, env=env, **user)
     try:
         for port in (7860, 5000, 5005): wait_open(port, child, 180)

@@ -25,7 +25,8 @@ def launch(starter, data, out, *flags):
 
 
 TORCHRUN = ['torchrun', '--nproc-per-node', '2', '--master-port', '29551', '-m', 'sciencetutor.cli']
-ACCELERATE = ['accelerate', 'launch', '--cpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no',
+# with --cpu it starts several processes through MPI only, and without MPI one; --multi_gpu starts them as torchrun does, and the devices are ours to choose
+ACCELERATE = ['accelerate', 'launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no',
               '--main_process_port', '29552', '-m', 'sciencetutor.cli']
 DEEPSPEED = ['deepspeed', '--no_local_rank', '--num_gpus', '2', '--master_port', '29553', '--module', 'sciencetutor.cli']
 
@@ -45,7 +46,8 @@ def test_two_processes_learn_what_one_with_accumulation_learns(data, tmp_path):
 def test_zero_learns_what_ddp_learns(data, tmp_path, stage):
     pytest.importorskip('deepspeed')
     ddp, zero = (launch(TORCHRUN, data, tmp_path/(flag or 'ddp'), '--steps', '20', *(['--deepspeed', flag] if flag else [])) for flag in ('', stage))
-    assert losses(zero) == pytest.approx(losses(ddp), abs=1e-4)
+    print(f'{stage}: the largest difference of 20 losses is', max(abs(a - b) for a, b in zip(losses(zero), losses(ddp))))
+    assert len(losses(zero)) == 20 and losses(zero) == pytest.approx(losses(ddp), abs=1e-4)
 
 
 @pytest.mark.soak

@@ -1,15 +1,15 @@
 "Every switch of the training on `tiny`: what it must change, and what it must not."
-import json
-import pytest, torch, yaml
+import inspect, json
+import pytest, torch, transformers, yaml
 from pathlib import Path
 from fastcore.script import CliError
 from sciencetutor.batches import Questions, batch_units, choice_loss, collate, shuffle_choices
 from sciencetutor.data import load_split, run_data
 from sciencetutor.footprint import activation_bytes, check_memory, empty_model
-from sciencetutor.model import load_model
+from sciencetutor.model import CHAT_TEMPLATE, byte_tokenizer, load_model
 from sciencetutor.score import token_logprobs
-from sciencetutor.techniques import add_lora, freeze_parts, part_groups, pick_precision
-from sciencetutor.train import plan_batches, run_train, with_config
+from sciencetutor.techniques import add_lora, freeze_parts, part_groups, pick_precision, zero_stage
+from sciencetutor.train import plan_batches, run_train, with_recipes
 
 BASE = dict(model='tiny', freeze=[], freeze_layers=0, lora_r=0, load_in_4bit=False, gradient_checkpointing=False, deepspeed='', precision='fp32')
 
@@ -225,20 +225,31 @@ def test_auto_batch_keeps_the_update(data, tmp_path, monkeypatch):
     assert (report['settings']['batch_tokens'], report['settings']['grad_accum']) == (4096, 1)
 
 
+def read(**kw):
+    "What the stage is told, without the stage"
+    def stage(**given): return given
+    stage.__signature__ = inspect.signature(run_train)
+    return with_recipes(stage)(**kw)
+
+
 def test_recipes(tmp_path):
-    import inspect
-    params = inspect.signature(run_train).parameters
-    default = {k: p.default for k, p in params.items()}
     for f in Path(__file__).parent.parent.glob('configs/*.yaml'):
-        s = with_config({**default, 'config': [str(f)]}, params)
+        s = read(config=[str(f)])
         assert isinstance(s['lr'], float) and 'options' not in s, f.name
-    (tmp_path/'a.yaml').write_text('lr: 2e-4\noptions: {warmup: 7}\n'); (tmp_path/'b.yaml').write_text('options: {warmup: 8}\n')
-    s = with_config({**default, 'config': [str(tmp_path/'a.yaml'), str(tmp_path/'b.yaml')], 'seed': 3}, params)
-    assert (s['lr'], s['warmup'], s['seed']) == (2e-4, 8, 3)
-    assert with_config({**default, 'config': str(tmp_path/'a.yaml'), 'warmup': 9}, params)['warmup'] == 9
+    (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {warmup: 7, freeze: vision, epochs: 2}\n'); (tmp_path/'b.yaml').write_text('options: {warmup: 8}\n')
+    a, b = str(tmp_path/'a.yaml'), str(tmp_path/'b.yaml')
+    assert read(config=[a, b], seed=3) == dict(lr=2e-3, warmup=8, freeze=['vision'], epochs=2, seed=3)
+    assert read(config=a, warmup=9, minutes=1, split='val') == dict(lr=2e-3, warmup=9, freeze=['vision'], minutes=1, split=['val'])
     (tmp_path/'c.yaml').write_text('lora_rank: 4\n')
-    with pytest.raises(CliError, match='lora_rank is no argument'): with_config({**default, 'config': [str(tmp_path/'c.yaml')]}, params)
-    with pytest.raises(CliError, match='no-such.yaml could not be read'): with_config({**default, 'config': ['no-such.yaml']}, params)
+    with pytest.raises(CliError, match='lora_rank is no argument'): read(config=[str(tmp_path/'c.yaml')])
+    with pytest.raises(CliError, match='no-such.yaml could not be read'): read(config=['no-such.yaml'])
+
+
+def test_what_is_said_wins_even_where_it_is_the_default(tmp_path):
+    (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {grad_accum: 4}\n')
+    default = {k: p.default for k, p in inspect.signature(run_train).parameters.items()}
+    assert read(config=str(tmp_path/'a.yaml'), lr=default['lr'], grad_accum=1) == dict(lr=default['lr'], grad_accum=1)
+    assert read(**{**default, 'config': [str(tmp_path/'a.yaml')], 'seed': 3}) == dict(lr=2e-3, grad_accum=4, seed=3)  # everything repeated: only what differs was said
 
 
 def test_a_recipe_trains(data, tmp_path):
@@ -248,11 +259,46 @@ def test_a_recipe_trains(data, tmp_path):
 
 
 def test_contradictions_are_one_line(data, tmp_path):
+    (bad := tmp_path/'bad.json').write_text('zero: 3')
     for kw, words in [(dict(load_in_4bit=True), '--lora-r'), (dict(load_in_4bit=True, lora_r=4), '--freeze vision'), (dict(patience=2), '--eval-steps'),
-                      (dict(cache_features=True), '--freeze vision'), (dict(lora_r=4, freeze=['language']), 'unfrozen'), (dict(deepspeed='zero9'), 'zero2')]:
+                      (dict(cache_features=True), '--freeze vision'), (dict(lora_r=4, freeze=['language']), 'unfrozen'), (dict(deepspeed='zero9'), 'zero2'),
+                      (dict(freeze='visoin'), 'vision, projector'), (dict(deepspeed=str(bad)), 'no DeepSpeed')]:
         with pytest.raises(CliError, match=words): train(data, tmp_path/'ck', **kw)
     if not torch.cuda.is_available():
         with pytest.raises(CliError, match='needs a GPU'): pick_precision('fp16')
+
+
+def test_a_single_word_is_a_list_of_one(data, tmp_path):
+    s = train(data, tmp_path/'ck', split='train', freeze='vision', steps=1)['settings']
+    assert s['split'] == ['train'] and s['freeze'] == ['vision']
+
+
+def test_the_stage_of_a_file_decides_not_its_name(tmp_path):
+    (tmp_path/'run3.json').write_text('{"zero_optimization": {"stage": 2}}'); (tmp_path/'mine.json').write_text('{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}')
+    assert [zero_stage(str(tmp_path/f)) for f in ('run3.json', 'mine.json')] == [(2, False), (3, True)]
+
+
+@pytest.fixture(scope='module')
+def idefics(tmp_path_factory):
+    "Not a LLaVA: pictures of several sizes, in pieces, with a mask"
+    tok = byte_tokenizer()
+    tok.add_special_tokens({'additional_special_tokens': ['<image>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>']})
+    images = transformers.Idefics3ImageProcessorPil(size={'longest_edge': 128}, max_image_size={'longest_edge': 64})
+    sizes = dict(num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    config = transformers.Idefics3Config(text_config=dict(model_type='llama', hidden_size=64, num_key_value_heads=2, vocab_size=320, pad_token_id=0, **sizes), scale_factor=2, pad_token_id=0,
+                                         vision_config=dict(hidden_size=32, image_size=64, patch_size=16, **sizes), image_token_id=tok.convert_tokens_to_ids('<image>'))
+    folder = tmp_path_factory.mktemp('idefics')/'model'
+    transformers.Idefics3ForConditionalGeneration(config).save_pretrained(folder)
+    transformers.Idefics3Processor(images, tok, image_seq_len=4, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
+    return str(folder)
+
+
+def test_another_kind_of_model_learns_from_words_and_refuses_the_rest(data, idefics, tmp_path):
+    for kw, words in [(dict(), 'pixel_attention_mask.*LLaVA-1.5 family.*--text-only'), (dict(text_only=True, freeze='vision'), 'has no vision_tower'), (dict(text_only=True, lora_r=4), 'has no language_model')]:
+        with pytest.raises(CliError, match=words) as e: train(data, tmp_path/'no', model=idefics, force=True, objective='answer', **kw)
+        assert '\n' not in str(e.value)
+    report = train(data, tmp_path/'ck', model=idefics, objective='answer', text_only=True, lr=1e-2)
+    assert report['steps'] == 3 and losses(report)[-1] < losses(report)[0]
 
 
 def test_wandb_offline_without_a_key(data, tmp_path, monkeypatch, capsys):
