@@ -18,15 +18,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 import numpy as np
 from .samples import make_problem
-from .skills import SKILLS, SPLITS, asset, cards
+from .skills import SKILLS, asset, cards, words
 
 # %% ../nbs/46_retrieve.ipynb #dcadc6d5
 STOP = set('a an the is are was of in on to and or it its this that these those which what why how does do did can at be by for from with as you your not one has have when where who than we i me my they he she them there some about tell happen cause work call mean many much very'.split())
 
 def terms(text:str) -> list[str]:
     "The stems of the words that carry meaning."
-    words = (w for w in re.findall(r"[a-z]+", text.lower()) if w not in STOP and len(w)>1)
-    return [w for w in (re.sub(r'(?<=\w{3})(ings?|ions?|ed|es|e|s)$', '', w) for w in words) if w not in STOP]
+    found = (w for w in re.findall(r"[a-z]+", text.lower()) if w not in STOP and len(w)>1)
+    return [w for w in (re.sub(r'(?<=\w{3})(ings?|ions?|ed|es|e|s)$', '', w) for w in found) if w not in STOP]
 
 def sentences(text:str) -> list[str]:
     "The sentences of a lecture."
@@ -122,8 +122,8 @@ SAME = .9  # how often the answer of the same question was right on val
 
 def sample_questions() -> list[dict]:
     "Our own questions that say all they ask: no picture, no choice needed."
-    drawn = (make_problem(k, split, random.Random(i), draw=False) for k in SKILLS for split in SPLITS for i in range(400 if k=='capital' else 3))
-    return [p for p in drawn if not p['image']]
+    capitals = [dict(question=f'What is the capital of {state}?', hint='', choices=[city], answer=0, solution=f'The capital of {state} is {city}.', skill=cards()['capital']['skill']) for state,city,_ in words('capitals')]
+    return capitals + [p for k in SKILLS if k!='capital' for i in range(8) if not (p := make_problem(k, 'train', random.Random(i), draw=False))['image']]
 
 def data_questions(
     data:str, # folder of the data stage
