@@ -528,7 +528,7 @@ def tutor_routes(desk:Desk) -> APIRouter:
                 async for _ in all_steps: pass
         await while_there(request, steps())
         return dict(choice=None if turn.best is None else turn.choices[turn.best], choices=turn.choices, probabilities=turn.probs,
-                    confidence=max(turn.probs, default=None), explanation=turn.text)
+                    confidence=turn.confidence, explanation=turn.text)
     return api
 
 # %% ../nbs/42_api.ipynb #75906eec

@@ -18,10 +18,13 @@ from transformers import BatchEncoding
 from .batching import Batch, Deltas, Request, samplers
 from .formats import question_text
 from .model import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
+from .retrieve import PHRASES, card_says, find_cards, look_up, sure_key, terms
 from .score import conclude, encode_reply
+from .tools import work_out
 
 # %% auto #0
-__all__ = ['WHY', 'EXPLANATION', 'TooLong', 'Engine', 'find_choices', 'Turn', 'reply']
+__all__ = ['WHY', 'OWN_WORDS', 'EXPLANATION', 'TooLong', 'Engine', 'find_choices', 'Turn', 'looks_up', 'answer_open', 'working',
+           'reply']
 
 # %% ../nbs/41_engine.ipynb #e93025b2
 class TooLong(CliError):
@@ -224,6 +227,8 @@ class Turn:
     text: str = ''  # the explanation, or the answer to an open question
     file: str|None = None  # where a page shows the picture from
     note: str = ''  # why there is no more text: the key of a sentence that a page has for it
+    sources: list[dict] = field(default_factory=list)  # lecture cards and solved questions that it leans on, best first
+    sure: float|None = None  # of an open question: how likely what is said is right; 0 for "I don't know"
     @classmethod
     def read(cls, text:str, choices:Sequence[str]=(), picture:Image|None=None):
         "A turn from what was typed; choices are looked for in the text unless they are given."
@@ -233,6 +238,8 @@ class Turn:
         return cls(question, choices, picture, context)
     @property
     def best(self) -> int|None: return max(range(len(self.probs)), key=self.probs.__getitem__) if self.probs else None
+    @property
+    def confidence(self) -> float|None: return max(self.probs, default=self.sure)
 
 # %% ../nbs/41_engine.ipynb #c7ca8442
 def _say(role, text, picture=None): return dict(role=role, content=[dict(type='image')]*(picture is not None) + [dict(type='text', text=text)])
@@ -245,8 +252,46 @@ def messages(self:Turn) -> list[dict]:
     if self.text: msgs.append(_say('assistant', self.text))
     return msgs
 
+# %% ../nbs/41_engine.ipynb #726a17df
+OWN_WORDS = 1e9  # parameters from which a model may answer an open question in its own words
+
+def looks_up(engine) -> bool:
+    "Whether open questions are looked up rather than left to the model."
+    return isinstance(model := getattr(engine, 'model', None), torch.nn.Module) and sum(p.numel() for p in model.parameters())<OWN_WORDS
+
+def answer_open(
+    engine:Engine, # its `quiz_data`, if it has one, is the folder of solved questions
+    turn:Turn, # without choices; the answer is written into it
+    before:Sequence[Turn]=(), # earlier turns
+    t:dict=PHRASES['en'], # a column of the texts
+):
+    "Answer from what is found."
+    asked = '\n'.join(filter(None, [turn.context, turn.question]))
+    last = next((b for b in reversed(before) if b.text), None)
+    if last and len(terms(asked))<2 and (found := find_cards('\n'.join([last.context, last.question, *last.choices]))):
+        card = found[0]
+        turn.text, turn.sure, turn.sources = t['card_says'].format(**card), card['sure'], found
+        return
+    a = look_up(asked, t, getattr(engine, 'quiz_data', None))
+    turn.sources, turn.sure = a['sources'], a['sure']
+    if a['choices']:
+        probs = engine.score(turn.messages(), a['choices'], images=[turn.picture] if turn.picture else [])
+        turn.sure, choice = max(zip(probs, a['choices']))
+        why = [t['card_says'].format(title=c['title'], text=card_says(c, asked+' '+choice)) for c in a['sources'][:1]]
+        a['text'] = '\n\n'.join([t[sure_key(turn.sure)].format(choice=choice), *why])
+    turn.text = a['text']
+
 # %% ../nbs/41_engine.ipynb #d31ee20f
 EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wanders in longer ones
+
+def working(
+    engine:Engine, # or anything like it
+    turn:Turn, # a question with choices
+) -> str|None: # None if no tool did it, or the model goes without tools
+    "How the answer was worked out: the best explanation there is."
+    config = getattr(getattr(engine, 'model', None), 'config', None)
+    found = getattr(config, 'tools', False) and work_out(f'{turn.context}\n{turn.question}', turn.choices)
+    return found[1] if found else None
 
 def reply(
     engine:Engine, # or anything with its `score` and `generate`
@@ -255,6 +300,10 @@ def reply(
     **kw, # passed on to `engine.generate`
 ) -> Iterator[Turn]: # the same turn again and again, with more of the answer each time
     "Answer a turn, step by step."
+    if looks_up(engine) and not turn.choices:
+        answer_open(engine, turn, before)
+        yield turn
+        return
     history = [] if turn.choices or turn.picture else [t for t in before if t.text][-2:]
     while history and sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
     if turn.choices:
@@ -262,6 +311,10 @@ def reply(
         turn.probs = engine.score(turn.messages(), turn.choices, images=images, **{k:v for k,v in kw.items() if k=='request'})
         if not turn.probs: return  # cancelled
         yield turn
+        if how := working(engine, turn):
+            turn.text = how
+            yield turn
+            return
         kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)
     msgs = [m for t in [*history, turn] for m in t.messages()]
     for delta in engine.generate(msgs, images=[t.picture for t in [*history, turn] if t.picture], **kw):

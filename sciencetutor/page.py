@@ -17,6 +17,7 @@ from .images import BadImage, open_image
 from .limits import data_uri
 from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
 from .model import reads_pictures
+from .retrieve import sure_key
 from .safety import Guard, keep_words
 from .samples import make_problems
 from .skills import asset
@@ -24,20 +25,17 @@ from .store import Store, to_json, to_markdown
 from .teach import data_bank, find_cards, for_grade, hints, sample_bank, smaller_question
 
 # %% auto #0
-__all__ = ['SURE', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'VIEWS', 'sure_words', 'letter',
-           'bars', 'Asked', 'no_pictures', 'asked', 'hint_text', 'leans', 'answered', 'show', 'keep_picture',
-           'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go',
-           'make_page']
+__all__ = ['MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'VIEWS', 'sure_words', 'letter', 'bars',
+           'Asked', 'no_pictures', 'asked', 'hint_text', 'leans', 'answered', 'show', 'keep_picture', 'new_turn',
+           'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go', 'make_page']
 
 # %% ../nbs/43_page.ipynb #b1b70c74
-SURE = dict(sure=.8, think=.5, unsure=0.)  # from this probability of the best choice
-
 def sure_words(
     prob:float, # of the best choice
     t:dict, # a column of `TEXTS`
 ) -> str:
     "How the tutor introduces its choice."
-    return t[next((k for k,p in SURE.items() if prob>=p), 'unsure')]
+    return t[sure_key(prob)]
 
 # %% ../nbs/43_page.ipynb #ba64c63e
 def letter(i:int) -> str:
@@ -257,7 +255,7 @@ def write(self:Page, turn:Asked, before:Sequence[Turn], request:str, grade:int|N
                 return
             yield
     finally: turn.context = context
-    turn.sources = turn.sources or self.sources(turn)
+    if turn.sure is None: turn.sources = turn.sources or self.sources(turn)
     card = next((s for s in turn.sources if s.get('kind')=='card'), None)
     turn.check = card and smaller_question(card, random.Random(turn.question))
 

@@ -228,7 +228,9 @@ def run_serve(
         page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
         if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
         elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
-        with Server(make_engine(model, endpoint, load_in_4bit, max_rows, dtype), socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
+        engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
+        engine.quiz_data = quiz_data
+        with Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
             if open_browser: __import__('webbrowser').open(server.url)

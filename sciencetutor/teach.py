@@ -6,18 +6,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/teach.html.md"""
 
 # %% ../nbs/45_teach.ipynb #c88b1f0e
 from __future__ import annotations
-import base64, html, io, math, random, re
+import base64, html, io, random, re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from fastcore.script import CliError
+from .retrieve import STOP, WISH, find_cards, sentences
 from .samples import lecture_cards, make_problem
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'STOP', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank',
-           'next_skill', 'words_of', 'find_cards', 'sentences', 'smaller_question', 'gives_away', 'hints',
-           'reading_grade', 'for_grade', 'draw_quiz', 'print_quiz', 'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank', 'next_skill',
+           'words_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade', 'for_grade', 'draw_quiz',
+           'print_quiz', 'class_table']
 
 # %% ../nbs/45_teach.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -125,33 +125,11 @@ def next_skill(
     return min(names, key=lambda s: mastery[s].get('updated', 0)), 'review'
 
 # %% ../nbs/45_teach.ipynb #300e912d
-STOP = set('a an the is are was of in on to and or it its this that these those which what why how does do did can at be by for from with as you your not one has have when where who than'.split())
-
 def words_of(text:str) -> Counter:
     "The words that carry meaning, without plural s."
     return Counter(re.sub(r'(?<=\w{3})s$', '', w) for w in re.findall(r"[a-z]{2,}", text.lower()) if w not in STOP)
 
-@lru_cache(1)
-def _cards():
-    cards = [(c, words_of(' '.join([c['title']]*3+[c['skill'], c['text']]))) for c in lecture_cards()]
-    count = Counter(w for _,ws in cards for w in ws)
-    return cards, {w: math.log(1+len(cards)/n) for w,n in count.items()}
-
-def find_cards(
-    question:str, # with its choices
-    k:int=3, # how many
-) -> list[dict]: # lecture cards with kind, title, text, skill and score, best first; none if nothing fits
-    "The lecture cards that share the rarest words with a question."
-    cards, rare = _cards()
-    asked = words_of(question)
-    scored = sorted(((sum(rare[w]*min(2, ws[w]) for w in asked if w in ws)/(1+math.log(sum(ws.values()))), c) for c,ws in cards), key=lambda x: -x[0])
-    return [dict(c, kind='card', score=round(s, 3)) for s,c in scored[:k] if s>1.]
-
 # %% ../nbs/45_teach.ipynb #c6447462
-def sentences(text:str) -> list[str]:
-    "The sentences of a lecture."
-    return [s.strip() for s in re.split(r'(?<=[.!?])\s+|\n', text) if len(s.split())>3]
-
 def smaller_question(
     card:dict, # lecture card
     rng:random.Random, # of chance
@@ -210,7 +188,7 @@ def for_grade(
     grade:int|None, # of the child
 ) -> str: # context with a wish
     "Ask for words that a grade can read."
-    return '\n'.join(filter(None, [context, grade and f"Explain it in short sentences for a child in grade {grade}."]))
+    return '\n'.join(filter(None, [context, grade and WISH.format(grade=grade)]))
 
 # %% ../nbs/45_teach.ipynb #69345c44
 def draw_quiz(

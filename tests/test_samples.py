@@ -26,9 +26,12 @@ def test_enough():
     assert sum(bool(f(random.Random(0))['picture']) for f in SKILLS.values())>=10
 
 def test_cards():
-    assert set(cards())==set(SKILLS)
-    for c in lecture_cards():
+    assert set(SKILLS)<=set(cards()) and [c['id'] for c in lecture_cards()]==[k for k in cards() if k in SKILLS]
+    assert len(cards())>=200 and len({c['title'] for c in cards().values()})==len(cards())
+    for c in cards().values():
         assert 120<len(c['text'])<600 and 1<=c['grades'][0]<=c['grades'][1]<=12, c['id']
+        assert 2<=len(re.findall(r'[.!?:](?=\s|$)', c['text'])), c['id']
+        if 'answers' in c: assert len(set(c['answers']))==len(c['answers'])>=2 and re.compile(c['asks']), c['id']
         assert all(c[k] for k in ('subject', 'topic', 'category', 'skill', 'title'))
 
 @pytest.mark.parametrize('name', list(SKILLS))
