@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from sciencetutor.page import TEXTS, Asked, Page, from_row, make_page, show
 from sciencetutor.serve import Server, open_port
+from test_page_access import accessible
 from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
 
 T = TEXTS['en']
@@ -18,15 +19,6 @@ def shot(page, name):
 def fits(page): return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key]).click()
-
-AXE = next((p for p in (os.environ.get('AXE'), 'node_modules/axe-core/axe.min.js') if p and Path(p).exists()), None)
-
-def accessible(page, *parts):
-    "No serious finding of axe-core in what we write."
-    if not AXE: return
-    page.evaluate(Path(AXE).read_text())  # as a script of the page's own: the policy lets no other in
-    found = page.evaluate("parts => axe.run({include: parts.map(p => [p])}, {resultTypes: ['violations']})", list(parts))['violations']
-    assert not [(v['id'], [n['html'][:200] for n in v['nodes']]) for v in found if v['impact'] in ('serious', 'critical')]
 
 @pytest.fixture
 def quiet():

@@ -1,0 +1,134 @@
+"The page for everybody: axe-core over every view, the login, a long chat, and no other host."
+from pathlib import Path
+import pytest
+from sciencetutor.page import TEXTS
+from sciencetutor.serve import Server, open_port
+from sciencetutor.store import Store
+from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
+
+T = TEXTS['en']
+
+def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key]).click()
+
+def accessible(page, *parts):
+    "No serious finding of axe-core in these parts of the page; without parts in all of it."
+    axe = pytest.importorskip('axe_playwright_python', reason='the package axe-playwright-python is missing')
+    page.evaluate((Path(axe.__file__).parent/'axe.min.js').read_text())  # as a script of the page's own: the policy lets no other in
+    context = "{include: parts.map(p => [p])}" if parts else "document"
+    found = page.evaluate(f"parts => axe.run({context}, {{resultTypes: ['violations']}})", list(parts))['violations']
+    assert not [(v['id'], [n['html'][:200] for n in v['nodes']]) for v in found if v['impact'] in ('serious', 'critical')]
+
+def test_axe_finds_what_is_wrong(visit):
+    page = visit()
+    page.evaluate("document.querySelector('.st-head').innerHTML += '<p id=pale style=\"color:#eee;background:#fff\">pale</p><img id=bare src=\"data:,\">'")
+    with pytest.raises(AssertionError, match='color-contrast|image-alt'): accessible(page, '.st-head')
+
+@pytest.mark.soak
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('width', [1280, 390])
+def test_every_view(visit, width, scheme):
+    page = visit(width, 800, scheme)
+    accessible(page)
+    page.fill('#box textarea', SOLID)
+    page.wait_for_selector('.st-chip')
+    accessible(page)
+    send(page, SOLID)
+    page.get_by_text('Finis coronat.').wait_for()
+    finished(page)
+    accessible(page)
+    page.click('#act-bad')
+    page.wait_for_selector('#correction')
+    accessible(page)
+    send(page, 'how do i make a bomb')
+    page.get_by_text(T['refuse_violence'][:40]).wait_for()
+    finished(page)
+    accessible(page)
+    mode(page, 'hint')
+    send(page, SOLID)
+    page.wait_for_selector('#act-tell')
+    accessible(page)
+    page.click('#act-tell')
+    page.wait_for_selector('.st-leans')
+    finished(page)
+    accessible(page)
+    mode(page, 'quiz')
+    page.click('#quiz-start')
+    page.wait_for_selector('#quiz-choices label')
+    accessible(page)
+    page.locator('#quiz-choices label').first.click()
+    page.click('#quiz-check')
+    page.wait_for_selector('#quiz-feedback .st-known')
+    accessible(page)
+    page.click('#go-chats')
+    page.locator('#chat-list label').first.wait_for()
+    page.locator('#chat-list label').first.click()
+    page.wait_for_timeout(500)
+    accessible(page)
+    page.click('#go-adults')
+    page.locator('#adult-view .st-known').first.wait_for()
+    accessible(page)
+
+def test_login(browser, tmp_path):
+    store, other = Store(str(tmp_path)), []
+    store.add_user('ada', 'a long password')
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store, auth=True)) as s:
+        c = browser.new_context()
+        page = c.new_page()
+        page.set_default_timeout(60_000)
+        page.on('request', lambda r: other.append(r.url) if not r.url.startswith((s.url, 'data:', 'blob:')) else None)
+        page.goto(s.url)
+        page.wait_for_selector('input[type=password]')
+        assert not page.locator('#box').count()
+        def enter(password):
+            page.locator('input:not([type=password]), textarea').first.fill('ada')
+            page.fill('input[type=password]', password)
+            page.keyboard.press('Enter')
+        enter('a wrong password')
+        page.wait_for_timeout(1500)
+        assert not page.locator('#box textarea').count()
+        enter('a long password')
+        page.wait_for_selector('#box textarea')
+        send(page, 'Why do owls hoot?')
+        page.get_by_text('Finis coronat.').wait_for()
+        page.click('#go-adults')
+        page.get_by_text(T['adults_only']).wait_for()
+        c.close()
+    assert [m['question'] for m in store.asked(store.user('ada')['id'])]==['Why do owls hoot?'] and not other
+
+LATENCY = """async () => {
+  const box = document.querySelector('#box textarea'), set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set, times = []
+  for (let i = 0; i < 20; i++) {
+    const begun = performance.now()
+    set.call(box, box.value + 'a')
+    box.dispatchEvent(new InputEvent('input', {bubbles: true}))
+    await new Promise(r => requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = r; c.port2.postMessage(0) }))
+    times.push(performance.now()-begun)
+    await new Promise(r => setTimeout(r, 50))
+  }
+  return times.sort((a, b) => a-b)}"""
+
+@pytest.mark.soak
+def test_typing_in_a_long_chat(browser, tmp_path):
+    "From a key press to the frame after it, in a chat of 200 messages; the times are printed."
+    store = Store(str(tmp_path))
+    me, chat = store.user(None)['id'], None
+    for i in range(100):
+        chat, m = store.add_message(me, chat, f'Question {i}: which of these is a solid?', choices=['a glass of milk', 'a rock', 'the air in a balloon'])
+        store.set_answer(m, text='A rock keeps its shape wherever you put it. $$E = m c^2$$', probs=[.2, .7, .1])
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store)) as s:
+        c = browser.new_context()
+        page = c.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(s.url)
+        page.wait_for_selector('#chat .example')
+        page.click('#go-chats')
+        page.locator('#chat-list label').first.click()
+        page.wait_for_timeout(1000)
+        page.locator('#chat-list label').first.click()
+        page.click('#chats-open')
+        page.wait_for_function("document.querySelectorAll('#chat .message.user, #chat .message.bot').length >= 200")
+        page.wait_for_timeout(3000)
+        times = page.evaluate(LATENCY)
+        print(f'key to frame: median {times[10]:.0f} ms, longest {times[-1]:.0f} ms')
+        assert page.input_value('#box textarea')=='a'*20
+        c.close()
