@@ -12,7 +12,7 @@ import argparse, json, platform
 from pathlib import Path
 import datasets, torch
 from sciencetutor.data import load_split
-from sciencetutor.memory import Memory, asked, evidence, fit_mix, index, learn, look_up, pad_choices
+from sciencetutor.memory import Memory, asked, evidence, fit_mix, index, learn, others_say, pad_choices
 from sciencetutor.metrics import mcnemar
 from sciencetutor.model import load_model
 from sciencetutor.score import question_item, score_choices
@@ -23,7 +23,7 @@ SEEDS = 3
 def teachers(rows) -> list[Memory]:
     "The same memory with rankers of several seeds."
     memory, answer = Memory(index(rows)), torch.tensor(list(rows['answer_index']))
-    x, mask = pad_choices(look_up(memory, rows))
+    x, mask = pad_choices(others_say(memory, rows))
     return [learn(memory, x, mask, answer, seed) for seed in range(SEEDS)]
 
 

@@ -113,6 +113,7 @@ def resume_key(
     if source != 'samples' and not path.exists(): return ''
     files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()] + sorted([*path.glob('*.json'), *path.glob('*/*.json')])
     state = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    state += sorted((folder, os.stat(folder).st_mtime_ns) for folder, _, _ in os.walk(path/'images')) # a picture that came or went
     return hashlib.sha256(json.dumps([__version__, source, state, options], sort_keys=True).encode()).hexdigest()
 
 def start_over(

@@ -257,16 +257,20 @@ OWN_WORDS = 1e9  # parameters from which a model may answer an open question in 
 
 def looks_up(engine) -> bool:
     "Whether open questions are looked up rather than left to the model."
-    return isinstance(model := getattr(engine, 'model', None), torch.nn.Module) and sum(p.numel() for p in model.parameters())<OWN_WORDS
+    return isinstance(model := getattr(engine, 'model', None), torch.nn.Module) and model.num_parameters()<OWN_WORDS
 
 def answer_open(
     engine:Engine, # its `quiz_data`, if it has one, is the folder of solved questions
     turn:Turn, # without choices; the answer is written into it
     before:Sequence[Turn]=(), # earlier turns
     t:dict=PHRASES['en'], # a column of the texts
+    request:str|None=None, # a name to `cancel` it by
 ):
     "Answer from what is found."
     asked = '\n'.join(filter(None, [turn.context, turn.question]))
+    if why := getattr(engine, 'refusal', lambda _: '')(asked): # an engine with a guard
+        turn.text, turn.sure = why, 0.
+        return
     last = next((b for b in reversed(before) if b.text), None)
     if last and len(terms(asked))<2 and (found := find_cards('\n'.join([last.context, last.question, *last.choices]))):
         card = found[0]
@@ -275,7 +279,8 @@ def answer_open(
     a = look_up(asked, t, getattr(engine, 'quiz_data', None))
     turn.sources, turn.sure = a['sources'], a['sure']
     if a['choices']:
-        probs = engine.score(turn.messages(), a['choices'], images=[turn.picture] if turn.picture else [])
+        probs = engine.score(turn.messages(), a['choices'], images=[turn.picture] if turn.picture else [], **(dict(request=request) if request else {}))
+        if not probs: return  # cancelled
         turn.sure, choice = max(zip(probs, a['choices']))
         why = [t['card_says'].format(title=c['title'], text=card_says(c, asked+' '+choice)) for c in a['sources'][:1]]
         a['text'] = '\n\n'.join([t[sure_key(turn.sure)].format(choice=choice), *why])
@@ -290,8 +295,8 @@ def working(
 ) -> str|None: # None if no tool did it, or the model goes without tools
     "How the answer was worked out: the best explanation there is."
     config = getattr(getattr(engine, 'model', None), 'config', None)
-    found = getattr(config, 'tools', False) and work_out(f'{turn.context}\n{turn.question}', turn.choices)
-    return found[1] if found else None
+    found = getattr(config, 'tools', False) and work_out(question_text(dict(question=turn.question, context=turn.context)), turn.choices)
+    return found[1] if found and turn.choices[found[0]] == turn.best else None
 
 def reply(
     engine:Engine, # or anything with its `score` and `generate`
@@ -301,7 +306,7 @@ def reply(
 ) -> Iterator[Turn]: # the same turn again and again, with more of the answer each time
     "Answer a turn, step by step."
     if looks_up(engine) and not turn.choices:
-        answer_open(engine, turn, before)
+        answer_open(engine, turn, before, request=kw.get('request'))
         yield turn
         return
     history = [] if turn.choices or turn.picture else [t for t in before if t.text][-2:]

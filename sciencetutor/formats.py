@@ -144,6 +144,8 @@ class Item(NamedTuple):
     caption: str = '' # a caption for the context
 
 # %% ../nbs/05_formats.ipynb #62d37ba3
+TEXTS = ('hint', 'lecture', 'solution', *META)
+
 def columns(
     items: list[Item], # questions
     templates: tuple, # of `parse_format`
@@ -171,8 +173,6 @@ def record(
     return {k: v[0] for k, v in columns([item], templates, image_first).items()}
 
 # %% ../nbs/05_formats.ipynb #74efe39d
-TEXTS = ('hint', 'lecture', 'solution', *META)
-
 def well_formed(
     p: dict, # what should be a problem in the official fields
 ) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
            'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'pad_choices', 'train_ranker',
-           'index', 'make_memory', 'look_up', 'learn', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix',
+           'index', 'make_memory', 'others_say', 'learn', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix',
            'save_memory', 'load_memory']
 
 # %% ../nbs/12_memory.ipynb #9c20f3d1
@@ -185,9 +185,9 @@ def make_memory(
 )->Memory:
     "Remember solved questions, and learn how far to trust them"
     memory, answer = Memory(index(rows)), torch.tensor(list(rows['answer_index']))
-    return learn(memory, *pad_choices(look_up(memory, rows)), answer, seed)
+    return learn(memory, *pad_choices(others_say(memory, rows)), answer, seed)
 
-def look_up(
+def others_say(
     memory:Memory, # of these rows
     rows,
 )->list[np.ndarray]: # (choices, FEATURES) for each
@@ -197,7 +197,7 @@ def look_up(
 
 def learn(
     memory:Memory, # its ranker is new
-    x:torch.Tensor, # (items, choices, FEATURES), from `look_up` and `pad_choices`
+    x:torch.Tensor, # (items, choices, FEATURES), from `others_say` and `pad_choices`
     mask:torch.Tensor, # (items, choices)
     answer:torch.Tensor, # (items,)
     seed:int=0,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 from PIL import Image, ImageChops
 from fastcore.basics import patch
-from .engine import Engine, TooLong, Turn, find_choices, reply
+from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply
 from .images import BadImage, open_image
 from .limits import data_uri
 from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
@@ -245,7 +245,7 @@ def write(self:Page, turn:Asked, before:Sequence[Turn], request:str, grade:int|N
         turn.ladder, turn.rung = hints(turn.context+' '+turn.question, turn.choices, turn.best, turn.sources, turn.probs), 1
         if turn.hinting: return
     context, turn.text = turn.context, ''
-    if not (turn.choices or turn.picture): turn.context = for_grade(context, grade)
+    if not (turn.choices or turn.picture or looks_up(self.engine)): turn.context = for_grade(context, grade)
     try:
         for _ in reply(self.engine, turn, before, request=request, **kw):
             if verdict := self.guard.check(turn.text, 'out'):

@@ -152,7 +152,7 @@ def letter_probs(
     first = ((choice.get('logprobs') or {}).get('content') or [{}])[0].get('top_logprobs') or []
     probs = [0.]*n
     for t in first:
-        i = ord(t['token'].strip()[:1].upper() or ' ')-65
+        i = ord(t['token'].strip().upper()[:1] or ' ')-65
         if 0<=i<n and len(t['token'].strip())==1: probs[i] += math.exp(t['logprob'])
     said = (choice['message'].get('content') or '').strip(' (').upper()[:1] or ' '
     if not sum(probs) and 0<=ord(said)-65<n: probs[ord(said)-65] = 1.

@@ -159,10 +159,11 @@ def inner_choices(
 ) -> list[str]: # the answers it allows: those of a card, what it names with "or", or yes and no; none if it is open
     "The answers that a question has in it."
     if card := asked_card(question): return card['answers']
-    line = next((s for s in re.split(r'(?<=[.?!])\s+|\n', question) if s.endswith('?') and re.match(_AUX, s, re.I)), None)
-    if not line: return []
+    lines = [' '.join(s.split()) for s in re.split(r'(?<=[.?!])\s+|\n', question)]
+    line = next((s for s in lines if s.endswith('?')), '')
+    if not re.match(_AUX, line, re.I) or re.match(r'\w+ you\b', line, re.I): return []  # "can you tell me why" is open
     left, _, right = line.rstrip('?').rpartition(' or ')
-    if not left: return ['yes', 'no']
+    if not left or right.strip() == 'not': return ['yes', 'no']
     right = re.split(r'\s+(?:of|each|in|on|to|for|that|when|with|at|than|from|first|more)\b', right)[0].strip()
     pieces = [p.strip() for p in left.rstrip(', ').split(',')]
     found = [_option(pieces[0], re.match(r'(an?|the)\s', right)), *pieces[1:], right]

@@ -85,6 +85,7 @@ def make_app(
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr, gradio.processing_utils
     from sciencetutor.page import look, make_page
+    if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, make_page(engine, language, **options), path='/', auth=options['store'].login if options.get('auth') else None, **look())

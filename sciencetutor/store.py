@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/store.html.md"""
 # %% ../nbs/44_store.ipynb #781d31ea
 from __future__ import annotations
 import hashlib, hmac, io, json, os, secrets, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 import sqlalchemy as sa
@@ -70,7 +70,8 @@ class Store:
             if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or Path(default_store())/f'pictures-{hashlib.sha256(hide_password(where).encode()).hexdigest()[:8]}')
             else: url, folder = f'sqlite:///{Path(where).absolute()/"tutor.db"}', Path(pictures or Path(where)/'pictures')
             folder.mkdir(parents=True, exist_ok=True)
-            if '://' not in str(where): os.chmod(where, 0o700)
+            if '://' not in str(where):
+                with suppress(PermissionError): os.chmod(where, 0o700)  # a mounted volume may belong to somebody else
             self.pictures, self.db = folder, make_db(url)
             migrate(self.db)
             self.tables = sa.MetaData()
@@ -243,6 +244,7 @@ def drop_message(self:Store, message:int):
     "Forget a question, as when it is asked again in other words; a flagged one stays for the adult to see."
     m = self['messages']
     with self.write() as c: c.execute(m.delete().where(m.c.id==message, m.c.flag.is_(None)))
+    self.drop_pictures()
 
 # %% ../nbs/44_store.ipynb #0d0ca12c
 @patch

@@ -27,7 +27,7 @@ def guide_words(
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
     "A word between the guide words of a dictionary page"
-    if not (page := re.search(r"guide words\W+(?P<lo>[\w'-]+)\s+[-–]\s+(?P<hi>[\w'-]+)", text)): return
+    if not (page := re.search(r"guide words[^\w'-]+(?P<lo>[\w'-]{1,40})\s+[-–]\s+(?P<hi>[\w'-]{1,40})", text)): return
     lo, hi = page['lo'].lower(), page['hi'].lower()
     word = re.search(r"the word (\S+) (?:on|belong)", text)
     words = [word[1].lower()] if word else [c.strip().lower() for c in choices]
@@ -42,11 +42,11 @@ LESS = r'\b(less|least|smaller|smallest|lower|lowest|lighter|lightest|slower|slo
 MASS, TEMPERATURE = r'mass|(kilo)?grams?|kg|g|pounds?|ounces?|tons?', r'temperature|°[CF]|degrees?'
 GROWS = {'thermal energy': f'{MASS}|{TEMPERATURE}', 'force': MASS, 'mass': MASS, 'weigh': MASS, 'temperature': TEMPERATURE}  # what is asked for -> units that it grows with
 WORDS = {'hotter|warmer': '1 temperature', 'colder|cooler': '0 temperature', 'more mass|heavier': '1 mass', 'less mass|lighter': '0 mass'}  # words that grade, as numbers
-AMOUNT = r'(\d[\d,]*(?:\.\d+)?)[\s-]*(°[CF]|[A-Za-z]+)'
+AMOUNT = r'((?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?)[\s-]*(°[CF]|[A-Za-z]+)'
 
 def amounts(choice:str)->list[tuple[float, str]]:
     "The numbers of a choice, with their units"
-    return [(float(n.replace(',', '')), unit) for n, unit in re.findall(AMOUNT, choice)]
+    return [(float(n.replace(',', '').replace('−', '-')), unit) for n, unit in re.findall(AMOUNT, choice)]
 
 def numbers_apart(
     choices:list[str],
@@ -73,12 +73,12 @@ def larger_quantity(
 )->tuple[int, str]|None: # (index, working)
     "The choice with the most, or the least, of what is asked for"
     question = re.split(r'Question:|[.!]\s', text)[-1].lower()
-    more, less = re.search(MORE, question), re.search(LESS, question)
+    more, less = ([what for what in (*GROWS, 'speed') if re.search(rf'{words} (amount of )?{what}\b|{what}s? (the )?{words}', question)] for words in (MORE, LESS))
     if bool(more) == bool(less) or len(choices) < 2: return
-    found = speeds(choices) if 'speed' in question and re.search('mov', question) else None
+    found = speeds(choices) if 'speed' in more + less and 'mov' in question else None
     if not found:
         found = numbers_apart(choices)
-        if not found or not any(what in question and re.fullmatch(units, found[1]) for what, units in GROWS.items()): return
+        if not found or not any(re.fullmatch(GROWS.get(what, '-'), found[1]) for what in more + less): return
     numbers, unit = found
     best = max(numbers) if more else min(numbers)
     if (i := only([n == best for n in numbers])) is None: return

@@ -212,6 +212,7 @@ def test_answer(url):
     assert requests.post(f'{url}/v1/tutor/answer', json=dict(question='Which? A. milk B. a rock', max_new_tokens=5)).json()['choices'] == ['milk', 'a rock']
     r = requests.post(f'{url}/v1/tutor/answer', json=dict(question='Why?', max_new_tokens=5)).json()
     assert r['choice'] is None and r['confidence'] == 0 and r['choices'] == []
+    assert 'adult you trust' in (r := requests.post(f'{url}/v1/tutor/answer', json=dict(question='I want to kill myself')).json())['explanation'] and r['confidence'] == 0
     for bad in dict(question=' '), dict(), dict(question='Which?', choices=['one']), dict(question='Which?', choices=['a']*11), dict(question='Which?', picture='/etc/passwd'):
         assert requests.post(f'{url}/v1/tutor/answer', json=bad).status_code == 400
 

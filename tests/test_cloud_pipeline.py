@@ -25,7 +25,7 @@ def test_submitted_and_followed(google, monkeypatch, capsys):
     assert boxes['exec-train-step']['resources']['accelerator']['type'] == 'NVIDIA_TESLA_A100' and 'accelerator' not in boxes['exec-data-step'].get('resources', {})
     assert 'plain-secret' not in str(job) and 'sm://hf' in str(job)
     assert all(t['cachingOptions']['enableCache'] for t in job.pipeline_spec['root']['dag']['tasks'].values())
-    assert 'about $4.25 an hour' in capsys.readouterr().out
+    assert 'about $4.30 an hour' in capsys.readouterr().out
 
 
 def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):

@@ -79,3 +79,8 @@ def test_a_word_is_about_the_last_question(engine):
 def test_with_choices_the_choices_decide(engine):
     t = Turn("Which is a gas?", ["air", "sand"], probs=[.3, .7])
     assert t.confidence==.7 and t.sure is None
+
+
+def test_polite_questions_are_open():
+    for q in ('Can you tell me why the sky is blue?', 'Could you explain how volcanoes erupt?', 'Do you know what gravity is?', 'Why is the sky blue? Is it magic?'): assert inner_choices(q)==[]
+    assert inner_choices('Do plants need water or not?')==['yes', 'no'] and inner_choices('Is it a or'+' '*20000+'b?')

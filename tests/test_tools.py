@@ -1,9 +1,10 @@
 "What can be worked out, and what must be left alone."
-import os, time
+import json, time
+from pathlib import Path
 import pytest, torch
 from sciencetutor.model import load_model
 from sciencetutor.score import score_choices
-from sciencetutor.tools import guide_words, inherited_trait, larger_quantity, odd_rhyme, work_out
+from sciencetutor.tools import work_out
 
 
 @pytest.mark.parametrize('text,choices,answer', [
@@ -15,6 +16,8 @@ from sciencetutor.tools import guide_words, inherited_trait, larger_quantity, od
     ('Which ship was moving at the highest speed?', ['a ship that moved 165 miles west in 5 hours', 'a ship that moved 210 miles south in 10 hours', 'a ship that moved 75 miles in 5 hours'], 0),
     ("The allele for curly fur (c) is recessive to the allele for straight fur (C). Pip has the homozygous genotype cc for the fur gene.\nWhat is Pip's phenotype for the fur trait?", ['straight fur', 'curly fur'], 1),
     ("The allele F is for red eyes, and the allele f is for black eyes. Pip has one allele for red eyes and one allele for black eyes.\nWhat is Pip's genotype for the eye color gene?", ['Ff', 'red eyes'], 0),
+    ('Which town had a higher temperature?', ['a town at -5°C', 'a town at -10°C'], 0),
+    ('Which town had a lower temperature?', ['a town at -5°C', 'a town at 10°C'], 0),
     ('Which word does not rhyme?', ['peak', 'pick', 'beak'], 1)])
 def test_worked_out(text, choices, answer):
     index, working = work_out(text, choices)
@@ -30,6 +33,8 @@ def test_worked_out(text, choices, answer):
     ('Which has more thermal energy?', ['a pie at 30°C', 'a pie at 30°C']),
     ('Which has more thermal energy?', ['a pie at 30°C', 'a pie at 80°F']),
     ('Is more or less thermal energy in it?', ['a pie at 30°C', 'a pie at 40°C']),
+    ('Which ball gets faster when it is hit with the same force?', ['a ball of 2 kg', 'a ball of 5 kg']),
+    ('Which pot needs more time to reach the same temperature?', ['a pot at 20°C', 'a pot at 60°C']),
     ('Which moved at a higher speed?', ['5 miles in 0 hours', '6 miles in 0 hours']),
     ("What is Pip's phenotype for the fur trait?", ['curly fur', 'straight fur']),
     ('Which word does not rhyme?', ['tree', 'sea', 'bee']),                                       # spelling is not sound
@@ -37,7 +42,7 @@ def test_worked_out(text, choices, answer):
 def test_left_alone(text, choices): assert work_out(text, choices) is None
 
 
-@pytest.mark.parametrize('text', ['allele for '*4000, 'guide words '*4000, 'more '*4000 + 'thermal energy', 'one allele for x and '*3000, '9'*20000 + ' more thermal energy'])
+@pytest.mark.parametrize('text', ['allele for '*4000, 'guide words '*4000, 'more '*4000 + 'thermal energy', 'one allele for x and '*3000, '9'*20000 + ' more thermal energy', 'guide words ' + '-'*20000])
 def test_long_texts_take_no_time(text):
     begin = time.process_time()
     work_out(text, ['9'*400 + ' grams', '8'*400 + ' grams'])
@@ -53,11 +58,8 @@ def test_a_model_uses_them_only_if_it_says_so():
     assert worked.softmax(-1)[0] > .98 and not torch.equal(plain, worked)
 
 
-@pytest.mark.skipif('SCIENCEQA_DIR' not in os.environ, reason='SCIENCEQA_DIR is not set: no real questions')
-def test_right_on_real_questions():
-    import json
-    from pathlib import Path
-    real = Path(os.environ['SCIENCEQA_DIR'])
-    problems, val = json.loads((real/'problems.json').read_text()), json.loads((real/'local_splits.json').read_text())['val']
-    spoke = [(p['answer'], found[0]) for p in map(problems.get, val) if (found := work_out(f"Context: {p['hint']}\nQuestion: {p['question']}", p['choices']))]
-    assert len(spoke) > 300 and sum(a == b for a, b in spoke) >= .99*len(spoke)
+def test_right_on_real_questions(scienceqa):
+    splits = next(f for n in ('local_splits.json', 'pid_splits.json') if (f := Path(scienceqa, n)).exists())
+    problems, val = json.loads(Path(scienceqa, 'problems.json').read_text()), json.loads(splits.read_text())['val']
+    spoke = [(p['answer'], found[0]) for p in map(problems.get, val) if p and (found := work_out(f"Context: {p['hint']}\nQuestion: {p['question']}", p['choices']))]
+    assert len(spoke) > .05*len(val) and sum(a == b for a, b in spoke) >= .99*len(spoke)
