@@ -69,7 +69,7 @@ def among(url: str, model: str, n: int, tokens: int) -> dict:
     idle = client(url, model, 98, 2)
     busy = threading.Thread(target=crowd, args=(url, model, n, tokens, 100))
     busy.start()
-    time.sleep(.3 if tokens < 32 else 2.)
+    time.sleep(.3 if tokens < 32 else 5.)  # all eight have read their prompts
     late = client(url, model, 99, 2)
     busy.join()
     return dict(idle=idle['first'] or idle['last'], among=late['first'] or late['last'])

@@ -74,7 +74,7 @@ def larger_quantity(
     "The choice with the most, or the least, of what is asked for"
     question = re.split(r'Question:|[.!]\s', text)[-1].lower()
     more, less = ([what for what in (*GROWS, 'speed') if re.search(rf'{words} (amount of )?{what}\b|{what}s? (the )?{words}', question)] for words in (MORE, LESS))
-    if bool(more) == bool(less) or len(choices) < 2: return
+    if bool(more) == bool(less) or len(choices) < 2 or re.search(MORE, question) and re.search(LESS, question): return
     found = speeds(choices) if 'speed' in more + less and 'mov' in question else None
     if not found:
         found = numbers_apart(choices)
