@@ -296,7 +296,7 @@ def working(
     "How the answer was worked out: the best explanation there is."
     config = getattr(getattr(engine, 'model', None), 'config', None)
     found = getattr(config, 'tools', False) and work_out(question_text(dict(question=turn.question, context=turn.context)), turn.choices)
-    return found[1] if found and turn.choices[found[0]] == turn.best else None
+    return found[1] if found and found[0] == turn.best else None
 
 def reply(
     engine:Engine, # or anything with its `score` and `generate`

@@ -317,3 +317,10 @@ def test_reply_remembers_two_turns():
     assert [t for _, t in said(parrot.asked[-1][0])] == ['Question: q2', 'a2', 'Question: q3', 'a3', 'Question: And then?']
     list(reply(parrot, Turn('Which?', ['x', 'y']), before))
     assert said(parrot.asked[-1][0])[0] == ('user', 'Question: Which?')
+
+def test_what_was_worked_out_is_explained_by_its_working():
+    engine = Engine('tiny')
+    engine.model.config.tools = True
+    turn = Turn('Which word does not rhyme?', ['boat', 'bell', 'coat'])
+    list(reply(engine, turn))
+    assert turn.best == 1 and turn.text == 'boat and coat end alike, in -oat; bell does not.'
