@@ -140,7 +140,7 @@ def answers(a):
         p['image'] = r['image'] and open_image(r['image']['bytes'], max_side=1024)
         turn = Turn(p['question'], [], p['image'], p['hint'])
         for _ in reply(engine, turn): pass
-        kind = 'abstains' if not turn.sure else 'solved' if turn.sources[0]['kind']=='question' else 'weighed' if '**' in turn.text.split('\n\n')[0] and 'card **' not in turn.text.split('\n\n')[0] else 'card'
+        kind = 'abstains' if not turn.sure else 'solved' if turn.sources and turn.sources[0]['kind']=='question' else 'weighed' if '**' in turn.text.split('\n\n')[0] and 'card **' not in turn.text.split('\n\n')[0] else 'card'
         told.append(dict(question=(p['hint']+'\n'+p['question']).strip(), picture=p['image'] is not None, gold=p['choices'][p['answer']], choices=p['choices'], answer=turn.text, sure=turn.sure, kind=kind,
                          verdict=judge(turn.text, p['choices'], p['answer'], turn.sure, kind)))
         if len(told)%50==0: print(len(told), f'{time.time()-start:.0f} s', file=sys.stderr)
@@ -153,7 +153,7 @@ def answers(a):
         if some: print(f"{kind:<9} n={len(some):<4}" + ', '.join(f"{v} {sum(t['verdict']==v for t in some)}" for v in ('right', 'wrong', 'abstains')))
     for kind in ('weighed', 'solved'):
         some = [t for t in told if t['kind']==kind]
-        if len({t['verdict'] for t in some})==2:
+        if min((sum(t['verdict']==v for t in some) for v in ('right', 'wrong')))>=10: # fewer can't be fitted in halves
             odds = lambda p: np.log(min(p, .999)/(1-min(p, .999)))
             print(kind, 'curve %.2f %.2f, calibration errors %.3f %.3f' % halves([odds(t['sure']) for t in some], [t['verdict']=='right' for t in some]))
 
