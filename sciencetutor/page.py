@@ -458,7 +458,8 @@ def make_theme() -> gr.themes.Base:
         body_background_fill='#f7f5f0', body_background_fill_dark='#12181b', background_fill_primary='#ffffff', background_fill_primary_dark='#1b2327',
         block_background_fill='transparent', block_background_fill_dark='transparent', block_border_width='0px', block_shadow='none',
         body_text_color='#22302f', body_text_color_dark='#e6ecea', body_text_color_subdued='#5a6867', body_text_color_subdued_dark='#9fb0ae',
-        input_placeholder_color='#64726f', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44')
+        input_placeholder_color='#64726f', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44',
+        **{f'button_primary_{k}{dark}': v for k,v in dict(background_fill='#0f766e', background_fill_hover='#115e59', text_color='#ffffff').items() for dark in ('', '_dark')})
 
 # %% ../nbs/43_page.ipynb #38ff2b13
 CSS = asset('page.css')
