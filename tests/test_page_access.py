@@ -1,4 +1,5 @@
 "The page for everybody: axe-core over every view, the login, a long chat, and no other host."
+import time
 from pathlib import Path
 import pytest
 from sciencetutor.page import TEXTS
@@ -132,3 +133,41 @@ def test_typing_in_a_long_chat(browser, tmp_path):
         print(f'key to frame: median {times[10]:.0f} ms, longest {times[-1]:.0f} ms')
         assert page.input_value('#box textarea')=='a'*20
         c.close()
+
+class Fast(Script):
+    "Counts to 500, 50 numbers a second, and remembers when each was said."
+    said = {}
+    def generate(self, messages, images=(), request=None, **kw):
+        begun = time.time()
+        for n in range(500):
+            time.sleep(max(0, begun+n/50-time.time()))
+            self.said[n] = time.time()
+            yield f'n{n} '
+
+SEEN = """() => {
+  window.seen = []
+  const look = () => {
+    const all = document.querySelector('#chat .bot.message:last-of-type')?.closest('#chat').textContent.match(/n(\\d+)(?= |$)/g)
+    const n = all ? +all.at(-1).slice(1) : -1
+    if (n >= 0 && n !== window.seen.at(-1)?.[0]) window.seen.push([n, Date.now()/1000])
+    requestAnimationFrame(look)
+  }
+  look()}"""
+
+@pytest.mark.soak
+def test_fifty_tokens_a_second(browser):
+    "How long after the engine said it a word is on the screen, at 50 words a second; the times are printed."
+    engine = Fast()
+    with Server(engine, open_port('127.0.0.1', 0)) as s:
+        c = browser.new_context()
+        page = c.new_page()
+        page.goto(s.url)
+        page.wait_for_selector('#chat .example')
+        page.evaluate(SEEN)
+        send(page, 'Count for me, please.')
+        page.wait_for_function("window.seen.at(-1)?.[0] == 499", timeout=60_000)
+        seen = page.evaluate('window.seen')
+        c.close()
+    late = sorted(t-engine.said[n] for n,t in seen)
+    print(f'{len(seen)} pictures of 500 words in {engine.said[499]-engine.said[0]:.1f} s: median {late[len(late)//2]*1000:.0f} ms behind, longest {late[-1]*1000:.0f} ms, the last {(seen[-1][1]-engine.said[499])*1000:.0f} ms')
+    assert engine.said[499]-engine.said[0] < 10.5 and late[-1] < 1
