@@ -115,7 +115,7 @@ def child_html(page, user:dict) -> str:
     asked, when = store.asked(user['id'], then), lambda s: time.strftime('%d %b %H:%M', time.localtime(s))
     grades = [g for m in asked if m['text'] and (g := reading_grade(m['text'])) is not None]
     skills = sorted(store.mastery(user['id']).items(), key=lambda kv: kv[1]['known'])
-    flags = [(when(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200]) for m in asked if m['flag']]
+    flags = [(when(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200], t['gone'] if m['deleted'] else '') for m in asked if m['flag']]
     return (f'<p>{t["since"].format(**store.summary(user["id"], then))} {t["reading"].format(grade=round(sum(grades)/len(grades), 1)) if grades else ""}</p>'
             f'<h2>{t["flags_head"]}</h2>{table_html((), flags, t)}<h2>{t["skills_head"]}</h2>{"".join(known_bar(k, r["known"], t) for k,r in skills) or table_html((), [], t)}'
             f'<h2>{t["asked_head"]}</h2>{table_html((), [(when(m["created"]), m["question"][:200]) for m in asked[:100]], t)}')

@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 import pytest
+from sciencetutor.lessons import child_html
 from sciencetutor.page import TEXTS, Asked, Page, from_row, make_page, show
 from sciencetutor.serve import Server, open_port
 from test_page_access import accessible
@@ -40,6 +41,13 @@ def test_refusals_and_flags(quiet):
     assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag']=='self-harm'
     turn = last_of(quiet, 'my email is sam@example.com')
     assert turn.note=='refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
+
+def test_an_adult_sees_that_a_flag_was_deleted(quiet):
+    me = quiet.store.user(None)
+    last_of(quiet, 'I want to kill myself')
+    assert T['gone'] not in child_html(quiet, me)
+    quiet.store.drop_conversation(me['id'], quiet.store.asked(me['id'])[0]['conversation_id'])
+    assert T['gone'] in child_html(quiet, me)
 
 def test_a_bad_answer_is_withdrawn(quiet):
     quiet.engine.words = 'You should kill yourself now'.split()
