@@ -103,7 +103,7 @@ def rss(pid: int, what: str = 'VmRSS') -> float:
 
 def product(model: str, text: str, tokens: int, dtype: str) -> dict:
     "What `sciencetutor serve` does for one child, and what it needs."
-    command = [sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', model, '--port', '0', '--one-port', '--rate', '0', '--dtype', dtype]
+    command = [sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', model, '--port', '0', '--one-port', '--rate', '0', *(['--load-in-4bit'] if dtype == '4bit' else ['--dtype', dtype])]
     start = time.perf_counter()
     p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)))
     try:

@@ -182,7 +182,8 @@ def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_
         from sciencetutor.remote import Remote
         return Remote(endpoint, model)
     from sciencetutor.engine import Engine
-    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype)
+    from sciencetutor.int8 import quickest_dtype
+    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=quickest_dtype() if dtype=='auto' and not load_in_4bit else dtype)
 
 def open_ports(host:str, port:int, api_port:int, stream_port:int, one_port:bool=False) -> list[socket.socket]:
     "All sockets of a server, or the one-line reason why not."
@@ -215,7 +216,7 @@ def run_serve(
     retention:int=0, # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
-    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16'])]='auto', # of weights and arithmetic; auto is float32 on a CPU, exact in any crowd, and bfloat16 is half of the memory
+    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'int8'])]='auto', # of weights and arithmetic; auto is int8 on a CPU that computes in bfloat16, and float32, exact in any crowd, on others
     open_browser:bool=False, # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."

@@ -66,3 +66,14 @@ def test_tutor_base_knows_something():
     prompt = processor.tokenizer('The capital of France is', return_tensors='pt')
     out = model.generate(**prompt, max_new_tokens=3, do_sample=False)
     assert 'Paris' in processor.decode(out[0])
+
+def test_int8_says_nearly_what_bfloat16_says():
+    import torch
+    from sciencetutor.int8 import Int8Linear
+    (small, processor), (whole, _) = M.load_model('tiny', dtype='int8'), M.load_model('tiny', dtype='bfloat16')
+    assert sum(isinstance(m, Int8Linear) for m in small.modules()) == 7*4 and small.dtype == torch.bfloat16
+    for words in ('Why?', 'Why is the sky blue, and what is it at night? '*4):  # few rows and many
+        ids = processor.tokenizer(words, return_tensors='pt').input_ids
+        with torch.inference_mode(): a, b = small(input_ids=ids).logits.float(), whole(input_ids=ids).logits.float()
+        assert not torch.equal(a, b) and (a-b).norm()/b.norm() < .03
+    with pytest.raises(CliError, match='4-bit'): M.load_model('tiny', dtype='int8', load_in_4bit=True)
