@@ -47,6 +47,7 @@ commands = {
     'cloud deploy': Command('vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
     'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
     'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
+    'cloud cancel': Command('cloud:run_cancel', 'end a run before it is done', 'NAME', 'cloud'),
 }
 
 # %% ../nbs/60_cli.ipynb #60-cli-009
