@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/pipeline.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'run_local', 'failed_step', 'run_pipeline',
+__all__ = ['NAMES', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'run_local', 'gate', 'failed_step', 'run_pipeline',
            'submit_pipeline']
 
 # %% ../nbs/56_pipeline.ipynb #56-pipeline-003
@@ -86,11 +86,18 @@ def run_local(
     try:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         getattr(steps, f'{name}_pipeline')(**values)
-    except RuntimeError as e: raise CliError(f'the pipeline stopped: {failed_step(e)}; what its steps wrote is in {root}') from None
+    except RuntimeError as e: raise CliError(f'the pipeline stopped: {gate(root, before, values) or failed_step(e)}; what its steps wrote is in {root}') from None
     finally:
         for k, v in old.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
     made = next(p for p in root.iterdir() if p not in before)
-    return {f'{step.name}/{p.name}': p for step in sorted(made.iterdir()) if step.is_dir() for p in sorted(step.iterdir())}
+    return {f'{step.name}/{p.name}': p for step in sorted(made.iterdir()) if step.is_dir() for p in sorted(step.iterdir()) if p.name != 'executor_output.json'}
+
+def gate(root: Path, before: set[Path], values: dict) -> str:
+    "Whether it was the gate that stopped a run, and why."
+    for file in (f for made in set(root.iterdir()) - before for f in made.glob('eval-step/executor_output.json')):
+        accuracy = json.loads(file.read_text())['parameterValues']['Output']
+        if accuracy < values.get('min_accuracy', 0): return f'the gate is closed, accuracy {accuracy:.1f}% is below {values["min_accuracy"]:.1f}%, nothing was uploaded'
+    return ''
 
 def failed_step(e: Exception) -> str:
     "What kfp says, without colours."

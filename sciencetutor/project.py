@@ -214,14 +214,13 @@ def reach() -> dict[str, tuple[str, str]]: # service -> (a mark, what it says)
     def t4():
         quotas = call(make_client(gce.RegionsClient, 'compute').get, seconds=10, project=project, region=region).quotas
         free = next((q.limit - q.usage for q in quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
-        if free < 1: raise CliError(f'no T4 is free in {region}: {HINTS[429]}')
-        return f'{free:.0f} T4 free in {region}'
-    asks = {'Vertex AI': lambda: call(make_client(v1.JobServiceClient, 'aiplatform').list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"'),
-            'Compute Engine': t4, 'Cloud Storage': lambda: patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)}
+        if free < 1: raise CliError(f'the quota of {region} has no T4 left: {HINTS[429]}')
+        return f'the quota of {region} has {free:.0f} T4 left'
+    def job(): call(make_client(v1.JobServiceClient, 'aiplatform').list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"')
+    def blob(): patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
     rows = {}
-    for service, ask in asks.items():
-        if service == 'Cloud Storage' and not name: continue
-        try: rows[service] = ('answers', str(ask() or '') if ask is t4 else '')
+    for service, ask in {'Vertex AI': job, 'Compute Engine': t4, **({'Cloud Storage': blob} if name else {})}.items():
+        try: rows[service] = ('answers', ask() or '')
         except CliError as e: rows[service] = ('missing', str(e))
     return rows
 

@@ -68,7 +68,7 @@ def build_trainer(
              f'trainer/{wheel.name}': wheel.read_bytes(), 'trainer/constraints.txt': (root/'constraints.txt').read_bytes(),
              'PKG-INFO': f'Metadata-Version: 2.1\nName: trainer\nVersion: {version}\n'.encode(),
              **{f'trainer/notebooks/{n}': (root/'nbs'/n).read_bytes() for n in STEPS}}
-    with gzip.GzipFile(out/'trainer.tar.gz', 'wb', mtime=0) as zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
+    with gzip.GzipFile(out/'trainer.tar.gz', 'wb', compresslevel=1, mtime=0) as zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
         for name, content in sorted(files.items()):
             info = tarfile.TarInfo(f'trainer-{version}/{name}')
             info.size = len(content)
@@ -164,7 +164,7 @@ def entries(
         answer = rest('logging', 'POST', 'v2/entries:list', dry, resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy=f'timestamp {order}', pageSize=lines or 1000, **page)
         found += answer.get('entries', [])
         page = dict(pageToken=answer.get('nextPageToken'))
-        if not page['pageToken'] or (lines and len(found) >= lines): return found
+        if not page['pageToken'] or (lines and len(found) >= lines): return found[:lines or None]
 
 def words(entry: dict) -> str:
     "What an entry says."
@@ -240,7 +240,7 @@ def run_cloud_train(
     split: str = 'val', # evaluate on this split afterwards; '' for no evaluation
     params: Annotated[str, dict(nargs='+', metavar='NAME=VALUE')] = None, # change parameters, as in `--params lr=1e-4 epochs=2`
     limit: int = 0, # of samples: how many to train on, 0 is the notebook's own number
-    spot: bool = False, # a spot machine: a third of the price, may be taken away
+    spot: bool = False, # a spot machine: a third of the price; if it is taken away, the run begins again on another
     hours: float = 24, # end the job after so long
     again: bool = False, # a new run even if the same one was done before
     detach: bool = False, # do not wait: the same command joins the run later

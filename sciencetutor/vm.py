@@ -154,12 +154,12 @@ T4 = dict(type='n1-highmem-2', gpu='NVIDIA_TESLA_T4', gpus=1, disk_gb=100)
 
 def run_deploy(
     what: Annotated[str, dict(choices=['vm'])], # a virtual machine with a GPU
-    do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'])] = 'create', # what to do with it
+    do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'], opt=False, nargs='?')] = 'create', # what to do with it
     name: str = 'sciencetutor', # of the machine
     image: str = '', # container image; '' is IMAGE_URI
     model: str = 'tutor', # what the tutor answers with: a name that the image knows, or a hub id
     allow: Annotated[str, dict(nargs='+', metavar='CIDR')] = None, # who may reach it: 203.0.113.0/24, or 0.0.0.0/0 for everybody
-    spot: bool = False, # a third of the price, may be taken away
+    spot: bool = False, # a third of the price; if it is taken away, it is stopped until `vm start`
     auth: bool = False, # visitors log in, and are remembered on the machine's disk
     yes: bool = False, # do not ask before money is spent
     dry_run: bool = False, # print every request and send none
@@ -170,6 +170,7 @@ def run_deploy(
     from google.cloud.compute_v1 import AddressesClient, FirewallsClient, InstancesClient
     project, clients = setting('GCP_PROJECT'), {c: make_client(c, 'compute', dry_run) for c in (InstancesClient, FirewallsClient, AddressesClient)}
     if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
+    if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry_run)
     if do != 'delete': change(getattr(clients[InstancesClient], f'{do}_unary'), project=project, zone=setting('GCP_ZONE'), instance=name)
     else:
         for cls, request in {InstancesClient: dict(zone=setting('GCP_ZONE'), instance=name), FirewallsClient: dict(firewall=f'{name}-ports'),

@@ -1,6 +1,6 @@
 """Vertex AI, Compute Engine, Cloud Logging and Secret Manager on loopback, in memory. Every request is parsed with the message classes of Google's own libraries:
 a field that they do not know, or a value that does not fit, is an error here as it would be there."""
-import base64, json, re, threading
+import base64, json, re, socket, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
@@ -28,7 +28,8 @@ class Google:
                 google.calls.append((self.command, url.path))
                 if google.down:
                     google.down -= 1
-                    return self.connection.close()
+                    self.close_connection = True
+                    return self.connection.shutdown(socket.SHUT_RDWR)
                 assert 'Authorization' not in self.headers, 'a key over plain HTTP'
                 try: answer, code = google.answer(self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query))
                 except Refused as e: answer, code = dict(error=dict(code=e.args[0], message=e.args[1], status='X')), e.args[0]
@@ -129,7 +130,7 @@ class Google:
         jobs = re.findall(r'"([\w-]+)"', re.search(r'resource\.labels\.job_id=\(([^)]+)\)', body['filter'])[1])
         since = re.search(r'timestamp>="([^"]+)"', body['filter'])
         found = [e for e in self.entries if e['resource']['labels']['job_id'] in jobs and (not since or e['timestamp'] >= since[1])]
-        found, start = sorted(found, key=lambda e: e['timestamp'], reverse='desc' in body.get('orderBy', '')), int(body.get('pageToken', 0))
+        found, start = sorted(found, key=lambda e: (e['timestamp'], int(e['insertId'])), reverse='desc' in body.get('orderBy', '')), int(body.get('pageToken', 0))
         end = start + min(body['pageSize'], self.page)
         return dict(entries=found[start:end], **(dict(nextPageToken=str(end)) if end < len(found) else {}))
 

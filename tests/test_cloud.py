@@ -40,16 +40,20 @@ def gcs(monkeypatch):
 
 @pytest.fixture(scope='session')
 def package(tmp_path_factory):
-    "The wheel is built once for all tests."
-    folder = tmp_path_factory.mktemp('package')
-    return real_build(folder)
+    "The real wheel, built once."
+    return real_build(tmp_path_factory.mktemp('package'))
 
 
 real_build = vertex.build_wheel
 
 
 @pytest.fixture
-def built(package, monkeypatch): monkeypatch.setattr(vertex, 'build_wheel', lambda out: package)
+def built(tmp_path_factory, monkeypatch):
+    "A wheel in name only: what is in it, two tests look at."
+    wheel = tmp_path_factory.mktemp('wheel')/'sciencetutor-0.1.0-py3-none-any.whl'
+    wheel.write_bytes(b'a wheel')
+    monkeypatch.setattr(vertex, 'build_wheel', lambda out: wheel)
+    return wheel
 
 
 def leave_results(google):
@@ -117,6 +121,30 @@ def test_train_there_and_back(google, gcs, built, capsys):
         assert any(n.endswith('trainer/notebooks/20_train.ipynb') for n in tar.getnames())
 
 
+@pytest.mark.soak
+def test_the_whole_way(google, gcs, built):
+    "The job runs as it was asked for: a data set goes up, is trained and measured on from bucket to bucket, and all of it comes home."
+    import threading
+    from sciencetutor.data import run_data
+    google.secrets['hf'], google.plays = 'hf_real', ['RUNNING']
+    run_data('samples', 'mine', n=40)
+
+    def machine():
+        while not google.jobs: time.sleep(.1)
+        (job,) = google.jobs.values()
+        args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
+        env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(repo_root()), os.environ.get('PYTHONPATH', '')])}
+        ran = subprocess.run([sys.executable, '-m', 'sciencetutor.job', '--notebooks', repo_root()/'nbs', *args], env=env, capture_output=True, text=True)
+        google.say(job.name.rpartition('/')[2], ran.stderr.strip().rpartition('\n')[2] or 'done')
+        google.operations[job.name] = ['FAILED' if ran.returncode else 'SUCCEEDED']
+    threading.Thread(target=machine, daemon=True).start()
+    done = train(config='cpu', data='mine', params=['model=tiny', 'steps=3', 'epochs=null'], poll=1)
+    folder = Path(done['folder'])
+    assert done['metrics']['count'] == json.loads((folder/'eval/metrics.json').read_text())['count'] > 0 and (folder/'eval/report.html').exists()
+    assert json.loads((folder/'checkpoint/training.json').read_text())['settings']['steps'] == 3
+    for name in ('train', 'eval'): assert 'injected-parameters' in (folder/f'{name}.ipynb').read_text() and 'hf_real' not in (folder/f'{name}.ipynb').read_text()
+
+
 def test_own_image_and_spot(google, gcs, built, monkeypatch):
     monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
     train(detach=True, spot=True)
@@ -168,8 +196,8 @@ TRAIN = ('import sys; from pathlib import Path; from sciencetutor import vertex;
 
 
 @pytest.mark.parametrize('when', [lambda verb, path: verb == 'GET' and 'customJobs/' in path, lambda verb, path: verb == 'POST' and path.endswith('customJobs')], ids=['waiting', 'submitting'])
-def test_a_killed_client_is_picked_up(google, gcs, built, package, when):
-    killed(google, TRAIN, when, package)
+def test_a_killed_client_is_picked_up(google, gcs, built, when):
+    killed(google, TRAIN, when, built)
     leave_results(google)
     assert train()['state'] == 'succeeded' and len(google.jobs) == 1
     assert train()['metrics']['acc'] == 51.5 and len(google.jobs) == 1  # once more: what is done is fetched, not done again
@@ -284,7 +312,7 @@ def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
     assert run_logs('sciencetutor')[-1] == 'ScienceTutor (tutor) is ready'
     run_deploy('vm', do='stop')
     assert google.vms['sciencetutor'].status == 'TERMINATED'
-    run_deploy('vm', do='start')
+    run_deploy('vm', do='start', yes=True)
     assert google.vms['sciencetutor'].status == 'RUNNING'
     run_deploy('vm', do='delete', yes=True)
     assert not google.vms and not google.rules and not google.addresses
@@ -340,18 +368,18 @@ def test_doctor_shows_no_secret(google, gcs, capsys):
     rows = project.run_doctor()
     out = capsys.readouterr().out
     assert 'plain-secret' not in out and rows['HF_TOKEN'] == ('set', 'sm://hf') and rows['IMAGE_URI'][0] == 'missing' and rows['GCS_PACKAGE_URI'] == ('default', 'gs://b/packages')
-    assert [rows[s] for s in ('Vertex AI', 'Compute Engine', 'Cloud Storage')] == [('answers', ''), ('answers', '1 T4 free in us-west1'), ('answers', '')]
+    assert [rows[s] for s in ('Vertex AI', 'Compute Engine', 'Cloud Storage')] == [('answers', ''), ('answers', 'the quota of us-west1 has 1 T4 left'), ('answers', '')]
 
 
-def test_doctor_says_what_google_refuses(google, gcs, monkeypatch, capsys):
+def test_doctor_says_what_google_refuses(google, monkeypatch, capsys):
     disabled = 'Vertex AI API has not been used in project 1 before or it is disabled. Enable it by visiting https://console.developers.google.com/apis/api/aiplatform.googleapis.com/overview?project=1 then retry.'
     def watch(verb, path):
         if 'customJobs' in path: raise Refused(403, disabled)
     google.watch, google.t4 = watch, 0
-    monkeypatch.setenv('GCS_BUCKET_NAME', 'another')
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', google.url)  # where there is no bucket
     rows = project.run_doctor()
     assert rows['Vertex AI'][0] == rows['Compute Engine'][0] == rows['Cloud Storage'][0] == 'missing'
-    assert disabled.rstrip('.') in rows['Vertex AI'][1] and 'no T4 is free in us-west1' in rows['Compute Engine'][1] and '404' in rows['Cloud Storage'][1]
+    assert disabled.rstrip('.') in rows['Vertex AI'][1] and 'the quota of us-west1 has no T4 left' in rows['Compute Engine'][1] and '404' in rows['Cloud Storage'][1]
 
 
 @pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-v100', 't4'])

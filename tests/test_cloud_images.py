@@ -61,6 +61,9 @@ def test_manifests_fit_together():
     assert ingress['tls'][0]['hosts'] == hosts and {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
     assert set(yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']) == {p.name for p in MANIFESTS}
     assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
+    keys = {e['name']: e['valueFrom']['secretKeyRef'] for e in box['env'] if 'valueFrom' in e}
+    assert keys == {k: dict(name='tutor-keys', key=k, optional=True) for k in ('SCIENCETUTOR_API_KEY', 'HF_TOKEN')}
+    assert {'name': 'FORWARDED_ALLOW_IPS', 'value': '*'} in box['env'] and docs['Service']['spec'].get('type', 'ClusterIP') == 'ClusterIP'
     (image,) = yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['images']
     assert image['name'] == box['image'] and image['newTag'] == docs_tools().settings()['version']
 
