@@ -1,4 +1,4 @@
-"""What can be worked out exactly: the order of words, the larger quantity, the trait that shows.
+"""What can be worked out exactly: the order of words, the larger quantity, the trait that shows, the farthest state.
 
 Docs: https://sciencetutor.github.io/sciencetutor/tools.html.md"""
 
@@ -10,10 +10,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['MORE', 'LESS', 'MASS', 'TEMPERATURE', 'GROWS', 'WORDS', 'AMOUNT', 'TRAIT', 'TOOLS', 'CERTAIN', 'only', 'guide_words',
            'amounts', 'numbers_apart', 'speeds', 'larger_quantity', 'alleles', 'inherited_trait', 'rime', 'odd_rhyme',
-           'work_out']
+           'farthest_state', 'work_out']
 
 # %% ../nbs/14_tools.ipynb #60c95c28
 import re
+from .skills import words
 
 # %% ../nbs/14_tools.ipynb #35a81a6b
 def only(
@@ -134,8 +135,24 @@ def odd_rhyme(
     if consonants[0] == consonants[1] and set(end) & set(other) - set(consonants[0]): return
     return i, f"{' and '.join(same)} end alike, in -{end}; {choices[i]} does not."
 
+# %% ../nbs/14_tools.ipynb #18430aa9
+def farthest_state(
+    text:str,
+    choices:list[str],
+)->tuple[int, str]|None: # (index, working)
+    "The state with the most northern, southern, eastern or western middle"
+    asked = re.search(r'states? (?:is|lies) (?:the )?farthest (north|south|east|west)\b', text)
+    middle = {name: (float(lat), float(lon)) for name, lat, lon in words('states')}
+    if not asked or len(choices) < 2 or not all(c.strip() in middle for c in choices): return
+    axis, sign = dict(north=(0, 1), south=(0, -1), east=(1, 1), west=(1, -1))[asked[1]]
+    far = [sign*middle[c.strip()][axis] for c in choices]
+    best, second = sorted(far, reverse=True)[:2]
+    if best - second < .5: return
+    order = ', '.join(choices[i].strip() for i in sorted(range(len(far)), key=far.__getitem__, reverse=True))
+    return far.index(best), f'By the middle of each state, from the {asked[1]}: {order}.'
+
 # %% ../nbs/14_tools.ipynb #a86d7ba6
-TOOLS = [guide_words, larger_quantity, inherited_trait, odd_rhyme]
+TOOLS = [guide_words, larger_quantity, inherited_trait, odd_rhyme, farthest_state]
 CERTAIN = 5.  # log-odds of a worked-out choice over another: right 99.3 times in 100
 
 def work_out(

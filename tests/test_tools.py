@@ -18,7 +18,8 @@ from sciencetutor.tools import work_out
     ("The allele F is for red eyes, and the allele f is for black eyes. Pip has one allele for red eyes and one allele for black eyes.\nWhat is Pip's genotype for the eye color gene?", ['Ff', 'red eyes'], 0),
     ('Which town had a higher temperature?', ['a town at -5°C', 'a town at -10°C'], 0),
     ('Which town had a lower temperature?', ['a town at -5°C', 'a town at 10°C'], 0),
-    ('Which word does not rhyme?', ['peak', 'pick', 'beak'], 1)])
+    ('Which word does not rhyme?', ['peak', 'pick', 'beak'], 1),
+    ('Which of these states is farthest east?', ['Utah', 'Maine', 'Florida', 'Oregon'], 1)])
 def test_worked_out(text, choices, answer):
     index, working = work_out(text, choices)
     assert index == answer and len(working) > 20
