@@ -47,6 +47,7 @@ commands = {
     'cloud deploy': Command('vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
     'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
     'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
+    'cloud cancel': Command('cloud:run_cancel', 'end a run before it is done', 'NAME', 'cloud'),
 }
 
 # %% ../nbs/60_cli.ipynb #60-cli-009
@@ -77,7 +78,8 @@ def call(name: str,         # the subcommand
     "Call `func` with what `argv` says, and leave the rest to it: a flag that is given is told from a default."
     p = make_parser(name, func, example)
     p.parse_args(argv) # help and errors
-    for a in p._actions: a.default = argparse.SUPPRESS
+    for a in p._actions:
+        if a.option_strings: a.default = argparse.SUPPRESS
     args = vars(p.parse_args(argv))
     return func(**{k: v for k, v in args.items() if k not in ('pdb', 'xtra')}) # fastcore's own hidden flags
 

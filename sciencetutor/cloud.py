@@ -8,14 +8,14 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['run_status', 'external', 'run_logs']
+__all__ = ['run_status', 'external', 'pipelines_client', 'find_run', 'run_logs', 'run_cancel']
 
 # %% ../nbs/50_cloud.ipynb #50-cloud-003
-import re, time
+import time
 from fastcore.script import CliError
 from .presets import cost_table
-from .project import call, make_client, rest, setting
-from .vertex import find_job, jobs_client, parent
+from .project import call, make_client, setting
+from .vertex import entries, find_job, jobs_client, numbers, parent, plain, words
 from .vm import found
 
 # %% ../nbs/50_cloud.ipynb #50-cloud-008
@@ -24,40 +24,67 @@ def run_status(
     dry_run: bool = False, # print every request and send none
 ) -> list[tuple]: # (kind, name, state, started, address)
     "Jobs, pipelines and machines of the project."
-    from google.cloud.aiplatform_v1 import PipelineServiceClient
     from google.cloud.compute_v1 import InstancesClient
     since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - 86400*days))
     newer = f'labels.app="sciencetutor" AND create_time>"{since}"'
-    short = lambda state: re.sub(r'^(JOB|PIPELINE)_STATE_', '', state.name).lower()
     when = lambda j: j.create_time.strftime('%Y-%m-%d %H:%M')
     jobs = call(jobs_client(dry_run).list_custom_jobs, parent=parent(), filter=newer) or []
-    runs = call(make_client(PipelineServiceClient, 'aiplatform', dry_run).list_pipeline_jobs, parent=parent(), filter=newer) or []
+    runs = call(pipelines_client(dry_run).list_pipeline_jobs, parent=parent(), filter=newer) or []
     vms = call(make_client(InstancesClient, 'compute', dry_run).list, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), filter='labels.app=sciencetutor') or []
-    rows = [('job', j.display_name, short(j.state), when(j), '') for j in jobs] + [('pipeline', p.display_name, short(p.state), when(p), '') for p in runs]
+    rows = [(kind, j.display_name, plain(j.state), when(j), '') for kind, found in (('job', jobs), ('pipeline', runs)) for j in found]
     rows += [('machine', v.name, v.status.lower(), v.creation_timestamp[:16].replace('T', ' '), external(v)) for v in vms]
     for row in rows: print('{:<10}{:<28}{:<12}{:<18}{}'.format(*row).rstrip())
-    if not rows and not dry_run: print('nothing is running, and nothing has for a week' if days == 7 else f'nothing in {days} days')
+    if not rows and not dry_run: print(f'no machine is there, and nothing was submitted in {days} days')
     return rows
 
 def external(vm) -> str:
     "The external address of a machine."
     return next((c.nat_i_p for n in vm.network_interfaces for c in n.access_configs if c.nat_i_p), '')
 
+def pipelines_client(dry: bool = False):
+    "Vertex AI's client for pipelines."
+    from google.cloud.aiplatform_v1 import PipelineServiceClient
+    return make_client(PipelineServiceClient, 'aiplatform', dry)
+
+def find_run(
+    name: str, # of a training or a pipeline
+    dry: bool = False, # only print the requests
+): # its newest `CustomJob` or `PipelineJob`, or None
+    "A run, whichever kind it is."
+    if job := find_job(jobs_client(dry), name): return job
+    runs = call(pipelines_client(dry).list_pipeline_jobs, parent=parent(), filter=f'labels.run="{name}"')
+    return max(runs or [], key=lambda j: j.create_time.timestamp(), default=None)
+
 # %% ../nbs/50_cloud.ipynb #50-cloud-009
 def run_logs(
     name: str, # of a run or a machine
     lines: int = 200, # the last so many
+    dry_run: bool = False, # print every request and send none
 ) -> list[str]:
-    "The log of a training run, or the console of a machine."
-    job = find_job(jobs_client(), name)
-    if job:
-        only = f'resource.type="ml_job" AND resource.labels.job_id="{job.name.rpartition("/")[2]}"'
-        answer = rest('logging', 'POST', 'v2/entries:list', resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy='timestamp desc', pageSize=lines)
-        text = [str(e.get('textPayload') or e.get('jsonPayload', {}).get('message', '')).rstrip() for e in reversed(answer.get('entries', []))]
+    "The log of a training or a pipeline, or the console of a machine."
+    from google.cloud.compute_v1 import InstancesClient
+    if lines < 1: raise CliError(f'--lines {lines}: one or more')
+    job = find_run(name, dry_run)
+    if dry_run: entries(['NUMBER'], order='desc', lines=lines, dry=True)
+    if job: text = [words(e) for e in reversed(entries(numbers(job), order='desc', lines=lines))]
     else:
-        from google.cloud.compute_v1 import InstancesClient
-        console = found(make_client(InstancesClient, 'compute').get_serial_port_output, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), instance=name)
+        console = found(make_client(InstancesClient, 'compute', dry_run).get_serial_port_output, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), instance=name)
+        if dry_run: return []
         if console is None: raise CliError(f'no run and no machine is called {name}: `sciencetutor cloud status` lists them')
         text = console.contents.splitlines()[-lines:]
     print(*text, sep='\n')
     return text
+
+def run_cancel(
+    name: str, # of a run
+    dry_run: bool = False, # print every request and send none
+) -> str: # what it was doing
+    "End a training or a pipeline; it costs nothing from then on."
+    job = find_run(name, dry_run)
+    if dry_run: return call(jobs_client(True).cancel_custom_job, name=f'{parent()}/customJobs/NUMBER') or ''
+    if job is None: raise CliError(f'no run is called {name}: `sciencetutor cloud status` lists them, `sciencetutor cloud deploy vm stop` stops a machine')
+    if plain(job.state) in ('succeeded', 'failed', 'cancelled', 'expired'): raise CliError(f'{name} has {plain(job.state)} already: nothing is left to end')
+    pipeline = '/pipelineJobs/' in job.name
+    call(pipelines_client().cancel_pipeline_job if pipeline else jobs_client().cancel_custom_job, name=job.name)
+    print(f'{name} was {plain(job.state)} and is being ended')
+    return plain(job.state)

@@ -8,17 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/pipeline.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'run_local', 'failed_step', 'run_pipeline',
+__all__ = ['NAMES', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'run_local', 'gate', 'failed_step', 'run_pipeline',
            'submit_pipeline']
 
 # %% ../nbs/56_pipeline.ipynb #56-pipeline-003
-import contextlib, json, os, sys, tempfile
+import json, os, re, sys, tempfile
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import CliError
 from .presets import price_text, read_config, repo_root
 from .project import call, confirm, make_client, references, setting
-from .vertex import change, parent, run_name, run_uri, wait_for
+from .vertex import change, parent, plain, run_name, wait_for
 
 # %% ../nbs/56_pipeline.ipynb #56-pipeline-006
 NAMES = ['data', 'train', 'all']
@@ -74,7 +74,6 @@ def run_local(
     out: str | Path, # folder for what the steps write
 ) -> dict: # name of an output -> its folder or file
     "Run a graph on this machine."
-    import logging
     from kfp import local
     from sciencetutor import steps
     root = Path(out).absolute()
@@ -87,15 +86,21 @@ def run_local(
     try:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         getattr(steps, f'{name}_pipeline')(**values)
-    except RuntimeError as e: raise CliError(f'the pipeline stopped: {failed_step(e)}; what its steps wrote is in {root}') from None
+    except RuntimeError as e: raise CliError(f'the pipeline stopped: {gate(root, before, values) or failed_step(e)}; what its steps wrote is in {root}') from None
     finally:
         for k, v in old.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
     made = next(p for p in root.iterdir() if p not in before)
-    return {f'{step.name}/{p.name}': p for step in sorted(made.iterdir()) if step.is_dir() for p in sorted(step.iterdir())}
+    return {f'{step.name}/{p.name}': p for step in sorted(made.iterdir()) if step.is_dir() for p in sorted(step.iterdir()) if p.name != 'executor_output.json'}
+
+def gate(root: Path, before: set[Path], values: dict) -> str:
+    "Whether it was the gate that stopped a run, and why."
+    for file in (f for made in set(root.iterdir()) - before for f in made.glob('eval-step/executor_output.json')):
+        accuracy = json.loads(file.read_text())['parameterValues']['Output']
+        if accuracy < values.get('min_accuracy', 0): return f'the gate is closed, accuracy {accuracy:.1f}% is below {values["min_accuracy"]:.1f}%, nothing was uploaded'
+    return ''
 
 def failed_step(e: Exception) -> str:
     "What kfp says, without colours."
-    import re
     return ' '.join(re.sub(r'\x1b\[[0-9;]*m', '', str(e)).split()).rstrip('.')
 
 # %% ../nbs/56_pipeline.ipynb #56-pipeline-013
@@ -141,14 +146,16 @@ def submit_pipeline(name, values, machine, caching, poll, yes, dry):
     from google.cloud.aiplatform_v1 import PipelineServiceClient
     run = run_name(f'{name}-pipeline', values, machine, (repo_root()/f'pipelines/{name}.yaml').read_bytes())
     client = make_client(PipelineServiceClient, 'aiplatform', dry)
-    there = [] if dry else call(client.list_pipeline_jobs, parent=parent(), filter=f'labels.run="{run}"')
-    job = next((j for j in there if j.state.name in ('PIPELINE_STATE_RUNNING', 'PIPELINE_STATE_PENDING', 'PIPELINE_STATE_QUEUED')), None)
-    if job: print(f'{run} is running: joining it', flush=True)
+    def running():
+        there = call(client.list_pipeline_jobs, parent=parent(), filter=f'labels.run="{run}"')
+        return next((j for j in there if plain(j.state) in ('running', 'pending', 'queued')), None)
+    if job := None if dry else running(): print(f'{run} is running: joining it', flush=True)
     else:
         what = f'trains on {machine["type"]} {machine.get("gpu", "")}, {price_text(machine, vertex=True)}'.replace(' ,', ',') if name != 'data' else 'costs some cents'
         confirm(f'{run}: {what}, and 3 cents for each run', yes or dry)
-        job = call(client.create_pipeline_job, parent=parent(), pipeline_job=pipeline_request(name, run, machine, values, caching))
+        job = call(client.create_pipeline_job, running, parent=parent(), pipeline_job=pipeline_request(name, run, machine, values, caching))
     if dry: return dict(name=run, state='not submitted')
-    job = wait_for(lambda: call(client.get_pipeline_job, name=job.name), poll)
+    try: job = wait_for(lambda: call(client.get_pipeline_job, name=job.name), poll)
+    except KeyboardInterrupt: raise CliError(f'{run} goes on without you: the same command joins it, `sciencetutor cloud cancel {run}` ends it') from None
     print(f'{run} is done: its steps wrote to {setting("GCS_BUCKET_URI")}/pipelines')
     return dict(name=run, state='succeeded')

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['VARIABLES', 'RETRY', 'HINTS', 'Variable', 'setting', 'references', 'resolve_secrets', 'endpoint', 'credentials',
-           'Shown', 'print_request', 'make_client', 'one_line', 'call', 'rest', 'confirm', 'state', 'run_doctor']
+           'Shown', 'print_request', 'make_client', 'one_line', 'patiently', 'call', 'rest', 'confirm', 'state',
+           'reach', 'run_doctor']
 
 # %% ../nbs/51_project.ipynb #51-project-003
-import base64, contextlib, json, os
+import base64, json, os, re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 from fastcore.script import CliError
-from .publish import load_env
+from .publish import bucket, load_env
 
 # %% ../nbs/51_project.ipynb #51-project-006
 class Variable(NamedTuple):
@@ -99,7 +101,7 @@ def print_request(
 ):
     "Print a request; nothing is sent."
     body = f'\n{json.dumps(json.loads(request.body), indent=2)}' if request.body else ''
-    print(f'{request.method} {request.url.partition("?")[0]}{body}', flush=True)
+    print(f'{request.method} {unquote(request.url)}{body}', flush=True)
     raise Shown
 
 def make_client(
@@ -115,47 +117,73 @@ def make_client(
 # %% ../nbs/51_project.ipynb #51-project-017
 RETRY = dict(initial=1, maximum=30, multiplier=2, timeout=180) # seconds between tries, and in all
 HINTS = {400: 'the request is wrong', 401: 'run `gcloud auth application-default login`', 403: 'ask the project owner for the role, and enable the API',
-         404: 'check project, region and name', 409: 'it exists already', 429: 'ask for more at https://console.cloud.google.com/iam-admin/quotas, or try another GCP_REGION',
-         503: 'Google is busy: try again later'}
+         404: 'check project, region and name', 409: 'it exists already', 429: 'ask for more at https://console.cloud.google.com/iam-admin/quotas, or try another GCP_REGION'}
 
 def one_line(
-    e: Exception, # of google.api_core
+    e: Exception, # of google.api_core, google.auth or requests
 ) -> CliError:
     "What Google said, and what to do."
+    from google.auth.exceptions import GoogleAuthError, TransportError
     code, text = int(getattr(e, 'code', None) or 0), ' '.join(str(getattr(e, 'message', '') or e).split())
-    where, _, said = text.partition('/projects/')
-    said = text.rpartition('googleapis.com')[2] if not said else said.partition(': ')[2] or text
-    hint = HINTS[429] if 'uota' in said else HINTS.get(code, 'check the network')
-    return CliError(f'Google Cloud says {code or type(e).__name__}: {said[:300].rstrip(".")}; {hint}')
+    if isinstance(e, GoogleAuthError) and not isinstance(e, TransportError): return CliError(f'Google does not take this account ({type(e).__name__}): {HINTS[401]}')
+    if not code: return CliError(f'no answer from Google Cloud ({type(e).__name__}): check the network')
+    said = re.sub(r'^[A-Z]+ \S+: ', '', text)  # without the address that was asked
+    hint = HINTS[429] if 'uota' in said else HINTS.get(code, 'Google is busy: try again later')
+    return CliError(f'Google Cloud says {code}: {said[:300].rstrip(".")}; {hint}')
 
 # %% ../nbs/51_project.ipynb #51-project-018
+def patiently(
+    ask, # a function that asks Google
+    find = None, # a function that finds what an earlier try has made
+    seconds: float = 0, # how long to try, 0 is as `RETRY` says
+): # the answer
+    "Ask until there is an answer; one line when there is none."
+    import requests
+    from google.api_core import exceptions as ex, retry
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    busy = retry.if_exception_type(ex.ServiceUnavailable, ex.BadGateway, ex.GatewayTimeout, TransportError, requests.ConnectionError, requests.Timeout)
+    report = lambda e: print(f'note: {getattr(e, "code", None) and int(e.code) or type(e).__name__} from Google, trying again', flush=True)
+    tries = 0
+    def once():
+        nonlocal tries
+        tries += 1
+        return find() or ask() if find and tries > 1 else ask()
+    try: return retry.Retry(predicate=busy, on_error=report, **{**RETRY, 'timeout': seconds or RETRY['timeout']})(once)()
+    except ex.RetryError as e: raise one_line(e.cause or e) from None
+    except (ex.GoogleAPICallError, GoogleAuthError, requests.RequestException) as e: raise one_line(e) from None
+
 def call(
     method, # of a client
-    dry_ok: bool = True, # with a dry client: was it meant to be printed?
+    find = None, # as in `patiently`
+    seconds: float = 0, # as in `patiently`
     **request, # its request
-): # the answer; None when the request was only printed
-    "Call Google, patiently."
-    from google.api_core import exceptions as ex, retry
-    busy = retry.if_exception_type(ex.ServiceUnavailable, ex.BadGateway, ex.GatewayTimeout, ex.RetryError, ConnectionError)
-    report = lambda e: print(f'note: {getattr(e, "code", None) and int(e.code) or type(e).__name__} from Google, trying again', flush=True)
-    try: return method(request=request, retry=retry.Retry(predicate=busy, on_error=report, **RETRY), timeout=60)
+): # the answer, a list where there are pages; None when the request was only printed
+    "Call a client's method, patiently."
+    def ask():
+        answer = method(request=request, retry=None, timeout=60)
+        return list(answer) if hasattr(answer, 'pages') else answer
+    try: return patiently(ask, find, seconds)
     except Shown: return None
-    except ex.RetryError as e: raise one_line(e.cause or e) from None
-    except ex.GoogleAPICallError as e: raise one_line(e) from None
 
 # %% ../nbs/51_project.ipynb #51-project-020
 def rest(
     service: str, # of `endpoint`
     verb: str, # GET or POST
     path: str, # after the host
+    dry: bool = False, # print the request instead of sending it
     **body, # of a POST
 ) -> dict: # the answer
     "One call without a client library."
     from google.api_core import exceptions as ex
     from google.auth.transport.requests import AuthorizedSession
-    answer = AuthorizedSession(credentials(service)).request(verb, f'{endpoint(service)}/{path}', json=body or None, timeout=60)
-    if answer.status_code >= 400: raise one_line(ex.from_http_response(answer))
-    return answer.json()
+    session = AuthorizedSession(credentials(service, dry))
+    if dry: session.send = print_request
+    def ask():
+        answer = session.request(verb, f'{endpoint(service)}/{path}', json=body or None, timeout=60)
+        if answer.status_code >= 400: raise ex.from_http_response(answer)
+        return answer.json()
+    try: return patiently(ask)
+    except Shown: return {}
 
 # %% ../nbs/51_project.ipynb #51-project-022
 def confirm(
@@ -179,6 +207,23 @@ def state(
     if v.secret: return 'set', value if value.startswith('sm://') else 'for this machine only; jobs need a reference, sm://NAME'
     return ('set', value) if os.environ.get(name) else ('default', value)
 
+def reach() -> dict[str, tuple[str, str]]: # service -> (a mark, what it says)
+    "Ask each service for very little."
+    from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
+    project, region, name = setting('GCP_PROJECT'), setting('GCP_REGION'), setting('GCS_BUCKET_NAME', need=False)
+    def t4():
+        quotas = call(make_client(gce.RegionsClient, 'compute').get, seconds=10, project=project, region=region).quotas
+        free = next((q.limit - q.usage for q in quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
+        if free < 1: raise CliError(f'the quota of {region} has no T4 left: {HINTS[429]}')
+        return f'the quota of {region} has {free:.0f} T4 left'
+    def job(): call(make_client(v1.JobServiceClient, 'aiplatform').list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"')
+    def blob(): patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
+    rows = {}
+    for service, ask in {'Vertex AI': job, 'Compute Engine': t4, **({'Cloud Storage': blob} if name else {})}.items():
+        try: rows[service] = ('answers', ask() or '')
+        except CliError as e: rows[service] = ('missing', str(e))
+    return rows
+
 def run_doctor() -> dict: # name -> (state, value or advice)
     "What the cloud commands know, what is missing and how to get it."
     rows = {name: state(name) for name in VARIABLES}
@@ -187,7 +232,10 @@ def run_doctor() -> dict: # name -> (state, value or advice)
         try: there = find_spec(module)
         except ModuleNotFoundError: there = None
         rows[name] = ('installed', '') if there else ('missing', f'pip install "sciencetutor[{"pipeline" if name == "kfp" else "cloud"}]"')
-    try: rows['account'] = ('found', type(credentials('aiplatform')).__module__.rpartition('.')[2])
+    try:
+        who = credentials('aiplatform')
+        rows['account'] = ('found', getattr(who, 'service_account_email', '') or type(who).__name__)
+        if rows['GCP_PROJECT'][0] == 'set': rows |= reach()
     except (CliError, ModuleNotFoundError) as e: rows['account'] = ('missing', str(e))
     for name, (mark, text) in rows.items(): print(f'{name:<32}{mark:<11}{text}'.rstrip())
     print('\nNothing is needed before a command asks for it.')

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['TASK', 'SETUP', 'STEPS', 'PREBUILT', 'build_wheel', 'build_trainer', 'run_name', 'upload_package', 'job_request',
-           'run_uri', 'parent', 'Log', 'find_job', 'wait_for', 'fetch_run', 'run_cloud_train', 'change', 'jobs_client',
-           'submit', 'summary']
+           'run_uri', 'parent', 'steps', 'numbers', 'entries', 'words', 'Log', 'plain', 'find_job', 'wait_for',
+           'fetch_run', 'run_cloud_train', 'change', 'alive', 'jobs_client', 'submit', 'summary']
 
 # %% ../nbs/54_vertex.ipynb #54-vertex-003
 import contextlib, gzip, hashlib, io, json, os, re, shutil, subprocess, sys, tarfile, tempfile, time
@@ -68,7 +68,7 @@ def build_trainer(
              f'trainer/{wheel.name}': wheel.read_bytes(), 'trainer/constraints.txt': (root/'constraints.txt').read_bytes(),
              'PKG-INFO': f'Metadata-Version: 2.1\nName: trainer\nVersion: {version}\n'.encode(),
              **{f'trainer/notebooks/{n}': (root/'nbs'/n).read_bytes() for n in STEPS}}
-    with gzip.GzipFile(out/'trainer.tar.gz', 'wb', mtime=0) as zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
+    with gzip.GzipFile(out/'trainer.tar.gz', 'wb', compresslevel=1, mtime=0) as zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
         for name, content in sorted(files.items()):
             info = tarfile.TarInfo(f'trainer-{version}/{name}')
             info.size = len(content)
@@ -137,48 +137,85 @@ def parent() -> str:
     return f'projects/{setting("GCP_PROJECT")}/locations/{setting("GCP_REGION")}'
 
 # %% ../nbs/54_vertex.ipynb #54-vertex-014
-class Log:
-    "The log of a job, each line once."
-    def __init__(self, number: str): self.number, self.seen, self.since, self.lines = number, set(), '1970-01-01T00:00:00Z', []
+def steps(
+    job, # a `CustomJob` or a `PipelineJob`
+) -> list: # `PipelineTaskDetail`, none for a job
+    "What a pipeline is made of."
+    return list(job.job_detail.task_details) if '/pipelineJobs/' in job.name else []
 
-    def show(self):
+def numbers(
+    job, # a `CustomJob` or a `PipelineJob`
+) -> list[str]: # what Cloud Logging knows its jobs by
+    "The jobs of a run: itself, or those of a pipeline's steps."
+    names = [t.executor_detail.container_detail.main_job for t in steps(job)] if '/pipelineJobs/' in job.name else [job.name]
+    return [name.rpartition('/')[2] for name in names if name]
+
+def entries(
+    jobs: list[str], # of `numbers`
+    more: str = '', # of the filter
+    order: str = 'asc', # or desc, by time
+    lines: int = 0, # at most; 0 is all of them
+    dry: bool = False, # print the request instead of sending it
+) -> list[dict]: # as Cloud Logging gives them
+    "Log entries, page after page."
+    found, page = [], {}
+    only = 'resource.type="ml_job" AND resource.labels.job_id=(%s)' % ' OR '.join(f'"{j}"' for j in jobs) + more
+    while True:
+        answer = rest('logging', 'POST', 'v2/entries:list', dry, resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy=f'timestamp {order}', pageSize=lines or 1000, **page)
+        found += answer.get('entries', [])
+        page = dict(pageToken=answer.get('nextPageToken'))
+        if not page['pageToken'] or (lines and len(found) >= lines): return found[:lines or None]
+
+def words(entry: dict) -> str:
+    "What an entry says."
+    return str(entry.get('textPayload') or entry.get('jsonPayload', {}).get('message', '')).rstrip()
+
+class Log:
+    "The log of a run, each line once."
+    def __init__(self): self.seen, self.since, self.lines = set(), '1970-01-01T00:00:00Z', []
+
+    def show(self, jobs: list[str]):
         "Print what is new."
-        only = f'resource.type="ml_job" AND resource.labels.job_id="{self.number}" AND timestamp>="{self.since}"'
-        try: answer = rest('logging', 'POST', 'v2/entries:list', resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy='timestamp asc', pageSize=1000)
-        except (CliError, OSError): return  # a log that is late is no reason to give up
-        for e in answer.get('entries', []):
+        try: new = entries(jobs, f' AND timestamp>="{self.since}"') if jobs else []
+        except CliError: return  # a log that is late is no reason to give up
+        for e in new:
             if e['insertId'] in self.seen: continue
             self.seen.add(e['insertId'])
             self.since = max(self.since, e['timestamp'][:17] + '00Z')
-            self.lines.append(str(e.get('textPayload') or e.get('jsonPayload', {}).get('message', '')).rstrip())
+            self.lines.append(words(e))
             print('  ' + self.lines[-1], flush=True)
 
 # %% ../nbs/54_vertex.ipynb #54-vertex-015
+def plain(state) -> str:
+    "`JOB_STATE_RUNNING` is running."
+    return re.sub(r'^(JOB|PIPELINE)_STATE_', '', state.name).lower()
+
 def find_job(
     client, # a `JobServiceClient`
     name: str, # of the run
 ): # its newest `CustomJob`, or None
     "A job that was submitted before."
     jobs = call(client.list_custom_jobs, parent=parent(), filter=f'labels.run="{name}"')
-    return max(jobs, key=lambda j: j.create_time.timestamp(), default=None)
+    return max(jobs or [], key=lambda j: j.create_time.timestamp(), default=None)
 
 def wait_for(
     get, # function without arguments: the job as it is now
     poll: float = 15, # seconds between two looks
 ): # the job in its last state
     "Follow a job to its end."
-    job, last = get(), None
-    log = Log(job.name.rpartition('/')[2])
+    job, log, said = get(), Log(), {}
     while True:
-        if job.state != last: print(f'{time.strftime("%H:%M:%S")} {job.state.name.removeprefix("JOB_STATE_").removeprefix("PIPELINE_STATE_").lower()}', flush=True)
-        last = job.state
-        log.show()
-        if last.name.endswith(('SUCCEEDED', 'FAILED', 'CANCELLED', 'EXPIRED', 'PARTIALLY_SUCCEEDED')): break
+        for name, state in [(f' {t.task_name}', t.state.name.lower()) for t in steps(job)] + [('', plain(job.state))]:
+            if said.get(name) != state: print(f'{time.strftime("%H:%M:%S")}{name} {state}', flush=True)
+            said[name] = state
+        log.show(numbers(job))
+        if said[''] in ('succeeded', 'failed', 'cancelled', 'expired', 'partially_succeeded'): break
         time.sleep(poll)
         job = get()
-    if last.name.endswith('_SUCCEEDED') and 'PARTIALLY' not in last.name: return job
+    if said[''] == 'succeeded': return job
+    step = next((f' in {name.strip()}' for name, state in said.items() if name and state == 'failed'), '')
     tail = f' (it said last: {log.lines[-1]})' if log.lines else ''
-    raise CliError(f'{job.display_name} ended as {last.name.lower()}: {job.error.message or "without a word"}{tail}; `sciencetutor cloud logs {job.display_name}` shows all of it')
+    raise CliError(f'{job.display_name} ended as {said[""]}{step}: {job.error.message or "without a word"}{tail}; `sciencetutor cloud logs {job.display_name}` shows all of it')
 
 # %% ../nbs/54_vertex.ipynb #54-vertex-017
 def fetch_run(
@@ -203,7 +240,7 @@ def run_cloud_train(
     split: str = 'val', # evaluate on this split afterwards; '' for no evaluation
     params: Annotated[str, dict(nargs='+', metavar='NAME=VALUE')] = None, # change parameters, as in `--params lr=1e-4 epochs=2`
     limit: int = 0, # of samples: how many to train on, 0 is the notebook's own number
-    spot: bool = False, # a spot machine: a third of the price, may be taken away
+    spot: bool = False, # a spot machine: a third of the price; if it is taken away, the run begins again on another
     hours: float = 24, # end the job after so long
     again: bool = False, # a new run even if the same one was done before
     detach: bool = False, # do not wait: the same command joins the run later
@@ -220,12 +257,11 @@ def run_cloud_train(
         files = [wheel := build_wheel(Path(tmp)), build_trainer(wheel, Path(tmp))]
         name = run_name(config, files[1].read_bytes(), values, machine, data, split, limit, spot, time.time() if again else 0)
         client = jobs_client(dry_run)
-        job = None if dry_run else find_job(client, name)
-        if job and job.state.name in ('JOB_STATE_FAILED', 'JOB_STATE_CANCELLED', 'JOB_STATE_EXPIRED'): job = None
-        if job: print(f'{name} was submitted before: joining it', flush=True)
+        if job := None if dry_run else alive(client, name): print(f'{name} was submitted before: joining it', flush=True)
         else: job = submit(client, name, files, values, machine, data, split, limit, spot, hours, yes, dry_run)
     if dry_run or detach: return dict(name=name, state='not submitted' if dry_run else 'submitted')
-    job = wait_for(lambda: call(client.get_custom_job, name=job.name), poll)
+    try: job = wait_for(lambda: call(client.get_custom_job, name=job.name), poll)
+    except KeyboardInterrupt: raise CliError(f'{name} goes on without you: the same command joins it, `sciencetutor cloud cancel {name}` ends it') from None
     return summary(name, fetch_run(name, out, split))
 
 # %% ../nbs/54_vertex.ipynb #54-vertex-020
@@ -242,6 +278,11 @@ def change(
     options = {k: v for k, v in values.get('options', {}).items() if k not in new}
     return {**values, 'options': options, **new}
 
+def alive(client, name: str):
+    "A job that was submitted before and has not failed."
+    job = find_job(client, name)
+    return None if not job or plain(job.state) in ('failed', 'cancelling', 'cancelled', 'expired') else job
+
 def jobs_client(dry: bool = False):
     "Vertex AI's client for jobs."
     from google.cloud.aiplatform_v1 import JobServiceClient
@@ -255,7 +296,7 @@ def submit(client, name, files, values, machine, data, split, limit, spot, hours
         data = place if dry else run_upload(data, place)
     uris = upload_package(files, name, dry)
     args = ['--data', data, '--out', run_uri(name), '--params', json.dumps(values), '--split', split, '--limit', str(limit)]
-    return call(client.create_custom_job, parent=parent(), custom_job=job_request(name, uris, args, machine, spot, hours))
+    return call(client.create_custom_job, lambda: alive(client, name), parent=parent(), custom_job=job_request(name, uris, args, machine, spot, hours))
 
 def summary(name: str, folder: Path) -> dict:
     "What came back."

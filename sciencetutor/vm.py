@@ -12,8 +12,10 @@ __all__ = ['CLOUD_INIT', 'GPU_FLAGS', 'PORTS', 'T4', 'cloud_init', 'firewall_req
            'ensure_address', 'ensure_firewall', 'run_deploy', 'create']
 
 # %% ../nbs/57_vm.ipynb #57-vm-003
-import os, re
+import re
+from ipaddress import ip_network
 from typing import Annotated
+from uuid import uuid4
 from fastcore.script import CliError
 from .presets import HOURS_MONTH, dollars, hourly, price_of, price_text
 from .project import call, confirm, make_client, print_request, setting
@@ -111,11 +113,11 @@ def change(
     "Make a change and wait until it is made."
     from google.cloud import compute_v1 as v1
     client = method.__self__
-    op, dry = call(method, **request), client.transport._session.send is print_request
+    op, dry = call(method, request_id=str(uuid4()), **request), client.transport._session.send is print_request
     where = {k: v for k, v in request.items() if k in ('project', 'zone', 'region')}
     operations = make_client({'zone': v1.ZoneOperationsClient, 'region': v1.RegionOperationsClient}.get([*where][-1], v1.GlobalOperationsClient), 'compute', dry)
     while op and op.status != v1.Operation.Status.DONE: op = call(operations.wait, operation=op.name, **where)
-    if op and op.error.errors: raise CliError(f'Google Cloud says {op.error.errors[0].code}: {op.error.errors[0].message}')
+    if op and op.error.errors: raise CliError(f'Google Cloud says {op.error.errors[0].code}: {op.error.errors[0].message}; try another GCP_ZONE, or later')
 
 def found(method, **request):
     "What is there, or None."
@@ -152,12 +154,12 @@ T4 = dict(type='n1-highmem-2', gpu='NVIDIA_TESLA_T4', gpus=1, disk_gb=100)
 
 def run_deploy(
     what: Annotated[str, dict(choices=['vm'])], # a virtual machine with a GPU
-    do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'])] = 'create', # what to do with it
+    do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'], opt=False, nargs='?')] = 'create', # what to do with it
     name: str = 'sciencetutor', # of the machine
     image: str = '', # container image; '' is IMAGE_URI
     model: str = 'tutor', # what the tutor answers with: a name that the image knows, or a hub id
     allow: Annotated[str, dict(nargs='+', metavar='CIDR')] = None, # who may reach it: 203.0.113.0/24, or 0.0.0.0/0 for everybody
-    spot: bool = False, # a third of the price, may be taken away
+    spot: bool = False, # a third of the price; if it is taken away, it is stopped until `vm start`
     auth: bool = False, # visitors log in, and are remembered on the machine's disk
     yes: bool = False, # do not ask before money is spent
     dry_run: bool = False, # print every request and send none
@@ -168,6 +170,7 @@ def run_deploy(
     from google.cloud.compute_v1 import AddressesClient, FirewallsClient, InstancesClient
     project, clients = setting('GCP_PROJECT'), {c: make_client(c, 'compute', dry_run) for c in (InstancesClient, FirewallsClient, AddressesClient)}
     if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
+    if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry_run)
     if do != 'delete': change(getattr(clients[InstancesClient], f'{do}_unary'), project=project, zone=setting('GCP_ZONE'), instance=name)
     else:
         for cls, request in {InstancesClient: dict(zone=setting('GCP_ZONE'), instance=name), FirewallsClient: dict(firewall=f'{name}-ports'),
@@ -183,12 +186,17 @@ def create(name, image, model, allow, spot, auth, yes, dry):
     from google.cloud.compute_v1 import InstancesClient
     cloud_init(image, model)
     if not allow: raise CliError('who may reach the tutor? --allow 203.0.113.0/24 for a school, --allow 0.0.0.0/0 for everybody')
+    for one in allow:
+        try: ip_network(one)
+        except ValueError as e: raise CliError(f'--allow {one}: {e}; write an address, or a network such as 203.0.113.0/24') from None
     month = dollars((hourly(T4) + price_of('address'))*HOURS_MONTH)
     confirm(f'{name}: n1-highmem-2 with a T4, {price_text(T4)}, about ${month} a month if it never stops; spot: about a third', yes or dry)
     address = ensure_address(name, dry)
     ensure_firewall(name, allow, dry)
     client, at = make_client(InstancesClient, 'compute', dry), dict(project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'))
     if not dry and found(client.get, instance=name, **at): print(f'{name} is there already')
-    else: change(client.insert_unary, instance_resource=instance_request(name, image, model, T4, address, spot, auth), **at)
+    else:
+        try: change(client.insert_unary, instance_resource=instance_request(name, image, model, T4, address, spot, auth), **at)
+        except CliError as e: raise CliError(f'{e}; its address costs money meanwhile: `sciencetutor cloud deploy vm delete --name {name}` gives it back') from None
     if not dry: print(f'{name} is starting: in about ten minutes the page is at http://{address}:7860')
     return dict(name=name, address=address)

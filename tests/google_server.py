@@ -1,19 +1,21 @@
 """Vertex AI, Compute Engine, Cloud Logging and Secret Manager on loopback, in memory. Every request is parsed with the message classes of Google's own libraries:
 a field that they do not know, or a value that does not fit, is an error here as it would be there."""
-import base64, json, re, threading
+import base64, json, re, socket, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
 from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
 from google.cloud.aiplatform_v1 import JobState, PipelineState
 
-NOW = '2026-11-23T21:00:00Z'
+NOW, LOST = '2026-11-23T21:00:00Z', 'lost'
 
 
 class Google:
-    """`fail` is a list of (status, message) that the next creations are answered with; `plays` the states that a job goes through, one for each look."""
+    """`fail` is a list of (status, message) that the next changes are answered with; with a message of `LOST` the change is made all the same. `plays` are the states
+    that a job goes through, one for each look; `bad` what the next machines end with; `down` how many requests of any kind find nobody at home; `watch` is called before each request."""
     def __init__(self):
         self.calls, self.fail, self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.entries, self.secrets = [], [], {}, {}, {}, {}, {}, [], {}
         self.plays, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
+        self.bad, self.errors, self.requests, self.down, self.page, self.t4, self.watch = [], {}, {}, 0, 1000, 1, lambda verb, path: None
         google = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -24,6 +26,10 @@ class Google:
                 url = urlparse(self.path)
                 body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
                 google.calls.append((self.command, url.path))
+                if google.down:
+                    google.down -= 1
+                    self.close_connection = True
+                    return self.connection.shutdown(socket.SHUT_RDWR)
                 assert 'Authorization' not in self.headers, 'a key over plain HTTP'
                 try: answer, code = google.answer(self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query))
                 except Refused as e: answer, code = dict(error=dict(code=e.args[0], message=e.args[1], status='X')), e.args[0]
@@ -49,9 +55,16 @@ class Google:
         return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{s}': self.url for s in ('AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER')}
 
     def answer(self, verb, path, body, query):
-        if self.fail and verb == 'POST' and 'entries:list' not in path: raise Refused(*self.fail.pop(0))
-        for pattern, method in ((r'/v1/(projects/\w+/locations/[\w-]+)/customJobs', self.custom_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/customJobs/\d+)', self.custom_job),
-                                (r'/v1/(projects/\w+/locations/[\w-]+)/pipelineJobs', self.pipeline_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/pipelineJobs/[\w-]+)', self.pipeline_job),
+        if self.fail and verb == 'POST' and 'entries:list' not in path:
+            code, message = self.fail.pop(0)
+            if message == LOST: self.done(verb, path, body, query)
+            raise Refused(code, message)
+        self.watch(verb, path)
+        return self.done(verb, path, body, query)
+
+    def done(self, verb, path, body, query):
+        for pattern, method in ((r'/v1/(projects/\w+/locations/[\w-]+)/customJobs', self.custom_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/customJobs/\d+(?::cancel)?)', self.custom_job),
+                                (r'/v1/(projects/\w+/locations/[\w-]+)/pipelineJobs', self.pipeline_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/pipelineJobs/[\w-]+(?::cancel)?)', self.pipeline_job),
                                 (r'/v2/entries:list', self.log_entries), (r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access', self.secret),
                                 (r'/compute/v1/projects/(\w+)/(.*)', self.compute)):
             if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups()), 200
@@ -81,8 +94,16 @@ class Google:
         if state == 'FAILED': o.error = dict(code=13, message='the worker exited with code 1')
         if state == 'SUCCEEDED' and self.on_success: self.on_success(o)
 
+    def cancel(self, o, enum, prefix):
+        "What runs is ended; what has ended is refused."
+        if o.state.name.endswith(('SUCCEEDED', 'FAILED', 'CANCELLED')): raise Refused(400, f'{o.name} is not running')
+        o.state = enum[f'{prefix}_STATE_CANCELLED']
+        return {}
+
     def custom_job(self, verb, body, query, name):
+        name, _, action = name.partition(':')
         if name not in self.jobs: raise Refused(404, f'{name} does not exist')
+        if action: return self.cancel(self.jobs[name], JobState, 'JOB')
         self.step(self.jobs[name], JobState, 'JOB')
         return json.loads(v1.CustomJob.to_json(self.jobs[name]))
 
@@ -97,14 +118,21 @@ class Google:
         return json.loads(v1.PipelineJob.to_json(job))
 
     def pipeline_job(self, verb, body, query, name):
-        self.step(self.pipelines[name], PipelineState, 'PIPELINE')
-        return json.loads(v1.PipelineJob.to_json(self.pipelines[name]))
+        name, _, action = name.partition(':')
+        job = self.pipelines[name]
+        if action: return self.cancel(job, PipelineState, 'PIPELINE')
+        self.step(job, PipelineState, 'PIPELINE')
+        there = lambda number, state: dict(task_name=['data-step', 'train-step'][number], state=state, executor_detail=dict(container_detail=dict(main_job=f'projects/p/locations/l/customJobs/{7000 + number}')))
+        job.job_detail = dict(task_details=[there(0, 'SUCCEEDED'), there(1, dict(SUCCEEDED='SUCCEEDED', FAILED='FAILED').get(job.state.name.rpartition('_')[2], 'RUNNING'))])
+        return json.loads(v1.PipelineJob.to_json(job))
 
     def log_entries(self, verb, body, query):
-        job = re.search(r'resource\.labels\.job_id="([\w-]+)"', body['filter'])[1]
+        jobs = re.findall(r'"([\w-]+)"', re.search(r'resource\.labels\.job_id=\(([^)]+)\)', body['filter'])[1])
         since = re.search(r'timestamp>="([^"]+)"', body['filter'])
-        found = [e for e in self.entries if e['resource']['labels']['job_id'] == job and (not since or e['timestamp'] >= since[1])]
-        return dict(entries=sorted(found, key=lambda e: e['timestamp'], reverse='desc' in body.get('orderBy', '')))
+        found = [e for e in self.entries if e['resource']['labels']['job_id'] in jobs and (not since or e['timestamp'] >= since[1])]
+        found, start = sorted(found, key=lambda e: (e['timestamp'], int(e['insertId'])), reverse='desc' in body.get('orderBy', '')), int(body.get('pageToken', 0))
+        end = start + min(body['pageSize'], self.page)
+        return dict(entries=found[start:end], **(dict(nextPageToken=str(end)) if end < len(found) else {}))
 
     def say(self, job, text, second=0):
         "A line in the log of a job."
@@ -116,8 +144,16 @@ class Google:
 
     # Compute Engine: changes are operations that are pending at first
     def compute(self, verb, body, query, project, path):
-        if m := re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)operations/([\w-]+)(?:/wait)?', path): return self.operation(m[1], 'DONE')
+        if m := re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)operations/([\w-]+)(?:/wait)?', path): return self.operation(m[1], 'DONE', self.errors.get(m[1]))
+        if m := re.fullmatch(r'regions/([\w-]+)', path): return json.loads(gce.Region.to_json(gce.Region(name=m[1], quotas=[gce.Quota(metric='NVIDIA_T4_GPUS', limit=self.t4, usage=0)])))
         kind, name, action = re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)(instances|firewalls|addresses)(?:/([\w-]+))?(?:/(\w+))?', path).groups()
+        if verb != 'GET':
+            number = query['requestId'][0]  # the same number is the same request
+            if number in self.requests: return self.operation(self.requests[number], 'RUNNING')
+            self.requests[number] = f'operation-{len(self.calls)}'
+            if kind == 'instances' and self.bad:
+                self.errors[self.requests[number]] = self.bad.pop(0)
+                return self.operation(self.requests[number], 'RUNNING')
         cls, store = {'instances': (gce.Instance, self.vms), 'firewalls': (gce.Firewall, self.rules), 'addresses': (gce.Address, self.addresses)}[kind]
         if verb == 'POST' and not name:
             o = cls.from_json(json.dumps(body))
@@ -132,10 +168,11 @@ class Google:
         elif verb == 'DELETE': del store[name]
         elif verb in ('PUT', 'PATCH'): store[name] = cls.from_json(json.dumps(body))
         else: store[name].status = {'stop': 'TERMINATED', 'start': 'RUNNING'}[action]
-        return self.operation(f'operation-{len(self.calls)}', 'RUNNING')
+        return self.operation(self.requests[query['requestId'][0]], 'RUNNING')
 
-    def operation(self, name, status):
-        return json.loads(gce.Operation.to_json(gce.Operation(name=name, status=status)))
+    def operation(self, name, status, error=None):
+        failed = dict(error=dict(errors=[dict(code=error[0], message=error[1])])) if error else {}
+        return json.loads(gce.Operation.to_json(gce.Operation(name=name, status=status, **failed)))
 
 
 class Refused(Exception): pass

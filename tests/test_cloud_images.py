@@ -1,5 +1,5 @@
 "Dockerfile, manifests, workflows and compiled pipelines; and the container's own command, run as the image would."
-import fnmatch, os, re, shutil, socket, subprocess, sys, time
+import fnmatch, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from urllib.request import urlopen
 import pytest, yaml
@@ -61,6 +61,11 @@ def test_manifests_fit_together():
     assert ingress['tls'][0]['hosts'] == hosts and {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
     assert set(yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']) == {p.name for p in MANIFESTS}
     assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
+    keys = {e['name']: e['valueFrom']['secretKeyRef'] for e in box['env'] if 'valueFrom' in e}
+    assert keys == {k: dict(name='tutor-keys', key=k, optional=True) for k in ('SCIENCETUTOR_API_KEY', 'HF_TOKEN')}
+    assert {'name': 'FORWARDED_ALLOW_IPS', 'value': '*'} in box['env'] and docs['Service']['spec'].get('type', 'ClusterIP') == 'ClusterIP'
+    (image,) = yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['images']
+    assert image['name'] == box['image'] and image['newTag'] == docs_tools().settings()['version']
 
 
 def merged(a, b):
@@ -99,7 +104,9 @@ def test_workflows():
     for name, flow in flows.items():
         assert flow['permissions'] == dict(contents='read') and flow['jobs'], name
         for job in flow['jobs'].values():
-            for step in job['steps']: assert ('uses' in step) != ('run' in step) and ('uses' not in step or re.fullmatch(r'[\w.-]+/[\w.-]+@[\w./-]+', step['uses']))
+            assert ('steps' in job) != (job.get('uses') == './.github/workflows/test.yml')
+            for step in job.get('steps', []): assert ('uses' in step) != ('run' in step) and re.fullmatch(r'[\w.-]+/[\w.-]+@[0-9a-f]{40}', step.get('uses', 'own/step@' + '0'*40)), 'pin an action to a commit'
+    assert flows['image']['jobs']['image']['needs'] == flows['publish']['jobs']['build']['needs'] == 'test' and 'workflow_call' in flows['test'][True]
     assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'} and flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
     targets = {m['target'] for m in flows['image']['jobs']['image']['strategy']['matrix']['include']}
     assert targets == {'serve', 'cpu', 'train'} and 'password' not in str(flows['publish'])
@@ -124,8 +131,7 @@ def wait_open(port: int, child, seconds: float):
 
 @pytest.mark.soak
 def test_the_containers_command(tmp_path):
-    "A clean environment, an ordinary user, only what .dockerignore lets in: all three ports answer, and the end is clean."
-    if 'api_port' not in (root/'sciencetutor/serve.py').read_text(): pytest.skip('run_serve has one port')
+    "A clean environment, an ordinary user, only what .dockerignore lets in: all three ports answer, and what they are saying when the end comes is said to its end."
     for port in (7860, 5000, 5005):
         with socket.socket() as s:
             if s.connect_ex(('127.0.0.1', port)) == 0: pytest.skip(f'port {port} is in use')
@@ -157,20 +163,54 @@ def test_the_containers_command(tmp_path):
     try:
         for port in (7860, 5000, 5005): wait_open(port, child, 180)
         assert urlopen('http://127.0.0.1:7860/').status == urlopen('http://127.0.0.1:5000/healthz').status == 200
-        with socket.create_connection(('127.0.0.1', 5005)) as s:  # any answer to HTTP is one of the websocket server
-            s.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
-            assert s.recv(8) == b'HTTP/1.1'
-    finally: child.terminate()
-    assert child.wait(60) in (0, -15, 143)
+        ends_with_streams(child)
+    finally: child.kill()
+
+
+def ends_with_streams(child):
+    "An answer on each port, the signal that `docker stop` and Kubernetes send, and all three arrive whole; `/readyz` says no at once, `/healthz` yes."
+    import httpx
+    from websockets.sync.client import connect
+    with connect('ws://127.0.0.1:5005/api/v1/stream') as ws, httpx.Client(timeout=60) as c:
+        event = c.post('http://127.0.0.1:7860/gradio_api/call/ask', json=dict(data=['Why is the sky blue?', None, None])).json()['event_id']
+        ws.send(json.dumps(dict(prompt='Why?', max_new_tokens=400)))
+        assert json.loads(ws.recv(timeout=60))['event'] != 'stream_end'
+        with c.stream('GET', f'http://127.0.0.1:7860/gradio_api/call/ask/{event}') as page, c.stream('POST', 'http://127.0.0.1:5000/v1/chat/completions', json=dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=400, stream=True)) as api:
+            said = api.iter_lines()
+            next(said)
+            child.terminate()
+            time.sleep(.5)
+            assert (httpx.get('http://127.0.0.1:5000/readyz').status_code, httpx.get('http://127.0.0.1:5000/healthz').status_code) == (503, 200)
+            while json.loads(ws.recv(timeout=60))['event'] != 'stream_end': pass
+            assert [line for line in said if line][-1] == 'data: [DONE]' and 'event: complete' in page.read().decode()
+    assert child.wait(60) == 0
+
+
+def docs_tools():
+    "tools/docs.py as a module."
+    import importlib
+    sys.path.insert(0, str(root/'tools'))
+    try: return importlib.import_module('docs')
+    finally: sys.path.pop(0)
+
+
+@pytest.mark.parametrize('path', [root/'nbs/index.ipynb', *sorted((root/'nbs').glob('[0-9]*.ipynb'))], ids=lambda p: p.stem)
+def test_every_notebook_opens_in_colab(path, tmp_path):
+    "The install cell comes right after the title, once, and the page gets its badge."
+    docs = docs_tools()
+    title, install, *rest = json.loads(path.read_text())['cells']
+    assert title['cell_type'] == 'markdown' and install == docs.colab_cell(), f'{path.name}: run `python tools/docs.py`, which writes the install cell'
+    assert not [c for c in rest if 'google.colab' in ''.join(c['source'])]
+    (page := tmp_path/'page.ipynb').write_text(path.read_text())
+    docs.add_badge(page, path.name)
+    assert re.search(rf'\(https://colab\.research\.google\.com/github/[\w/-]+/nbs/{path.name}\)$', json.loads(page.read_text())['cells'][1]['source'][0])
 
 
 @pytest.mark.parametrize('colab', [True, False])
 def test_the_install_cell(colab, monkeypatch):
     "On Colab it installs this version, elsewhere nothing."
     from types import SimpleNamespace
-    monkeypatch.syspath_prepend(str(root/'tools'))
-    import docs
-    asked = []
+    docs, asked = docs_tools(), []
     monkeypatch.delitem(sys.modules, 'google.colab', raising=False)
     if colab: monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
     exec(''.join(docs.colab_cell()['source']), dict(get_ipython=lambda: SimpleNamespace(system=asked.append)))

@@ -1,11 +1,14 @@
 "Pipelines: submitted to Vertex AI on loopback, and run here with kfp's local runner."
 import json
-import pytest
+import pytest, yaml
 pytest.importorskip('kfp')
 from fastcore.script import CliError
 from sciencetutor.job import main
+from sciencetutor.cloud import run_cancel, run_logs
 from sciencetutor.pipeline import run_local, run_pipeline
-from test_cloud import google
+from sciencetutor.presets import repo_root
+from google_server import LOST
+from test_cloud import OURS, fields, google, killed
 
 
 def submit(**kw): return run_pipeline(**{**dict(all=True, config='vertex-a100', source='gs://b/data/sqa', poll=.01, yes=True), **kw})
@@ -16,16 +19,26 @@ def test_submitted_and_followed(google, monkeypatch, capsys):
     google.fail = [(503, 'busy')]
     assert submit(min_accuracy=60, destination='gs://b/models/tutor', params=['lr=1e-4'])['state'] == 'succeeded'
     (job,) = google.pipelines.values()
-    values, boxes = job.runtime_config.parameter_values, {k: v['container'] for k, v in job.pipeline_spec['deploymentSpec']['executors'].items()}
-    assert values['min_accuracy'] == 60 and values['destination'] == 'gs://b/models/tutor' and values['source'] == 'gs://b/data/sqa'
-    params = json.loads(values['params'])
+    asked = fields(job, 'jobDetail', *OURS)
+    config, spec = asked.pop('runtimeConfig'), asked.pop('pipelineSpec')
+    run = asked['displayName']
+    assert asked == dict(displayName=run, labels=dict(app='sciencetutor', run=run), serviceAccount='tutor@p.iam.gserviceaccount.com') and run.startswith('all-pipeline-')
+    params = json.loads(config['parameterValues'].pop('params'))
+    assert config == dict(gcsOutputDirectory='gs://b/pipelines', parameterValues=dict(source='gs://b/data/sqa', n=0, split='val', min_accuracy=60, destination='gs://b/models/tutor'))
     assert params['lr'] == 1e-4 and params['steps'] is None and params['options']['precision'] == 'bf16'
-    assert job.runtime_config.gcs_output_directory == 'gs://b/pipelines' and job.service_account == 'tutor@p.iam.gserviceaccount.com'
-    assert {b['image'] for b in boxes.values()} == {'us-docker.pkg.dev/p/tutor/train:1'}
-    assert boxes['exec-train-step']['resources']['accelerator']['type'] == 'NVIDIA_TESLA_A100' and 'accelerator' not in boxes['exec-data-step'].get('resources', {})
+    boxes = {k: v['container'] for k, v in spec['deploymentSpec']['executors'].items()}
+    for name, box in boxes.items():
+        env = box.pop('env')
+        assert env == [dict(name='GCP_PROJECT', value='p'), dict(name='HF_TOKEN', value='sm://hf')] and box.pop('image') == 'us-docker.pkg.dev/p/tutor/train:1'
+        gpu = box.pop('resources', {}).get('accelerator')
+        assert gpu == (dict(type='NVIDIA_TESLA_A100', count='1') if name in ('exec-train-step', 'exec-eval-step') else None)
+    compiled = yaml.safe_load((repo_root()/'pipelines/all.yaml').read_text())
+    for executor in compiled['deploymentSpec']['executors'].values(): executor['container'].pop('image')
+    assert spec == compiled  # everything else is as it was compiled
     assert 'plain-secret' not in str(job) and 'sm://hf' in str(job)
     assert all(t['cachingOptions']['enableCache'] for t in job.pipeline_spec['root']['dag']['tasks'].values())
-    assert 'about $4.30 an hour' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'about $4.30 an hour' in out and 'train-step running' in out and out.count('data-step succeeded') == 1
 
 
 def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
@@ -33,13 +46,28 @@ def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
     google.fail = [(429, 'Quota exceeded for aiplatform.googleapis.com/restricted_image_training_a100_gpus')]
     with pytest.raises(CliError, match='a100_gpus.*quotas'): submit()
     google.plays = ['RUNNING', 'FAILED']
-    with pytest.raises(CliError, match='all-pipeline-.*failed'): submit()
+    google.say('7001', 'the loss is nan at step 3')
+    with pytest.raises(CliError, match='(all-pipeline-.*) ended as failed in train-step.*the loss is nan.*cloud logs all-pipeline') as e: submit()
+    assert run_logs(str(e.value).split()[0]) == ['the loss is nan at step 3']
     google.operations.clear()
     google.plays = ['SUCCEEDED']
     for job in google.pipelines.values(): job.state = 3  # as if it still ran: another client joins it
     assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1 and 'joining it' in capsys.readouterr().out
     submit(no_cache=True, params=['lr=1'])
     assert not any('cachingOptions' in t and t['cachingOptions'] for t in list(google.pipelines.values())[-1].pipeline_spec['root']['dag']['tasks'].values())
+
+
+def test_killed_lost_and_cancelled(google, monkeypatch, capsys):
+    monkeypatch.setenv('IMAGE_URI', 'i')
+    code = 'from sciencetutor.pipeline import run_pipeline; run_pipeline(all=True, config="vertex-a100", source="gs://b/data/sqa", poll=.01, yes=True)'
+    killed(google, code, lambda verb, path: verb == 'GET' and 'pipelineJobs/' in path)
+    assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1
+    google.fail = [(503, LOST)]
+    submit(params=['lr=2'])
+    assert len(google.pipelines) == 2
+    for job in google.pipelines.values(): job.state = 3
+    run_cancel(job.display_name)
+    assert 'was running and is being ended' in capsys.readouterr().out and job.state.name == 'PIPELINE_STATE_CANCELLED'
 
 
 def test_dry_run_and_choices(google, monkeypatch, capsys):
@@ -66,7 +94,7 @@ def test_all_here(gate, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     go = lambda: run_pipeline(all=True, config='cpu', n=60, params=['model=tiny', 'steps=20', 'epochs=null'], local=True, min_accuracy=gate, out=str(tmp_path/'out'))
     if gate:
-        with pytest.raises(CliError, match='upload-step'): go()
+        with pytest.raises(CliError, match=r'the gate is closed, accuracy \d+\.\d% is below 99\.0%, nothing was uploaded'): go()
         return
     made = go()
     assert (tmp_path/'out').exists() and all(k in made for k in ('train-step/checkpoint', 'train-step/notebook.ipynb', 'eval-step/report', 'eval-step/notebook.ipynb'))

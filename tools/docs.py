@@ -65,7 +65,7 @@ def write_colab_cells():
     "Put that cell under the title of every notebook."
     for path in [nbs / 'index.ipynb', *nbs.glob('[0-9]*.ipynb')]:
         nb = json.loads(path.read_text(encoding='utf-8'))
-        rest = [c for c in nb['cells'] if c.get('id') != 'colab-install']
+        rest = [c for c in nb['cells'] if 'google.colab' not in ''.join(c['source'])]
         nb['cells'] = [rest[0], colab_cell(), *rest[1:]]
         write(path, json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n')  # as nbdev-clean writes it
 
