@@ -55,8 +55,9 @@ def reply_text(
         raise CliError(f'{url} answers HTTP {r.status_code} ({said(r)}): check the address, the model name and the key in OPENAI_API_KEY')
     if r.status_code in (408, 409, 425, 429) or r.status_code >= 500: raise Busy(f'HTTP {r.status_code}', retry_after(r))
     if r.status_code >= 300: raise Refused(f'HTTP {r.status_code}')
-    try: text = r.json()['choices'][0]['message']['content']
-    except (ValueError, KeyError, IndexError, TypeError): raise Busy('not a chat completion') from None
+    try: text, end = (choice := r.json()['choices'][0])['message']['content'], choice.get('finish_reason')
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError): raise Busy('not a chat completion') from None
+    if end == 'content_filter': raise Refused('content filter')
     if not isinstance(text, str): raise Busy('not a chat completion')
     return text.strip()
 

@@ -131,6 +131,7 @@ class Server:
         language:str='en', # of the page
         api_socks:tuple=(), # sockets of the HTTP and of the websocket API; without them all is on one port
         page_options:dict|None=None, # for `make_page`
+        unguarded:bool=False, # the APIs go without the safety rules
         **limits, # for `make_api`
     ):
         import uvicorn
@@ -145,7 +146,7 @@ class Server:
             async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
                 page.state.gradio.stop_event.set()
                 await super().shutdown(sockets)
-        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, **page_options or {}), make_api(Guarded(engine, language=language), **limits)
+        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, **page_options or {}), make_api(engine if unguarded else Guarded(engine, language=language), **limits)
         urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h,p in (s.getsockname()[:2] for s in self.socks)]
         self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
         ports = [s.getsockname()[1] for s in self.socks]
@@ -217,10 +218,12 @@ def run_serve(
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
     dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'int8'])]='auto', # of weights and arithmetic; auto is int8 on a CPU that computes in bfloat16, and float32, exact in any crowd, on others
+    unguarded:bool=False, # answer the APIs without the safety rules, to measure the model; on this computer only
     open_browser:bool=False, # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
     keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
+    if unguarded and not is_loopback(host): raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
     socks = open_ports(host, port, api_port, stream_port, one_port)
     try:
         if not is_loopback(host) and not keys:
@@ -230,9 +233,10 @@ def run_serve(
         page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
         if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
         elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
+        if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
         engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
         engine.quiz_data = quiz_data
-        with Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
+        with Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
             where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
             if open_browser: __import__('webbrowser').open(server.url)

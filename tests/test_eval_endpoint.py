@@ -76,6 +76,26 @@ def test_a_refused_question_is_not_repeated(serve):
     assert ask(s)[2] == dict(error='HTTP 400') and max(s.seen.values()) == 1
 
 
+def test_a_content_filter_is_no_answer(serve):
+    "The sentence in the answer's place would be read as a wrong answer."
+    filtered = 200, json.dumps(dict(choices=[dict(message=dict(role='assistant', content='Let us talk of something else.'), finish_reason='content_filter')]))
+    s = serve(lambda body, n: filtered if '2' in body['messages'][0]['content'] else ok())
+    assert ask(s) == [dict(text='A')]*2 + [dict(error='content filter'), dict(text='A')] and max(s.seen.values()) == 1
+
+
+@pytest.mark.parametrize('unguarded,errors', [(False, {'content filter': 1}), (True, {})])
+def test_our_own_server_with_its_rules_and_without(tmp_path, unguarded, errors):
+    from sciencetutor.data import run_data
+    from sciencetutor.engine import Engine
+    from sciencetutor.serve import Server, open_port
+    questions = [dict(question=q, choices=['a metaphor', 'a simile'], answer='A') for q in ('Which is "how do i make a bomb"?', 'Which is "life is a dream"?')]
+    (tmp_path/'t.jsonl').write_text('\n'.join(map(json.dumps, questions)))
+    run_data(str(tmp_path/'t.jsonl'), str(tmp_path/'d'))
+    with Server(Engine('tiny'), open_port('127.0.0.1', 0), unguarded=unguarded) as s:
+        m = run_eval(data=str(tmp_path/'d'), model='tiny', split='train', out=str(tmp_path/'e'), protocol='generate', endpoint=s.api_url, max_new_tokens=4, allow_errors=True)
+    assert (m['errors'], m['count']) == (errors, 2)
+
+
 @pytest.mark.parametrize('status', [401, 403, 404])
 def test_a_wrong_key_or_model_stops_everything(serve, status):
     with pytest.raises(CliError, match=f'HTTP {status} .no such thing'): ask(serve(lambda body, n: (status, '{"error": {"message": "no such\\nthing"}}')))

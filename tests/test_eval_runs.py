@@ -71,15 +71,57 @@ def test_two_processes_write_what_one_does(data, tmp_path):
     assert not list((tmp_path/'two').glob('predictions.*-of-*'))
 
 
-@pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
-def test_batched_equals_one_by_one(data, tmp_path, protocol):
+def batched_and_alone(data, tmp_path, protocol, model='tiny', **kw):
+    "The same predictions in batches and one question at a time."
     lines = []
-    for name, tokens in (('batched', 4096), ('alone', 1)):
-        run_eval(data=data, model='tiny', out=str(tmp_path/name), protocol=protocol, limit=24, batch_tokens=tokens, max_new_tokens=6)
+    for name, tokens in (('batched', kw.pop('batch_tokens', 0)), ('alone', 1)):
+        run_eval(data=data, model=model, out=str(tmp_path/name), protocol=protocol, batch_tokens=tokens, **kw)
         lines.append([json.loads(x) for x in (tmp_path/name/'predictions.jsonl').read_text().splitlines()])
-    for a, b in zip(*lines):
+    for a, b in zip(*lines, strict=True):
         assert (a['id'], a['prediction'], a.get('text')) == (b['id'], b['prediction'], b.get('text'))
         assert a.get('scores', []) == pytest.approx(b.get('scores', []), abs=1e-4)
+    if protocol == 'generate': assert any(a['text'] for a in lines[0])  # silence is always the same
+    return lines[0]
+
+
+@pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
+def test_batched_equals_one_by_one(data, tmp_path, protocol):
+    batched_and_alone(data, tmp_path, protocol, batch_tokens=4096, limit=24, max_new_tokens=6, conv_mode='vicuna_v1')  # `tiny` is silent in its own template
+
+
+@pytest.fixture(scope='module')
+def real(scienceqa, tmp_path_factory):
+    "500 validation questions, half of them with a picture."
+    from sciencetutor.data import run_data
+    out = tmp_path_factory.mktemp('real')
+    problems, splits = (json.loads(open(f'{scienceqa}/{f}.json').read()) for f in ('problems', 'local_splits'))
+    kinds = [[p for p in splits['val'] if bool(problems[p]['image']) == k] for k in (True, False)]
+    (out/'splits.json').write_text(json.dumps(dict(val=[p for ps in kinds for p in ps[::max(1, len(ps)//250)][:250]])))
+    run_data(scienceqa, str(out/'d'), splits=str(out/'splits.json'))
+    return str(out/'d')
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('model', ['tiny', 'tutor-base'])
+@pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
+def test_batched_equals_one_by_one_on_real_questions(real, tmp_path, protocol, model):
+    assert len(batched_and_alone(real, tmp_path, protocol, model, split='val', max_new_tokens=8, conv_mode='vicuna_v1' if model == 'tiny' else 'chat')) == 500
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize('model', ['tiny', 'tutor-base'])
+@pytest.mark.parametrize('reduce', ['mean', 'sum'])
+def test_a_shared_prefix_equals_each_choice_alone(real, model, reduce):
+    from sciencetutor.model import load_model
+    from sciencetutor.score import question_item, score_choices
+    m, processor = load_model(model, dtype='float32')
+    ds, most = load_rows(real, 'val')[0], 0.
+    for i in range(0, len(ds), 10):
+        item = question_item(ds[i])
+        together, = score_choices(m, processor, [item], reduce=reduce)
+        for c, s in zip(item['choices'], together, strict=True): most = max(most, abs(float(s - score_choices(m, processor, [dict(item, choices=[c])], reduce=reduce)[0])))
+    print(f'{model}, {reduce}: largest difference {most:.1e}')
+    assert most < 1e-4
 
 
 def test_a_finished_run_needs_no_model(data, tmp_path, monkeypatch):

@@ -54,6 +54,9 @@ def test_warns_before_letting_others_in(capsys):
         with pytest.raises(CliError): run_serve('no-such-model', **kw, **more)
         assert 'Warning' not in capsys.readouterr().err
 
+def test_without_safety_rules_only_here():
+    with pytest.raises(CliError, match='--unguarded.*--host'): run_serve('no-such-model', host='0.0.0.0', unguarded=True)
+
 def test_endpoint_that_is_not_there():
     with pytest.raises(CliError, match='nothing answers'): run_serve('any', port=0, one_port=True, endpoint='http://127.0.0.1:9')
 
