@@ -8,7 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['read_file', 'picture', 'items', 'no_gc', 'write_items', 'resume_key', 'start_over', 'run_data', 'load_split']
+__all__ = ['read_file', 'picture', 'items', 'no_gc', 'write_items', 'resume_key', 'newest', 'start_over', 'run_data',
+           'load_split']
 
 # %% ../nbs/00_data.ipynb #7f4afa45
 import contextlib, gc, hashlib, json, os, shutil
@@ -88,7 +89,7 @@ def write_items(
     pairs: Iterator[tuple[str, Item]], # of `items`
     out: Path, # folder to fill
     convert, # function of a list of items that gives their columns
-) -> dict: # split -> rows, images, sha256
+) -> dict: # split -> rows, images, hash
     "Write a `DatasetDict` folder."
     writers = {}
     with no_gc(), ThreadPoolExecutor(1) as pool, tqdm(unit=' questions', desc='data', leave=False) as bar:
@@ -108,21 +109,28 @@ def resume_key(
     captions: str | None = None, # captions file
     **options, # everything else that was asked for
 ) -> str: # fingerprint; '' for a hub data set, whose state is not known here
-    "What the finished part of a conversion depends on."
+    "What the finished part of a conversion depends on, pictures aside."
     path = Path(source)
     if source != 'samples' and not path.exists(): return ''
     files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()] + sorted([*path.glob('*.json'), *path.glob('*/*.json')])
     state = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    state += sorted((folder, os.stat(folder).st_mtime_ns) for folder, _, _ in os.walk(path/'images')) # a picture that came or went
     return hashlib.sha256(json.dumps([__version__, source, state, options], sort_keys=True).encode()).hexdigest()
+
+def newest(
+    folder: Path, # pictures
+) -> float: # seconds since 1970; 0 for no folder
+    "When anything in a folder last came, went or changed."
+    return max((os.stat(f'{top}/{name}').st_ctime for top, _, files in os.walk(folder) for name in ['.', *files]), default=0)
 
 def start_over(
     tmp: Path, # unfinished folder
+    hold: bool = False, # the next try is to hold the questions back and sort them
 ):
-    "Empty it; the next try holds the questions back and sorts them."
+    "Empty it."
     for p in tmp.iterdir():
         if p.is_dir(): shutil.rmtree(p)
-    (tmp/'.hold').touch()
+        else: p.touch()
+    if hold: (tmp/'.hold').touch()
 
 # %% ../nbs/00_data.ipynb #13075594
 def run_data(
@@ -143,13 +151,15 @@ def run_data(
     key, templates = resume_key(**locals()), parse_format(format)
     if captions: captions = read_json(captions).get('captions', {})
     with atomic_dir(out, key) as tmp:
-        if any(tmp.glob('*/shard-*.arrow')): print('note: an earlier run was stopped, its finished shards are kept')
+        if any(tmp.glob('*/*.arrow')):
+            if newest(Path(source)/'images') >= (tmp/'.key').stat().st_mtime: start_over(tmp)
+            else: print('note: an earlier run was stopped, its finished shards are kept')
         for hold in (True,) if (tmp/'.hold').exists() else (False, True):
             notes, faults = Notes(), Notes()
             questions = open_source(source, notes, splits, only, n, seed, hold)
             pairs = items(questions, notes, faults, captions or {}, missing_images, max_side)
             try: counts = write_items(pairs, tmp, partial(columns, templates=templates, image_first=image_first))
-            except OutOfOrder: start_over(tmp)
+            except OutOfOrder: start_over(tmp, hold=True)
             else: break
         if faults.counts and bad == 'error': raise CliError(f'{"; ".join(faults.lines())} (in {source}): mend them or use --bad skip')
         if not counts: raise CliError(f'{source} has no questions{" in " + ", ".join(only) if only else ""}: nothing to write')

@@ -8,10 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/formats.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LETTERS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'META', 'OFFICIAL', 'ENCODE', 'TEXTS', 'TURN',
-           'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy', 'human_texts', 'lepa', 'gpt_texts',
-           'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed', 'fault', 'problem', 'split_choices',
-           'parse_turns']
+__all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'META', 'OFFICIAL', 'ENCODE',
+           'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy', 'human_texts',
+           'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed', 'fault',
+           'problem', 'split_choices', 'parse_turns']
 
 # %% ../nbs/05_formats.ipynb #782a54f3
 import json, re
@@ -20,12 +20,13 @@ from fastcore.script import CliError
 
 # %% ../nbs/05_formats.ipynb #6eba0539
 LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
+OPTIONS = [' '.join(f'({letter}) %s' for letter in LETTERS[:n]) for n in range(len(LETTERS) + 1)]
 
 def choice_text(
     choices: list[str], # texts of the choices, at most 26
 ) -> str: # `(A) x (B) y`
     "The choices on one line, lettered."
-    return ' '.join(['(%s) %s' % pair for pair in zip(LETTERS, choices)])
+    return OPTIONS[len(choices)] % tuple(choices)
 
 # %% ../nbs/05_formats.ipynb #5fdb0b40
 def context_text(
@@ -73,11 +74,11 @@ def fill(
 
 # %% ../nbs/05_formats.ipynb #a08769aa
 def tidy(
-    text: str, # a filled template
-) -> str: # the text as the model sees it
+    texts: list[str], # filled templates
+) -> list[str]: # the texts as the model sees them
     "Double spaces to single, ends stripped, no dangling `BECAUSE:`."
-    text = text.replace('  ', ' ').strip()
-    return text.removesuffix('BECAUSE:').strip() if text.endswith('BECAUSE:') else text
+    texts = [t.replace('  ', ' ').strip() for t in texts]
+    return [t.removesuffix('BECAUSE:').strip() if t[-8:] == 'BECAUSE:' else t for t in texts]
 
 # %% ../nbs/05_formats.ipynb #61f6a1e6
 def human_texts(
@@ -87,7 +88,7 @@ def human_texts(
 ) -> list[str]: # the human turns
     "What the model is asked."
     pattern = '<image>\n%s' if image_first else '%s\n<image>'
-    texts = [tidy(t).removeprefix('Question: ') for t in fill(template, cols)]
+    texts = [t.removeprefix('Question: ') for t in tidy(fill(template, cols))]
     return [t if i is None else pattern % t for t, i in zip(texts, cols['image'])]
 
 # %% ../nbs/05_formats.ipynb #0abf4c02
@@ -108,7 +109,7 @@ def gpt_texts(
     "What the model is to answer."
     if template is OUTPUTS['LEPA']: texts = list(map(lepa, cols['lecture'], cols['solution'], cols['answer']))
     else: texts = fill(template, cols)
-    return [tidy(t).removeprefix('Answer: ') for t in texts]
+    return [t.removeprefix('Answer: ') for t in tidy(texts)]
 
 # %% ../nbs/05_formats.ipynb #7408a380
 def question_text(
@@ -130,8 +131,10 @@ def extras(
     "What no column of ours holds."
     done, out = {}, []  # most problems have the same extras: encode them once
     for p in problems:
-        key = str(rest := {k: p[k] for k in p if k not in OFFICIAL})
-        out.append(done[key] if key in done else done.setdefault(key, ENCODE(rest)))
+        if (keys := tuple(p)) not in done: done[keys] = [k for k in keys if k not in OFFICIAL]
+        key = str(rest := [p[k] for k in done[keys]])
+        if (keys, key) not in done: done[keys, key] = ENCODE(dict(zip(done[keys], rest)))
+        out.append(done[keys, key])
     return out
 
 # %% ../nbs/05_formats.ipynb #e46d57ea
@@ -155,7 +158,7 @@ def columns(
     ids, pids, ps, images, captions = zip(*items)
     cols = dict(id=ids, pid=pids, image=images, question=[p['question'] for p in ps], choices=[p['choices'] for p in ps],
                 answer_index=[p['answer'] for p in ps])
-    for k, values in zip(TEXTS, zip(*[map(p.get, TEXTS) for p in ps])): cols[k] = [v or '' for v in values]
+    for k in TEXTS: cols[k] = [p.get(k) or '' for p in ps]
     cols['context'] = list(map(context_text, cols['hint'], captions))
     cols['choice'] = list(map(choice_text, cols['choices']))
     cols['answer'] = [LETTERS[i] for i in cols['answer_index']]
@@ -178,11 +181,11 @@ def well_formed(
 ) -> bool:
     "Can the problem be used? The quick check."
     try:
-        q, choices = p['question'], p['choices']
-        text = ''.join([q, *choices, *filter(None, map(p.get, TEXTS))])
-        text.encode()
-        return bool(q.strip()) and '/' not in (p.get('image') or '') and 0 < len(choices) <= 26 and all(map(str.strip, choices)) and type(choices) is list \
-            and type(p['answer']) is int and 0 <= p['answer'] < len(choices)
+        q, choices, get = p['question'], p['choices'], p.get
+        text = ''.join([q, *choices, *[get(k) or '' for k in TEXTS]])
+        if not text.isascii(): text.encode()
+        return type(choices) is list and 0 < len(choices) <= 26 and type(p['answer']) is int and 0 <= p['answer'] < len(choices) \
+            and not q.isspace() and q != '' and all([c.strip() for c in choices]) and '/' not in (get('image') or '')
     except (TypeError, AttributeError, KeyError, UnicodeEncodeError): return False
 
 # %% ../nbs/05_formats.ipynb #bc64d5fd

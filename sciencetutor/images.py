@@ -40,7 +40,7 @@ def png_header(
 ) -> Header:
     "Header of a PNG, by hand."
     width, height, depth = struct.unpack_from('>IIB', data, 16)
-    odd = [name for name, is_it in (('animated', b'acTL' in data[33:data.find(b'IDAT')]), ('16-bit', depth == 16)) if is_it]
+    odd = [name for name, is_it in (('animated', data.find(b'acTL', 33, data.find(b'IDAT', 33)) > 0), ('16-bit', depth == 16)) if is_it]
     return Header('PNG', width, height, ','.join(odd), data[-8:-4] == b'IEND')
 
 # %% ../nbs/03_images.ipynb #6385d2ca
@@ -77,7 +77,7 @@ def header(
 ) -> Header:
     "What the header says; `BadImage` when it is no picture, or one too large."
     if not data: raise BadImage('empty file')
-    png = data[:8] == b'\x89PNG\r\n\x1a\n' and data[12:16] == b'IHDR' and len(data) > 33
+    png = data[:16] == b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' and len(data) > 33
     h = png_header(data) if png else pillow_header(data)
     if not 0 < h.width * h.height <= max_pixels: raise BadImage(f'{h.width} x {h.height} pixels (at most {max_pixels:,} in all)')
     return h

@@ -172,10 +172,11 @@ def from_bucket(
 ) -> None:
     "Download a version of a folder; files that are complete are not fetched again."
     b = bucket(place.name)
-    try: version = place.version or b.blob(f'{place.path}/LATEST').download_as_text().strip()
+    try:
+        version = place.version or b.blob(f'{place.path}/LATEST').download_as_text().strip()
+        prefix = f'{place.path}/versions/{version}/'
+        blobs = {o.name.removeprefix(prefix): o for o in b.client.list_blobs(b, prefix=prefix)}
     except Exception as e: raise CliError(f'nothing in gs://{place.name}/{place.path} ({type(e).__name__}): check the address and the key') from None
-    prefix = f'{place.path}/versions/{version}/'
-    blobs = {o.name.removeprefix(prefix): o for o in b.client.list_blobs(b, prefix=prefix)}
     if not blobs: raise CliError(f'no version {version} in gs://{place.name}/{place.path}')
     if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]: raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
     with resumable_dir(dest) as part, tqdm(total=sum(o.size for o in blobs.values()), unit='B', unit_scale=True, desc='download', leave=False) as bar:

@@ -13,12 +13,13 @@ __all__ = ['STRINGS', 'MORE', 'BATCH_ROWS', 'BATCH_BYTES', 'SHARD_BYTES', 'swap_
            'SplitWriter', 'write_json']
 
 # %% ../nbs/04_shards.ipynb #9609ce3e
-import contextlib, ctypes, hashlib, json, os, shutil
+import contextlib, ctypes, json, os, shutil
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Iterable
+import xxhash
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .formats import Item
@@ -71,7 +72,7 @@ def atomic_dir(
     path.parent.mkdir(parents=True, exist_ok=True)
     kept, tmp, stopped = sweep(path, key), path.with_name(f'.{path.name}.tmp{os.getpid()}'), False
     kept.rename(tmp) if kept else tmp.mkdir()
-    if key: (tmp/'.key').write_text(key)
+    if key and not kept: (tmp/'.key').write_text(key)  # its age tells when the content was begun
     try:
         yield tmp
         (tmp/'.key').unlink(missing_ok=True)
@@ -105,12 +106,14 @@ def schema() -> 'pa.Schema': # with the features in its metadata
 # %% ../nbs/04_shards.ipynb #a699c1be
 def offsets(
     sizes: Iterable[int], # of the values, in order
+    n: int, # how many there are
 ) -> 'pa.Buffer': # where each value starts, and where the last one ends
     "An Arrow offset buffer."
     import numpy as np, pyarrow as pa
-    ends = np.cumsum(np.fromiter(sizes, np.int64))
-    if len(ends) and ends[-1] >= 1 << 31: raise CliError('a batch of questions holds more than 2 GB: make the pictures smaller with --max-side')
-    return pa.py_buffer(np.concatenate(([0], ends)).astype(np.int32))
+    ends = np.zeros(n + 1, np.int64)
+    ends[1:] = np.fromiter(sizes, np.int64, n)
+    if (ends := ends.cumsum())[-1] >= 1 << 31: raise CliError('a batch of questions holds more than 2 GB: make the pictures smaller with --max-side')
+    return pa.py_buffer(ends.astype(np.int32))
 
 def text_column(
     values: list[str], # a row each
@@ -119,7 +122,7 @@ def text_column(
     import pyarrow as pa
     text = ''.join(values)
     sizes = map(len, values if text.isascii() else [v.encode() for v in values])
-    return pa.StringArray.from_buffers(len(values), offsets(sizes), pa.py_buffer(text.encode()))
+    return pa.StringArray.from_buffers(len(values), offsets(sizes, len(values)), pa.py_buffer(text.encode()))
 
 # %% ../nbs/04_shards.ipynb #7833161c
 def nested(
@@ -128,7 +131,7 @@ def nested(
 ) -> 'pa.ListArray':
     "A column of lists from its flat items."
     import pyarrow as pa
-    return pa.Array.from_buffers(pa.list_(values.type), len(sizes), [None, offsets(sizes)], children=[values])
+    return pa.Array.from_buffers(pa.list_(values.type), len(sizes), [None, offsets(sizes, len(sizes))], children=[values])
 
 # %% ../nbs/04_shards.ipynb #c7c04264
 def image_column(
@@ -139,7 +142,7 @@ def image_column(
     here = lambda flags: None if all(flags) else pa.py_buffer(np.packbits(flags, bitorder='little'))
     parts = [i['bytes'] if i else b'' for i in images]
     names = [i['path'].encode() if i and i['path'] is not None else b'' for i in images]
-    column = lambda t, vs, flags: pa.Array.from_buffers(t, len(vs), [here(flags), offsets(map(len, vs)), pa.py_buffer(b''.join(vs))])
+    column = lambda t, vs, flags: pa.Array.from_buffers(t, len(vs), [here(flags), offsets(map(len, vs), len(vs)), pa.py_buffer(b''.join(vs))])
     there = [i is not None for i in images]
     fields = [column(pa.binary(), parts, there), column(pa.string(), names, [i is not None and i['path'] is not None for i in images])]
     t = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
@@ -185,7 +188,7 @@ class ContentHash:
         "Add the rows of a batch."
         import numpy as np, pyarrow as pa
         for name, arr in (leaf for col in batch.schema.names for leaf in leaves(col, batch[col])):
-            h = self.parts.setdefault(name, (hashlib.sha256(), hashlib.sha256()))
+            h = self.parts.setdefault(name, (xxhash.xxh3_128(), xxhash.xxh3_128()))
             valid, *raw = arr.buffers()
             if pa.types.is_integer(arr.type): sizes = np.frombuffer(raw[0], f'i{arr.type.bit_width // 8}')[arr.offset:][:len(arr)].astype('<i8')
             else:
@@ -198,7 +201,7 @@ class ContentHash:
     def hexdigest(self) -> str:
         "The hash of all that was added."
         lines = [f'{name} {n.hexdigest()} {v.hexdigest()}\n' for name, (n, v) in sorted(self.parts.items())]
-        return hashlib.sha256(''.join(lines).encode()).hexdigest()
+        return xxhash.xxh3_128_hexdigest(''.join(lines).encode())
 
 # %% ../nbs/04_shards.ipynb #ba66ad5c
 BATCH_ROWS, BATCH_BYTES, SHARD_BYTES = 2000, 4 << 20, 64 << 20
@@ -276,7 +279,7 @@ def recover(self: SplitWriter):
 
 # %% ../nbs/04_shards.ipynb #1dc55446
 @patch
-def close(self: SplitWriter) -> dict: # rows, images, sha256
+def close(self: SplitWriter) -> dict: # rows, images, hash
     "Finish the split; say what is in it."
     self.flush()
     for job in self.jobs: job.result()
@@ -287,7 +290,7 @@ def close(self: SplitWriter) -> dict: # rows, images, sha256
                  _format_kwargs={}, _format_type=None, _output_all_columns=False, _split=None)
     info = dict(citation='', description='', features=features(), homepage='', license='')
     for name, value in (('state', state), ('dataset_info', info)): write_json(self.folder/f'{name}.json', value)
-    return dict(rows=self.rows, images=self.images, sha256=self.hash.hexdigest())
+    return dict(rows=self.rows, images=self.images, hash=self.hash.hexdigest())
 
 # %% ../nbs/04_shards.ipynb #1fd26a37
 def write_json(

@@ -8,18 +8,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/sources.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SCAN', 'KEY', 'END', 'NEEDED', 'Question', 'Notes', 'iter_object', 'json_error', 'read_json', 'chosen_splits',
-           'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen', 'by_own_split', 'official',
-           'from_columns', 'from_hub', 'png_bytes', 'from_samples', 'from_llava', 'from_table', 'open_source',
-           'read_questions']
+__all__ = ['NEXT', 'SCAN', 'KEY', 'END', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error', 'read_json',
+           'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
+           'by_own_split', 'official', 'from_columns', 'from_hub', 'png_bytes', 'from_samples', 'from_llava',
+           'from_table', 'open_source', 'read_questions']
 
 # %% ../nbs/06_sources.ipynb #e88347e2
-import io, json, re
+import codecs, io, json, re
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from pathlib import Path
 from typing import Iterator, NamedTuple
+import orjson
 from fastcore.script import CliError
 from .check import READERS, read_table, row_problem, text_of
 from .formats import Item, parse_format, parse_turns, record
@@ -54,27 +55,44 @@ class Notes:
         return [f'{n:,} {k}' + (f': {", ".join(self.names[k])}{more(k)}' if self.names[k] else '') for k, n in self.counts.items()]
 
 # %% ../nbs/06_sources.ipynb #f49bf9bf
+NEXT = re.compile(rb'}\s*,\s*"([^"\\]*)"\s*:\s*(?={)')
+
+def plain_entries(
+    text: bytes, # `},"1": {...}, "2": {...}`
+) -> list[tuple[str, dict]] | None: # key and value of each entry; None where the text is not as plain as that
+    "Entries of a JSON object, all at once."
+    before, *parts = NEXT.split(text)
+    try: keys, values = [k.decode() for k in parts[::2]], orjson.loads(b'[%s]' % b'},'.join(parts[1::2]))
+    except ValueError: return None
+    return list(zip(keys, values)) if not before and len(keys) == len(values) else None
+
+# %% ../nbs/06_sources.ipynb #6b77a56a
 SCAN, KEY, END = json.JSONDecoder().scan_once, re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*'), re.compile(r'\s*}\s*$')
 
 def iter_object(
     path: Path, # a file with one JSON object
-    piece: int = 1 << 20, # characters to read at a time
+    piece: int = 1 << 20, # bytes to read at a time
 ) -> Iterator[tuple[str, object]]: # key and value, in the order of the file
     "The entries of a JSON object, one at a time."
-    with open(path, encoding='utf-8') as f:
+    with open(path, 'rb') as f:
+        raw = f.read(piece).lstrip()
+        if raw[:1] != b'{': raise CliError(f'{path} is not a JSON object: an entry per problem was expected')
+        raw = b'},' + raw[1:]
+        while (cut := raw.rfind(b'},')) > 0 and (done := plain_entries(raw[:cut + 1])) is not None:
+            yield from done
+            raw = raw[cut:] + f.read(piece)
+        decode = codecs.getincrementaldecoder('utf-8')().decode
         try:
-            text, end = f.read(piece).lstrip(), False
-            if text[:1] != '{': raise CliError(f'{path} is not a JSON object: an entry per problem was expected')
-            at = 1
+            text, at, end = decode(raw[2:]), 0, False
             while not (end and END.match(text, at)):
                 try:
                     m = KEY.match(text, at)
                     value, stop = SCAN(text, m.end())
                     if stop == len(text): raise ValueError('the file ends too early')
-                except (ValueError, AttributeError, StopIteration) as e:
+                except (ValueError, AttributeError, StopIteration, RecursionError) as e:
                     if end: raise CliError(f'{path} is not JSON: {json_error(text, at, e)}') from None
                     more = f.read(max(piece, len(text) - at))
-                    text, at, end = text[at:] + more, 0, not more
+                    text, at, end = text[at:] + decode(more, final=not more), 0, not more
                     continue
                 yield json.loads(m[1]) if '\\' in m[1] else m[1][1:-1], value
                 at = stop
@@ -119,7 +137,7 @@ def chosen_splits(
 
 # %% ../nbs/06_sources.ipynb #ad0c5be0
 def picture_path(
-    folder: Path, # official folder
+    folder: Path | str, # official folder
     pid: str, # problem id
     p: dict, # its problem
 ) -> str | None:
@@ -151,14 +169,14 @@ def by_splits(
     for split, pids in splits.items():
         for rank, pid in enumerate(pids): where[pid].append((split, rank))
     held = {s: {} for s, pids in splits.items() if hold or not ascending(pids)}
-    last = dict.fromkeys(splits, -1)
+    last, top = dict.fromkeys(splits, -1), str(folder)
     for pid, p in iter_object(folder/'problems.json'):
         if (places := where.get(pid, ())) is None:
             notes.add('pids have two problems (the first counts)', pid)
             continue
         if places: where[pid] = None
         for split, rank in places:
-            q = Question(split, pid, p, picture_path(folder, pid, p) if isinstance(p, dict) else None)
+            q = Question(split, pid, p, picture_path(top, pid, p) if isinstance(p, dict) else None)
             if split in held: held[split][rank] = q
             elif rank < last[split]: raise OutOfOrder
             else:

@@ -72,7 +72,7 @@ def test_absent_picture(tmp_path, capsys):
     (f/'images'/'train'/'0'/'image.png').unlink()
     refused(tmp_path, 'named but absent: 0', str(f), missing_images='error')
     m = run_data(str(f), str(tmp_path/'out'))
-    assert m['notes'] == {'pictures are named but absent': 1} and m['splits']['train'] | dict(sha256='') == dict(rows=2, images=0, sha256='')
+    assert m['notes'] == {'pictures are named but absent': 1} and m['splits']['train'] | dict(hash='') == dict(rows=2, images=0, hash='')
     assert '1 pictures are named but absent: 0' in capsys.readouterr().out
     assert '<image>' not in load_split(tmp_path/'out', 'train')[0]['conversations'][0]['value']
     assert run_data(str(f), str(tmp_path/'out'), missing_images='skip')['splits']['train']['rows'] == 1
@@ -249,14 +249,15 @@ def test_finished_shards_are_kept(tmp_path, monkeypatch, capsys, order):
     for s in ('train', 'val'): assert load_split(tmp_path/'d', s).data.table.equals(load_split(tmp_path/'fresh', s).data.table)
 
 
-@pytest.mark.parametrize('change', ['questions', 'options'])
+@pytest.mark.parametrize('change', ['questions', 'options', 'pictures'])
 def test_shards_of_another_input_are_not_kept(tmp_path, monkeypatch, capsys, change):
     import sciencetutor.shards as shards
     for name, value in dict(SHARD_BYTES=1, BATCH_ROWS=8).items(): monkeypatch.setattr(shards, name, value)
-    f = folder(tmp_path, *[problem(i) for i in range(40)])
+    f = folder(tmp_path, *[problem(i, image=None if i else RED) for i in range(40)])
     with monkeypatch.context() as m:
         stop_after(m, 3)
         with pytest.raises(KeyboardInterrupt): run_data(str(f), str(tmp_path/'d'))
+    if change == 'pictures': RED.resize((5, 5)).save(f/'images'/'train'/'0'/'image.png')
     if change == 'questions': (f/'problems.json').write_text((f/'problems.json').read_text().replace('What is', 'What was'))
     other = dict(format='QCM-A') if change == 'options' else {}
     assert run_data(str(f), str(tmp_path/'d'), **other) == run_data(str(f), str(tmp_path/'fresh'), **other)
