@@ -62,21 +62,23 @@ def checkpoint(model: str, folder: Path) -> str:
 def ours(a, packing=False) -> dict:
     "The stage itself."
     from sciencetutor.train import run_train
-    extra = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}
+    extra, took = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}, clock()
     with tempfile.TemporaryDirectory() as out:
         r = run_train(data=a.data, model=a.folder, out=f'{out}/ck', objective='answer', epochs=1, batch_tokens=a.batch_tokens, packing=packing, precision=a.precision, force=True,
                       gradient_checkpointing=a.gradient_checkpointing, load_in_4bit=a.load_in_4bit, **extra)
     mfu = [l['mfu'] for l in r['log'][2:] if 'mfu' in l]
-    return dict(examples=r['questions'], seconds=r['seconds'], batch=r['questions']/r['steps'], padding=r['padding'], mfu=statistics.median(mfu) if mfu else None)
+    return dict(examples=r['questions'], **took, batch=r['questions']/r['steps'], padding=r['padding'], mfu=statistics.median(mfu) if mfu else None)
 
 
-def clock():
-    "A callback that times the loop, and the arguments that both peers share."
-    from transformers import TrainerCallback
+def clock() -> dict:
+    "Seconds of the training loop, by the wall and of this process's cores, of the next Trainer, whoever makes it."
+    from transformers import TrainerCallback, trainer
+    now, took = lambda: dict(seconds=time.perf_counter(), cpu_seconds=time.process_time()), {}
     class Clock(TrainerCallback):
-        def on_train_begin(self, *args, **kw): self.start = time.perf_counter()
-        def on_train_end(self, *args, **kw): self.seconds = time.perf_counter() - self.start
-    return Clock()
+        def on_train_begin(self, *args, **kw): self.start = now()
+        def on_train_end(self, *args, **kw): took.update({k: v - self.start[k] for k, v in now().items()})
+    trainer.DEFAULT_CALLBACKS.append(Clock)
+    return took
 
 
 def count(collate):
@@ -89,11 +91,12 @@ def count(collate):
     return counted, seen
 
 
-def measured(examples: int, timer, seen: dict) -> dict:
-    return dict(examples=examples, seconds=timer.seconds, padding=1 - seen['tokens']/seen['computed'], learned_each=seen['learned']/examples)
+def measured(examples: int, took: dict, seen: dict) -> dict:
+    return dict(examples=examples, **took, padding=1 - seen['tokens']/seen['computed'], learned_each=seen['learned']/examples)
 
 
 def shared(a, out: str) -> dict:
+    "The arguments that both peers get."
     import torch
     return dict(output_dir=out, num_train_epochs=1, per_device_train_batch_size=a.batch, bf16=a.precision == 'bf16', fp16=a.precision == 'fp16', learning_rate=2e-4, logging_steps=1,
                 save_strategy='no', report_to='none', disable_tqdm=True, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=a.gradient_checkpointing, remove_unused_columns=False)
@@ -141,11 +144,11 @@ def trainer(a) -> dict:
         for k, (start, n) in enumerate(zip(starts, image_tokens)):
             labels[k, :len(processor.tokenizer(start)['input_ids']) + max(0, n - 1)] = -100
         return dict(batch, labels=labels)
-    timer, (collate, seen) = clock(), count(collate)
+    took, (collate, seen) = clock(), count(collate)
     with tempfile.TemporaryDirectory() as out:
-        t = Trainer(model, TrainingArguments(**shared(a, out)), train_dataset=Dataset.load_from_disk(f'{a.data}/train'), data_collator=collate, callbacks=[timer])
+        t = Trainer(model, TrainingArguments(**shared(a, out)), train_dataset=Dataset.load_from_disk(f'{a.data}/train'), data_collator=collate)
         t.train()
-    return measured(len(t.train_dataset), timer, seen)
+    return measured(len(t.train_dataset), took, seen)
 
 
 def trl(a) -> dict:
@@ -157,20 +160,22 @@ def trl(a) -> dict:
     for row in Dataset.load_from_disk(f'{a.data}/train'):
         prompt, completion = messages(row)
         rows.append(dict(prompt=prompt, completion=completion, images=[row['image']] if row['image'] is not None else []))
-    timer = clock()
+    took = clock()
     with tempfile.TemporaryDirectory() as out:
         t = SFTTrainer(model, SFTConfig(**shared(a, out), max_length=None, completion_only_loss=True), train_dataset=Dataset.from_list(rows), processing_class=processor,
-                       peft_config=lora(a), callbacks=[timer])
+                       peft_config=lora(a))
         t.data_collator, seen = count(t.data_collator)
         t.train()
-    return measured(len(rows), timer, seen)
+    return measured(len(rows), took, seen)
 
 
 def child(what: str, a) -> dict | None:
     "One measurement in a fresh process; None, with the reason, if that peer cannot run."
     env = dict(os.environ, TQDM_DISABLE='1', HF_HUB_OFFLINE='1', PYTHONPATH=str(ROOT) if what != 'trl' else '')
     done = subprocess.run([PEERS[what], __file__, '--one', what, json.dumps(vars(a))], env=env, capture_output=True, text=True)
-    if done.returncode == 0: return json.loads(done.stdout.splitlines()[-1])
+    if done.returncode == 0:
+        print(f'{what}: {done.stdout.splitlines()[-1]}', file=sys.stderr, flush=True)
+        return json.loads(done.stdout.splitlines()[-1])
     print(f'{what} did not run: {(done.stderr.strip().splitlines() or ["no output"])[-1][:300]}')
 
 
@@ -191,7 +196,7 @@ def main():
     p.add_argument('--runs', type=int, help='rounds to take the median of; 3 on a GPU and 1 on a CPU if not given')
     p.add_argument('--model', default='tutor-base', help='or `random-7b`')
     p.add_argument('--precision', default='auto', choices=['auto', 'bf16', 'fp16', 'fp32'], help='of all; auto is what the hardware multiplies itself')
-    p.add_argument('--batch-tokens', type=int, default=4096)
+    p.add_argument('--batch-tokens', type=int, help='of our batches; 4,096 on a GPU and 2,048, the default of `train`, on a CPU if not given')
     p.add_argument('--lora-r', type=int, default=0)
     p.add_argument('--load-in-4bit', action='store_true', help='ours alone')
     p.add_argument('--gradient-checkpointing', action='store_true')
@@ -203,12 +208,12 @@ def main():
         return print(json.dumps(dict(r, per_second=r['examples']/r['seconds'], peak_mb=peak())))
     import torch, transformers
     gpu = torch.cuda.is_available()
-    a.n, a.runs = a.n or (2000 if gpu else 100), a.runs or (3 if gpu else 1)
+    a.n, a.runs, a.batch_tokens = a.n or (2000 if gpu else 100), a.runs or (3 if gpu else 1), a.batch_tokens or (4096 if gpu else 2048)
     from sciencetutor.techniques import describe_hardware, pick_precision
     a.precision = pick_precision(a.precision)
     make_peers()
     result = dict(machine=describe_hardware() + ('' if gpu else f', {torch.backends.cpu.get_cpu_capability()}'),
-                  python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, runs=a.runs)
+                  python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, batch_tokens=a.batch_tokens, runs=a.runs)
     with tempfile.TemporaryDirectory() as tmp:
         result['data'], a.data, a.folder = prepare(Path(tmp), a.n), f'{tmp}/data', checkpoint(a.model, Path(tmp))
         rounds = []
