@@ -1,21 +1,22 @@
 """Supervised examples a second, against TRL's SFTTrainer and the Hugging Face Trainer, in one run on one machine.
 
-    python bench/train_bench.py                          2,000 questions and three rounds on a GPU, 300 and one on a CPU, into bench/results/train.json
-    python bench/train_bench.py --n 2000 --runs 3        all of them on a CPU: more than an hour on two cores
+    python bench/train_bench.py                          2,000 questions and three rounds on a GPU, 100 and one on a CPU, into bench/results/train.json
+    python bench/train_bench.py --n 2000 --runs 3        all of them on a CPU: hours on two cores
     python bench/train_bench.py --n 40 --runs 1 --model tiny    a toy, to see that it works
     python bench/train_bench.py --model random-7b --lora-r 128  LLaVA-1.5-7B of random weights, on a GPU: also MFU and peak memory
 
-All three learn the same thing from the same questions: LLaVA's reply tokens, every parameter (or the same LoRA), one epoch, the same number type, batches of as many questions as ours hold on
-average. `ours` is `sciencetutor train --objective answer`. `trainer` is the usual fine-tuning script: a collator that pads to the longest, labels of -100 on the prompt, the model's own loss. `trl` is SFTTrainer as its
-guide for vision-language models has it: prompt-completion data, loss on the completion, `max_length=None` so that no image token is cut off. Peers live in `.venv-bench`, made at the first run. Time is that of the training loop, from its first step to its
-last, without imports, loading and saving. Questions are those of SCIENCEQA_DIR's train split, half with a picture; without it samples.
+All learn the same thing from the same questions: LLaVA's reply tokens, every parameter (or the same LoRA), one epoch, the same number type, batches of as many questions as ours hold on average.
+`ours` is `sciencetutor train --objective answer`, `packed` the same with `--packing`. `trainer` is the usual fine-tuning script: a collator that pads to the longest, labels of -100 on the prompt, the model's own loss.
+`trl` is SFTTrainer as its guide for vision-language models has it: prompt-completion data, loss on the completion, `max_length=None` so that no image token is cut off, and without the gradient checkpointing that is its
+default and would make it slower; it refuses packing and padding-free batches for pictures. Peers live in `.venv-bench`, made at the first run. Time is that of the training loop, from its first step to its last, without imports,
+loading and saving. Questions are those of SCIENCEQA_DIR's train split, half with a picture; without it samples.
 """
 from __future__ import annotations
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = dict(ours=sys.executable, trainer=sys.executable, trl=str(ROOT/'.venv-bench/bin/python'))
+PEERS = dict(ours=sys.executable, packed=sys.executable, trainer=sys.executable, trl=str(ROOT/'.venv-bench/bin/python'))
 TRL = 'trl==1.16.0'
 
 
@@ -58,27 +59,44 @@ def checkpoint(model: str, folder: Path) -> str:
     return str(save_model(net.to(torch.bfloat16), processor, folder/'llava'))
 
 
-def ours(a) -> dict:
+def ours(a, packing=False) -> dict:
     "The stage itself."
     from sciencetutor.train import run_train
-    extra = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}
+    extra, took = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}, clock()
     with tempfile.TemporaryDirectory() as out:
-        r = run_train(data=a.data, model=a.folder, out=f'{out}/ck', objective='answer', epochs=1, batch_tokens=a.batch_tokens, precision=a.precision, force=True,
+        r = run_train(data=a.data, model=a.folder, out=f'{out}/ck', objective='answer', epochs=1, batch_tokens=a.batch_tokens, packing=packing, precision=a.precision, force=True,
                       gradient_checkpointing=a.gradient_checkpointing, load_in_4bit=a.load_in_4bit, **extra)
     mfu = [l['mfu'] for l in r['log'][2:] if 'mfu' in l]
-    return dict(examples=r['questions'], seconds=r['seconds'], batch=r['questions']/r['steps'], mfu=statistics.median(mfu) if mfu else None)
+    return dict(examples=r['questions'], **took, batch=r['questions']/r['steps'], padding=r['padding'], mfu=statistics.median(mfu) if mfu else None)
 
 
-def clock():
-    "A callback that times the loop, and the arguments that both peers share."
-    from transformers import TrainerCallback
+def clock() -> dict:
+    "Seconds of the training loop, by the wall and of this process's cores, of the next Trainer, whoever makes it."
+    from transformers import TrainerCallback, trainer
+    now, took = lambda: dict(seconds=time.perf_counter(), cpu_seconds=time.process_time()), {}
     class Clock(TrainerCallback):
-        def on_train_begin(self, *args, **kw): self.start = time.perf_counter()
-        def on_train_end(self, *args, **kw): self.seconds = time.perf_counter() - self.start
-    return Clock()
+        def on_train_begin(self, *args, **kw): self.start = now()
+        def on_train_end(self, *args, **kw): took.update({k: v - self.start[k] for k, v in now().items()})
+    trainer.DEFAULT_CALLBACKS.append(Clock)
+    return took
+
+
+def count(collate):
+    "The collator, and what its batches hold: tokens, padding included, those that are not padding, those that are learned."
+    seen = dict(computed=0, tokens=0, learned=0)
+    def counted(rows):
+        batch = collate(rows)
+        for k, n in zip(seen, (batch['input_ids'].numel(), batch['attention_mask'].sum().item(), (batch['labels'] != -100).sum().item())): seen[k] += n
+        return batch
+    return counted, seen
+
+
+def measured(examples: int, took: dict, seen: dict) -> dict:
+    return dict(examples=examples, **took, padding=1 - seen['tokens']/seen['computed'], learned_each=seen['learned']/examples)
 
 
 def shared(a, out: str) -> dict:
+    "The arguments that both peers get."
     import torch
     return dict(output_dir=out, num_train_epochs=1, per_device_train_batch_size=a.batch, bf16=a.precision == 'bf16', fp16=a.precision == 'fp16', learning_rate=2e-4, logging_steps=1,
                 save_strategy='no', report_to='none', disable_tqdm=True, use_cpu=not torch.cuda.is_available(), gradient_checkpointing=a.gradient_checkpointing, remove_unused_columns=False)
@@ -126,11 +144,11 @@ def trainer(a) -> dict:
         for k, (start, n) in enumerate(zip(starts, image_tokens)):
             labels[k, :len(processor.tokenizer(start)['input_ids']) + max(0, n - 1)] = -100
         return dict(batch, labels=labels)
-    timer = clock()
+    took, (collate, seen) = clock(), count(collate)
     with tempfile.TemporaryDirectory() as out:
-        t = Trainer(model, TrainingArguments(**shared(a, out)), train_dataset=Dataset.load_from_disk(f'{a.data}/train'), data_collator=collate, callbacks=[timer])
+        t = Trainer(model, TrainingArguments(**shared(a, out)), train_dataset=Dataset.load_from_disk(f'{a.data}/train'), data_collator=collate)
         t.train()
-    return dict(examples=len(t.train_dataset), seconds=timer.seconds)
+    return measured(len(t.train_dataset), took, seen)
 
 
 def trl(a) -> dict:
@@ -142,19 +160,22 @@ def trl(a) -> dict:
     for row in Dataset.load_from_disk(f'{a.data}/train'):
         prompt, completion = messages(row)
         rows.append(dict(prompt=prompt, completion=completion, images=[row['image']] if row['image'] is not None else []))
-    timer = clock()
+    took = clock()
     with tempfile.TemporaryDirectory() as out:
         t = SFTTrainer(model, SFTConfig(**shared(a, out), max_length=None, completion_only_loss=True), train_dataset=Dataset.from_list(rows), processing_class=processor,
-                       peft_config=lora(a), callbacks=[timer])
+                       peft_config=lora(a))
+        t.data_collator, seen = count(t.data_collator)
         t.train()
-    return dict(examples=len(rows), seconds=timer.seconds)
+    return measured(len(rows), took, seen)
 
 
 def child(what: str, a) -> dict | None:
     "One measurement in a fresh process; None, with the reason, if that peer cannot run."
     env = dict(os.environ, TQDM_DISABLE='1', HF_HUB_OFFLINE='1', PYTHONPATH=str(ROOT) if what != 'trl' else '')
     done = subprocess.run([PEERS[what], __file__, '--one', what, json.dumps(vars(a))], env=env, capture_output=True, text=True)
-    if done.returncode == 0: return json.loads(done.stdout.splitlines()[-1])
+    if done.returncode == 0:
+        print(f'{what}: {done.stdout.splitlines()[-1]}', file=sys.stderr, flush=True)
+        return json.loads(done.stdout.splitlines()[-1])
     print(f'{what} did not run: {(done.stderr.strip().splitlines() or ["no output"])[-1][:300]}')
 
 
@@ -171,11 +192,11 @@ def make_peers():
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--one', nargs=2, metavar=('WHAT', 'ARGS'), help='one measurement, as JSON')
-    p.add_argument('--n', type=int, help='questions; 2,000 on a GPU and 300 on a CPU if not given')
+    p.add_argument('--n', type=int, help='questions; 2,000 on a GPU and 100 on a CPU if not given')
     p.add_argument('--runs', type=int, help='rounds to take the median of; 3 on a GPU and 1 on a CPU if not given')
     p.add_argument('--model', default='tutor-base', help='or `random-7b`')
-    p.add_argument('--precision', default='bf16', choices=['bf16', 'fp16', 'fp32'])
-    p.add_argument('--batch-tokens', type=int, default=4096)
+    p.add_argument('--precision', default='auto', choices=['auto', 'bf16', 'fp16', 'fp32'], help='of all; auto is what the hardware multiplies itself')
+    p.add_argument('--batch-tokens', type=int, help='of our batches; 4,096 on a GPU and 2,048, the default of `train`, on a CPU if not given')
     p.add_argument('--lora-r', type=int, default=0)
     p.add_argument('--load-in-4bit', action='store_true', help='ours alone')
     p.add_argument('--gradient-checkpointing', action='store_true')
@@ -183,29 +204,34 @@ def main():
     a = p.parse_args()
     if a.one:
         args = argparse.Namespace(**json.loads(a.one[1]))
-        r = dict(ours=ours, trainer=trainer, trl=trl)[a.one[0]](args)
+        r = dict(ours=ours, packed=lambda a: ours(a, packing=True), trainer=trainer, trl=trl)[a.one[0]](args)
         return print(json.dumps(dict(r, per_second=r['examples']/r['seconds'], peak_mb=peak())))
     import torch, transformers
     gpu = torch.cuda.is_available()
-    a.n, a.runs = a.n or (2000 if gpu else 300), a.runs or (3 if gpu else 1)
+    a.n, a.runs, a.batch_tokens = a.n or (2000 if gpu else 100), a.runs or (3 if gpu else 1), a.batch_tokens or (4096 if gpu else 2048)
+    from sciencetutor.techniques import describe_hardware, pick_precision
+    a.precision = pick_precision(a.precision)
     make_peers()
-    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads' if not torch.cuda.is_available() else torch.cuda.get_device_name(),
-                  python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, runs=a.runs)
+    result = dict(machine=describe_hardware() + ('' if gpu else f', {torch.backends.cpu.get_cpu_capability()}'),
+                  python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__, peer=TRL, model=a.model, n=a.n, precision=a.precision, batch_tokens=a.batch_tokens, runs=a.runs)
     with tempfile.TemporaryDirectory() as tmp:
         result['data'], a.data, a.folder = prepare(Path(tmp), a.n), f'{tmp}/data', checkpoint(a.model, Path(tmp))
         rounds = []
         for _ in range(a.runs):
             first = child('ours', a)
             a.batch = max(1, round(first['batch'])) if first else 8  # as many questions as ours hold on average
-            rounds.append(dict(ours=first, trainer=child('trainer', a), trl=child('trl', a)))
+            rounds.append(dict(ours=first) | {w: child(w, a) for w in ('packed', 'trainer', 'trl')})
     result['peers_batch'] = a.batch
-    for w in ('ours', 'trainer', 'trl'):
+    for w in PEERS:
         done = [r[w] for r in rounds if r[w]]
         if not done: continue
-        result[w] = {k: statistics.median(d[k] for d in done) for k in ('per_second', 'seconds', 'peak_mb')} | dict(mfu=done[0].get('mfu'))
-        pairs = [r['ours']['per_second']/r[w]['per_second'] for r in rounds if r[w] and r['ours']]
-        result[w]['ours_over_it'] = statistics.median(pairs) if pairs else None
-        print(f"{w:8}{result[w]['per_second']:8.2f} examples/s, peak {result[w]['peak_mb']:,.0f} MB; ours is {result[w]['ours_over_it'] or float('nan'):.2f} times as fast")
+        middle = lambda k: statistics.median(d[k] for d in done)
+        result[w] = {k: round(middle(k), 4) for k in done[0] if done[0][k] is not None}
+        for mine in ('ours', 'packed'):
+            pairs = [r[mine]['per_second']/r[w]['per_second'] for r in rounds if r[w] and r[mine]]
+            if pairs and w not in ('ours', 'packed'): result[w][f'{mine}_over_it'] = round(statistics.median(pairs), 3)
+        times = ''.join(f', {mine} is {result[w][f"{mine}_over_it"]:.2f} times as fast' for mine in ('ours', 'packed') if f'{mine}_over_it' in result[w])
+        print(f"{w:8}{middle('per_second'):8.2f} examples/s, padding {middle('padding'):.1%}, peak {middle('peak_mb'):,.0f} MB{times}", flush=True)
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'train.json').write_text(json.dumps(result, indent=1) + '\n')
 

@@ -8,14 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/batches.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WHY', 'answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'plan_batches', 'padding_share', 'collate',
-           'choice_loss', 'batch_units']
+__all__ = ['WHY', 'answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'fill_batches', 'plan_batches',
+           'padding_share', 'pack', 'collate', 'packed_attention', 'read_packed', 'choice_loss', 'batch_units']
 
 # %% ../nbs/22_batches.ipynb #6c097672
+from itertools import accumulate
 import datasets, torch
 import torch.nn.functional as F
 from PIL import Image
 from tqdm.auto import tqdm
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from .formats import ANSWER, LETTERS, choice_text
 from .score import branch_batch, encode_item, encode_reply, item_length, length_batches, per_branch, question_item, render_prompt
 
@@ -122,6 +125,18 @@ class Questions(torch.utils.data.Dataset):
         return {**enc, 'prompt': full['prompt'], 'pixel_values': pixels}
 
 # %% ../nbs/22_batches.ipynb #f553514b
+def fill_batches(
+    lengths:list[int], # tokens of each item
+    batch_tokens:int, # most tokens of a batch
+    generator:torch.Generator, # makes the order
+)->list[list[int]]: # indices, batch by batch
+    "Items in any order, as many to a batch as fit end to end"
+    batches, room = [], 0
+    for i in torch.randperm(len(lengths), generator=generator).tolist():
+        if lengths[i] > room: batches.append([]); room = batch_tokens
+        batches[-1].append(i); room -= lengths[i]
+    return batches
+
 def plan_batches(
     lengths:list[int], # tokens of each item
     batch_tokens:int, # tokens of a batch
@@ -129,11 +144,13 @@ def plan_batches(
     steps:int|None=None, # or batches in all
     seed:int=0, # of the shuffling
     devices:int=1, # that share the plan
+    packing:bool=False, # batches for rows without padding, rather than of neighbours in length
 )->list[list[int]]: # indices, batch by batch; in later epochs they count on
     "The batches of a whole run"
     g, plan, done, n = torch.Generator().manual_seed(seed), [], 0, len(lengths)
+    group = fill_batches if packing else length_batches
     while (len(plan) < steps) if steps else (done < epochs):
-        batches = [[i + n*done for i in b] for b in length_batches(lengths, batch_tokens, g)]
+        batches = [[i + n*done for i in b] for b in group(lengths, batch_tokens, g)]
         done += 1
         plan += batches if steps or done <= epochs else batches[:max(1, round(len(batches)*(epochs - done + 1)))]
     plan = plan[:steps]
@@ -149,19 +166,50 @@ def padding_share(
     return 1 - sum(map(sum, sizes))/sum(max(s)*len(s) for s in sizes)
 
 # %% ../nbs/22_batches.ipynb #a0874cef
+def pack(
+    items:list[dict], # encoded items
+    pad:int, # id of the padding token
+)->dict: # a `branch_batch` of one row; `inputs` has each item's size and mask
+    "Items end to end"
+    parts = [branch_batch([it], pad) for it in items]
+    join = lambda key, by=(): torch.cat([p[key] + at for p, at in zip(parts, accumulate(by, initial=0))] if by else [p[key] for p in parts])
+    inputs = {k: torch.cat([p['inputs'][k] for p in parts], 1) for k in ('input_ids', 'position_ids')}
+    pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
+    if pixels: inputs['pixel_values'] = torch.cat(pixels)
+    sizes = [p['inputs']['input_ids'].shape[1] for p in parts]
+    inputs |= dict(sizes=sizes, masks=[p['inputs']['attention_mask'] for p in parts])
+    return dict(inputs=inputs, rows=join('rows'), cols=join('cols', sizes), targets=join('targets'),
+                branch=join('branch', [len(p['owner']) for p in parts]), owner=join('owner', [1]*len(parts)))
+
 def collate(
     items:list[dict], # encoded items
     pad:int, # id of the padding token
     blank:dict|None=None, # a picture nobody is asked about, for batches without one
+    packing:bool=False, # one row without padding, for a model that can `read_packed`
 )->dict: # a `branch_batch`, and `answer`: (items,) index of the right branch, `scored`: (branches,) is it a choice
     "Encoded items as a batch that knows the right answers"
     rows = items + [blank] if blank and all(it['pixel_values'] is None for it in items) else items
-    batch = branch_batch(rows, pad)
+    batch = (pack if packing else branch_batch)(rows, pad)
     batch['answer'] = torch.tensor([it['answer'] for it in items])
     batch['scored'] = torch.tensor([s == 0 for it in items for s in it['starts']])
     if all(len(it['branches']) <= 1 for it in rows):
-        for k in ('attention_mask', 'position_ids'): del batch['inputs'][k]
+        for k in ('masks',) if packing else ('attention_mask', 'position_ids'): del batch['inputs'][k]
     return batch
+
+# %% ../nbs/22_batches.ipynb #563c6c4c
+def packed_attention(module, query, key, value, attention_mask, sizes=None, masks=None, **kw):
+    "Attention within each item of a packed row, each with its own mask; an ordinary batch as ever"
+    if sizes is None: return sdpa_attention_forward(module, query, key, value, attention_mask, **kw)
+    each = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), masks or [None]*len(sizes))
+    return torch.cat([sdpa_attention_forward(module, *qkvm, **kw)[0] for qkvm in each], 1), None
+
+def read_packed(
+    model, # a LLaVA, changed in place
+):
+    "Let the language model read packed rows"
+    AttentionInterface.register('packed', packed_attention)
+    model.set_attn_implementation({'text_config': 'packed'})
+
 
 # %% ../nbs/22_batches.ipynb #d1e0a9af
 def choice_loss(

@@ -98,14 +98,16 @@ def estimate_memory(
 def batch_size(
     questions, # a `Questions`
     plan:list[list[int]], # indices, batch by batch
+    packing:bool=False, # are the questions of a batch laid end to end?
 )->dict: # rows, longest, pictures, predicted
-    "The measures of the plan's largest batch"
+    "The measures of the plan's largest batch; packed, a row is as long as the mean"
     lengths, kept = questions.lengths(), [questions.texts[i] for i in questions.kept]
     at = lambda b: [i % len(kept) for i in b]
-    rows = max(plan, key=lambda b: len(b)*max(lengths[i] for i in at(b)))
+    long = lambda b: sum(lengths[i] for i in at(b))/len(b) if packing else max(lengths[i] for i in at(b))
+    rows = max(plan, key=lambda b: len(b)*long(b))
     most = lambda f: max(sum(map(f, (kept[i] for i in at(b)))) for b in plan)
     replies = lambda e: sum(len(x) - k for x, k in zip(e['branches'], e['starts']))
-    return dict(rows=len(rows), longest=max(lengths[i] for i in at(rows)), pictures=most(lambda e: e['picture']), predicted=most(replies))
+    return dict(rows=len(rows), longest=math.ceil(long(rows)), pictures=most(lambda e: e['picture']), predicted=most(replies))
 
 # %% ../nbs/24_footprint.ipynb #f20221de
 def free_memory()->int: # bytes

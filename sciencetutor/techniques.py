@@ -22,16 +22,18 @@ from torch import nn
 
 # %% ../nbs/23_techniques.ipynb #04de9b3a
 def can_bf16()->bool:
-    "Whether this machine computes in bf16; a CPU always can"
-    return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
+    "Whether this machine multiplies bf16 itself, and does not emulate it"
+    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 def pick_precision(
     precision:str='auto', # auto, bf16, fp16 or fp32
 )->str: # bf16, fp16 or fp32
     "What this machine is to compute in"
-    if precision == 'auto': return 'bf16' if can_bf16() else 'fp16'
-    if precision == 'bf16' and not can_bf16(): raise CliError(f'--precision bf16: {describe_hardware()} has no bf16; use fp16')
-    if precision == 'fp16' and not torch.cuda.is_available(): raise CliError('--precision fp16 needs a GPU: on a CPU use bf16 or fp32')
+    gpu = torch.cuda.is_available()
+    if precision == 'auto': return 'bf16' if can_bf16() else 'fp16' if gpu else 'fp32'
+    if precision == 'bf16' and gpu and not can_bf16(): raise CliError(f'--precision bf16: {describe_hardware()} has no bf16; use fp16')
+    if precision == 'fp16' and not gpu: raise CliError('--precision fp16 needs a GPU: on a CPU use bf16 or fp32')
     return precision
 
 def allow_tf32(

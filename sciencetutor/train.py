@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 from transformers import AutoProcessor, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
-from .batches import Questions, answer_item, batch_units, choice_loss, collate, padding_share, plan_batches
+from .batches import Questions, answer_item, batch_units, choice_loss, collate, padding_share, plan_batches, read_packed
 from .data import load_split
 from .features import FeatureCache, pass_features
 from .footprint import batch_size, check_memory, estimate_memory, split_batch
@@ -210,7 +210,7 @@ def fit(net, processor, questions, plan, args, s, about, save_minutes, val_rows=
     callbacks = [validation] if validation else []
     if track: callbacks.append(Wandb(s, work, out.with_name(out.name + '.wandb'), validation))
     pad, blank = processor.tokenizer.pad_token_id, questions.blank if devices() > 1 and not s['text_only'] else None
-    trainer = TutorTrainer(net, args, train_dataset=questions, data_collator=lambda items: collate(items, pad, blank), processing_class=processor,
+    trainer = TutorTrainer(net, args, train_dataset=questions, data_collator=lambda items: collate(items, pad, blank, s['packing']), processing_class=processor,
                            plan=plan, budget=budget, settings=s, callbacks=callbacks)
     if validation: validation.trainer = trainer
     trainer.remove_callback(PrinterCallback)
@@ -344,6 +344,7 @@ def run_train(
     vision_lr:float=None, # the vision tower's; `lr` if not given
     warmup:int=30, # optimizer steps until the peak
     batch_tokens:int=2048, # tokens of a batch, padding included
+    packing:bool=False, # lay the questions of a batch end to end, without padding
     grad_accum:int=1, # batches per optimizer step
     auto_batch:bool=False, # split each optimizer step into the largest batches that fit
     weight_decay:float=0.01, # of AdamW
@@ -356,7 +357,7 @@ def run_train(
     freeze:Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}]=[], # parts that stay as they are
     freeze_layers:float=0, # lower share of the language model's layers that stays as it is, too: 0.5 is half
     projector_steps:int=0, # LLaVA's first stage: so many steps for the projector alone, before the rest
-    precision:Annotated[str, {'choices': ['auto', 'bf16', 'fp16', 'fp32']}]='auto', # of the forward pass; auto: bf16, or fp16 on GPUs without it
+    precision:Annotated[str, {'choices': ['auto', 'bf16', 'fp16', 'fp32']}]='auto', # of the forward pass; auto: bf16 where the hardware has it, or fp16 on GPUs and fp32 on CPUs without
     tf32:bool=False, # round fp32 matrix products to TF32, on Ampere and later
     gradient_checkpointing:bool=False, # recompute activations rather than keep them
     lora_r:int=0, # rank of LoRA adapters; 0: full fine-tuning
@@ -397,10 +398,11 @@ def run_train(
     out = Path(s['out']).absolute()
     args = training_args(s, out.with_name(out.name + '.training'), -(-len(plan)//(s['grad_accum']*devices())))
     net = prepare_model(s)
-    if s['memory'] and is_first(): (net.get_base_model() if s['lora_r'] else net).memory = make_memory(rows)
+    base = net.get_base_model() if s['lora_r'] else net
+    if s['packing']: read_packed(base)
+    if s['memory'] and is_first(): base.memory = make_memory(rows)
     if s['cache_features']:
         dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
-        base = net.get_base_model() if s['lora_r'] else net
         questions.features = FeatureCache(base, processor, rows, dtype)
         pass_features(base)
     note = Path(s['data'])/'manifest.json'
@@ -420,12 +422,12 @@ def plan_run(
     lengths = questions.lengths()
     def plan(tokens, accum):
         most = s['steps'] and s['steps']*accum*devices() or s['minutes'] and math.ceil(s['minutes']*60/MIN_BATCH_SECONDS)
-        return plan_batches(lengths, tokens, s['epochs'] or 1, most, s['seed'], devices())
+        return plan_batches(lengths, tokens, s['epochs'] or 1, most, s['seed'], devices(), s['packing'])
     if s['auto_batch']:
-        one = lambda tokens: batch_size(questions, plan_batches(lengths, tokens, 1)) if tokens >= max(lengths) else None
+        one = lambda tokens: batch_size(questions, plan_batches(lengths, tokens, 1, packing=s['packing']), s['packing']) if tokens >= max(lengths) else None
         s['batch_tokens'], s['grad_accum'] = agree(split_batch(s, one))
     batches = plan(s['batch_tokens'], s['grad_accum'])
-    size = batch_size(questions, batches[:2000])
+    size = batch_size(questions, batches[:2000], s['packing'])
     need = estimate_memory(s, size) if force else check_memory(s, size)
-    padding = padding_share(batches[:2000], lengths)
+    padding = 0 if s['packing'] else padding_share(batches[:2000], lengths)
     return batches, dict(left_out=left_out, distinct=len(questions), padding=round(padding, 4), memory=need)

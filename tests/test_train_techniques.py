@@ -3,12 +3,13 @@ import inspect, json
 import pytest, torch, transformers, yaml
 from pathlib import Path
 from fastcore.script import CliError
-from sciencetutor.batches import Questions, batch_units, choice_loss, collate, shuffle_choices
+from sciencetutor.batches import Questions, batch_units, choice_loss, collate, read_packed, shuffle_choices
 from sciencetutor.data import load_split, run_data
 from sciencetutor.footprint import activation_bytes, check_memory, empty_model
 from sciencetutor.model import CHAT_TEMPLATE, byte_tokenizer, load_model
 from sciencetutor.score import token_logprobs
-from sciencetutor.techniques import add_lora, freeze_parts, part_groups, pick_precision, zero_stage
+from sciencetutor.techniques import add_lora, can_bf16, freeze_parts, part_groups, pick_precision, zero_stage
+from sciencetutor.tracking import Meter
 from sciencetutor.train import plan_batches, run_train, with_recipes
 
 BASE = dict(model='tiny', freeze=[], freeze_layers=0, lora_r=0, load_in_4bit=False, gradient_checkpointing=False, deepspeed='', precision='fp32')
@@ -54,6 +55,33 @@ def test_answer_batch_has_the_gradient_of_single_questions(data):
         alone = alone - token_logprobs(model, b).mean()*batch_units(b, 'answer')/total
     torch.testing.assert_close(loss, alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(grads(model, loss), grads(model, alone), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('objective', ['answer', 'choices'])
+def test_a_packed_row_has_the_loss_and_gradient_of_single_questions(data, objective):
+    "Pictures, branches and explanations included; the single questions are read by the model as it was"
+    model, items, pad = batches(data, objective, explain_tokens=12 if objective == 'choices' else 0)
+    together, total = collate(items, pad, packing=True), 0
+    assert together['inputs']['input_ids'].shape == (1, sum(together['inputs']['sizes'])) and pad not in together['inputs']['input_ids']
+    def loss_of(batch): return -token_logprobs(model, batch).mean() if objective == 'answer' else choice_loss(token_logprobs(model, batch), batch, explain_weight=.3)
+    singles = [collate([it], pad) for it in items]
+    explained = sum(bool((~b['scored']).any()) for b in singles)
+    assert objective == 'answer' or explained == len(items)  # or the mean of means is another
+    weights = [batch_units(b, objective)/batch_units(together, objective) for b in singles]
+    alone = sum(w*loss_of(b) for w, b in zip(weights, singles))
+    right = grads(model, alone)
+    read_packed(model)
+    loss = loss_of(together)
+    torch.testing.assert_close(loss, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(grads(model, loss), right, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(loss_of(collate(items, pad)), alone, atol=1e-5, rtol=1e-5)  # and ordinary batches as before
+
+
+@pytest.mark.parametrize('kw', [dict(), dict(objective='answer', gradient_checkpointing=True), dict(lora_r=4, freeze=['vision'], eval_steps=2, val_questions=4), dict(text_only=True, auto_batch=True)])
+def test_packing_trains(data, tmp_path, kw):
+    report = train(data, tmp_path/'ck', packing=True, batch_tokens=1500, **kw)
+    assert report['padding'] == 0 and report['steps'] == 3 and len(losses(report)) == 3
+    load_model(str(tmp_path/'ck'))
 
 
 def test_labels_are_replies_and_nothing_else(data):
@@ -109,6 +137,12 @@ def test_epochs_shuffle_anew_and_repeat_with_the_seed(data):
     q = Questions(rows, processor, 'answer', shuffle=True)
     replies = [[q[i + 6*e]['branches'] for i in range(6)] for e in range(4)]
     assert replies[0] != replies[1] and replies == [[q[i + 6*e]['branches'] for i in range(6)] for e in range(4)]
+
+
+@pytest.mark.parametrize('kw', [dict(tf32=True), dict(vision_lr=1e-5, weight_decay=0.), dict(objective='answer', keep_order=True)])
+def test_other_switches_train(data, tmp_path, kw):
+    report = train(data, tmp_path/'ck', **kw)
+    assert report['steps'] == 3 and {k: report['settings'][k] for k in kw} == kw
 
 
 def test_checkpointing_changes_no_loss(data, tmp_path):
@@ -266,6 +300,7 @@ def test_contradictions_are_one_line(data, tmp_path):
         with pytest.raises(CliError, match=words): train(data, tmp_path/'ck', **kw)
     if not torch.cuda.is_available():
         with pytest.raises(CliError, match='needs a GPU'): pick_precision('fp16')
+        assert pick_precision('bf16') == 'bf16' and pick_precision() == ('bf16' if can_bf16() else 'fp32')
 
 
 def test_a_single_word_is_a_list_of_one(data, tmp_path):
@@ -303,8 +338,28 @@ def test_another_kind_of_model_learns_from_words_and_refuses_the_rest(data, idef
 
 def test_wandb_offline_without_a_key(data, tmp_path, monkeypatch, capsys):
     pytest.importorskip('wandb').teardown()  # what another test began
+    import wandb.sdk.wandb_run as wandb_run
     for k in ('WANDB_API_KEY', 'WANDB_MODE'): monkeypatch.delenv(k, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path))
-    train(data, tmp_path/'ck', wandb=True, eval_steps=2, val_questions=4)
+    sent, log = {}, wandb_run.Run.log
+    monkeypatch.setattr(wandb_run.Run, 'log', lambda self, d, **kw: (sent.update(d), log(self, d, **kw))[1])
+    train(data, tmp_path/'ck', wandb=True, eval_steps=2, val_questions=12)
     assert 'wandb sync' in capsys.readouterr().out
     assert list((tmp_path/'ck.wandb').glob('wandb/offline-run-*/*.wandb'))
+    assert {'loss', 'learning_rate', 'grad_norm', 'samples_per_second', 'tokens_per_second', 'memory_gb', 'val_accuracy', 'val_accuracy/with a picture'} <= {*sent}
+    rows = sent['val_questions'].data
+    assert len(rows) == 12 and {type(r[0]).__name__ for r in rows} == {'Image', 'NoneType'} and all(r[1] and r[2] and r[3] for r in rows)
+
+
+def test_mfu_counts_what_learns():
+    model, _ = load_model('tiny')
+    freeze_parts(model, ['vision'], layers=1.)
+    meter = Meter(model)
+    inside = sum(p.numel() for n, p in model.named_parameters() if 'language_model.layers' in n)
+    assert meter.flops == 4*inside and 'mfu' not in meter.read()
+    freeze_parts(model, ['vision'])
+    meter = Meter(model)
+    assert meter.flops == 6*inside
+    meter.peak, meter.since = 1e12, meter.since - 10
+    meter.count(questions=3, tokens=500_000)
+    assert meter.read()['mfu'] == pytest.approx(6*inside*500_000/10/1e12, rel=.05)
