@@ -29,8 +29,10 @@ class RowLayer(CacheLayerMixin):
     def get_max_length(self): return -1
     def update(self, keys, values, *args, **kw):
         row, at, width = self.table.place
-        row, at = row.to(keys.device), at.to(keys.device)  # a model may be spread over several
-        self.keys[row, :, at], self.values[row, :, at] = keys[:,:,0], values[:,:,0]
+        if len(keys)==1: self.keys[0,:,width-1], self.values[0,:,width-1] = keys[0,:,0], values[0,:,0]  # the same, quicker
+        else:
+            row, at = row.to(keys.device), at.to(keys.device)  # a model may be spread over several
+            self.keys[row, :, at], self.values[row, :, at] = keys[:,:,0], values[:,:,0]
         return self.keys[:len(keys),:,:width], self.values[:len(keys),:,:width]
     def room(self, like, rows, width):
         "Make the table at least this large; zeros, for what is masked must still be a number."

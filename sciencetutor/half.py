@@ -8,18 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/half.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HAS_HALF', 'BLOCK', 'HalfLinear', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype']
+__all__ = ['HAS_HALF', 'BLOCK', 'LARGE', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype']
 
 # %% ../nbs/15_half.ipynb #f7b5c021
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
 
 # %% ../nbs/15_half.ipynb #545a1fe5
 HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines  # on x86
-BLOCK = 512  # inputs in a block of FBGEMM's
+BLOCK, LARGE = 512, 2048  # inputs in a block of FBGEMM's, outputs of a layer in which they are counted
 
 class HalfLinear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32"
@@ -31,29 +30,37 @@ class HalfLinear(nn.Module):
         bias = None if linears[0].bias is None else torch.cat([l.bias.detach().float() for l in linears])
         self.outputs, self.inputs = w.shape
         over = self.inputs % BLOCK
-        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK else self.inputs
+        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK and self.outputs >= LARGE else self.inputs
         self.packed = torch.ops.quantized.linear_prepack_fp16(w[:, :self.cut].contiguous(), bias)
         self.register_buffer('rest', w[:, self.cut:].t().contiguous() if self.cut < self.inputs else None)
 
     def forward(self,
         x:torch.Tensor, # (..., inputs) float32
     )->torch.Tensor: # (..., outputs) float32
+        if self.rest is None: return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         rows = x.reshape(-1, self.inputs)
-        y = torch.ops.quantized.linear_dynamic_fp16(rows[:, :self.cut].contiguous(), self.packed)
-        if self.rest is not None: y.addmm_(rows[:, self.cut:], self.rest)
-        return y.view(*x.shape[:-1], self.outputs)
+        y = torch.ops.quantized.linear_dynamic_fp16(rows[:, :self.cut], self.packed)
+        return y.addmm_(rows[:, self.cut:], self.rest).view(*x.shape[:-1], self.outputs)
 
 # %% ../nbs/15_half.ipynb #063ea9f2
+class HalfNorm(nn.Module):
+    "Llama's norm by the root mean square"
+    def __init__(self, norm):
+        super().__init__()
+        d = len(norm.weight)
+        self.register_buffer('weight', norm.weight.detach().float()*d**.5)
+        self.register_buffer('eps', torch.tensor((d*norm.variance_epsilon)**.5))
+    def forward(self, x): return x/torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.eps)*self.weight
+
 class HalfLayer(nn.Module):
     "A decoder layer of Llama with its weights in float16"
     is_causal = True
     def __init__(self, layer:LlamaDecoderLayer):
         super().__init__()
-        a, m, self.norms = layer.self_attn, layer.mlp, nn.ModuleList([layer.input_layernorm, layer.post_attention_layernorm])
+        a, m, self.before, self.between = layer.self_attn, layer.mlp, HalfNorm(layer.input_layernorm), HalfNorm(layer.post_attention_layernorm)
         self.qkv, self.out, self.gate_up, self.down, self.act = HalfLinear(a.q_proj, a.k_proj, a.v_proj), HalfLinear(a.o_proj), HalfLinear(m.gate_proj, m.up_proj), HalfLinear(m.down_proj), m.act_fn
         self.index, self.size, self.scaling, self.num_key_value_groups = a.layer_idx, a.head_dim, a.scaling, a.num_key_value_groups
         self.heads = a.q_proj.out_features//self.size, a.k_proj.out_features//self.size
-    def norm(self, i, x): return F.rms_norm(x, self.norms[i].weight.shape, self.norms[i].weight, self.norms[i].variance_epsilon)
 
     def forward(self,
         x:torch.Tensor, # (rows, tokens, hidden) float32
@@ -65,13 +72,13 @@ class HalfLayer(nn.Module):
         rows, tokens, _ = x.shape
         many, few = self.heads
         cos, sin = (t[:, None] for t in position_embeddings)
-        qkv = self.qkv(self.norm(0, x)).view(rows, tokens, -1, self.size).transpose(1, 2)
+        qkv = self.qkv(self.before(x)).view(rows, tokens, -1, self.size).transpose(1, 2)
         qk, v = qkv[:, :many+few], qkv[:, many+few:]
         qk = torch.addcmul(qk*cos, rotate_half(qk), sin)
         q, k = qk[:, :many], qk[:, many:]
         if past_key_values is not None: k, v = past_key_values.update(k, v, self.index)
         x = x + self.out(sdpa_attention_forward(self, q, k, v, attention_mask, scaling=self.scaling)[0].reshape(rows, tokens, -1))
-        gate, up = self.gate_up(self.norm(1, x)).chunk(2, -1)
+        gate, up = self.gate_up(self.between(x)).chunk(2, -1)
         return x + self.down(self.act(gate)*up)
 
 # %% ../nbs/15_half.ipynb #f55e7ae5
