@@ -3,15 +3,17 @@
     python bench/serve_bench.py                          everything, into bench/results/serve.json
     python bench/serve_bench.py --model tiny --tokens 8  at toy size, to see that it runs
 
-All in one run, in float32 on the CPU, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer ends early). The clients are a process
-of their own, on the same machine. Compared are: `generate` of transformers alone and as a static batch of eight; our server, asked through `openai` by one and by eight clients at once, and by 32, each
+All in one run, on the CPU, after a warm-up; the same short questions, greedy, the same number of tokens for everybody (no answer ends early). The clients are a process
+of their own, on the same machine, and do little: they look for the first word and for the count at the end. Compared are: `generate` of transformers in float32, alone and as a static batch of eight, and
+the same batch with the weights that we serve; our server with those weights, asked by one and by eight clients at once, and by 32, each
 measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
 questions, where it can be started and takes the model. Then `sciencetutor serve` is started as anybody would start it, in a process of its own: the seconds to the first token of a question of 100 tokens, the
-tokens per second after it, and its resident memory: after these, after eight at once, and at most. `--dtype bfloat16` measures that process with weights of half the size.
+tokens per second after it, and its resident memory: after these, after eight at once, and at most. `--dtype float32` serves and measures other weights.
 """
 from __future__ import annotations
-import argparse, gc, json, os, platform, socket, statistics, subprocess, sys, threading, time
+import argparse, gc, http.client, json, os, platform, socket, statistics, subprocess, sys, threading, time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = 'sky grass snow rust ice fire rain iron milk salt sand moon sun wind wood glass'.split()
@@ -27,34 +29,42 @@ def messages(i: int) -> list:
     return [dict(role='user', content=[dict(type='text', text=question(i))])]
 
 
-def static(engine, n: int, tokens: int) -> float:
+def static(model, processor, n: int, tokens: int) -> float:
     "Tokens per second of transformers' own `generate` with n prompts in one batch."
     import torch
-    processor = engine.processor
+    from sciencetutor.model import render_prompt
     processor.tokenizer.padding_side = 'left'
-    inputs = processor(text=[engine.prompt(messages(i)) for i in range(n)], padding=True, return_tensors='pt').to(engine.model.device)
+    inputs = processor(text=[render_prompt(processor, messages(i)) for i in range(n)], padding=True, return_tensors='pt').to(model.device)
     start = time.perf_counter()
-    with torch.inference_mode(): ids = engine.model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
+    with torch.inference_mode(): ids = model.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False)
     seconds = time.perf_counter()-start
     processor.tokenizer.padding_side = 'right'
     return n*(ids.shape[1]-inputs['input_ids'].shape[1])/seconds
 
 
-def client(url: str, model: str, i: int, tokens: int) -> dict:
-    "One streamed answer: seconds to the first and to the last token, and how many."
-    import openai
-    c, start, first, n = openai.OpenAI(base_url=url, api_key='none', max_retries=0, timeout=3600), time.perf_counter(), None, 0
+def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dict:
+    "One streamed answer: seconds to the first and to the last token, and how many; `begun` is called at the first."
+    where, first, n = urlsplit(url), None, 0
     body = dict(model=model, messages=[dict(role='user', content=question(i))], max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True))
-    for chunk in c.chat.completions.create(**body):
-        if chunk.choices and chunk.choices[0].delta.content and first is None: first = time.perf_counter()-start
-        if chunk.usage: n = chunk.usage.completion_tokens
+    c, start = http.client.HTTPConnection(where.hostname, where.port, timeout=3600), time.perf_counter()
+    c.request('POST', where.path + '/chat/completions', json.dumps(body), {'content-type': 'application/json'})
+    answer = c.getresponse()
+    if answer.status != 200: raise RuntimeError(f'{answer.status}: {answer.read(300)}')
+    for line in answer:
+        if not line.startswith(b'data: {') or first is not None and b'"completion_tokens"' not in line: continue
+        event = json.loads(line[6:])
+        if first is None and any(c['delta'].get('content') for c in event.get('choices', ())):
+            first = time.perf_counter()-start
+            begun()
+        n = (event.get('usage') or {}).get('completion_tokens', n)
+    c.close()
     return dict(first=first, last=time.perf_counter()-start, tokens=n)
 
 
-def crowd(url: str, model: str, n: int, tokens: int, start: int = 0) -> dict:
+def crowd(url: str, model: str, n: int, tokens: int, start: int = 0, begun=lambda: None) -> dict:
     "n clients at once."
     answers, begin = [None]*n, time.perf_counter()
-    def one(i): answers[i] = client(url, model, start+i, tokens)
+    def one(i): answers[i] = client(url, model, start+i, tokens, begun)
     threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
     for t in threads: t.start()
     for t in threads: t.join()
@@ -67,9 +77,10 @@ def crowd(url: str, model: str, n: int, tokens: int, start: int = 0) -> dict:
 def among(url: str, model: str, n: int, tokens: int) -> dict:
     "Seconds to the first token, with nobody else there and while n others are being answered."
     idle = client(url, model, 98, 2)
-    busy = threading.Thread(target=crowd, args=(url, model, n, tokens, 100))
+    all_write = threading.Semaphore(0)
+    busy = threading.Thread(target=crowd, args=(url, model, n, tokens, 100, all_write.release))
     busy.start()
-    time.sleep(.3 if tokens < 32 else 5.)  # all eight have read their prompts
+    for _ in range(n): all_write.acquire(timeout=60)  # everybody has read the prompt
     late = client(url, model, 99, 2)
     busy.join()
     return dict(idle=idle['first'] or idle['last'], among=late['first'] or late['last'])
@@ -160,19 +171,19 @@ def main():
     p.add_argument('--tokens', type=int, default=128, help='new tokens of each answer')
     p.add_argument('--runs', type=int, default=3, help='runs to take the median of')
     p.add_argument('--peer', action=argparse.BooleanOptionalAction, default=True, help='compare with `transformers serve`')
-    p.add_argument('--dtype', default='auto', help='of the `sciencetutor serve` that is started at the end')
+    p.add_argument('--dtype', default='auto', help='as for `sciencetutor serve`')
     p.add_argument('--client', nargs=5, metavar=('WHAT', 'URL', 'MODEL', 'N', 'TOKENS'), help='the clients alone, as JSON')
     p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for serve.json')
     a = p.parse_args()
     if a.client:
-        import openai
         what, url, model, n, tokens = a.client
         if what == 'crowd': client(url, model, 97, 2)  # connections and imports are warm
         return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
-    import openai, torch, transformers, uvicorn
+    import torch, transformers, uvicorn
     from sciencetutor.api import make_api
-    from sciencetutor.engine import Engine
-    engine = Engine(a.model)
+    from sciencetutor.model import load_model
+    from sciencetutor.serve import make_engine
+    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), load_model(a.model, dtype='float32')
     engine.eos = set()  # everybody gets the same number of tokens
     engine.batch.prefixes.tokens = 0  # and reads the whole prompt
     sock = socket.create_server(('127.0.0.1', 0))
@@ -180,28 +191,29 @@ def main():
     threading.Thread(target=server.run, args=([sock],), daemon=True).start()
     while not server.started: time.sleep(.02)
     url = f'http://127.0.0.1:{sock.getsockname()[1]}/v1'
-    static(engine, 2, 4)
+    alike = lambda n: static(theirs, processor, n, a.tokens)
+    for m in theirs, engine.model: static(m, processor, 2, 4)
     rounds = []
     for _ in range(a.runs):
-        rounds.append(dict(alone=static(engine, 1, a.tokens), static_8=static(engine, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
+        rounds.append(dict(alone=alike(1), static_8=alike(8), static_8_served=static(engine.model, processor, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
                            eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 4, a.tokens)['tokens_per_s'],
                            **child('among', url, a.model, 8, a.tokens)))
     many = child('crowd', url, a.model, 32, a.tokens)
     server.should_exit = True
     median = lambda f: statistics.median(map(f, rounds))
     result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__,
-                  openai=openai.__version__, model=a.model, dtype=str(engine.model.dtype).removeprefix('torch.'), tokens=a.tokens, runs=a.runs,
-                  generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), server_one=median(lambda r: r['one']),
+                  model=a.model, dtype=engine.dtype, tokens=a.tokens, runs=a.runs,
+                  generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), generate_static_8_served=median(lambda r: r['static_8_served']), server_one=median(lambda r: r['one']),
                   server_eight=median(lambda r: r['eight']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['idle']), ttft_among_8_s=median(lambda r: r['among']),
-                  eight_over_static_8=median(lambda r: r['eight']/r['static_8']), one_over_alone=median(lambda r: r['one']/r['alone']),
+                  eight_over_static_8=median(lambda r: r['eight']/r['static_8']), eight_over_static_8_served=median(lambda r: r['eight']/r['static_8_served']), one_over_alone=median(lambda r: r['one']/r['alone']),
                   eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many)
     text = long_question(engine.processor)
-    del engine  # before the next two measure memory and speed of their own
+    del engine, theirs, alike, m  # before the next two measure memory and speed of their own
     gc.collect()
     result['product'] = own = product(a.model, text, a.tokens, a.dtype)
     if a.peer: result['transformers_serve_eight'] = transformers_serve(a.model, a.tokens)
     print(f"one stream: {result['server_one']:.1f} tokens/s, {result['one_over_alone']:.2f} of `generate` alone")
-    print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight, {result['eight_over_in_turn']:.1f} times one after the other")
+    print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight in float32, {result['eight_over_static_8_served']:.2f} of one with the same weights, {result['eight_over_in_turn']:.1f} times one after the other")
     print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
     print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
     print(f"sciencetutor serve ({own['dtype']}): {own['first_token_s']:.2f} s to the first token of {own['prompt_tokens']} tokens, {own['tokens_per_s']:.1f} tokens/s after it; "

@@ -325,7 +325,8 @@ async def listen(socket:WebSocket, desk:Desk, client:str, deadline:float):
     async def write():
         nonlocal size
         while True:
-            raw = await inbox.get()
+            try: raw = await asyncio.wait_for(inbox.get(), deadline)
+            except TimeoutError: return await socket.close(1001, "Nothing was asked for a long time.")
             async with asyncio.timeout(deadline): await desk.converse(socket, raw, client)
             desk.held.give(len(raw))
             size -= len(raw)

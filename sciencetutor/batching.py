@@ -28,10 +28,12 @@ class RowLayer(CacheLayerMixin):
     def get_mask_sizes(self, query_length): return self.get_seq_length()+query_length, 0
     def get_max_length(self): return -1
     def update(self, keys, values, *args, **kw):
-        n, at = len(keys), torch.tensor(self.table.lengths, device=keys.device)
-        row, width = torch.arange(n, device=keys.device), self.get_seq_length()+1
-        self.keys[row, :, at], self.values[row, :, at] = keys[:,:,0], values[:,:,0]
-        return self.keys[:n,:,:width], self.values[:n,:,:width]
+        row, at, width = self.table.place
+        if len(keys)==1: self.keys[0,:,width-1], self.values[0,:,width-1] = keys[0,:,0], values[0,:,0]  # the same, quicker
+        else:
+            row, at = row.to(keys.device), at.to(keys.device)  # a model may be spread over several
+            self.keys[row, :, at], self.values[row, :, at] = keys[:,:,0], values[:,:,0]
+        return self.keys[:len(keys),:,:width], self.values[:len(keys),:,:width]
     def room(self, like, rows, width):
         "Make the table at least this large; zeros, for what is masked must still be a number."
         def grown(old):
@@ -49,6 +51,15 @@ class RowCache(Cache):
         if rows<=self.size[0] and width<=self.size[1]: return
         self.size = max(rows, 2*self.size[0] if rows>self.size[0] else self.size[0]), max(self.size[1], -(-width//256)*256)
         for layer,t in zip(self.layers, like): layer.room(t, *self.size)
+    def step(self,
+        device, # of the model
+    ) -> tuple[torch.Tensor, torch.Tensor]: # position of each row's new token (rows, 1), attention mask (rows, 1, 1, positions) to be added
+        "Make room for a token in every row."
+        at, width = torch.tensor(self.lengths, device=device), max(self.lengths)+1
+        self.fit([l.keys for l in self.layers], len(at), width)
+        self.place = torch.arange(len(at), device=device), at, width
+        hidden = torch.arange(width, device=device) > at[:,None]
+        return at[:,None], torch.zeros(hidden.shape, dtype=self.layers[0].keys.dtype, device=device).masked_fill_(hidden, float('-inf'))[:,None,None]
     def join(self,
         cache:DynamicCache, # of one prompt
     ):
@@ -140,7 +151,7 @@ def take(self:Request,
     "Choose the next token and say it."
     scores = self.warp(self.ids[None], logits[None])
     token = int(scores.argmax() if self.generator is None else torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
-    self.ids = torch.cat([self.ids, torch.tensor([token])])
+    self.ids, self.last = torch.cat([self.ids, torch.tensor([token])]), token
     self.usage['completion_tokens'] = n = self.usage.get('completion_tokens', 0)+1
     delta = self.text.put(token, last=token in self.eos or n>=self.max_new_tokens)
     if delta: self.out.put(delta)
@@ -182,7 +193,7 @@ def prompt_key(
 
 class Prefixes:
     "Keys and values of the latest prompts."
-    def __init__(self, tokens:int=4096): self.tokens, self.kept = tokens, deque()
+    def __init__(self, tokens:int=2048): self.tokens, self.kept = tokens, deque()
     def put(self, key:list, cache:DynamicCache):
         "Keep a prompt; the oldest ones go."
         self.kept.append((key, [(l.keys, l.values) for l in cache.layers]))
@@ -281,11 +292,9 @@ def drop(self:Batch, i:int) -> Request:
 @patch
 def write(self:Batch):
     "A token for every row."
-    at = torch.tensor(self.cache.lengths, device=self.model.device)
-    self.cache.fit([l.keys for l in self.cache.layers], len(at), max(self.cache.lengths)+1)
-    ids = torch.tensor([[r.ids[-1]] for r in self.rows], device=at.device)
-    mask = (torch.arange(int(at.max())+1, device=at.device) <= at[:,None])[:,None,None]
-    logits = self.model(input_ids=ids, position_ids=at[:,None], attention_mask=mask, past_key_values=self.cache, use_cache=True).logits[:,-1].float().cpu()
+    at, mask = self.cache.step(self.model.device)
+    ids = torch.tensor([[r.last] for r in self.rows], device=at.device)
+    logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits[:,-1].float().cpu()
     self.cache.lengths = [n+1 for n in self.cache.lengths]
     for i in reversed([i for i,(r,l) in enumerate(zip(self.rows, logits)) if not r.take(l)]): self.drop(i)
 

@@ -37,9 +37,9 @@ class Engine:
         load_in_4bit:bool=False, # 4-bit weights: a third of the memory
         max_prompt_tokens:int=2048, # a longer prompt, pictures included, is refused with `TooLong`
         max_rows:int=32, # answers written at a time; the others wait in line
-        dtype:str='auto', # of weights and arithmetic: float32 on a CPU, or bfloat16 for half of the memory
+        dtype:str='auto', # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
-        self.name, self.max_prompt_tokens = model, max_prompt_tokens
+        self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
         self.model, self.processor = load_model(model, dtype=dtype, load_in_4bit=load_in_4bit)
         self.batch = Batch(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id

@@ -353,7 +353,7 @@ def run_eval(
     single_pred_prompt: bool = False,  # `letter`, `generate`: add LLaVA's sentence that asks for the letter only
     conv_mode: Annotated[str, dict(choices=['chat', *CONVERSATIONS])] = 'chat',  # `letter`, `generate`: conversation template
     max_new_tokens: int = 256,  # `generate`: longest answer, in tokens
-    dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'int8', 'auto'])] = 'float32',  # numbers to calculate with
+    dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'half', 'auto'])] = 'float32',  # numbers to calculate with
     limit: int = 0,  # only the first so many questions, 0 for all
     batch_tokens: int = 0,  # tokens in a batch, padding included; 0 chooses by machine and protocol
     window: int = 0,  # questions that are answered and written together; 0 is 64 on a CPU and 512 on a GPU

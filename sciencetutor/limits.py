@@ -14,9 +14,9 @@ from .images import BadImage, header, open_image
 
 # %% auto #0
 __all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_HELD', 'MAX_PARTS', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS', 'MAX_NEW_TOKENS',
-           'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'RATE', 'Refusal', 'error_body', 'given_key',
-           'check_key', 'check_origin', 'client_of', 'Rate', 'Door', 'Held', 'Bounded', 'refuse', 'Rated', 'data_uri',
-           'check_pictures', 'read_pictures', 'read_json', 'check_text']
+           'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'ARRIVAL', 'RATE', 'Refusal', 'error_body',
+           'given_key', 'check_key', 'check_origin', 'client_of', 'Rate', 'Door', 'Held', 'Bounded', 'refuse', 'Rated',
+           'data_uri', 'check_pictures', 'read_pictures', 'read_json', 'check_text']
 
 # %% ../nbs/48_limits.ipynb #26c2cd5e
 MAX_BODY, MAX_MESSAGE, MAX_HELD = 16<<20, 8<<20, 256<<20 # bytes of a request, of a websocket's message, of all of them
@@ -26,7 +26,7 @@ MAX_CHARS = 100_000 # of all text in a request
 MAX_NEW_TOKENS = 1024
 MAX_QUEUE = 64 # requests
 MAX_CONNECTIONS, MAX_SOCKETS = 500, 64
-DEADLINE = 300. # seconds
+DEADLINE, ARRIVAL = 300., 60. # seconds of a request, and of its body
 RATE = 600 # requests a minute
 
 # %% ../nbs/48_limits.ipynb #2bcecad9
@@ -101,16 +101,23 @@ class Held:
 # %% ../nbs/48_limits.ipynb #747c0f18
 class Bounded:
     "ASGI middleware: at most so many bytes and so many seconds a request."
-    def __init__(self, app, max_body:int=MAX_BODY, deadline:float|None=DEADLINE, held:Held|None=None):
-        self.app, self.max_body, self.deadline, self.held = app, max_body, deadline, held or Held()
+    def __init__(self, app, max_body:int=MAX_BODY, deadline:float|None=DEADLINE, held:Held|None=None, arrival:float=ARRIVAL):
+        self.app, self.max_body, self.deadline, self.held, self.arrival = app, max_body, deadline, held or Held(), arrival
     async def __call__(self, scope, receive, send):
         if scope['type']!='http': return await self.app(scope, receive, send)
         length = dict(scope['headers']).get(b'content-length', b'0')
+        late = asyncio.get_running_loop().time() + self.arrival  # None once the body is there
         size, begun, no, large = 0, False, None, Refusal(413, f"The request is larger than {self.max_body:,} bytes.")
         if length.isdigit() and (len(length)>19 or int(length)>self.max_body): return await refuse(send, large)
         async def counted():
-            nonlocal size, no
-            n = len((message := await receive()).get('body', b''))
+            nonlocal size, no, late
+            try:
+                async with asyncio.timeout_at(late): message = await receive()
+            except TimeoutError:
+                no = no or Refusal(408, f"The request did not arrive within {self.arrival:g} seconds.")
+                raise no from None
+            if not message.get('more_body'): late = None
+            n = len(message.get('body', b''))
             try:
                 if size+n>self.max_body: raise large
                 self.held.take(n)

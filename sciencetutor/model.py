@@ -30,7 +30,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
 from .data import atomic_dir
 from .delta import apply_delta
-from .int8 import quantize_int8
+from .half import HAS_HALF, halve
 from .memory import load_memory, save_memory
 
 # %% ../nbs/10_model.ipynb #01366abb
@@ -259,15 +259,16 @@ def put_adapter(
 # %% ../nbs/10_model.ipynb #eda1204e
 def load_model(
     name:str='tutor', # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    dtype:str='auto', # auto, float32, bfloat16, float16, or int8: bfloat16 with the language model at a byte a weight, on a CPU
+    dtype:str='auto', # auto, float32, bfloat16, float16, or half: on an x86 CPU the weights in float16 and the arithmetic in float32
     load_in_4bit:bool=False, # NF4 quantization by bitsandbytes
     device_map:str|None=None, # where the weights go; `auto` is the default where there is a GPU
 ): # (model in evaluation mode, processor)
     "Load a vision-language model and its processor"
     path = resolve_model(name)
-    if (int8 := dtype == 'int8') and load_in_4bit: raise CliError('int8 and 4-bit weights: choose one of the two')
-    dtype = best_dtype() if dtype == 'auto' else torch.bfloat16 if int8 else getattr(torch, dtype)
-    spread = None if int8 else device_map or ('auto' if torch.cuda.is_available() else None)
+    if (half := dtype == 'half') and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
+    if half and not HAS_HALF: raise CliError('--dtype half needs an x86 CPU: use float32')
+    dtype = best_dtype() if dtype == 'auto' else 'auto' if half else getattr(torch, dtype)
+    spread = None if half else device_map or ('auto' if torch.cuda.is_available() else None)
     kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
     if load_in_4bit:
         kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'],
@@ -283,5 +284,5 @@ def load_model(
     finally: hf_logging.enable_progress_bar() if bar else None
     kept = cached_file(path, 'memory.safetensors', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     if kept: model.memory = load_memory(Path(kept).parent)
-    if int8: quantize_int8(model)
+    if half: halve(model)
     return model.eval(), processor

@@ -84,11 +84,12 @@ def make_app(
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr, gradio.processing_utils
+    from sciencetutor.limits import MAX_QUEUE
     from sciencetutor.page import look, make_page
     if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, make_page(engine, language, **options), path='/', auth=options['store'].login if options.get('auth') else None, **look())
+    gr.mount_gradio_app(app, make_page(engine, language, **options).queue(max_size=MAX_QUEUE), path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
     return app
 
@@ -183,7 +184,7 @@ def make_engine(model:str, endpoint:str|None=None, load_in_4bit:bool=False, max_
         from sciencetutor.remote import Remote
         return Remote(endpoint, model)
     from sciencetutor.engine import Engine
-    from sciencetutor.int8 import quickest_dtype
+    from sciencetutor.half import quickest_dtype
     return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=quickest_dtype() if dtype=='auto' and not load_in_4bit else dtype)
 
 def open_ports(host:str, port:int, api_port:int, stream_port:int, one_port:bool=False) -> list[socket.socket]:
@@ -217,7 +218,7 @@ def run_serve(
     retention:int=0, # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data:str=None, # data set folder that the quiz asks from; samples if not given
     load_in_4bit:bool=False, # 4-bit weights: less memory
-    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'int8'])]='auto', # of weights and arithmetic; auto is int8 on a CPU that computes in bfloat16, and float32, exact in any crowd, on others
+    dtype:Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'half'])]='auto', # of weights and arithmetic; auto is half on an x86 CPU: weights in float16, arithmetic in float32
     unguarded:bool=False, # answer the APIs without the safety rules, to measure the model; on this computer only
     open_browser:bool=False, # show the page when it is ready
 ):

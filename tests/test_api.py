@@ -389,6 +389,23 @@ def test_deadline():
         assert time.time()-start < 10
         until(lambda: not slow.running)
 
+def test_silent_websocket_is_closed():
+    with serving(make_api(Slow(), deadline=.5)) as url, connect(url.replace('http', 'ws')+'/api/v1/stream', ping_interval=None) as ws:
+        with pytest.raises(websockets.exceptions.ConnectionClosed) as e: ws.recv(timeout=20)
+    assert e.value.rcvd.code == 1001
+
+def test_body_that_never_ends(monkeypatch):
+    "At the API and at the page: told, and hung up on."
+    from sciencetutor.limits import Bounded
+    from sciencetutor.serve import make_app
+    monkeypatch.setattr(Bounded.__init__, '__defaults__', (*Bounded.__init__.__defaults__[:-1], .5))
+    for app, path in (make_api(Slow()), '/api/v1/generate'), (Bounded(make_app(Slow()), deadline=None), '/gradio_api/queue/join'):
+        with serving(app) as url, socket.create_connection(('127.0.0.1', int(url.rsplit(':', 1)[1])), timeout=20) as s:
+            s.sendall(f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"data":'.encode())
+            said = b''
+            while piece := s.recv(1000): said += piece
+            assert said.startswith(b'HTTP/1.1 408') and b'did not arrive' in said, (path, said)
+
 def test_cors_is_off_unless_asked():
     head, ask = {'origin': 'https://school.example'}, lambda url, **h: requests.post(f'{url}/api/v1/generate', json=dict(prompt='?', max_new_tokens=1), headers=h).status_code
     with serving(make_api(Slow())) as url:

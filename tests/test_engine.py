@@ -324,3 +324,20 @@ def test_what_was_worked_out_is_explained_by_its_working():
     turn = Turn('Which word does not rhyme?', ['boat', 'bell', 'coat'])
     list(reply(engine, turn))
     assert turn.best == 1 and turn.text == 'boat and coat end alike, in -oat; bell does not.'
+
+def test_half_says_the_same_alone_and_in_a_crowd():
+    "Weights in float16: greedy text beside eleven others, long prompts and short, is that of `generate` alone."
+    from sciencetutor.half import HAS_HALF
+    if not HAS_HALF: pytest.skip('an x86 CPU is needed')
+    engine = Engine('tiny', dtype='half')
+    asked = [user(f'{i}. Why is '*(1 + 5*i%7), picture=i%3==0) for i in range(12)]
+    images = [[Image.new('RGB', (40, 30), (20*i, 90, 200))]*(i%3==0) for i in range(12)]
+    together = [None]*12
+    def ask(i): together[i] = ''.join(engine.generate(asked[i], images[i], max_new_tokens=10+i, repetition_penalty=1.))
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+    for t in threads: t.start()
+    for t in threads: t.join(60)
+    for i in range(12):
+        inputs = engine.encode(asked[i], images[i])
+        with torch.inference_mode(): ids = engine.model.generate(**inputs, max_new_tokens=10+i, do_sample=False)
+        assert together[i] == engine.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True).rstrip('\ufffd'), i

@@ -67,13 +67,24 @@ def test_tutor_base_knows_something():
     out = model.generate(**prompt, max_new_tokens=3, do_sample=False)
     assert 'Paris' in processor.decode(out[0])
 
-def test_int8_says_nearly_what_bfloat16_says():
+def test_half_says_what_float32_says():
     import torch
-    from sciencetutor.int8 import Int8Linear
-    (small, processor), (whole, _) = M.load_model('tiny', dtype='int8'), M.load_model('tiny', dtype='bfloat16')
-    assert sum(isinstance(m, Int8Linear) for m in small.modules()) == 7*4 and small.dtype == torch.bfloat16
-    for words in ('Why?', 'Why is the sky blue, and what is it at night? '*4):  # few rows and many
+    from sciencetutor.half import HAS_HALF, HalfLinear
+    if not HAS_HALF: pytest.skip('an x86 CPU is needed')
+    (half, processor), (whole, _) = M.load_model('tiny', dtype='half'), M.load_model('tiny', dtype='float32')
+    assert sum(isinstance(m, HalfLinear) for m in half.modules()) == 4*4 + 1 and half.dtype == torch.float32
+    for words in ('Why?', 'Why is the sky blue, and what is it at night? '*4):
         ids = processor.tokenizer(words, return_tensors='pt').input_ids
-        with torch.inference_mode(): a, b = small(input_ids=ids).logits.float(), whole(input_ids=ids).logits.float()
-        assert not torch.equal(a, b) and (a-b).norm()/b.norm() < .03
-    with pytest.raises(CliError, match='4-bit'): M.load_model('tiny', dtype='int8', load_in_4bit=True)
+        with torch.inference_mode(): a, b = half(input_ids=ids).logits, whole(input_ids=ids).logits
+        assert (a-b).norm()/b.norm() < 1e-5
+    with pytest.raises(CliError, match='4-bit'): M.load_model('tiny', dtype='half', load_in_4bit=True)
+
+def test_half_of_any_width():
+    "Inputs that fill blocks, stand a little or far over, with a bias and without."
+    import torch
+    from sciencetutor.half import HAS_HALF, HalfLinear
+    if not HAS_HALF: pytest.skip('an x86 CPU is needed')
+    for inputs, outputs, bias in (7, 3, True), (512, 9, False), (576, 40, True), (576, 2100, True), (700, 2100, False), (1100, 2048, False):
+        layer, x = torch.nn.Linear(inputs, outputs, bias).half().float(), torch.randn(2, 3, inputs)
+        with torch.inference_mode(): a, b = HalfLinear(layer)(x), layer(x)
+        assert a.shape == b.shape and torch.allclose(a, b, atol=1e-5)
