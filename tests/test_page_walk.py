@@ -11,7 +11,7 @@ from test_page_lessons import fits, shot
 T = TEXTS['en']
 DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
 LENGTHS = """() => { window.lengths = new Set()
-  new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.innerText.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
+  new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
 STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
   const stop = document.querySelector('#box .stop-button'), words = document.querySelectorAll('#chat .st-how')
   if (words.length == 2 && stop) { stop.click(); return true } }"""
