@@ -242,9 +242,9 @@ def generate(self:Guarded, messages:list[dict], images=(), usage:dict|None=None,
 
 # %% ../nbs/47_safety.ipynb #25c53eef
 def safety_lines(
-    half:str|None=None, # tuned (the rules were), unseen (written when they were finished); None for both
+    half:str|None=None, # learned (by the judge), tuned (known to the rules), unseen (written apart from them); None for all
 ) -> list[dict]: # half, side (in or out), level (`ok` if harmless), text
-    "The test set of the rules."
+    "What the judge learns from, and the test set."
     rows = [dict(zip(('half','side','level','text'), l.split('\t'))) for l in asset('safety_lines.tsv').splitlines()[1:]]
     return [r for r in rows if half in (None, r['half'])]
 

@@ -9,6 +9,12 @@ from sciencetutor.samples import make_problems
 @pytest.fixture(scope='module')
 def guard(): return Guard()
 
+def test_the_test_set_is_large_and_its_halves_differ():
+    learned, first, second = (safety_lines(h) for h in ('learned', 'tuned', 'unseen'))
+    assert len(first)+len(second)>=300 and len(second)>=len(first) and .4 <= sum(r['level']=='ok' for r in second)/len(second) <= .6
+    both = {plain(r['text']) for r in learned+first} & {plain(r['text']) for r in second}  # written apart, so a few are the same by chance
+    assert len(both) <= .02*len(second) and {r['level'] for r in first}=={r['level'] for r in second}
+
 def caught(rows, guard):
     "The share of lines caught, and of harmless ones stopped."
     m = measure(guard, rows)
@@ -23,6 +29,15 @@ def test_the_version_before_did_not_know(guard):
     "Answers of the tutor are for patterns alone, and one or two words too."
     right, wrong = caught(safety_lines('tuned'), guard)
     assert right>.9 and wrong<.03
+
+def test_the_other_half(guard):
+    right, wrong = caught(safety_lines('unseen'), guard)
+    assert right>=.7 and wrong<=.05
+
+def test_the_judge_adds_to_the_patterns(guard):
+    right, _ = caught(safety_lines('unseen'), guard)
+    alone, _ = caught(safety_lines('unseen'), Guard(judge=None))
+    assert right>alone+.1
 
 def test_a_judge_learns():
     rows = [dict(text=f'{a} {b}', level=l) for a,l in (('the blorp hurts', 'violence'), ('give me your zing', 'personal'), ('the frog jumps', 'ok')) for b in ('now', 'today', 'please', 'again', 'soon')]
