@@ -69,7 +69,7 @@ def quiz_parts(page):
         subject = gr.Dropdown([(t['all'], ''), *subjects], value='', label=t['quiz_subject'], min_width=140, elem_id='quiz-subject')
         grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='quiz-grade')
         start = gr.Button(t['quiz_start'], variant='primary', elem_id='quiz-start', min_width=120)
-    question = gr.HTML('', elem_id='quiz-question')
+    question = gr.HTML(f'<p class="st-small">{t["quiz_how"].format(n=QUIZ)}</p>', elem_id='quiz-question')
     choice = gr.Radio([], label=t['quiz_choices'], visible=False, elem_id='quiz-choices')
     check = gr.Button(t['quiz_check'], variant='primary', visible=False, elem_id='quiz-check')
     feedback = gr.HTML('', elem_id='quiz-feedback')
@@ -127,7 +127,7 @@ def class_html(page) -> str:
     since = time.time()-30*86400
     told = {u['name']: page.store.summary(u['id'], since) for u in kids}
     rows = [(name, told[name]['asked'], told[name]['minutes'], told[name]['flags'], *('' if k is None else f'{k:.0%}' for k in ks[:12])) for name,ks in rows]
-    return f'<h2>{t["class_head"]}</h2>' + table_html((t['child'], '?', 'min', '⚑', *skills[:12]), rows, t)
+    return f'<h2>{t["class_head"]}</h2>' + table_html((t['child'], t['col_asked'], t['col_minutes'], t['col_flags'], *skills[:12]), rows, t)
 
 # %% ../nbs/431_lessons.ipynb #fa418cd3
 def link_html(name:str, data:bytes, t:dict) -> str:
@@ -141,10 +141,13 @@ def adult_parts(page) -> tuple: # what `go` fills: the child, the view
     t = page.t
     with gr.Row(elem_classes='st-row'):
         child = gr.Dropdown([], label=t['child'], elem_id='adult-child', min_width=140)
-        paper = gr.Button(t['print_quiz'], elem_id='adult-print', min_width=120)
         data = gr.Button(t['export_feedback'], elem_id='adult-feedback', min_width=120)
-    link = gr.HTML('', elem_id='adult-link')
     view = gr.HTML('', elem_id='adult-view')
+    with gr.Row(elem_classes='st-row'):
+        subject = gr.Dropdown([(t['all'], ''), *sorted({s['subject'] for s in page.bank.skills})], value='', label=t['quiz_subject'], min_width=140, elem_id='adult-subject')
+        grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='adult-grade')
+        paper = gr.Button(t['print_quiz'], elem_id='adult-print', min_width=120)
+    link = gr.HTML('', elem_id='adult-link')
     with gr.Row(elem_classes='st-row'):
         sure = gr.Checkbox(label=t['sure_delete'], value=False, elem_id='adult-sure')
         delete = gr.Button(t['delete_child'], variant='stop', elem_id='adult-delete', min_width=120)
@@ -163,9 +166,10 @@ def adult_parts(page) -> tuple: # what `go` fills: the child, the view
             if u['name']==name: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
         return *opened(request), False
-    def give_paper(request:gr.Request):
+    def give_paper(subject, grade, request:gr.Request):
         if not page.adult(request): return ''
-        return link_html('quiz.html', print_quiz(draw_quiz(page.bank, QUIZ, seed=random.randrange(1<<30)), t['title']).encode(), t)
+        drawn = draw_quiz(page.bank, QUIZ, subject, grade or None, seed=random.randrange(1<<30))
+        return link_html('quiz.html', print_quiz(drawn, t['quiz_title'], t['quiz_name'], t['quiz_answers']).encode(), t)
     def give_data(request:gr.Request):
         if not page.adult(request): return ''
         f = io.BytesIO()
@@ -173,6 +177,6 @@ def adult_parts(page) -> tuple: # what `go` fills: the child, the view
         return link_html('feedback.zip', f.getvalue(), t)
     child.input(show, child, view, **UI)
     delete.click(drop, [child, sure], [child, view, sure], **UI)
-    paper.click(give_paper, None, link, **UI)
+    paper.click(give_paper, [subject, grade], link, **UI)
     data.click(give_data, None, link, **UI)
     return opened, [child, view]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import gradio as gr
 from PIL import Image, ImageChops
 from fastcore.basics import patch
-from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply
+from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply, working
 from .images import BadImage, open_image
 from .limits import data_uri
 from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
 from .model import reads_pictures
-from .retrieve import sure_key
+from .retrieve import card_says, sure_key
 from .safety import Guard, keep_words
 from .samples import make_problems
 from .skills import asset
@@ -26,8 +26,9 @@ from .teach import data_bank, find_cards, for_grade, hints, sample_bank, smaller
 
 # %% auto #0
 __all__ = ['MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'VIEWS', 'sure_words', 'letter', 'bars',
-           'Asked', 'no_pictures', 'asked', 'hint_text', 'leans', 'answered', 'show', 'keep_picture', 'new_turn',
-           'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go', 'make_page']
+           'Asked', 'no_pictures', 'asked', 'to_check', 'hint_text', 'leans', 'answered', 'show', 'keep_picture',
+           'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go',
+           'make_page']
 
 # %% ../nbs/43_page.ipynb #b1b70c74
 def sure_words(
@@ -57,9 +58,11 @@ def bars(
 # %% ../nbs/43_page.ipynb #40926e6e
 @dataclass
 class Asked(Turn):
-    "A turn as the page keeps it: what it leans on, its hints, and its row in the store."
+    "A turn as the page keeps it: where its words come from, what it leans on, its hints, and its row in the store."
     mode: str = 'explain'  # or hint
     sources: list[dict] = field(default_factory=list)  # lecture cards and solved questions, best first
+    says: str = ''  # sentences of the best card, shown before the words of a small model
+    how: str = ''  # where the words come from: worked (a tool did it), own (the language model's) or nothing (looked up)
     ladder: list[dict] = field(default_factory=list)  # hints
     rung: int = 0  # how many of them are shown
     check: dict|None = None  # a question to check oneself
@@ -79,11 +82,16 @@ def asked(turn:Turn, t:dict) -> dict:
     picture = [dict(path=turn.file, alt_text=t['picture'])] if turn.file and os.path.exists(turn.file) else []
     return dict(role='user', content=[*picture, text])
 
+def to_check(small:dict, text:str, t:dict) -> str:
+    "A question of `smaller_question`, with its answer to unfold."
+    asks = text.format(question=small['question'].replace('_', '\\_'), choices=', '.join(small['choices']))
+    return f'{asks}\n\n<details class="st-check"><summary>{t["check_answer"]}</summary>{html.escape(small["choices"][small["answer"]])}</details>'
+
 def hint_text(hint:dict, turn:Turn, t:dict) -> str:
     "A rung of the ladder, in words."
     h = {k: no_pictures(v) if isinstance(v, str) else v for k,v in hint.items()}
     if h['kind']=='strike': return t['hint_strike'].format(choice=no_pictures(turn.choices[h['choice']]).rstrip('.'))
-    if h['kind']=='smaller': return t['hint_smaller'].format(question=h['question'].replace('_', '\\_'), choices=', '.join(h['choices']))
+    if h['kind']=='smaller': return to_check(h, t['hint_smaller'], t)
     return t['hint_'+h['kind']].format(**h)
 
 def leans(turn:Asked, t:dict) -> str: # HTML on one line
@@ -100,12 +108,18 @@ def answered(turn:Turn, t:dict, waiting:str='') -> dict:
     parts += [hint_text(h, turn, t) for h in getattr(turn, 'ladder', [])[:getattr(turn, 'rung', 0)] if h['kind']!='answer']
     if getattr(turn, 'blind', False): parts.insert(0, f'<span class="st-small">{t["blind"]}</span>')
     if hinting: parts.append(f'<span class="st-small">{t["hint_wait"]}</span>')
-    elif turn.probs: parts.append(sure_words(max(turn.probs), t).format(choice=no_pictures(turn.choices[turn.best]).rstrip('.')) + '\n\n' + bars(turn, t))
-    if turn.text and not hinting: parts.append(no_pictures(turn.text))
+    elif turn.probs:
+        parts.append(sure_words(max(turn.probs), t).format(choice=no_pictures(turn.choices[turn.best]).rstrip('.')) + '\n\n' + bars(turn, t))
+        if getattr(turn, 'says', ''): parts.append(t['card_says'].format(title=turn.sources[0]['title'], text=turn.says))
+    if turn.text and not hinting:
+        how, text = getattr(turn, 'how', ''), no_pictures(turn.text)
+        if getattr(turn, 'says', ''): text = f'<details class="st-own"><summary class="st-how">{t["how_own"]}</summary>' + '<br>'.join(html.escape(text).splitlines()) + '</details>'
+        elif how: text = f'<span class="st-how">{t["how_"+how]}</span>\n\n{text}'
+        parts.append(text)
     if turn.note: parts.append(t[turn.note])
     elif waiting: parts.append(f'<span class="st-wait">{"" if turn.text else waiting}<span class="st-dots"><i>.</i><i>.</i><i>.</i></span></span>')
     elif turn.text and getattr(turn, 'sources', None):
-        if turn.check: parts.append(t['check'].format(question=turn.check['question'].replace('_', '\\_'), choices=', '.join(turn.check['choices'])))
+        if turn.check: parts.append(to_check(turn.check, t['check'], t))
         parts.append(leans(turn, t))
     return dict(role='assistant', content='\n\n'.join(parts))
 
@@ -214,6 +228,15 @@ def sources(self:Page, turn:Turn) -> list[dict]:
         return []
 
 @patch
+def lean(self:Page, turn:Asked):
+    "Say where the words come from, and find what the answer leans on and a question to check oneself."
+    turn.how = ('worked' if working(self.engine, turn) else 'own') if turn.choices else '' if looks_up(self.engine) else 'own'
+    if turn.sure is None: turn.sources = turn.sources or self.sources(turn)
+    card = next((s for s in turn.sources if s.get('kind')=='card'), None)
+    turn.check = card and smaller_question(card, random.Random(turn.question))
+    if card and turn.probs and turn.how=='own' and looks_up(self.engine): turn.says = card_says(card, f'{turn.question} {turn.choices[turn.best]}')
+
+@patch
 def blind(self:Page, turn:Turn) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
     processor, memory = getattr(self.engine, 'processor', None), getattr(getattr(self.engine, 'model', None), 'memory', None)
@@ -253,11 +276,10 @@ def write(self:Page, turn:Asked, before:Sequence[Turn], request:str, grade:int|N
                 self.engine.cancel(request)
                 if turn.message: self.store.set_answer(turn.message, flag=verdict.level)
                 return
+            if not turn.how: self.lean(turn)
             yield
     finally: turn.context = context
-    if turn.sure is None: turn.sources = turn.sources or self.sources(turn)
-    card = next((s for s in turn.sources if s.get('kind')=='card'), None)
-    turn.check = card and smaller_question(card, random.Random(turn.question))
+    self.lean(turn)
 
 @patch
 def answer(self:Page, turn:Asked, turns:list[Turn], request:str, grade:int|None=None, **kw) -> Iterator[list[Turn]]:
@@ -398,6 +420,8 @@ def from_row(page:Page, m:dict, place:str) -> Asked:
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
         turn.file = keep_picture(turn.picture, place)
     turn.blind = bool(turn.text) and page.blind(turn)
+    if turn.text: page.lean(turn)
+    if not m['sources']: turn.sources, turn.says, turn.check = [], '', None
     return turn
 
 @patch

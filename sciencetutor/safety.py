@@ -7,16 +7,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/safety.html.md"""
 # %% ../nbs/47_safety.ipynb #dbe3e5c3
 from __future__ import annotations
 import re, tomllib, traceback, unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+import numpy as np
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .skills import asset
 
 # %% auto #0
-__all__ = ['ALIKE', 'LEET', 'BETWEEN', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'pattern', 'read_rules', 'Guard', 'keep_words',
-           'Refused', 'latest_words', 'Guarded', 'safety_lines', 'measure']
+__all__ = ['ALIKE', 'LEET', 'BETWEEN', 'BITS', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'pattern', 'read_rules', 'sentences_of',
+           'features', 'learn', 'Judge', 'Guard', 'keep_words', 'Refused', 'latest_words', 'Guarded', 'safety_lines',
+           'measure']
 
 # %% ../nbs/47_safety.ipynb #33288fe0
 ALIKE = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi") # the last eight are Cyrillic
@@ -60,25 +63,89 @@ def pattern(
     return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', BETWEEN)})(?!\w)")
 
 def read_rules(
-    text:str, # TOML: `levels`, `[spelling]`, `[words]` and `[[rule]]` with level, where, patterns and unless
-) -> tuple[list[Rule], dict]: # in the order of the levels; spelling -> what it stands for; raises `CliError`
+    text:str, # TOML: `levels`, `[spelling]`, `[words]`, `[judge]` and `[[rule]]` with level, where, patterns and unless
+) -> tuple[list[Rule], dict, dict]: # in the order of the levels; spelling -> what it stands for; level -> border of the judge; raises `CliError`
     "Rules from their file."
     try:
         d = tomllib.loads(text)
         join = lambda patterns: pattern(patterns, d.get('words', {}))
         rules = [Rule(r['level'], r['where'], join(r['patterns']), join(r['unless']) if 'unless' in r else None) for r in d['rule']]
-        return sorted(rules, key=lambda r: d['levels'].index(r.level)), {s: word for word,spelled in d.get('spelling', {}).items() for s in spelled}
+        borders = {level: float(d['judge'][level]) for level in d['levels'] if level in d.get('judge', {})}
+        return sorted(rules, key=lambda r: d['levels'].index(r.level)), {s: word for word,spelled in d.get('spelling', {}).items() for s in spelled}, borders
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e: raise CliError(f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out.") from None
+
+# %% ../nbs/47_safety.ipynb #5a1b0c02
+def sentences_of(text:str) -> list[str]: # without empty ones
+    "A text in sentences or lines."
+    return [s for s in re.split(r'(?<=[.!?])\s+|\n', text) if s.strip()]
+
+BITS = 16  # of a feature's number
+
+def features(
+    texts:Sequence[str], # n of them
+): # sparse matrix [n, 2·2^BITS]
+    "Which pieces of words (2 to 5 letters) and rows of words (1 to 3) are in each text; any digit counts as 0."
+    from scipy.sparse import hstack
+    from sklearn.feature_extraction.text import HashingVectorizer
+    same = dict(n_features=2**BITS, binary=True, alternate_sign=False)
+    pieces, rows = HashingVectorizer(analyzer='char_wb', ngram_range=(2,5), **same), HashingVectorizer(token_pattern=r"[\w']+", ngram_range=(1,3), **same)
+    texts = [re.sub(r'\d', '0', plain(t)) for t in texts]
+    return hstack([pieces.transform(texts), rows.transform(texts)]).tocsr()
+
+
+# %% ../nbs/47_safety.ipynb #5a1b0c04
+def learn(
+    rows:Sequence[dict], # of `safety_lines`
+    harmless:Sequence[str]=(), # more harmless sentences
+) -> dict: # level -> weights [2·2^BITS] and, last, their intercept; `bad` is whether a line is of any level
+    "Learn from examples."
+    from sklearn.svm import LinearSVC
+    x, level = features([*(r['text'] for r in rows), *harmless]), np.array([*(r['level'] for r in rows), *['ok']*len(harmless)])
+    bad = level!='ok'
+    def fit(x, y): return np.append((m := LinearSVC(C=1, random_state=0).fit(x, y)).coef_[0], m.intercept_[0]).astype(np.float16)
+    return dict(bad=fit(x, bad)) | {k: fit(x[bad], level[bad]==k) for k in sorted(set(level[bad]))}
+
+class Judge:
+    "Tells how much a sentence is like the lines of a level."
+    def __init__(self,
+        weights:dict, # of `learn`
+    ):
+        self.names, self.at = [k for k in weights if k!='bad'], np.stack([weights['bad'], *(v for k,v in weights.items() if k!='bad')]).astype(np.float32)
+    @classmethod
+    def load(cls):
+        "The judge that ships."
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+        try: return cls(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
+        except (OSError, SafetensorError) as e: raise CliError(f"The safety judge that comes with the package can't be read ({e}): install the package again.") from None
+    def save(self, file:str|Path):
+        "Keep what was learned."
+        from safetensors.numpy import save_file
+        save_file({k: v.astype(np.float16) for k,v in zip(['bad', *self.names], self.at)}, file)
+    def scores(self, texts:Sequence[str]): # [n, 1 + levels]; above 0 is on the other side of the border
+        "How far each text is from being harmless, and how near to each level."
+        return features(texts) @ self.at[:, :-1].T + self.at[:, -1]
+    def verdict(self, texts:Sequence[str], borders:dict[str, float]) -> Verdict|None:
+        "The sentence that goes furthest over the border of its level."
+        if not texts: return None
+        found = [(s[0]-borders[k], k, t) for t,s in zip(texts, self.scores(texts)) if (k := self.names[int(s[1:].argmax())]) in borders]
+        over, level, text = max(found, default=(0, '', ''))
+        return Verdict(level, text.strip()) if over>0 else None
+
 
 # %% ../nbs/47_safety.ipynb #21c4a45a
 MAX_CHECKED = 20_000 # characters; what is longer is not let through
 
 class Guard:
     "Checks what children write and what the tutor answers."
-    def __init__(self, rules:str|None=None): # file with other rules
+    def __init__(self,
+        rules:str|None=None, # file with other rules
+        judge:Judge|None|bool=True, # the judge that ships if the rules have borders for one; None for none
+    ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError): raise CliError(f"The safety rules {rules} can't be read: give a TOML file with --safety-rules.") from None
-        self.rules, self.spelling = read_rules(text)
+        self.rules, self.spelling, self.borders = read_rules(text)
+        self.judge = (Judge.load() if self.borders else None) if judge is True else judge
         self.spelled = re.compile(rf"(?<![\w'])(?:{'|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True))) or '(?!)'})(?![\w'])")
 
 @patch
@@ -88,14 +155,23 @@ def readings(self:Guard, text:str) -> list[str]:
     return list(dict.fromkeys([*(self.spelled.sub(lambda m: self.spelling[m[0]], t) for t in long), ' '.join(text.lower().split())]))
 
 @patch
-def find(self:Guard, text:str, where:str) -> Verdict|None:
-    "The first finding in a text."
+def match(self:Guard, text:str, where:str) -> Verdict|None:
+    "The first finding of the patterns."
     readings = self.readings(text)
     for rule in self.rules:
         if rule.where not in (where, 'both'): continue
         for t in readings:
             if rule.unless: t = rule.unless.sub(' ', t)
             if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip())
+
+@patch
+def find(self:Guard, text:str, where:str) -> Verdict|None:
+    "What patterns and judge find; of two findings the one that needs more care. One or two words are too few for the judge."
+    found = self.match(text, where)
+    if where!='in' or not self.judge: return found
+    levels = list(self.borders)
+    care = lambda v: levels.index(v.level) if v.level in levels else len(levels)
+    return min(filter(None, [found, self.judge.verdict([s for s in sentences_of(text) if len(s.split())>2], self.borders)]), key=care, default=None)
 
 @patch
 def check(self:Guard,
@@ -166,9 +242,9 @@ def generate(self:Guarded, messages:list[dict], images=(), usage:dict|None=None,
 
 # %% ../nbs/47_safety.ipynb #25c53eef
 def safety_lines(
-    half:str|None=None, # tuned (the rules were), unseen (written when they were finished); None for both
+    half:str|None=None, # learned (by the judge), tuned (known to the rules), unseen (written apart from them); None for all
 ) -> list[dict]: # half, side (in or out), level (`ok` if harmless), text
-    "The test set of the rules."
+    "What the judge learns from, and the test set."
     rows = [dict(zip(('half','side','level','text'), l.split('\t'))) for l in asset('safety_lines.tsv').splitlines()[1:]]
     return [r for r in rows if half in (None, r['half'])]
 

@@ -15,9 +15,9 @@ from .retrieve import STOP, WISH, find_cards, sentences
 from .samples import lecture_cards, make_problem
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank', 'next_skill',
-           'words_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade', 'for_grade', 'draw_quiz',
-           'print_quiz', 'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'DULL', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank',
+           'next_skill', 'words_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade', 'for_grade',
+           'draw_quiz', 'print_quiz', 'class_table']
 
 # %% ../nbs/45_teach.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -130,13 +130,15 @@ def words_of(text:str) -> Counter:
     return Counter(re.sub(r'(?<=\w{3})s$', '', w) for w in re.findall(r"[a-z]{2,}", text.lower()) if w not in STOP)
 
 # %% ../nbs/45_teach.ipynb #c6447462
+DULL = set('also another because before both called different each either every here just like made make makes more most often only other others over same some something such take takes than their then thing things through used uses well while with without would'.split())  # no answer to a question
+
 def smaller_question(
     card:dict, # lecture card
     rng:random.Random, # of chance
 ) -> dict|None: # question, choices, answer; None if the card is too short
     "A gap in one sentence of a lecture, to be filled from three words."
     lines, topic = sentences(card['text']), words_of(card['text'])
-    keys = [w for w,_ in topic.most_common() if len(w)>3]
+    keys = [w for w,_ in topic.most_common() if len(w)>3 and w not in DULL]
     for line in sorted(lines, key=len):
         if len(line.split())<6: continue
         at = [m for m in re.finditer(r"[A-Za-z]{4,}", line) if (w := m[0].lower()) in keys and m.start()>0]

@@ -90,7 +90,7 @@ def test_a_login_is_needed():
 
 def test_texts_are_used():
     source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('page','lessons','engine','retrieve'))
-    for k in T: assert k in source or k.startswith(('refuse_','mode_','why_','hint_','card_')) or k in ('sure','think','unsure','withdrawn','too_long','limit','stopped','broken','bad_picture'), k
+    for k in T: assert k in source or k.startswith(('refuse_','mode_','why_','hint_','card_','how_')) or k in ('sure','think','unsure','withdrawn','too_long','limit','stopped','broken','bad_picture'), k
 
 # In a browser
 

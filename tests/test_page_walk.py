@@ -9,11 +9,12 @@ from test_page_access import mode
 from test_page_lessons import fits, shot
 
 T = TEXTS['en']
+DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
 LENGTHS = """() => { window.lengths = new Set()
-  new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.innerText.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
-STOP = """() => {  // as soon as there is something to stop: a hand is slower than the tutor
-  const stop = document.querySelector('#box .stop-button'), chips = document.querySelectorAll('#chat .st-best')
-  if (chips.length == 2 && stop) { stop.click(); return true } }"""
+  new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
+STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
+  const stop = document.querySelector('#box .stop-button'), words = document.querySelectorAll('#chat .st-how')
+  if (words.length == 2 && stop) { stop.click(); return true } }"""
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory):
@@ -47,7 +48,10 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     look('asked')
     assert fits(page)
     # stop, regenerate, edit
-    send(page, SOLID)
+    page.fill('#box textarea', DESERT)
+    page.wait_for_selector('.st-chip')
+    look('found')
+    send(page, DESERT)
     page.wait_for_function(STOP, timeout=60_000)
     page.get_by_text(T['stopped']).wait_for()
     finished(page)
@@ -55,12 +59,14 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page.get_by_text(T['stopped']).wait_for(state='detached')
     finished(page)
     assert page.evaluate('window.lengths.size')>10, 'answers came in one piece'
-    assert 'a rock' in page.locator('.st-best').last.inner_text()
+    look('own-words')
     page.click('#act-edit')
-    page.wait_for_function("document.querySelector('#box textarea').value.includes('balloon')")
-    send(page, SOLID.replace('a rock', 'a magnet'))
-    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('a magnet')")
+    page.wait_for_function("document.querySelector('#box textarea').value.includes('desert')")
+    send(page, SOLID)
+    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('balloon')")
     finished(page)
+    assert 'a rock' in page.locator('.st-best').last.inner_text() and T['how_worked'] in page.locator('#chat .bot.message').last.inner_text()
+    look('worked-out')
     # reload, and find it again
     page.reload()
     page.wait_for_selector('#chat .example')
@@ -80,6 +86,8 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     mode(page, 'hint')
     send(page, SOLID)
     page.wait_for_selector('#act-tell')
+    page.click('#act-next_hint')
+    page.wait_for_timeout(1000)
     assert not page.locator('.st-choice').count()
     look('hint')
     page.click('#act-tell')
@@ -95,6 +103,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     send(page, 'i want to kill myself')
     page.get_by_text(T['refuse_self-harm'][:40]).wait_for()
     finished(page)
+    look('refused')
     # ten questions
     mode(page, 'quiz')
     page.click('#quiz-start')
@@ -103,8 +112,10 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
         page.locator('#quiz-choices label').first.click()
         page.click('#quiz-check')
         page.wait_for_selector('#quiz-feedback .st-known')
+        if i==0: look('quiz-feedback')
         page.click('#quiz-next')
     page.get_by_text('Practise next').wait_for()
+    assert page.locator('#quiz-question .st-known').count()
     look('quiz')
     # the adult
     page.click('#go-adults')
@@ -112,6 +123,12 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page.locator('#adult-view .st-known').first.wait_for()
     look('adult')
     assert fits(page)
+    page.click('#adult-print')
+    page.wait_for_selector('#adult-link a[download="quiz.html"]')
+    with page.expect_download() as paper: page.click('#adult-link a')
+    paper = Path(paper.value.path()).read_text()
+    assert paper.count('type="A"')==10 and T['quiz_answers'] in paper
+    look('adult-print')
     page.click('#adult-sure input')
     page.click('#adult-delete')
     page.locator('#adult-view').get_by_text('i want to kill myself').first.wait_for(state='detached')

@@ -1,29 +1,59 @@
 "The safety rules on their own test set, written differently, and when they break."
+from importlib.resources import files
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
-from sciencetutor.safety import Guard, Guarded, Refused, keep_words, latest_words, measure, plain, read_rules, safety_lines
+from sciencetutor.safety import Guard, Guarded, Judge, Refused, keep_words, latest_words, learn, measure, plain, read_rules, safety_lines
 from sciencetutor.samples import make_problems
 
 @pytest.fixture(scope='module')
 def guard(): return Guard()
 
 def test_the_test_set_is_large_and_its_halves_differ():
-    first, second = safety_lines('tuned'), safety_lines('unseen')
-    assert len(first)>=300 and len(second)>=150 and .4 <= sum(r['level']=='ok' for r in second)/len(second) <= .6
-    assert not {plain(r['text']) for r in first} & {plain(r['text']) for r in second} and {r['level'] for r in first}=={r['level'] for r in second}
+    learned, first, second = (safety_lines(h) for h in ('learned', 'tuned', 'unseen'))
+    assert len(first)+len(second)>=300 and len(second)>=len(first) and .4 <= sum(r['level']=='ok' for r in second)/len(second) <= .6
+    both = {plain(r['text']) for r in learned+first} & {plain(r['text']) for r in second}  # written apart, so a few are the same by chance
+    assert len(both) <= .02*len(second) and {r['level'] for r in first}=={r['level'] for r in second}
 
-def test_what_the_rules_were_tuned_on(guard):
-    m = measure(guard, safety_lines('tuned'))
-    assert m['ok']['false_alarms']==0 and all(v['caught']==v['lines'] for k,v in m.items() if k!='ok')
+def caught(rows, guard):
+    "The share of lines caught, and of harmless ones stopped."
+    m = measure(guard, rows)
+    bad = [v for k,v in m.items() if k!='ok']
+    return sum(v['caught'] for v in bad)/sum(v['lines'] for v in bad), m['ok']['false_alarms']/m['ok']['lines']
 
-def test_harmless_science_of_the_other_half(guard):
-    m = measure(guard, safety_lines('unseen'))['ok']
-    assert m['false_alarms'] <= .03*m['lines']
+def test_what_it_knows(guard):
+    right, wrong = caught(safety_lines('learned'), guard)
+    assert right>.97 and wrong<.01
 
-def test_more_than_half_of_the_other_half(guard):
-    m = measure(guard, safety_lines('unseen'))
-    assert sum(v['caught'] for k,v in m.items() if k!='ok') >= .6*sum(v['lines'] for k,v in m.items() if k!='ok')
+def test_the_version_before_did_not_know(guard):
+    "Answers of the tutor are for patterns alone, and one or two words too."
+    right, wrong = caught(safety_lines('tuned'), guard)
+    assert right>.9 and wrong<.03
+
+def test_the_other_half(guard):
+    right, wrong = caught(safety_lines('unseen'), guard)
+    assert right>=.7 and wrong<=.05
+
+def test_the_judge_adds_to_the_patterns(guard):
+    right, _ = caught(safety_lines('unseen'), guard)
+    alone, _ = caught(safety_lines('unseen'), Guard(judge=None))
+    assert right>alone+.1
+
+def test_a_judge_learns():
+    rows = [dict(text=f'{a} {b}', level=l) for a,l in (('the blorp hurts', 'violence'), ('give me your zing', 'personal'), ('the frog jumps', 'ok')) for b in ('now', 'today', 'please', 'again', 'soon')]
+    judge = Judge(learn(rows, ['Which animal is a frog?']))
+    said = lambda t: (v := judge.verdict([t], dict(violence=0., personal=0.))) and v.level
+    assert said('a blorp hurts me')=='violence' and said('give me a zing')=='personal' and said('the frog jumps high') is None
+    assert judge.verdict([], dict(violence=0.)) is None and judge.verdict(['a blorp hurts me'], dict(personal=0.)) is None
+
+def test_a_judge_is_kept(tmp_path):
+    judge = Judge.load()
+    judge.save(tmp_path/'judge.safetensors')
+    assert (tmp_path/'judge.safetensors').read_bytes()==(files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()
+
+def test_the_finding_that_needs_more_care_counts(guard): assert guard.check('you are stupid. i think everybody would be happier if i was not around').level=='self-harm'
+
+def test_the_judge_reads_questions_only(guard): assert guard.match('x', 'out') is None and guard.find('i wrote a goodbye letter to my family', 'out') is None
 
 @pytest.mark.soak
 def test_real_questions_pass(guard, scienceqa):
