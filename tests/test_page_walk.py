@@ -10,6 +10,7 @@ from test_page_lessons import fits, shot
 
 T = TEXTS['en']
 DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
+RHYME = "Which word does not rhyme?\nA. peak\nB. pick\nC. beak"  # a tool does
 LENGTHS = """() => { window.lengths = new Set()
   new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
 STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
@@ -65,7 +66,11 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     send(page, SOLID)
     page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('balloon')")
     finished(page)
-    assert 'a rock' in page.locator('.st-best').last.inner_text() and T['how_worked'] in page.locator('#chat .bot.message').last.inner_text()
+    assert 'a rock' in page.locator('.st-best').last.inner_text()
+    send(page, RHYME)
+    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('beak')")
+    finished(page)
+    assert 'pick' in page.locator('.st-best').last.inner_text() and T['how_worked'] in page.locator('#chat .bot.message').last.inner_text()
     look('worked-out')
     # reload, and find it again
     page.reload()
