@@ -33,13 +33,15 @@ def scored(model: str, dtype: str, asked: list) -> list[list[float]]:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('parts', nargs='+', choices=['speed', 'accuracy'])
+    p.add_argument('parts', nargs='*', help='speed, accuracy; both if none is given')
     p.add_argument('--model', default='tutor')
     p.add_argument('--tokens', type=int, default=128, help='new tokens of each answer')
     p.add_argument('--n', type=int, default=400, help='questions for accuracy')
     p.add_argument('--formats', nargs='+', default=['float32', 'bfloat16', 'half'], help='the first one is what the others are compared with')
     p.add_argument('--out', default=str(Path(__file__).parent/'results'), help='folder for half.json')
     a = p.parse_args()
+    a.parts = a.parts or ['speed', 'accuracy']
+    if set(a.parts) - {'speed', 'accuracy'}: p.error('speed and accuracy are the parts')
     import torch
     from sciencetutor.model import load_model
     file = Path(a.out)/'half.json'

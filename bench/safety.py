@@ -50,6 +50,7 @@ if __name__=='__main__':
     parser.add_argument('what', choices=['learn', 'folds', 'measure'])
     parser.add_argument('data', nargs='?', help='folder in the official ScienceQA layout')
     args = parser.parse_args()
+    if args.what=='learn' and not args.data: parser.error('the judge learns from harmless questions, too: name DATA')
     if args.what=='learn':
         weights = learn(known(), harmless(args.data))
         Judge(weights).save(WEIGHTS)

@@ -172,7 +172,7 @@ def pack(
 )->dict: # a `branch_batch` of one row; `inputs` has each item's size and mask
     "Items end to end"
     parts = [branch_batch([it], pad) for it in items]
-    join = lambda key, by=(): torch.cat([p[key] + at for p, at in zip(parts, accumulate(by, initial=0))] if by else [p[key] for p in parts])
+    join = lambda key, by=(): torch.cat([p[key] + at for p, at in zip(parts, accumulate(by, initial=0))] if by else [p[key] for p in parts]).long()  # an item without branches has no type of its own
     inputs = {k: torch.cat([p['inputs'][k] for p in parts], 1) for k in ('input_ids', 'position_ids')}
     pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
     if pixels: inputs['pixel_values'] = torch.cat(pixels)

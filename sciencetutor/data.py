@@ -120,7 +120,7 @@ def newest(
     folder: Path, # pictures
 ) -> float: # seconds since 1970; 0 for no folder
     "When anything in a folder last came, went or changed."
-    return max((os.stat(f'{top}/{name}').st_ctime for top, _, files in os.walk(folder) for name in ['.', *files]), default=0)
+    return max((os.lstat(f'{top}/{name}').st_ctime for top, _, files in os.walk(folder) for name in ['.', *files]), default=0)
 
 def start_over(
     tmp: Path, # unfinished folder

@@ -95,7 +95,8 @@ def halve(
     "The weights of the language model in float16, everything else in float32"
     total = model.num_parameters()
     model.set_output_embeddings(HalfLinear(model.get_output_embeddings()))
-    model.set_input_embeddings(HalfEmbedding(model.get_input_embeddings()))
+    words = model.get_input_embeddings()
+    if type(words) is nn.Embedding: model.set_input_embeddings(HalfEmbedding(words))  # others may scale what they look up
     for kind, by in (LlamaDecoderLayer, HalfLayer), (nn.Linear, HalfLinear):
         for module in list(model.get_decoder().modules()):
             for name, child in module.named_children():

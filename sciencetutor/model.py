@@ -267,7 +267,7 @@ def load_model(
     path = resolve_model(name)
     if (half := dtype == 'half') and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
     if half and not HAS_HALF: raise CliError('--dtype half needs an x86 CPU: use float32')
-    dtype = best_dtype() if dtype == 'auto' else 'auto' if half else getattr(torch, dtype)
+    dtype = best_dtype() if dtype == 'auto' else (torch.float32 if adapter_base(path) else 'auto') if half else getattr(torch, dtype)
     spread = None if half else device_map or ('auto' if torch.cuda.is_available() else None)
     kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
     if load_in_4bit:

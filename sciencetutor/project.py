@@ -160,7 +160,7 @@ def call(
 ): # the answer, a list where there are pages; None when the request was only printed
     "Call a client's method, patiently."
     def ask():
-        answer = method(request=request, retry=None, timeout=60)
+        answer = method(request=request, retry=None, timeout=150)  # Compute's `wait` takes up to two minutes
         return list(answer) if hasattr(answer, 'pages') else answer
     try: return patiently(ask, find, seconds)
     except Shown: return None

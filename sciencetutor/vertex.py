@@ -158,10 +158,11 @@ def entries(
     dry: bool = False, # print the request instead of sending it
 ) -> list[dict]: # as Cloud Logging gives them
     "Log entries, page after page."
+    if not jobs: return []
     found, page = [], {}
     only = 'resource.type="ml_job" AND resource.labels.job_id=(%s)' % ' OR '.join(f'"{j}"' for j in jobs) + more
     while True:
-        answer = rest('logging', 'POST', 'v2/entries:list', dry, resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy=f'timestamp {order}', pageSize=lines or 1000, **page)
+        answer = rest('logging', 'POST', 'v2/entries:list', dry, resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy=f'timestamp {order}', pageSize=min(lines or 1000, 1000), **page)
         found += answer.get('entries', [])
         page = dict(pageToken=answer.get('nextPageToken'))
         if not page['pageToken'] or (lines and len(found) >= lines): return found[:lines or None]

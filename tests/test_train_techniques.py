@@ -92,12 +92,14 @@ def test_labels_are_replies_and_nothing_else(data):
     assert torch.equal(ids, b['targets']), 'each target is the next token of its own row'
 
 
-def test_a_blank_picture_changes_nothing(data):
+@pytest.mark.parametrize('packing', [False, True])
+def test_a_blank_picture_changes_nothing(data, packing):
     model, items, pad = batches(data, 'choices')
+    if packing: read_packed(model)
     _, processor = load_model('tiny')
     text = [it for it in items if it['pixel_values'] is None]
     blank = Questions(load_split(data, 'train').select(range(2)), processor).blank
-    a, b = collate(text, pad), collate(text, pad, blank)
+    a, b = (collate(text, pad, k, packing=packing) for k in (None, blank))
     assert 'pixel_values' in b['inputs'] and 'pixel_values' not in a['inputs']
     la, lb = (choice_loss(token_logprobs(model, x), x) for x in (a, b))
     torch.testing.assert_close(la, lb, atol=1e-6, rtol=1e-6)
