@@ -1,4 +1,4 @@
-"""What can be worked out exactly: the order of words, the larger quantity, the trait that shows, the farthest state.
+"""What can be worked out exactly: the order of words, the larger quantity, the trait that shows, the farthest state, the kind of a sentence.
 
 Docs: https://sciencetutor.github.io/sciencetutor/tools.html.md"""
 
@@ -8,9 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/tools.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MORE', 'LESS', 'MASS', 'TEMPERATURE', 'GROWS', 'WORDS', 'AMOUNT', 'TRAIT', 'TOOLS', 'CERTAIN', 'only', 'guide_words',
-           'amounts', 'numbers_apart', 'speeds', 'larger_quantity', 'alleles', 'inherited_trait', 'rime', 'odd_rhyme',
-           'farthest_state', 'work_out']
+__all__ = ['MORE', 'LESS', 'MASS', 'TEMPERATURE', 'GROWS', 'WORDS', 'AMOUNT', 'TRAIT', 'SUBORDINATORS', 'PERHAPS', 'REPORTED',
+           'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'SIGNS', 'TOOLS', 'CERTAIN', 'only', 'guide_words', 'amounts',
+           'numbers_apart', 'speeds', 'larger_quantity', 'alleles', 'inherited_trait', 'rime', 'odd_rhyme',
+           'farthest_state', 'subordinate', 'coordinate', 'run_on', 'sentence_kind', 'work_out']
 
 # %% ../nbs/14_tools.ipynb #60c95c28
 import re
@@ -151,8 +152,50 @@ def farthest_state(
     order = ', '.join(choices[i].strip() for i in sorted(range(len(far)), key=far.__getitem__, reverse=True))
     return far.index(best), f'By the middle of each state, from the {asked[1]}: {order}.'
 
+# %% ../nbs/14_tools.ipynb #8d01d454
+SUBORDINATORS = r'because|although|though|unless|while|when(ever)?|where(ver)?|if|whether|who(se|m)?|which'
+PERHAPS = 'before|after|until|since|as|that|once'  # these begin a clause, or only a phrase
+REPORTED = 'what|how|why|than|said|says|thinks?|thought|knows?|knew|hopes?|believes?'  # another clause may follow without a sign
+PRONOUNS = 'I|you|he|she|it|we|they|there|this|that|these|those|everyone'
+SUBJECTS = rf"({PRONOUNS}|someone|nobody|people|(the|a|an|my|your|his|her|its|our|their|some|many|most) \w+|[A-Z]\w+|is|are|was|were|do|does|did|will|would|can|could|has|have)"
+OPENINGS = r'if|in|on|at|by|for|with|during|over|to|from|under|without|despite|through|inside|like|unlike|instead|besides|according|even|last|next|every|today|tomorrow|yesterday|\w+ing|\w+ed|\w+ly'
+
+def subordinate(s:str)->bool:
+    "Is there a sign of a subordinate clause?"
+    return bool(re.search(rf'\b({SUBORDINATORS}|{PERHAPS})\b', s, re.I))
+
+def coordinate(s:str)->bool:
+    "Are two clauses joined by a comma and a coordinating conjunction, or by a semicolon?"
+    return bool(re.search(rf';\s|, (but|so|yet|nor) |, (and|or|for) (now |then )?{SUBJECTS}\b', s)) or s.count(',') == 1 and bool(re.search(', (and|or) ', s))
+
+def run_on(s:str)->bool:
+    "Do two clauses meet with nothing between them, or with a mere comma?"
+    if re.search(r';|[.?!]\s', s): return False
+    if not (subordinate(s) or re.search(rf'\b(and|but|or|so|yet|nor|for|{REPORTED})\b', s, re.I)):
+        if re.search(r'[a-z]{2} (he|she|it|we|they|I) (is|are|was|were|has|have|had|will|can|\w+s|\w+ed)\b', s): return True
+    return not re.match(rf'({OPENINGS}|{SUBORDINATORS}|{PERHAPS})\b', s, re.I) and bool(re.search(rf", ({PRONOUNS})('\w+| \w+)", s))
+
+SIGNS = {'compound': (coordinate, '"{}" joins two clauses by a conjunction after a comma, or by a semicolon.'),
+         'complex': (subordinate, '"{}" has a clause that depends on the other.'),
+         'simple': (lambda s: not (coordinate(s) or subordinate(s)), 'Nothing joins clauses in "{}": it has one only.'),
+         'run-on': (run_on, 'In "{}" two clauses meet with nothing that joins them.')}
+
+def sentence_kind(
+    text:str,
+    choices:list[str],
+)->tuple[int, str]|None: # (index, working)
+    "The one sentence with the sign of its kind"
+    one, asked = re.search(r'Is this a run-on sentence\?\s*(.+)', text, re.S), re.search(r'Which is a (complete )?(simple|compound|complex|run-on|sentence)( fragment| sentence|\?)', text)
+    sentences, (sign, why) = [c.strip() for c in choices], SIGNS.get(asked[2] if asked else 'run-on', SIGNS['run-on'])
+    if one: i, shown = only([s.lower() == 'yes' for s in sentences]) if run_on(one[1].strip()) else None, one[1].strip()
+    elif asked and (i := only([sign(s) for s in sentences])) is not None:
+        shown = sentences[i]
+        if asked[2] == 'sentence': i = 1 - i if len(sentences) == 2 else None  # a fragment or a whole sentence: not the run-on
+    else: return
+    return None if i is None else (i, why.format(shown))
+
 # %% ../nbs/14_tools.ipynb #a86d7ba6
-TOOLS = [guide_words, larger_quantity, inherited_trait, odd_rhyme, farthest_state]
+TOOLS = [guide_words, larger_quantity, inherited_trait, odd_rhyme, farthest_state, sentence_kind]
 CERTAIN = 5.  # log-odds of a worked-out choice over another: right 99.3 times in 100
 
 def work_out(

@@ -19,7 +19,12 @@ from sciencetutor.tools import work_out
     ('Which town had a higher temperature?', ['a town at -5°C', 'a town at -10°C'], 0),
     ('Which town had a lower temperature?', ['a town at -5°C', 'a town at 10°C'], 0),
     ('Which word does not rhyme?', ['peak', 'pick', 'beak'], 1),
-    ('Which of these states is farthest east?', ['Utah', 'Maine', 'Florida', 'Oregon'], 1)])
+    ('Which of these states is farthest east?', ['Utah', 'Maine', 'Florida', 'Oregon'], 1),
+    ('Which is a compound sentence?', ['On Friday, the choir from Leeds sang.', 'Sam cooked, and now we eat.'], 1),
+    ('Which is a simple sentence?', ['Ann reads while Tom sleeps.', 'The lamp is new.'], 1),
+    ('Which is a complex sentence?', ['Ann reads, and Tom sleeps.', 'Ann reads while Tom sleeps.'], 1),
+    ('Which is a run-on sentence?', ['The bus was late they walked home.', 'Last night, they walked home.'], 0),
+    ('Which is a sentence fragment?', ['The bus was late they walked home.', 'A walk by the river.'], 1)])
 def test_worked_out(text, choices, answer):
     index, working = work_out(text, choices)
     assert index == answer and len(working) > 20
@@ -39,11 +44,15 @@ def test_worked_out(text, choices, answer):
     ('Which moved at a higher speed?', ['5 miles in 0 hours', '6 miles in 0 hours']),
     ("What is Pip's phenotype for the fur trait?", ['curly fur', 'straight fur']),
     ('Which word does not rhyme?', ['tree', 'sea', 'bee']),                                       # spelling is not sound
+    ('Which is a simple sentence?', ['The lamp is new.', 'The door is old.']),                        # both are
+    ('Which is a complete sentence?', ['The lamp is new.', 'A new lamp.']),                          # no sign of a clause
+    ('Is this a run-on sentence?\nThe lamp is new.', ['yes', 'no']),
     ('Which word does not rhyme?', ['a', 'b']), ('', []), ('Why?', ['']), ('guide words speed thermal energy more', ['', ''])])
 def test_left_alone(text, choices): assert work_out(text, choices) is None
 
 
-@pytest.mark.parametrize('text', ['allele for '*4000, 'guide words '*4000, 'more '*4000 + 'thermal energy', 'one allele for x and '*3000, '9'*20000 + ' more thermal energy', 'guide words ' + '-'*20000])
+@pytest.mark.parametrize('text', ['allele for '*4000, 'guide words '*4000, 'more '*4000 + 'thermal energy', 'one allele for x and '*3000, '9'*20000 + ' more thermal energy', 'guide words ' + '-'*20000,
+                                  'Is this a run-on sentence?\n' + 'A b, and '*4000])
 def test_long_texts_take_no_time(text):
     begin = time.process_time()
     work_out(text, ['9'*400 + ' grams', '8'*400 + ' grams'])
