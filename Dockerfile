@@ -1,5 +1,5 @@
 # docker build -t ui . && docker run --gpus all -p 7860:7860 -t ui        the page, on a GPU if there is one
-# docker build --target cpu -t ui-cpu .                                   the same without CUDA, a quarter of the size
+# docker build --target cpu -t ui-cpu .                                   the same without CUDA's gigabytes
 # docker build --target train -t train .                                  for Vertex AI jobs and pipelines
 # -e MODEL=llava-hf/llava-1.5-7b-hf loads a model of the hub, in 4 bits where there is a GPU
 # -e AUTH=1 -v tutor:/data lets visitors log in and remembers them; without it the page is for strangers and keeps nothing

@@ -12,9 +12,10 @@ __all__ = ['READERS', 'read_csv', 'read_jsonl', 'read_xlsx', 'read_table', 'text
            'row_faults', 'check_table', 'run_check']
 
 # %% ../nbs/08_check.ipynb #fc9b5ae4
-import csv, json, re
+import csv, io, json, re
 from pathlib import Path
-from typing import Annotated, Iterator
+from textwrap import shorten
+from typing import Iterator
 from fastcore.script import CliError
 from .formats import LETTERS, META, fault
 from .images import BadImage, open_image
@@ -25,17 +26,19 @@ def read_csv(
 ) -> Iterator[dict]:
     "Rows of a CSV file; comma, semicolon and tab are told apart, as spreadsheets write all three."
     text = file.read_bytes().decode('utf-8-sig')
-    head = text.partition('\n')[0]
-    yield from csv.DictReader(text.splitlines(keepends=True), delimiter=max(',;\t', key=head.count))
+    rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=text.partition('\n')[0].count))
+    try:
+        head = next(rows, [])
+        for row in rows: yield dict(zip(head, row))
+    except csv.Error as e: raise CliError(f'{file} is not a table ({e}): save it as "CSV UTF-8"') from None
 
 # %% ../nbs/08_check.ipynb #227fe2fd
 def read_jsonl(
     file: Path, # a file with a JSON object on each line
 ) -> Iterator[dict]:
     "Rows of a JSONL file."
-    for n, line in enumerate(file.read_text(encoding='utf-8-sig').splitlines(), 1):
-        if not line.strip(): continue
-        try: row = json.loads(line)
+    for n, line in enumerate(file.read_text(encoding='utf-8-sig').split('\n'), 1):
+        try: row = json.loads(line) if line.strip() else {}
         except ValueError as e: raise CliError(f'{file}, line {n} is not JSON: {e}') from None
         if not isinstance(row, dict): raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
         yield row
@@ -50,8 +53,7 @@ def read_xlsx(
     try: sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
     except Exception as e: raise CliError(f'{file} is not a spreadsheet ({type(e).__name__}): save it as .xlsx or CSV') from None
     head = [str(h or '') for h in next(sheet, ())]
-    for row in sheet:
-        if any(v is not None for v in row): yield dict(zip(head, row))
+    for row in sheet: yield dict(zip(head, row))
 
 # %% ../nbs/08_check.ipynb #be8e8f8a
 READERS = {'.csv': read_csv, '.tsv': read_csv, '.jsonl': read_jsonl, '.xlsx': read_xlsx}
@@ -66,7 +68,7 @@ def read_table(
     first = 1 if file.suffix.lower() == '.jsonl' else 2
     try:
         for n, row in enumerate(READERS[file.suffix.lower()](file), first):
-            yield n, {str(k).strip().lower(): v for k, v in row.items() if k is not None}
+            if any(text_of(v) for v in row.values()): yield n, {k.strip().lower(): v for k, v in row.items()}
     except UnicodeDecodeError: raise CliError(f'{file} is not UTF-8 text: save it as "CSV UTF-8"') from None
 
 # %% ../nbs/08_check.ipynb #23825ba8
@@ -152,5 +154,5 @@ def run_check(
     wrong = check_table(file)
     if not wrong: return print(f'{file}: {rows} questions, all good. Train on them: sciencetutor data --source {file} --out data/mine')
     print(f'{"row":>4}  {"question":32}  what is wrong')
-    for n, question, why in wrong: print(f'{n:>4}  {question[:31] + "…" if len(question) > 32 else question:32}  {why}')
+    for n, question, why in wrong: print(f'{n:>4}  {shorten(question, 32, placeholder="…"):32}  {why}')
     raise CliError(f'{len({n for n, *_ in wrong})} of {rows} questions in {file} have to be mended (listed above)')

@@ -92,7 +92,7 @@ def write_items(
 ) -> dict: # split -> rows, images, hash
     "Write a `DatasetDict` folder."
     writers = {}
-    with no_gc(), ThreadPoolExecutor(1) as pool, tqdm(unit=' questions', desc='data', leave=False, delay=.5) as bar:
+    with no_gc(), ThreadPoolExecutor(1) as pool, tqdm(unit=' questions', desc='data', leave=False, disable=None) as bar:
         for split, item in pairs:
             if split not in writers: writers[split] = SplitWriter(out/split, convert, pool)
             writers[split].add(item)

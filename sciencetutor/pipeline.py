@@ -108,7 +108,7 @@ def run_pipeline(
     data: bool = False, # questions to a data set (-p)
     train: bool = False, # a data set that is there to a checkpoint (-t)
     all: bool = False, # everything (-w)
-    config: str = 'vertex-a100', # parameter file: a name in configs/ or a path
+    config: str = None, # parameter file: a name in configs/ or a path (vertex-a100, with --local cpu, when not given)
     source: str = 'samples', # questions: hub id, gs://, hf://, or samples
     n: int = 0, # of samples: how many to train on, 0 is the notebook's own number
     split: str = 'val', # evaluate on this split
@@ -128,7 +128,7 @@ def run_pipeline(
     chosen = [name for name, on in dict(data=data, train=train, all=all).items() if on]
     if len(chosen) != 1: raise CliError('which pipeline? give one of --data, --train, --all')
     name = chosen[0]
-    options, machine = read_config(config)
+    options, machine = read_config(config or ('cpu' if local else 'vertex-a100'))
     values = dict(source=source, destination=destination)
     if name != 'train': values['n'] = n
     if name != 'data': values |= dict(params=json.dumps(change(options, params)), split=split, min_accuracy=float(min_accuracy))

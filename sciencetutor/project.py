@@ -207,24 +207,29 @@ def state(
     if v.secret: return 'set', value if value.startswith('sm://') else 'for this machine only; jobs need a reference, sm://NAME'
     return ('set', value) if os.environ.get(name) else ('default', value)
 
-def reach() -> dict[str, tuple[str, str]]: # service -> (a mark, what it says)
+def reach(
+    dry: bool = False, # only print the requests
+) -> dict[str, tuple[str, str]]: # service -> (a mark, what it says)
     "Ask each service for very little."
     from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
     project, region, name = setting('GCP_PROJECT'), setting('GCP_REGION'), setting('GCS_BUCKET_NAME', need=False)
     def t4():
-        quotas = call(make_client(gce.RegionsClient, 'compute').get, seconds=10, project=project, region=region).quotas
-        free = next((q.limit - q.usage for q in quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
+        there = call(make_client(gce.RegionsClient, 'compute', dry).get, seconds=10, project=project, region=region)
+        if dry: return
+        free = next((q.limit - q.usage for q in there.quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
         if free < 1: raise CliError(f'the quota of {region} has no T4 left: {HINTS[429]}')
         return f'the quota of {region} has {free:.0f} T4 left'
-    def job(): call(make_client(v1.JobServiceClient, 'aiplatform').list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"')
-    def blob(): patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
+    def job(): call(make_client(v1.JobServiceClient, 'aiplatform', dry).list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"')
+    def blob(): print(f'would list gs://{name}') if dry else patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
     rows = {}
     for service, ask in {'Vertex AI': job, 'Compute Engine': t4, **({'Cloud Storage': blob} if name else {})}.items():
-        try: rows[service] = ('answers', ask() or '')
+        try: rows[service] = ('not asked' if dry else 'answers', ask() or '')
         except CliError as e: rows[service] = ('missing', str(e))
     return rows
 
-def run_doctor() -> dict: # name -> (state, value or advice)
+def run_doctor(
+    dry_run: bool = False, # print every request and send none
+) -> dict: # name -> (state, value or advice)
     "What the cloud commands know, what is missing and how to get it."
     rows = {name: state(name) for name in VARIABLES}
     packages = dict(aiplatform='google.cloud.aiplatform_v1', compute='google.cloud.compute_v1', storage='google.cloud.storage', papermill='papermill', kfp='kfp')
@@ -233,9 +238,9 @@ def run_doctor() -> dict: # name -> (state, value or advice)
         except ModuleNotFoundError: there = None
         rows[name] = ('installed', '') if there else ('missing', f'pip install "sciencetutor[{"pipeline" if name == "kfp" else "cloud"}]"')
     try:
-        who = credentials('aiplatform')
-        rows['account'] = ('found', getattr(who, 'service_account_email', '') or type(who).__name__)
-        if rows['GCP_PROJECT'][0] == 'set': rows |= reach()
+        who = credentials('aiplatform', dry_run)
+        rows['account'] = ('not asked', '') if dry_run else ('found', getattr(who, 'service_account_email', '') or type(who).__name__)
+        if rows['GCP_PROJECT'][0] == 'set': rows |= reach(dry_run)
     except (CliError, ModuleNotFoundError) as e: rows['account'] = ('missing', str(e))
     for name, (mark, text) in rows.items(): print(f'{name:<32}{mark:<11}{text}'.rstrip())
     print('\nNothing is needed before a command asks for it.')

@@ -155,7 +155,7 @@ def to_bucket(
     prefix = f'{place.path}/versions/{version}/'
     try:
         there = {o.name.removeprefix(prefix): (o.size, o.md5_hash) for o in b.client.list_blobs(b, prefix=prefix)}
-        with tqdm(total=sum(size for size, _ in files.values()), unit='B', unit_scale=True, desc='upload', leave=False) as bar:
+        with tqdm(total=sum(size for size, _ in files.values()), unit='B', unit_scale=True, desc='upload', leave=False, disable=None) as bar:
             for name, (size, hash) in files.items():
                 blob = b.blob(prefix + name, chunk_size=8 << 20)
                 blob.md5_hash = hash  # the bucket refuses the file if it arrives otherwise
@@ -179,7 +179,7 @@ def from_bucket(
     except Exception as e: raise CliError(f'nothing in gs://{place.name}/{place.path} ({type(e).__name__}): check the address and the key') from None
     if not blobs: raise CliError(f'no version {version} in gs://{place.name}/{place.path}')
     if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]: raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
-    with resumable_dir(dest) as part, tqdm(total=sum(o.size for o in blobs.values()), unit='B', unit_scale=True, desc='download', leave=False) as bar:
+    with resumable_dir(dest) as part, tqdm(total=sum(o.size for o in blobs.values()), unit='B', unit_scale=True, desc='download', leave=False, disable=None) as bar:
         for name in [n for n in map(lambda p: p.relative_to(part).as_posix(), filter(Path.is_file, part.rglob('*'))) if n not in blobs]: (part/name).unlink()
         for name, blob in blobs.items():
             fetch(blob, part/name)

@@ -446,7 +446,7 @@ def test_on_the_command_line(google, built, capsys):
 @pytest.mark.parametrize('line,shows', [
     ('train --config t4 --params lr=1e-4', '"acceleratorType"'), ('pipeline --data', '"pipelineSpec"'), ('pipeline -p', '"sciencetutor-data"'), ('pipeline -t --source gs://b/d', '"sciencetutor-train"'),
     ('pipeline -w', '"sciencetutor-all"'), ('pipeline -w --local', '"pipeline": "all"'), ('deploy vm --allow 0.0.0.0/0', '"guestAccelerators"'), ('deploy vm stop', 'sciencetutor/stop'),
-    ('deploy vm start', 'sciencetutor/start'), ('deploy vm delete', 'DELETE http'), ('status', 'filter=labels.app="sciencetutor"'), ('logs run', 'entries:list'), ('cancel run', ':cancel')])
+    ('deploy vm start', 'sciencetutor/start'), ('deploy vm delete', 'DELETE http'), ('status', 'filter=labels.app="sciencetutor"'), ('doctor', 'would list gs://b'), ('doctor', '/regions/us-west1'), ('logs run', 'entries:list'), ('cancel run', ':cancel')])
 def test_every_command_can_be_tried_dry(google, built, monkeypatch, capsys, line, shows):
     from sciencetutor.cli import main
     monkeypatch.setenv('IMAGE_URI', 'i')

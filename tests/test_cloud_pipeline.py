@@ -92,7 +92,7 @@ def test_data_pipeline_here(tmp_path, monkeypatch):
 def test_all_here(gate, tmp_path, monkeypatch):
     "Data, train, eval and the gate, with the tiny model."
     monkeypatch.chdir(tmp_path)
-    go = lambda: run_pipeline(all=True, config='cpu', n=60, params=['model=tiny', 'steps=20', 'epochs=null'], local=True, min_accuracy=gate, out=str(tmp_path/'out'))
+    go = lambda: run_pipeline(all=True, n=60, params=['model=tiny', 'steps=20', 'epochs=null'], local=True, min_accuracy=gate, out=str(tmp_path/'out'))
     if gate:
         with pytest.raises(CliError, match=r'the gate is closed, accuracy \d+\.\d% is below 99\.0%, nothing was uploaded'): go()
         return

@@ -23,6 +23,18 @@ def test_quoted_lines(tmp_path):
     assert problems(tmp_path/'a.csv')[0]['question'] == 'Two lines,\nand a comma?'
 
 
+def test_rows_are_numbered_as_the_spreadsheet_shows_them(tmp_path):
+    "Empty rows count; a line separator within a cell is text."
+    openpyxl = pytest.importorskip('openpyxl')
+    rows = [('question', 'choices', 'answer'), ('Good?', 'a | b', 'A'), (), ('', '', ''), ('Bad\u2028one?', 'a | b', 'D')]
+    (tmp_path/'a.csv').write_text('\n'.join(map(','.join, rows)))
+    (tmp_path/'a.jsonl').write_text('\n'.join(['{}'] + [json.dumps(dict(zip(rows[0], r)), ensure_ascii=False) if r else '' for r in rows[1:]]))
+    book = openpyxl.Workbook()
+    for r in rows: book.active.append(r)
+    book.save(tmp_path/'a.xlsx')
+    for name in ('a.csv', 'a.jsonl', 'a.xlsx'): assert [(n, q) for n, q, _ in check_table(tmp_path/name)] == [(5, 'Bad\u2028one?')], name
+
+
 def test_jsonl(tmp_path):
     (tmp_path/'a.jsonl').write_text(json.dumps(dict(question='Q?', choices=['a', 'b'], answer='b')) + '\n\n')
     assert problems(tmp_path/'a.jsonl')[0]['answer'] == 1
@@ -56,5 +68,7 @@ def test_other_files(tmp_path):
     with pytest.raises(CliError, match='no file'): run_check(str(tmp_path/'a.csv'))
     (tmp_path/'a.csv').write_bytes('question,choices,answer\nWas heißt das?,a | b,A'.encode('latin-1'))
     with pytest.raises(CliError, match='not UTF-8'): run_check(str(tmp_path/'a.csv'))
+    (tmp_path/'a.csv').write_text('question,choices,answer\n' + 'x'*200_000)
+    with pytest.raises(CliError, match='not a table'): run_check(str(tmp_path/'a.csv'))
     (tmp_path/'a.csv').write_text('')
     with pytest.raises(CliError, match='has no questions'): run_check(str(tmp_path/'a.csv'))

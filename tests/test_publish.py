@@ -92,30 +92,42 @@ def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
 
 
 def killed_transfers(address, tmp_path, kills):
-    "Uploads of a second version and downloads, killed at random moments: at either end there is the first version, the second, or nothing yet."
+    "Uploads of one new version after another and downloads, killed at random moments: at either end there is the old version or the new one, and a second try goes on."
     import random
-    draw, versions = random.Random(kills), []
-    for v in 'ab':
-        for i in range(20): (tmp_path/v).mkdir(exist_ok=True), (tmp_path/v/f'{i}.bin').write_bytes(os.urandom(60000))
-        (tmp_path/v/'dataset_dict.json').write_text('{}')
-        versions.append(listing(tmp_path/v))
-    run_upload(str(tmp_path/'a'), address)
+    import google.cloud.storage, huggingface_hub  # noqa: not a part of the time that an upload takes
+    draw, src, back, look = random.Random(kills), tmp_path/'src', tmp_path/'back', tmp_path/'look'
+    def change():
+        for i in range(20): (src/f'{i}.bin').write_bytes(draw.randbytes(60000))
+        return listing(src)
+    src.mkdir()
+    (src/'dataset_dict.json').write_text('{}')
+    new = there = change()
+    start = time.monotonic()
+    run_upload(str(src), address)
+    took, here, halfway = time.monotonic() - start, None, 0
     for i in range(kills):
         kind = ('upload', 'download')[i % 2]
+        if i % 4 == 0: new = change()
         code = (f"import sciencetutor.publish as p, huggingface_hub, google.cloud.storage; print(flush=True); p.run_{kind}" +
-                repr((str(tmp_path/'b'), address) if kind == 'upload' else (address, str(tmp_path/'back'))))
+                repr((str(src), address) if kind == 'upload' else (address, str(back))))
         p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         p.stdout.readline()  # imported
-        time.sleep(draw.uniform(0, 1.5))
+        time.sleep(draw.uniform(0, took))
+        halfway += p.poll() is None
         p.send_signal(signal.SIGKILL)
         p.communicate()
-        if kind == 'download': assert not (tmp_path/'back').exists() or listing(tmp_path/'back') in versions
+        if kind == 'download':
+            now = listing(back) if back.exists() else None
+            assert now in (here, there)
+            here = now
         else:
-            run_download(address, str(tmp_path/'look'))
-            assert listing(tmp_path/'look') in versions
-    run_upload(str(tmp_path/'b'), address)
-    run_download(address, str(tmp_path/'back'))
-    assert listing(tmp_path/'back') == versions[1]
+            run_download(address, str(look))
+            assert listing(look) in (there, new)
+            there = listing(look)
+    assert halfway >= kills // 4
+    run_upload(str(src), address)
+    run_download(address, str(back))
+    assert listing(back) == listing(src)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
 
 
