@@ -237,7 +237,7 @@ def submit(self:Batch, request:Request):
 # %% ../nbs/49_batching.ipynb #99259ef9
 @patch
 def read(self:Batch, r:Request):
-    "Read a prompt, a chunk at every step."
+    "Read a prompt, as much in a step as there is room for."
     key, ids = prompt_key(r.inputs, self.image_id), r.inputs['input_ids']
     pictures = len(r.inputs.get('pixel_values', ()))
     extra = {k:v for k,v in r.inputs.items() if k not in ('input_ids', 'attention_mask') and len(v)==pictures}
@@ -245,11 +245,15 @@ def read(self:Batch, r:Request):
     spans = chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
     if spans[0][0]!=known: cache = DynamicCache()
     for a,b,i,j in spans:
+        while self.room<=0: yield
+        self.room -= max(16, b-a)  # a pass reads all weights, however few its tokens
         seen = {k: v[i:j] for k,v in extra.items()} if j>i else {}
         logits = self.model(input_ids=ids[:,a:b], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen).logits[0,-1]
-        yield
     self.prefixes.put(key, cache)
-    if r.branches: r.out.put(self.branch_scores(cache, logits, r.branches)); r.end()
+    if r.branches:
+        self.room -= sum(map(len, r.branches))
+        r.out.put(self.branch_scores(cache, logits, r.branches))
+        r.end()
     elif r.take(logits.float().cpu()):
         self.cache.join(cache)
         self.rows.append(r)
@@ -300,12 +304,18 @@ def write(self:Batch):
 
 # %% ../nbs/49_batching.ipynb #123708db
 @patch
-def step(self:Batch):
-    "A chunk of the newcomer's prompt, then a token for every row."
-    self.sweep()
+def call(self:Batch):
+    "The next newcomer, if somebody waits and there is a row left."
     with self.lock:
         if not self.coming and self.waiting and len(self.rows)<self.max_rows: self.coming = (r := self.waiting.popleft(), self.read(r))
-    if self.coming:
+    return self.coming
+
+@patch
+def step(self:Batch):
+    "A chunk of the newcomers' prompts, then a token for every row."
+    self.sweep()
+    self.room = self.chunk
+    while self.room>0 and self.call():
         r, reading = self.coming
         try: next(reading)
         except StopIteration: self.coming = None

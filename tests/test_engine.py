@@ -3,6 +3,7 @@ import threading, time
 import pytest, torch
 from PIL import Image
 from sciencetutor.score import score_choices
+from sciencetutor.batching import Batch, Deltas, Request
 from sciencetutor.engine import Engine, TooLong, Turn, find_choices, reply
 
 @pytest.fixture(scope='module')
@@ -119,6 +120,19 @@ def test_more_than_fit_wait(engine):
     end = time.monotonic() + 10  # the last row leaves after its last word
     while small.running and time.monotonic() < end: time.sleep(.01)
     assert len(got) == 9 and not small.waiting and not small.running
+
+def test_a_step_reads_a_chunk(engine):
+    "Of short prompts several, of a long one a part; whoever has been read goes on meanwhile."
+    tok = engine.processor.tokenizer
+    batch = Batch(engine.model, engine.processor, chunk=128)
+    batch.busy = True  # it is stepped by hand
+    for text in ['Why?']*10 + ['x'*300]: batch.submit(Request(engine.processor(text=[text], return_tensors='pt'), max_new_tokens=50, text=Deltas(tok)))
+    first, rows = batch.waiting[0], []
+    with torch.inference_mode():
+        for _ in range(5):
+            batch.step()
+            rows.append(len(batch.rows))
+    assert rows == [8, 10, 10, 11, 11] and first.usage['completion_tokens'] == 6
 
 @pytest.mark.parametrize('pictures', [[], ['red']])
 def test_shared_beginning_is_read_once(engine, pictures):

@@ -2,6 +2,7 @@
 import json, os, random, re, socket, subprocess, sys, threading, time
 from collections import Counter
 import httpx, psutil, pytest, requests
+from test_api import bomb, uri
 from test_api_fuzz import ANSWER, CHAT, form_request, json_request, picture, socket_request
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
@@ -89,7 +90,9 @@ def test_five_hundred_connections(served):
     try:
         for _ in range(500): idle.append(socket.create_connection((host, int(port)), timeout=10))
         until(lambda: requests.get(f'{url}/healthz').status_code == 503)
-        assert process.memory_info().rss-before < 60e6
+        grown = process.memory_info().rss-before
+        print(f'500 connections: the next one gets 503; {grown/1e6:.0f} MB more')
+        assert grown < 60e6
     finally:
         for s in idle: s.close()
     until(lambda: requests.get(f'{url}/healthz').status_code == 200)
@@ -108,3 +111,51 @@ def test_mixed_traffic_for_ten_minutes(served):
     print(json.dumps(report, indent=1))
     if path := os.environ.get('SOAK_REPORT'): open(path, 'w').write(json.dumps(report, indent=1) + '\n')
     assert not report['errors_5xx'] and not report['stuck'] and report['growth_percent'] < 5, report
+
+def curl(url, *args):
+    "Status and seconds, as curl sees them."
+    done = subprocess.run(['curl', '-s', '-o', os.devnull, '-w', '%{http_code} %{time_total}', url, *args], capture_output=True, text=True, timeout=300)
+    return int(done.stdout.split()[0]), float(done.stdout.split()[1])
+
+def dawdle(url, tokens=1000):
+    "Ask for a long stream, and read none of it until somebody else has asked twice; what the other one waited, and what there was to read in the end."
+    host, port = url.removeprefix('http://').split(':')
+    data = json.dumps({**CHAT, 'max_tokens': tokens, 'stop': [], 'seed': 1}).encode()
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        s.connect((host, int(port)))
+        s.sendall(f'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n'.encode() + data)
+        until(lambda: figure(url, 'running'))
+        start = time.time()
+        for _ in range(2): assert requests.post(f'{url}/v1/chat/completions', json={**CHAT, 'stream': False}, timeout=60).status_code == 200
+        waited, size = (time.time()-start)/2, 0
+        until(lambda: not figure(url, 'running'), 60)
+        s.settimeout(60)
+        while piece := s.recv(1<<16): size += len(piece)
+    return waited, size
+
+@pytest.mark.soak
+def test_too_much_in_figures(served, tmp_path):
+    "What is refused how soon, what is bounded to what, and how much the process grows meanwhile; the figures are printed."
+    url, process = served
+    large = tmp_path/'large.png'
+    large.write_bytes(bomb() + random.Random(0).randbytes(40_000_000))
+    small, text, words = tmp_path/'small.png', tmp_path/'text.json', tmp_path/'words.json'
+    small.write_bytes(bomb() + random.Random(0).randbytes(15_000_000))
+    text.write_text(json.dumps(dict(prompt='why ' * 250_000)))
+    words.write_text(json.dumps(dict(prompt=f'<img src="{uri(bomb())}">')))
+    report, before = {}, process.memory_info().rss
+    for name, want, path, *args in [('PNG of 30,000 x 30,000, 40 MB', 413, '/chat', '-F', 'prompt=Why?', '-F', f'image=@{large}'), ('the same, 15 MB', 400, '/chat', '-F', f'image=@{small}'),
+                                    ('the same in a prompt', 400, '/api/v1/generate', '-d', f'@{words}'), ('a prompt of 1 MB', 413, '/api/v1/generate', '-d', f'@{text}')]:
+        status, seconds = curl(url+path, *args)
+        report[name] = dict(status=status, ms=round(1e3*seconds))
+        assert status == want and seconds < 5, report
+    start, body = time.time(), dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=10_000, seed=1)
+    usage = requests.post(f'{url}/v1/chat/completions', json=body, timeout=300).json()['usage']
+    report['10,000 new tokens'] = dict(status=200, written=usage['completion_tokens'], seconds=round(time.time()-start, 1))
+    waited, size = dawdle(url)
+    report['a slow reader'] = dict(others_waited_ms=round(1e3*waited), bytes_kept_for_it=size)
+    report['grown_mb'] = round((process.memory_info().rss-before)/1e6)
+    print(json.dumps(report, indent=1))
+    assert usage['completion_tokens'] <= 1024 and report['grown_mb'] < 100
+    well(url)
