@@ -1,6 +1,6 @@
 """Open questions: how often the right card is found, and what becomes of val questions asked without their choices.
 
-    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill
+    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json
     python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read.tsv
     python bench/open_eval.py answers --data FOLDER --solved       # the same with the train split as solved questions
     python bench/open_eval.py explain --data FOLDER --n 20         # the card's sentence and the tutor's explanation, side by side
@@ -113,19 +113,22 @@ def retrieval(a):
     cards, index = card_index()
     right = lambda c, skill: c['skill']==skill or c['id'] in ALSO.get(skill, ())
     val = [r for r in rows_of(a.data, 'val').remove_columns('image') if r['skill']][:a.n or 500]
-    pooled = []
+    pooled, result = [], dict(questions=len(val), cards=len(cards))
     for name, text in dict(alone=lambda r: r['hint']+'\n'+r['question'], choices=lambda r: '\n'.join([r['hint'], r['question'], *r['choices']])).items():
         hits = [[(right(cards[i], r['skill']), s) for i,s in index.best(text(r), 3)] for r in val]
         at1, at3 = [bool(h) and h[0][0] for h in hits], [any(ok for ok,_ in h) for h in hits]
         b0, b1, e1, e2 = halves([h[0][1] if h else 0 for h in hits], at1)
         pooled += [(h[0][1] if h else 0, ok) for h,ok in zip(hits, at1)]
+        result[name] = dict(first=sum(at1), among_three=sum(at3), calibration=[round(100*e, 1) for e in (e1, e2)])
         print(f"right card, question {name:<8} first {sum(at1)}/{len(val)}, among three {sum(at3)}/{len(val)}; curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
     b0, b1, e1, e2 = halves(*zip(*pooled))
     print(f"both pooled: curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
     train = [r for r in rows_of(a.data, 'train').remove_columns('image') if r['skill']]
     index = Index([r['hint']+' '+r['question'] for r in train])
     hits = [[train[i]['skill']==r['skill'] for i,_ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
-    print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {sum(h[:1]==[True] for h in hits)}/{len(val)}, among three {sum(map(any, hits))}/{len(val)}")
+    result['solved'] = dict(train=len(train), first=sum(h[:1]==[True] for h in hits), among_three=sum(map(any, hits)))
+    print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {result['solved']['first']}/{len(val)}, among three {result['solved']['among_three']}/{len(val)}")
+    (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
 
 def answers(a):
     from sciencetutor.engine import Engine, Turn, reply

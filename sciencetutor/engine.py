@@ -272,7 +272,7 @@ def answer_open(
         turn.text, turn.sure = why, 0.
         return
     last = next((b for b in reversed(before) if b.text), None)
-    if last and len(terms(asked))<2 and (found := find_cards('\n'.join([last.context, last.question, *last.choices]))):
+    if last and len(terms(asked))<2 and not find_cards(asked) and (found := find_cards('\n'.join([last.context, last.question, *last.choices]))):
         card = found[0]
         turn.text, turn.sure, turn.sources = t['card_says'].format(**card), card['sure'], found
         return

@@ -13,7 +13,7 @@ from .teach import MASTERED, KNOWN0, class_table, draw_quiz, next_skill, print_q
 
 # %% auto #0
 __all__ = ['TEXTS', 'UI', 'QUIZ', 'draw_question', 'question_html', 'known_bar', 'feedback_html', 'answer_question', 'quiz_parts',
-           'table_html', 'child_html', 'class_html', 'link_html', 'adult_parts']
+           'table_html', 'child_name', 'child_html', 'class_html', 'link_html', 'adult_parts']
 
 # %% ../nbs/431_lessons.ipynb #6a3721f8
 TEXTS = tomllib.loads(asset('texts.toml'))
@@ -46,7 +46,7 @@ def feedback_html(s:dict, chosen:str, known:float, t:dict) -> str:
     "What a child reads after an answer."
     p, e = s['problem'], html.escape
     right = chosen==p['choices'][p['answer']]
-    head = t['quiz_right'] if right else t['quiz_wrong'].format(choice=e(p['choices'][p['answer']]))
+    head = t['quiz_right'] if right else t['quiz_wrong'].format(choice=e(p['choices'][p['answer']].rstrip('.')))
     head = head.replace('**', '<b>', 1).replace('**', '</b>', 1)
     return (f'<div class="st-feedback" role="status"><p class="{"st-yes" if right else "st-no"}">{"✔" if right else "✘"} {head}</p><p>{e(p["solution"])}</p>'
             f'<details><summary>{t["lecture"]}</summary><p>{e(p["lecture"])}</p></details>{known_bar(p["skill"], known, t)}'
@@ -71,13 +71,13 @@ def quiz_parts(page):
         start = gr.Button(t['quiz_start'], variant='primary', elem_id='quiz-start', min_width=120)
     question = gr.HTML(f'<p class="st-small">{t["quiz_how"].format(n=QUIZ)}</p>', elem_id='quiz-question')
     choice = gr.Radio([], label=t['quiz_choices'], visible=False, elem_id='quiz-choices')
-    check = gr.Button(t['quiz_check'], variant='primary', visible=False, elem_id='quiz-check')
+    check = gr.Button(t['quiz_check'], variant='primary', visible=False, interactive=False, elem_id='quiz-check')
     feedback = gr.HTML('', elem_id='quiz-feedback')
     on = gr.Button(t['quiz_next'], variant='primary', visible=False, elem_id='quiz-next')
     outs = [state, question, choice, check, feedback, on]
     def ask(s, user):
         s = draw_question(page, s, user)
-        return s, question_html(s, t), gr.Radio(s['problem']['choices'], value=None, visible=True, interactive=True), gr.Button(visible=True), '', gr.Button(visible=False)
+        return s, question_html(s, t), gr.Radio(s['problem']['choices'], value=None, visible=True, interactive=True), gr.Button(visible=True, interactive=False), '', gr.Button(visible=False)
     def begin(subject, grade, request:gr.Request):
         user = page.who(request)
         rng = random.Random()
@@ -98,6 +98,7 @@ def quiz_parts(page):
         done = f'<div class="st-quiz"><h2>{t["quiz_done"].format(right=s["right"], n=QUIZ)}</h2>{bars}<p>{tip}</p></div>'
         return None, done, gr.Radio(visible=False), gr.Button(visible=False), '', gr.Button(visible=False)
     start.click(begin, [subject, grade], outs, **UI)
+    choice.input(lambda: gr.Button(interactive=True), None, check, **UI)
     check.click(grade_it, [state, choice], outs, **UI)
     on.click(go_on, state, outs, **UI)
 
@@ -109,25 +110,36 @@ def table_html(head, rows, t) -> str:
     return ('<div class="st-scroll" tabindex="0" role="region"><table class="st-table">' + (f'<thead><tr>{"".join(f"<th>{e(h)}</th>" for h in head)}</tr></thead>' if head else '')
             + '<tbody>' + ''.join('<tr>'+''.join(f'<td>{e(c)}</td>' for c in r)+'</tr>' for r in rows) + '</tbody></table></div>')
 
+def child_name(name:str, t:dict) -> str:
+    "A user as an adult reads it: whoever sits here has no name."
+    return t['local'] if name=='local' else name
+
 def child_html(page, user:dict) -> str:
     "A child's last 30 days."
     t, store, then = page.t, page.store, time.time()-30*86400
     asked, when = store.asked(user['id'], then), lambda s: time.strftime('%d %b %H:%M', time.localtime(s))
     grades = [g for m in asked if m['text'] and (g := reading_grade(m['text'])) is not None]
     skills = sorted(store.mastery(user['id']).items(), key=lambda kv: kv[1]['known'])
-    flags = [(when(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200], t['gone'] if m['deleted'] else '') for m in asked if m['flag']]
-    return (f'<p>{t["since"].format(**store.summary(user["id"], then))} {t["reading"].format(grade=round(sum(grades)/len(grades), 1)) if grades else ""}</p>'
-            f'<h2>{t["flags_head"]}</h2>{table_html((), flags, t)}<h2>{t["skills_head"]}</h2>{"".join(known_bar(k, r["known"], t) for k,r in skills) or table_html((), [], t)}'
-            f'<h2>{t["asked_head"]}</h2>{table_html((), [(when(m["created"]), m["question"][:200]) for m in asked[:100]], t)}')
+    flags = [(when(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200] + (f' ({t["gone"]})' if m['deleted'] else '')) for m in asked if m['flag']]
+    told = store.summary(user['id'], then)
+    cells = told['asked'], t['of'].format(n=told['correct'], total=told['quizzed']), told['minutes'], told['flags']
+    return (f'<h2>{t["since"]}</h2>{table_html([t[k] for k in ("col_asked","col_quizzed","col_minutes","col_flags")], [cells], t)}'
+            + (f'<p class="st-small">{t["reading"].format(grade=max(1, round(sum(grades)/len(grades))))}</p>' if grades else '') +
+            f'<h2>{t["flags_head"]}</h2>{table_html((t["col_when"], t["col_why"], t["col_words"]), flags, t)}<h2>{t["skills_head"]}</h2>{"".join(known_bar(k, r["known"], t) for k,r in skills) or table_html((), [], t)}'
+            f'<h2>{t["asked_head"]}</h2>{table_html((t["col_when"], t["col_words"]), [(when(m["created"]), m["question"][:200]) for m in asked[:100]], t)}')
 
 def class_html(page) -> str:
-    "Everybody's mastery."
-    t, kids = page.t, page.store.users()
-    skills, rows = class_table([(u['name'], page.store.mastery(u['id'])) for u in kids])
-    since = time.time()-30*86400
-    told = {u['name']: page.store.summary(u['id'], since) for u in kids}
-    rows = [(name, told[name]['asked'], told[name]['minutes'], told[name]['flags'], *('' if k is None else f'{k:.0%}' for k in ks[:12])) for name,ks in rows]
-    return f'<h2>{t["class_head"]}</h2>' + table_html((t['child'], t['col_asked'], t['col_minutes'], t['col_flags'], *skills[:12]), rows, t)
+    "Who did how much, and what the class should hear again: the skills that are known least, with the children who need them most."
+    t, kids, since = page.t, page.store.users(), time.time()-30*86400
+    skills, known = class_table([(child_name(u['name'], t), page.store.mastery(u['id'])) for u in kids])
+    def child(user, name, ks):
+        told, ks = page.store.summary(user['id'], since), [k for k in ks if k is not None]
+        return name, told['asked'], told['minutes'], told['flags'], t['of'].format(n=sum(k>=MASTERED for k in ks), total=len(ks))
+    def skill(i, name):
+        at = sorted((ks[i], child) for child,ks in known if ks[i] is not None)
+        return name, f'{sum(k for k,_ in at)/len(at):.0%}', ', '.join(f'{child} ({k:.0%})' for k,child in at[:3] if k<MASTERED)
+    return (f'<h2>{t["class_head"]}</h2>' + table_html([t[k] for k in ('child','col_asked','col_minutes','col_flags','col_mastered')], [child(u, *row) for u,row in zip(kids, known)], t)
+            + table_html([t[k] for k in ('col_skill','col_known','col_weakest')], [skill(i, name) for i,name in enumerate(skills[:12])], t))
 
 # %% ../nbs/431_lessons.ipynb #fa418cd3
 def link_html(name:str, data:bytes, t:dict) -> str:
@@ -136,36 +148,38 @@ def link_html(name:str, data:bytes, t:dict) -> str:
     return f'<a class="st-link" download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">⬇ {t["save"]}: {name}</a>'
 
 # %% ../nbs/431_lessons.ipynb #4ac790e6
-def adult_parts(page) -> tuple: # what `go` fills: the child, the view
+def adult_parts(page) -> tuple: # (what to call when the view is opened, the components that it fills)
     "The adult's view; inside a `gr.Blocks`."
     t = page.t
-    with gr.Row(elem_classes='st-row'):
-        child = gr.Dropdown([], label=t['child'], elem_id='adult-child', min_width=140)
-        data = gr.Button(t['export_feedback'], elem_id='adult-feedback', min_width=120)
+    child = gr.Dropdown([], label=t['child'], visible=False, elem_id='adult-child')
     view = gr.HTML('', elem_id='adult-view')
-    with gr.Row(elem_classes='st-row'):
-        subject = gr.Dropdown([(t['all'], ''), *sorted({s['subject'] for s in page.bank.skills})], value='', label=t['quiz_subject'], min_width=140, elem_id='adult-subject')
-        grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='adult-grade')
-        paper = gr.Button(t['print_quiz'], elem_id='adult-print', min_width=120)
-    link = gr.HTML('', elem_id='adult-link')
-    with gr.Row(elem_classes='st-row'):
+    with gr.Column(visible=False, elem_id='adult-tools') as tools:
+        gr.HTML(f'<h2>{t["print_head"]}</h2>')
+        with gr.Row(elem_classes='st-row'):
+            subject = gr.Dropdown([(t['all'], ''), *sorted({s['subject'] for s in page.bank.skills})], value='', label=t['quiz_subject'], min_width=140, elem_id='adult-subject')
+            grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='adult-grade')
+            paper = gr.Button(t['print_quiz'], elem_id='adult-print', min_width=120)
+        link = gr.HTML('', elem_id='adult-link')
+        gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
+        data = gr.Button(t['export_feedback'], elem_id='adult-feedback')
+        saved = gr.HTML('', elem_id='adult-saved')
         sure = gr.Checkbox(label=t['sure_delete'], value=False, elem_id='adult-sure')
-        delete = gr.Button(t['delete_child'], variant='stop', elem_id='adult-delete', min_width=120)
+        delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
     def show(name, request:gr.Request):
-        if not page.adult(request): return f'<p>{t["adults_only"]}</p>'
+        if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip()
         found = [u for u in page.store.users() if u['name']==name]
-        return (child_html(page, found[0]) if found else '') + class_html(page)
+        return (child_html(page, found[0]) if found else '') + class_html(page), gr.Checkbox(label=t['sure_delete'].format(child=child_name(name, t)), value=False)
     def opened(request:gr.Request):
-        if not page.adult(request): return gr.Dropdown(choices=[], value=None), f'<p>{t["adults_only"]}</p>'
+        if not page.adult(request): return *show(None, request), gr.skip(), gr.skip()
         page.who(request)
-        names = [u['name'] for u in page.store.users()]
-        return gr.Dropdown(choices=names, value=names[0]), show(names[0], request)
+        names = [u['name'] for u in sorted(page.store.users(), key=lambda u: u['role']=='adult')]  # children first
+        return *show(names[0], request), gr.Dropdown(choices=[(child_name(n, t), n) for n in names], value=names[0], visible=True), gr.Column(visible=True)
     def drop(name, sure, request:gr.Request):
-        if not (page.adult(request) and sure): return gr.skip(), gr.skip(), gr.skip()
+        if not (page.adult(request) and sure): return [gr.skip()]*4
         for u in page.store.users():
             if u['name']==name: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
-        return *opened(request), False
+        return opened(request)
     def give_paper(subject, grade, request:gr.Request):
         if not page.adult(request): return ''
         drawn = draw_quiz(page.bank, QUIZ, subject, grade or None, seed=random.randrange(1<<30))
@@ -175,8 +189,10 @@ def adult_parts(page) -> tuple: # what `go` fills: the child, the view
         f = io.BytesIO()
         page.store.export_feedback(f)
         return link_html('feedback.zip', f.getvalue(), t)
-    child.input(show, child, view, **UI)
-    delete.click(drop, [child, sure], [child, view, sure], **UI)
+    child.input(show, child, [view, sure], **UI)
+    outs = [view, sure, child, tools]
+    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
+    delete.click(drop, [child, sure], outs, **UI)
     paper.click(give_paper, [subject, grade], link, **UI)
-    data.click(give_data, None, link, **UI)
-    return opened, [child, view]
+    data.click(give_data, None, saved, **UI)
+    return opened, outs

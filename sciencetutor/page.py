@@ -524,10 +524,10 @@ def chats_parts(self:Page) -> tuple: # list, search, title, buttons and link
     t = self.t
     search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
     chosen = gr.Radio([], label=t['list_label'], elem_id='chat-list')
-    with gr.Row(elem_classes='st-row'): open_, delete, md, js = (gr.Button(t[k], elem_id=f'chats-{k}', min_width=90) for k in ('open','delete','export_md','export_json'))
+    with gr.Row(elem_classes='st-row'): open_, delete, md, js = (gr.Button(t[k], elem_id=f'chats-{k}', min_width=90, interactive=False) for k in ('open','delete','export_md','export_json'))
     with gr.Row(elem_classes='st-row'):
         title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
-        rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename')
+        rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
     return search, chosen, open_, delete, md, js, title, rename, gr.HTML('', elem_id='chats-link')
 
 # %% ../nbs/43_page.ipynb #19fa1179
@@ -551,12 +551,17 @@ def wire_chats(self:Page, parts, outs, answers, views):
     rename.click(name, [chosen, title, search], [chosen, link], **UI)
     md.click(save_md, chosen, link, **UI)
     js.click(save_json, chosen, link, **UI)
-    open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda: go('chat'), None, views, **UI)
+    open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda: go('chat', 'explain'), None, views, **UI)
+    chosen.change(lambda c: [gr.Button(interactive=bool(c))]*5, chosen, [open_, delete, md, js, rename], **UI)
     return listed, [search], [chosen, link]
 
-def go(view:str) -> list: # an update for each view
-    "Show one of the views."
-    return [gr.Column(visible=v==view) for v in VIEWS]
+def go(
+    view:str, # one of `VIEWS`
+    mode:str|None=None, # how the tutor helps there; None where it does not
+) -> list: # updates for the views, the choice of mode and the buttons of the last two views
+    "Show one of the views, and say which."
+    marks = [gr.Button(elem_classes=['st-pill', *(['st-on'] if v==view else [])]) for v in VIEWS[2:]]
+    return [*(gr.Column(visible=v==view) for v in VIEWS), gr.Radio(value=mode), *marks]
 
 # %% ../nbs/43_page.ipynb #cd7897a0
 def make_page(
@@ -577,15 +582,14 @@ def make_page(
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         with gr.Row(elem_classes='st-top', equal_height=True):
             gr.HTML(f'<div class="st-head">{LOGO}<h1>{t["title"]}</h1></div>')
-            new = gr.Button(t['new'], scale=0, min_width=110, elem_id='new')
-        with gr.Row(elem_classes='st-bar-top'):
-            mode = gr.Radio([(t['mode_'+m], m) for m in ('explain','hint','quiz')], value='explain', label=t['mode_label'], show_label=False, container=False, elem_id='mode')
             chats, adults = (gr.Button(t[k], elem_id=f'go-{k}', elem_classes='st-pill', size='sm') for k in ('chats','adults'))
+            new = gr.Button(t['new'], elem_id='new', elem_classes='st-pill', size='sm')
+        mode = gr.Radio([(t['mode_'+m], m) for m in ('explain','hint','quiz')], value='explain', label=t['mode_label'], show_label=False, container=False, elem_id='mode')
         with gr.Column(elem_id='view-chat') as v_chat: chat, found, box, acts, row, correction, send = page.chat_parts()
         with gr.Column(elem_id='view-quiz', visible=False) as v_quiz: quiz_parts(page)
         with gr.Column(elem_id='view-chats', visible=False) as v_chats: chats_ui = page.chats_parts()
         with gr.Column(elem_id='view-adult', visible=False) as v_adult: opened, adult_outs = adult_parts(page)
-        turns, ident, views = gr.State([]), gr.State(None), [v_chat, v_quiz, v_chats, v_adult]
+        turns, ident, views = gr.State([]), gr.State(None), [v_chat, v_quiz, v_chats, v_adult, mode, chats, adults]
         outs = [box, found, chat, turns, ident, *acts, row]
         slow = dict(concurrency_limit=None, **UI)
         answers = [box.submit(page.on_send, [box, turns, ident, mode], outs, **slow), chat.example_select(page.on_example, [turns, ident, mode], outs, **slow),
@@ -604,9 +608,9 @@ def make_page(
         gr.on([send.click, correction.submit], correct, [turns, correction], row, **UI)
         box.change(page.on_type, box, found, queue=False, trigger_mode='always_last', **UI)
         box.stop(page.on_stop, None, None, queue=False, **UI)
-        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(page.on_new, None, outs, queue=False, **UI).then(lambda: go('chat'), None, views, **UI)
+        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(page.on_new, None, outs, queue=False, **UI).then(lambda m: go('chat', 'hint' if m=='hint' else 'explain'), mode, views, **UI)
         listed, ins, list_outs = page.wire_chats(chats_ui, outs, answers, views)
-        mode.input(lambda m: go('quiz' if m=='quiz' else 'chat'), mode, views, **UI)
+        mode.input(lambda m: go('quiz' if m=='quiz' else 'chat', m), mode, views, **UI)
         chats.click(lambda: go('chats'), None, views, **UI).then(listed, ins, list_outs, **UI)
         adults.click(lambda: go('adult'), None, views, **UI).then(opened, None, adult_outs, **UI)
         blocks.unload(page.on_close)

@@ -87,7 +87,7 @@ def features(
     "Which pieces of words (2 to 5 letters) and rows of words (1 to 3) are in each text; any digit counts as 0."
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import HashingVectorizer
-    same = dict(n_features=2**BITS, binary=True, alternate_sign=False)
+    same = dict(n_features=2**BITS, binary=True, alternate_sign=False, dtype=np.float32)
     pieces, rows = HashingVectorizer(analyzer='char_wb', ngram_range=(2,5), **same), HashingVectorizer(token_pattern=r"[\w']+", ngram_range=(1,3), **same)
     texts = [re.sub(r'\d', '0', plain(t)) for t in texts]
     return hstack([pieces.transform(texts), rows.transform(texts)]).tocsr()
@@ -110,7 +110,8 @@ class Judge:
     def __init__(self,
         weights:dict, # of `learn`
     ):
-        self.names, self.at = [k for k in weights if k!='bad'], np.stack([weights['bad'], *(v for k,v in weights.items() if k!='bad')]).astype(np.float32)
+        self.names = [k for k in weights if k!='bad']
+        self.at = np.stack([weights[k] for k in ('bad', *self.names)], axis=1).astype(np.float32) # [features + 1, 1 + levels], in this order or every product copies it
     @classmethod
     def load(cls):
         "The judge that ships."
@@ -121,10 +122,10 @@ class Judge:
     def save(self, file:str|Path):
         "Keep what was learned."
         from safetensors.numpy import save_file
-        save_file({k: v.astype(np.float16) for k,v in zip(['bad', *self.names], self.at)}, file)
+        save_file({k: v.astype(np.float16) for k,v in zip(['bad', *self.names], self.at.T)}, file)
     def scores(self, texts:Sequence[str]): # [n, 1 + levels]; above 0 is on the other side of the border
         "How far each text is from being harmless, and how near to each level."
-        return features(texts) @ self.at[:, :-1].T + self.at[:, -1]
+        return features(texts) @ self.at[:-1] + self.at[-1]
     def verdict(self, texts:Sequence[str], borders:dict[str, float]) -> Verdict|None:
         "The sentence that goes furthest over the border of its level."
         if not texts: return None

@@ -71,6 +71,7 @@ class Store:
             else: url, folder = f'sqlite:///{Path(where).absolute()/"tutor.db"}', Path(pictures or Path(where)/'pictures')
             folder.mkdir(parents=True, exist_ok=True)
             if '://' not in str(where):
+                Path(where).mkdir(parents=True, exist_ok=True)  # its pictures may be elsewhere
                 with suppress(PermissionError): os.chmod(where, 0o700)  # a mounted volume may belong to somebody else
             self.pictures, self.db = folder, make_db(url)
             migrate(self.db)

@@ -8,16 +8,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/teach.html.md"""
 from __future__ import annotations
 import base64, html, io, random, re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from fastcore.script import CliError
 from .retrieve import STOP, WISH, find_cards, sentences
 from .samples import lecture_cards, make_problem
+from .skills import cards
 
 # %% auto #0
 __all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'DULL', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank',
-           'next_skill', 'words_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade', 'for_grade',
-           'draw_quiz', 'print_quiz', 'class_table']
+           'next_skill', 'words_of', 'nouns', 'nouns_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade',
+           'for_grade', 'draw_quiz', 'print_quiz', 'class_table']
 
 # %% ../nbs/45_teach.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -130,25 +132,33 @@ def words_of(text:str) -> Counter:
     return Counter(re.sub(r'(?<=\w{3})s$', '', w) for w in re.findall(r"[a-z]{2,}", text.lower()) if w not in STOP)
 
 # %% ../nbs/45_teach.ipynb #c6447462
-DULL = set('also another because before both called different each either every here just like made make makes more most often only other others over same some something such take takes than their then thing things through used uses well while with without would'.split())  # no answer to a question
+DULL = set('both first four half help good kind largest left living need north number other order part people right same second smallest south thing things third time want warmer'.split())  # no answer to a question
+
+@lru_cache(1)
+def nouns() -> set[str]:
+    "Words that stand between an article and a pause somewhere in the cards."
+    after = r"\b(?:an?|the|of|its|their|two|three|many|no) ([a-z]{4,})(?=[.,;:]| (?:is|are|was|were|of|in|and|or|that|has|have|on|from|to|with|by|can|into|at|for)\b)"
+    return {w for c in cards().values() for w in re.findall(after, c['text'].lower())} - DULL - STOP
+
+def nouns_of(text:str) -> list[str]:
+    "The nouns of a text, the most frequent first."
+    return [w for w,_ in Counter(re.findall(r"[a-z]{4,}", text.lower())).most_common() if w in nouns()]
 
 def smaller_question(
     card:dict, # lecture card
     rng:random.Random, # of chance
 ) -> dict|None: # question, choices, answer; None if the card is too short
     "A gap in one sentence of a lecture, to be filled from three words."
-    lines, topic = sentences(card['text']), words_of(card['text'])
-    keys = [w for w,_ in topic.most_common() if len(w)>3 and w not in DULL]
-    for line in sorted(lines, key=len):
-        if len(line.split())<6: continue
-        at = [m for m in re.finditer(r"[A-Za-z]{4,}", line) if (w := m[0].lower()) in keys and m.start()>0]
-        others = [k for k in keys if k not in words_of(line) and k not in STOP]
-        if at and len(others)>1:
-            m = max(at, key=lambda m: (topic[m[0].lower()], len(m[0])))
-            choices = [m[0].lower(), *rng.sample(others[:6], 2)]
-            right = choices[0]
-            rng.shuffle(choices)
-            return dict(question=line[:m.start()]+'____'+line[m.end():], choices=choices, answer=choices.index(right))
+    own, kin = nouns_of(card['text']), nouns_of(' '.join(c['text'] for c in cards().values() if c['topic']==card['topic']))
+    for line in sorted(sentences(card['text']), key=len):
+        gaps = [m for m in re.finditer(r"\b[a-z]{4,}\b", line) if m[0] in own]
+        if len(line.split())<6 or not gaps: continue
+        gap = min(gaps, key=lambda m: own.index(m[0]))
+        others = [w for w in dict.fromkeys([*own, *kin]) if not words_of(w).keys()&words_of(line).keys() and w.endswith('s')==gap[0].endswith('s')][:4]
+        if len(others)<2: continue
+        choices = [gap[0], *rng.sample(others, 2)]
+        rng.shuffle(choices)
+        return dict(question=line[:gap.start()]+'____'+line[gap.end():], choices=choices, answer=choices.index(gap[0]))
 
 def gives_away(line:str, choices:Sequence[str], best:int|None) -> bool:
     "Whether a sentence names the answer and not the other choices."
@@ -170,7 +180,7 @@ def hints(
         asked = words_of(question+' '+' '.join(choices))
         rules = sorted((l for l in sentences(card['text']) if not gives_away(l, choices, best)), key=lambda l: -sum((words_of(l)&asked).values()))
         if rules: out.append(dict(kind='rule', text=rules[0]))
-        if small := smaller_question(card, rng): out.append(dict(kind='smaller', **small))
+        if small := smaller_question(card | dict(text='\n'.join(rules[1:])), rng): out.append(dict(kind='smaller', **small))
     if len(choices)>2 and best is not None:
         wrong = [i for i in range(len(choices)) if i!=best]
         out.append(dict(kind='strike', choice=min(wrong, key=lambda i: probs[i]) if probs else rng.choice(wrong)))

@@ -93,6 +93,7 @@ def test_login(browser, tmp_path):
         page.get_by_text('Finis coronat.').wait_for()
         page.click('#go-adults')
         page.get_by_text(T['adults_only']).wait_for()
+        assert not page.locator('#adult-delete').is_visible() and not page.locator('#adult-child').is_visible()
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])]==['Why do owls hoot?'] and not other
 

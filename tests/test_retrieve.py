@@ -75,6 +75,7 @@ def test_open_answers(engine):
 def test_a_word_is_about_the_last_question(engine):
     first = answered(engine, Turn("Why is the sky blue?"))
     assert answered(engine, Turn("Why?"), [first]).sources[0]['id']=='sky' and answered(engine, Turn("Why?")).sure==0
+    assert answered(engine, Turn("What is photosynthesis?"), [first]).sources[0]['id']=='photosynthesis'  # one word, but a subject of its own
 
 def test_with_choices_the_choices_decide(engine):
     t = Turn("Which is a gas?", ["air", "sand"], probs=[.3, .7])
