@@ -142,7 +142,7 @@ What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the chan
 {rows}
 
 - **Limits**: the language model was trained on words alone; pictures are seen by the memory, as a coarse fingerprint. It is strong on questions like those of
-  ScienceQA and weak on anything else, and its explanations can be wrong. The tools (order of words, larger quantity, inherited trait, rhyme, farthest state) are rules written by hand for
+  ScienceQA and weak on anything else, and its explanations can be wrong. The tools (order of words, larger quantity, inherited trait, rhyme, farthest state, kind of a sentence) are rules written by hand for
   skills of ScienceQA that the language model fails at. Not for marking exams.
 """
 
