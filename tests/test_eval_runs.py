@@ -1,8 +1,9 @@
 "Runs that are killed, resumed, shared by processes, and fed with nonsense."
-import json, os, random, re, signal, subprocess, sys, time
+import json, os, random, re, subprocess, sys, time
 
 import pytest
 from fastcore.script import CliError
+from killable import begin, end
 
 from sciencetutor.eval import load_rows, run_eval, run_score
 from sciencetutor.runs import answer_all, claim
@@ -43,16 +44,17 @@ def test_torn_anywhere_the_file_is_the_same(tmp_path):
 
 def killed_and_resumed(data, tmp_path, kills):
     "Kill the run `kills` times at random progress, let it end, and compare with a run that was left alone."
-    finish(start(data, tmp_path/'whole'))
+    def run(out): return begin(run_eval, data=data, model='tiny', out=str(out), window=4)
+    assert end(run(tmp_path/'whole')) == 0
     want, rng = (tmp_path/'whole'/'predictions.jsonl').read_bytes(), random.Random(kills)
     f, left = tmp_path/'killed'/'predictions.jsonl', sorted(rng.randrange(len(want)) for _ in range(kills))
     for size in left:
-        p = start(data, tmp_path/'killed')
-        while p.poll() is None and not (f.exists() and f.stat().st_size > size): time.sleep(.003)
-        p.send_signal(signal.SIGKILL)
-        p.communicate()
+        p = run(tmp_path/'killed')
+        while p.is_alive() and not (f.exists() and f.stat().st_size > size): time.sleep(.003)
+        p.kill()
+        end(p)
     assert not (tmp_path/'killed'/'metrics.json').exists()
-    finish(start(data, tmp_path/'killed'))
+    assert end(run(tmp_path/'killed')) == 0
     assert f.read_bytes() == want
 
 

@@ -1,7 +1,8 @@
 "Training on `tiny`: objectives, budgets, what is left out, and interrupted runs."
-import json, os, signal, subprocess, sys, time
+import json, random, signal, time
 import pytest, torch
 from fastcore.script import CliError
+from killable import begin, end
 from sciencetutor.data import load_split, run_data
 from sciencetutor.model import load_model
 from sciencetutor.score import branch_batch, per_branch, token_logprobs
@@ -84,25 +85,20 @@ def test_bad_input_is_one_line(data, tmp_path):
     assert not (tmp_path/'ck').exists()
 
 
-SCRIPT = """
-import sys, torch
-torch.set_num_threads(1)
-from sciencetutor.train import run_train
-run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=int(sys.argv[3]), warmup=2, precision="fp32", save_minutes=0.002)
-"""
-
 @pytest.mark.parametrize('kills', [2, pytest.param(20, marks=pytest.mark.soak)])
 def test_killed_run_resumes_to_the_same_losses(data, tmp_path, kills):
-    steps = 15*kills
-    def start(out): return subprocess.Popen([sys.executable, '-c', SCRIPT, data, str(out), str(steps)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert start(tmp_path/'whole').wait() == 0
-    for kill in range(kills):
-        p, work = start(tmp_path/'killed'), tmp_path/'killed.training'
-        seen = len(list(work.glob('checkpoint-*/trainer_state.json'))) and max(int(c.name.split('-')[1]) for c in work.glob('checkpoint-*'))
-        while p.poll() is None and not any(int(c.parent.name.split('-')[1]) > seen for c in work.glob('checkpoint-*/trainer_state.json')): time.sleep(0.02)
-        p.send_signal(signal.SIGKILL)
-        assert p.wait() == -signal.SIGKILL, 'the run ended before it could be killed'
+    steps, rng = 15*kills, random.Random(kills)
+    def start(out): return begin(run_train, data=data, model='tiny', out=str(out), steps=steps, warmup=2, precision='fp32', save_minutes=0.002)
+    assert end(start(tmp_path/'whole')) == 0
+    work = tmp_path/'killed.training'
+    def saved(): return max((int(f.parent.name.split('-')[1]) for f in work.glob('checkpoint-*/trainer_state.json')), default=0)
+    for _ in range(kills):
+        seen, p = saved(), start(tmp_path/'killed')
+        while p.is_alive() and saved() <= seen: time.sleep(0.02)
+        time.sleep(rng.random()/5)  # in a step, or while the next checkpoint is written
+        p.kill()
+        assert end(p) == -signal.SIGKILL, 'the run ended before it could be killed'
         assert not (tmp_path/'killed').exists()
-    assert start(tmp_path/'killed').wait() == 0
+    assert end(start(tmp_path/'killed')) == 0
     losses = [[l['loss'] for l in json.loads((tmp_path/d/'training.json').read_text())['log']] for d in ('whole', 'killed')]
     assert losses[0] == losses[1] and len(losses[0]) == steps
