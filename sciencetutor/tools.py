@@ -9,9 +9,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['MORE', 'LESS', 'MASS', 'TEMPERATURE', 'GROWS', 'WORDS', 'AMOUNT', 'TRAIT', 'SUBORDINATORS', 'PERHAPS', 'REPORTED',
-           'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'SIGNS', 'TOOLS', 'CERTAIN', 'only', 'guide_words', 'amounts',
+           'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'TOOLS', 'CERTAIN', 'only', 'guide_words', 'amounts',
            'numbers_apart', 'speeds', 'larger_quantity', 'alleles', 'inherited_trait', 'rime', 'odd_rhyme',
-           'farthest_state', 'subordinate', 'coordinate', 'run_on', 'sentence_kind', 'work_out']
+           'farthest_state', 'subordinate', 'coordinate', 'clause', 'run_on', 'sentence_kind', 'work_out']
 
 # %% ../nbs/14_tools.ipynb #60c95c28
 import re
@@ -155,25 +155,29 @@ def farthest_state(
 # %% ../nbs/14_tools.ipynb #8d01d454
 SUBORDINATORS = r'because|although|though|unless|while|when(ever)?|where(ver)?|if|whether|who(se|m)?|which'
 PERHAPS = 'before|after|until|since|as|that|once'  # these begin a clause, or only a phrase
-REPORTED = 'what|how|why|than|said|says|thinks?|thought|knows?|knew|hopes?|believes?'  # another clause may follow without a sign
+REPORTED = 'what|how|why|than|sa(id|ys)|thinks?|thought|knows?|knew|hopes?|believes?|wish(es)?|glad|happy|sorry|sure|afraid'  # another clause may follow without a sign
 PRONOUNS = 'I|you|he|she|it|we|they|there|this|that|these|those|everyone'
 SUBJECTS = rf"({PRONOUNS}|someone|nobody|people|(the|a|an|my|your|his|her|its|our|their|some|many|most) \w+|[A-Z]\w+|is|are|was|were|do|does|did|will|would|can|could|has|have)"
 OPENINGS = r'if|in|on|at|by|for|with|during|over|to|from|under|without|despite|through|inside|like|unlike|instead|besides|according|even|last|next|every|today|tomorrow|yesterday|\w+ing|\w+ed|\w+ly'
+VERBS = r"is|are|was|were|am|has|have|had|will|would|can|could|came|went|began|[a-z]+ed"
 
 def subordinate(s:str)->bool:
     "Is there a sign of a subordinate clause?"
-    return bool(re.search(rf'\b({SUBORDINATORS}|{PERHAPS})\b', s, re.I))
+    return bool(re.search(rf'\b({SUBORDINATORS})\b|\b({PERHAPS})\b[^,]* ({VERBS})\b', s, re.I))
 
 def coordinate(s:str)->bool:
     "Are two clauses joined by a comma and a coordinating conjunction, or by a semicolon?"
-    return bool(re.search(rf';\s|, (but|so|yet|nor) |, (and|or|for) (now |then )?{SUBJECTS}\b', s)) or s.count(',') == 1 and bool(re.search(', (and|or) ', s))
+    return bool(re.search(rf"; |, (but|so|yet|nor) \S+ \S+ \S|, (and|or|for) (now |then )?{SUBJECTS}('s)? \w", s)) or s.count(',') == 1 and bool(re.search(r', (and|or) \S+ \S+ \S', s))
+
+def clause(s:str)->bool:
+    "Does it look like a whole clause?"
+    return len(s.split()) > 3 and not re.match(rf'({OPENINGS}|{SUBORDINATORS}|{PERHAPS})\b', s, re.I) and bool(re.search(rf'\b({VERBS}|[a-z]{{3,}}s)\b', s))
 
 def run_on(s:str)->bool:
     "Do two clauses meet with nothing between them, or with a mere comma?"
     if re.search(r';|[.?!]\s', s): return False
-    if not (subordinate(s) or re.search(rf'\b(and|but|or|so|yet|nor|for|{REPORTED})\b', s, re.I)):
-        if re.search(r'[a-z]{2} (he|she|it|we|they|I) (is|are|was|were|has|have|had|will|can|\w+s|\w+ed)\b', s): return True
-    return not re.match(rf'({OPENINGS}|{SUBORDINATORS}|{PERHAPS})\b', s, re.I) and bool(re.search(rf", ({PRONOUNS})('\w+| \w+)", s))
+    fused = None if re.search(rf'\b({SUBORDINATORS}|{PERHAPS}|and|but|or|so|yet|nor|for|{REPORTED})\b', s, re.I) else re.search(rf' (he|she|it|we|they|I) ({VERBS}|\w+s)\b', s)
+    return any(m and clause(s[:m.start()]) for m in (fused, re.search(rf", ({PRONOUNS})('\w+| \w+)", s)))
 
 SIGNS = {'compound': (coordinate, '"{}" joins two clauses by a conjunction after a comma, or by a semicolon.'),
          'complex': (subordinate, '"{}" has a clause that depends on the other.'),
