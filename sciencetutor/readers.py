@@ -9,10 +9,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'json_lines',
-           'from_maps', 'from_line', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
+           'from_maps', 'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
 
 # %% ../nbs/33_readers.ipynb #fb4bb747
-import json, re
+import json, math, re
 from pathlib import Path
 
 from fastcore.script import CliError
@@ -110,14 +110,11 @@ def from_maps(
     path: str | Path,  # the file, for the messages
 ) -> list:  # answers
     "LLaVA's and the official repository's result files."
-    out = d.get('outputs') or {}
-    if 'results' in d: got = {p: dict(prediction=v, text=out.get(p)) for p, v in d['results'].items()}
+    out, results = d.get('outputs') or {}, d.get('results')
+    if not (isinstance(out, dict) and (results is None or isinstance(results, dict))): raise CliError(f'{path}: results and outputs have to be objects, from question ids to answers')
+    if results is not None: got = {p: dict(prediction=v, text=out.get(p)) for p, v in results.items()}
     else: got = {p: v if isinstance(v, dict) else dict(text=v) for p, v in out.items()}
-    bad = [p for p, v in got.items() if 'prediction' in v and not _is_index(v['prediction'])]
-    if bad: raise CliError(f'{path}: the prediction of question {bad[0]} is not a number: results hold indices of choices, -1 for none')
     return [dict(v, key=str(p)) for p, v in got.items()]
-
-def _is_index(x): return str(x).lstrip('-').isdigit()
 
 # %% ../nbs/33_readers.ipynb #36983417
 def from_line(
@@ -127,13 +124,29 @@ def from_line(
     "One line of our own, the first ScienceTutor's or lmms-eval's file."
     if 'question_id' in d: return dict(key=str(d['question_id']), text=d.get('text'))
     if 'doc_id' in d:
-        said = d.get('filtered_resps', d.get('resps'))
+        said, doc, words = d.get('filtered_resps', d.get('resps')), d.get('doc'), d.get('input')
+        if type(d['doc_id']) is not int or d['doc_id'] < 0: raise CliError(f'{path}: the doc_id {d["doc_id"]!r} is not the number of a row')
         while isinstance(said, list) and said: said = said[0]
-        return dict(doc_id=d['doc_id'], doc=d.get('doc') or {}, input=d.get('input'), target=d.get('target'), text=said if isinstance(said, str) else None)
+        return dict(doc_id=d['doc_id'], doc=doc if isinstance(doc, dict) else {}, input=words if isinstance(words, str) else None, target=d.get('target'), text=said if isinstance(said, str) else None)
     if 'id' in d: return {k: d[k] for k in ('pid', 'prediction', 'scores', 'text') if k in d} | dict(key=str(d['id']))
     raise CliError(f'{path}: lines with the keys {", ".join(list(d)[:5])} are none of the known formats')
 
 # %% ../nbs/33_readers.ipynb #c772e264
+def check_answers(
+    answers: list,  # what a file says
+    path: str | Path,  # the file, for the messages
+) -> list:  # the same
+    "Refuse what is no answer, by its name."
+    if not answers: raise CliError(f'{path} is empty: there is nothing to score')
+    if len({'doc_id' in a for a in answers}) > 1: raise CliError(f'{path} mixes lines of lmms-eval with others: score them one by one')
+    for a in answers:
+        who, index, scores = a.get('key', a.get('doc_id')), a.get('prediction'), a.get('scores')
+        if index is not None and not re.fullmatch('-?[0-9]+', str(index)): raise CliError(f'{path}: the prediction of question {who} is not a number: give the index of a choice, -1 for none')
+        if not isinstance(a.get('text') or '', str): raise CliError(f'{path}: the text of question {who} is not a text')
+        if scores is not None and not (isinstance(scores, list) and all(isinstance(s, int | float) and math.isfinite(s) for s in scores)):
+            raise CliError(f'{path}: the scores of question {who} are not a list of numbers')
+    return answers
+
 def load_answers(
     path: str | Path,  # a result file in any of the five formats
 ) -> list:  # answers: `key` (id or pid) or `doc_id` and `doc`, with `prediction`, `text`, `scores` as the file has them
@@ -143,17 +156,15 @@ def load_answers(
     try: whole = json.loads(path.read_text(encoding='utf-8'))
     except UnicodeDecodeError: raise CliError(f'{path} is not a text file: name a result file (.json) or a predictions file (.jsonl)') from None
     except ValueError: whole = None
-    if isinstance(whole, dict) and ('results' in whole or 'outputs' in whole): return from_maps(whole, path)
-    answers = [from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))]
-    if not answers: raise CliError(f'{path} is empty: there is nothing to score')
-    return answers
+    if isinstance(whole, dict) and ('results' in whole or 'outputs' in whole): return check_answers(from_maps(whole, path), path)
+    return check_answers([from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))], path)
 
 # %% ../nbs/33_readers.ipynb #9caa205e
 def doc_marks(
     row: dict,  # a question, or the `doc` of a line
 ) -> tuple:  # what tells questions apart
     "Question, choices and hint, as lmms-eval has them."
-    return row['question'].strip(), tuple(row['choices']), hint_text(row).strip()
+    return str(row['question']).strip(), tuple(map(str, row['choices'])), str(hint_text(row)).strip()
 
 def doc_keys(
     answers: list,  # answers with `doc_id`
@@ -166,7 +177,7 @@ def doc_keys(
     out = []
     for a in sorted(answers, key=lambda a: a['doc_id']):
         doc, words = a['doc'], a.get('input')
-        if 'question' in doc and 'choices' in doc: left = where.get(doc_marks(doc), [])
+        if 'question' in doc and isinstance(doc.get('choices'), list): left = where.get(doc_marks(doc), [])
         elif words in where: left = where[words]
         else: left = [rows[a['doc_id']]] if a['doc_id'] < len(rows) else []
         row = left.pop(0) if left else None

@@ -74,7 +74,9 @@ def test_every_format_gives_the_same(tmp_path):
 
 @pytest.mark.parametrize('text,message', [
     ('', 'is empty'), ('{"id": "val-0", "prediction": 1}\n{"id": "va', 'line 2'), ('[1, 2]', 'line 1'), ('{"a": 1}', 'none of the known formats'),
-    ('{"results": {"10": "B"}}', 'is not a number'), ('\xff\xfe', 'line 1')])
+    ('{"results": {"10": "B"}}', 'is not a number'), ('\xff\xfe', 'line 1'), ('{"results": [1]}', 'have to be objects'), ('{"results": {}}', 'is empty'),
+    ('{"outputs": {"10": {"text": 5}}}', 'not a text'), ('{"id": "val-0", "prediction": "²"}', 'question val-0 is not a number'), ('{"id": "val-0", "scores": [NaN]}', 'not a list of numbers'),
+    ('{"doc_id": -1}', 'not the number of a row'), ('{"doc_id": 1}\n{"id": "val-0"}', 'mixes')])
 def test_broken_files_are_named(tmp_path, text, message):
     (tmp_path/'f.jsonl').write_text(text)
     with pytest.raises(CliError, match=message) as e: load_answers(tmp_path/'f.jsonl')
