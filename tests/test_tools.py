@@ -24,10 +24,32 @@ from sciencetutor.tools import work_out
     ('Which is a simple sentence?', ['Ann reads while Tom sleeps.', 'The lamp is new.'], 1),
     ('Which is a complex sentence?', ['Ann reads, and Tom sleeps.', 'Ann reads while Tom sleeps.'], 1),
     ('Which is a run-on sentence?', ['The bus was late they walked home.', 'Last night, they walked home.'], 0),
-    ('Which is a sentence fragment?', ['The bus was late they walked home.', 'A walk by the river.'], 1)])
+    ('Which is a sentence fragment?', ['The bus was late they walked home.', 'A walk by the river.'], 1),
+    ('Look at the word. Does it have a closed syllable or an open syllable?\nshe', ['closed', 'open'], 1),
+    ('Which correctly shows the title of a poem?', ['***The Owl in the Oak***', '"The Owl in the Oak"'], 1),
+    ('Which correctly shows the title of a movie?', ['The fox of the North', 'The Fox of the North'], 1),
+    ('Which greeting is correct for a letter?', ['Dear grandpa Otto,', 'Dear Grandpa Otto,'], 1),
+    ('What kind of sentence is this?\nWhat a storm that was!', ['declarative', 'exclamatory'], 1),
+    ('Which tense does the sentence use?\nThe twins fed the hens.', ['present tense', 'past tense'], 1),
+    ('Which tense does the sentence use?\nThe twins feed the red hens.', ['present tense', 'past tense'], 0),
+    ('Which sentence uses a metaphor?', ['His voice was a trumpet.', 'His voice was like a trumpet.'], 0),
+    ('Which of the following contains a vague pronoun reference?', ['The cooks say that the soup is ready.', 'They say that the soup is ready.'], 1),
+    ('Which sentence is more formal?', ["The guys can't come.", 'The guests cannot come.'], 1),
+    ('What is the temperature of a hot cup of tea?', ['55°F', '55°C'], 1),
+    ('Is the following statement about our solar system true or false?\nHalf of the planets are made mainly of rock.', ['false', 'true'], 1),
+    ('Select the invertebrate.', ['tree frog', 'hermit crab', 'bull shark'], 1),
+    ('The scientific name is Corvus corax.\nSelect the organism in the same genus as the raven.', ['Larus canus', 'Corvus corone'], 1),
+    ('Which organ pumps blood?', ['skin', 'heart'], 1),
+    ('Select the part whose main job is to direct the work of a plant cell.', ['vacuole', 'nucleus'], 1),
+    ('It is a member of the animal kingdom.\nIs it made up of one cell?', ['yes', 'no'], 1),
+    ('Jade has the following properties:\nsolid\nno fixed crystal structure\nIs jade a mineral?', ['yes', 'no'], 1),
+    ('The chemical formula for ozone is O3.\nComplete the statement.\nOzone is ().', ['an elementary substance', 'a compound'], 0),
+    ('Is the steam above a pot a solid, a liquid, or a gas?', ['a liquid', 'a gas', 'a solid'], 1),
+    ('What is the direction of this push?', ['toward the girl', 'away from the girl'], 1),
+    ('Select the use of energy that did not add to air pollution.', ['A truck burned diesel fuel.', 'Water turned a mill.'], 1)])
 def test_worked_out(text, choices, answer):
     index, working = work_out(text, choices)
-    assert index == answer and len(working) > 20
+    assert index == answer and len(working) > 10
 
 
 @pytest.mark.parametrize('text,choices', [
@@ -47,15 +69,31 @@ def test_worked_out(text, choices, answer):
     ('Which is a simple sentence?', ['The lamp is new.', 'The door is old.']),                        # both are
     ('Which is a complete sentence?', ['The lamp is new.', 'A new lamp.']),                          # no sign of a clause
     ('Is this a run-on sentence?\nThe lamp is new.', ['yes', 'no']),
+    ('Does it have a closed syllable or an open syllable?\nwindow', ['closed', 'open']),                 # two syllables
+    ('Which correctly shows the title of a book?', ['A Fox', 'A Hen']),
+    ('What kind of sentence is this?\nSit down!', ['imperative', 'exclamatory']),                      # both
+    ('Which of the following contains a vague pronoun reference?', ['Ann told Eva that she won.', 'Eva heard from Ann that she won.']),
+    ('Which sentence is more formal?', ['We stay.', 'We leave.']),
+    ('What is the temperature of a comet?', ['55°F', '55°C']),
+    ('Is the following statement about our solar system true or false?\nMars has two moons.', ['false', 'true']),
+    ('Select the bird.', ['barn owl', 'griffin']),                                                     # one is unknown
+    ('Which organ is the largest?', ['skin', 'heart']),
+    ('Is jade a mineral?', ['yes', 'no']),                                                             # no properties
+    ('Complete the statement.\nFlubber is ().', ['an elementary substance', 'a compound']),
+    ('Is a milk carton a solid or a liquid?', ['a solid', 'a liquid']),
+    ('What is the direction of this push?', ['north', 'south']),
     ('Which word does not rhyme?', ['a', 'b']), ('', []), ('Why?', ['']), ('guide words speed thermal energy more', ['', ''])])
 def test_left_alone(text, choices): assert work_out(text, choices) is None
 
 
 @pytest.mark.parametrize('text', ['allele for '*4000, 'guide words '*4000, 'more '*4000 + 'thermal energy', 'one allele for x and '*3000, '9'*20000 + ' more thermal energy', 'guide words ' + '-'*20000,
-                                  'Is this a run-on sentence?\n' + 'A b, and '*4000])
+                                  'Is this a run-on sentence?\n' + 'A b, and '*4000, 'What is the temperature of '*4000, 'Which organ '*4000, 'Select the part that '*4000, 'Complete the statement. '*4000,
+                                  'Is '*9000, 'chemical formula for '*4000 + 'is ' + 'C2'*9000, 'Which of the following contains a vague pronoun reference?' + ' she'*9000, 'Which tense does the sentence use?\n' + 'bed '*9000,
+                                  'has the following properties: '*4000 + 'Is it a mineral?', 'Which sentence is more formal?', 'Which sentence uses a simile?'])
 def test_long_texts_take_no_time(text):
     begin = time.process_time()
     work_out(text, ['9'*400 + ' grams', '8'*400 + ' grams'])
+    work_out(text, ['as a'*9000, 'she '*9000])
     assert time.process_time() - begin < 5
 
 
@@ -72,4 +110,4 @@ def test_right_on_real_questions(scienceqa):
     splits = next(f for n in ('local_splits.json', 'pid_splits.json') if (f := Path(scienceqa, n)).exists())
     problems, val = json.loads(Path(scienceqa, 'problems.json').read_text()), json.loads(splits.read_text())['val']
     spoke = [(p['answer'], found[0]) for p in map(problems.get, val) if p and (found := work_out(f"Context: {p['hint']}\nQuestion: {p['question']}", p['choices']))]
-    assert len(spoke) > .05*len(val) and sum(a == b for a, b in spoke) >= .99*len(spoke)
+    assert len(spoke) > .2*len(val) and sum(a == b for a, b in spoke) >= .99*len(spoke)
