@@ -295,7 +295,7 @@ def working(
 ) -> str|None: # None if no tool did it, or the model goes without tools
     "How the answer was worked out: the best explanation there is."
     config = getattr(getattr(engine, 'model', None), 'config', None)
-    found = getattr(config, 'tools', False) and work_out(question_text(dict(question=turn.question, context=turn.context)), turn.choices)
+    found = getattr(config, 'tools', False) and work_out(question_text(dict(question=turn.question, context=turn.context)), turn.choices, turn.picture)
     return found[1] if found and found[0] == turn.best else None
 
 def reply(

@@ -152,7 +152,7 @@ def conclude(
     scores:torch.Tensor, # (choices,) the language model's mean log-likelihoods
 )->torch.Tensor: # (choices,) log-odds; the scores as they are without memory and tools
     "The language model's scores, together with what the model remembers and can work out"
-    if getattr(model.config, 'tools', False) and (found := work_out(last_turn(item['messages']), item['choices'])):
+    if getattr(model.config, 'tools', False) and (found := work_out(last_turn(item['messages']), item['choices'], item['images'][-1] if item['images'] else None)):
         return CERTAIN*torch.eye(len(scores))[found[0]]
     return combine(model.memory, item, scores) if getattr(model, 'memory', None) else scores
 

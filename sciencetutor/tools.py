@@ -8,21 +8,25 @@ Docs: https://sciencetutor.github.io/sciencetutor/tools.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TOOLS', 'CERTAIN', 'work_out']
+__all__ = ['TOOLS', 'LOOKS', 'CERTAIN', 'work_out']
 
 # %% ../nbs/14_tools.ipynb #ae2eb154
-from . import grammar as g, nature as n, quantities as q, spelling as s
+from . import grammar as g, nature as n, quantities as q, sight, spelling as s
 
 # %% ../nbs/14_tools.ipynb #6d76b07e
 TOOLS = [s.guide_words, s.odd_rhyme, s.syllable, s.title, s.letter,
          g.is_run_on, g.sentence_kind, g.whole_or_fragment, g.purpose, g.tense, g.simile_or_metaphor, g.vague_pronoun, g.more_formal,
          q.larger_quantity, q.likely_temperature, q.farthest_state, q.planets,
          n.inherited_trait, n.animal_class, n.same_genus, n.which_name, n.organ, n.cell_part, n.kingdom, n.mineral_or_rock, n.elementary, n.state_of_matter, n.push_or_pull, n.clean_energy]
+LOOKS = [sight.warmer_sample, sight.concentration, sight.attract_or_repel, sight.magnetic_force, sight.punnett_square]  # these look at the picture
 CERTAIN = 5.  # log-odds of a worked-out choice over another: right 99.3 times in 100
 
 def work_out(
     text:str, # the question, with its context
     choices:list[str],
+    picture=None, # PIL image, or None
 )->tuple[int, str]|None: # index of the right choice and the working; None if no tool fits
     "The answer to a question that can be worked out"
-    return next((found for tool in TOOLS if (found := tool(text, choices))), None)
+    found = next((found for tool in TOOLS if (found := tool(text, choices))), None)
+    if found or picture is None or picture.width*picture.height > sight.LARGEST: return found
+    return next((found for look in LOOKS if (found := look(text, choices, picture))), None)

@@ -34,7 +34,7 @@ def opinions(
 )->tuple[list, list, list]: # for each question: (choices,) log-likelihoods, (choices,) evidence, the index that was worked out or None
     "What the language model, the memory and the tools think of each choice"
     items = [question_item(r) for r in rows]
-    worked = [(work_out(last_turn(it['messages']), it['choices']) or [None])[0] for it in items]
+    worked = [(work_out(last_turn(it['messages']), it['choices'], it['images'][-1] if it['images'] else None) or [None])[0] for it in items]
     evidences = [evidence(memory, asked(it['messages']), it['choices'], it['images'][-1] if it['images'] else None) for it in items]
     return score_choices(model, processor, items, batch_tokens=512, progress=True), evidences, worked
 
@@ -142,8 +142,8 @@ What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the chan
 {rows}
 
 - **Limits**: the language model was trained on words alone; pictures are seen by the memory, as a coarse fingerprint. It is strong on questions like those of
-  ScienceQA and weak on anything else, and its explanations can be wrong. The tools (order of words, larger quantity, inherited trait, rhyme, farthest state, kind of a sentence) are rules written by hand for
-  skills of ScienceQA that the language model fails at. Not for marking exams.
+  ScienceQA and weak on anything else, and its explanations can be wrong. The tools (spelling, grammar, quantities, definitions and small tables of nature) are rules written by hand for
+  questions that the language model fails at, by looking at train and at the errors on val: val is no unseen data for them. Not for marking exams.
 """
 
 def model_card(

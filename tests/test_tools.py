@@ -1,7 +1,8 @@
 "What can be worked out, and what must be left alone."
 import json, time
 from pathlib import Path
-import pytest, torch
+import numpy as np, pytest, torch
+from PIL import Image
 from sciencetutor.model import load_model
 from sciencetutor.score import score_choices
 from sciencetutor.tools import work_out
@@ -109,5 +110,23 @@ def test_a_model_uses_them_only_if_it_says_so():
 def test_right_on_real_questions(scienceqa):
     splits = next(f for n in ('local_splits.json', 'pid_splits.json') if (f := Path(scienceqa, n)).exists())
     problems, val = json.loads(Path(scienceqa, 'problems.json').read_text()), json.loads(splits.read_text())['val']
-    spoke = [(p['answer'], found[0]) for p in map(problems.get, val) if p and (found := work_out(f"Context: {p['hint']}\nQuestion: {p['question']}", p['choices']))]
-    assert len(spoke) > .2*len(val) and sum(a == b for a, b in spoke) >= .99*len(spoke)
+    def answers(i, p):
+        found = work_out(f"Context: {p['hint']}\nQuestion: {p['question']}", p['choices'], Image.open(Path(scienceqa)/'images'/'val'/i/p['image']) if p['image'] else None)
+        return found and (p['answer'], found[0], bool(p['image']))
+    spoke = [a for i in val if (a := answers(i, problems[i]))]
+    for pictures in False, True:
+        right = [a == b for a, b, seen in spoke if seen == pictures]
+        assert len(right) > .2*sum(bool(problems[i]['image']) == pictures for i in val) and sum(right) >= .99*len(right)
+
+
+@pytest.mark.parametrize('question', ['Will these magnets attract or repel each other?', 'Think about the magnetic force between the magnets in each pair.', 'Which solution has a higher concentration of blue particles?',
+                                      'Compare the average kinetic energies of the particles in each sample.', 'The allele for red eyes (E) is dominant over the allele for black eyes (e). What is the probability that a fly produced by this cross will be heterozygous for the eye gene?'])
+@pytest.mark.parametrize('kind', ['noise', 'one pixel', 'white', 'black', 'stripes', 'transparent', 'grey', 'a photograph'])
+def test_pictures_that_are_no_diagram_are_left_alone(question, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1100, 3), dtype=np.uint8)
+    picture = dict(noise=lambda: Image.fromarray(noise), white=lambda: Image.new('RGB', (300, 200), 'white'), black=lambda: Image.new('RGB', (300, 200)), grey=lambda: Image.new('L', (1, 900)),
+                   stripes=lambda: Image.fromarray(np.tile(np.array([255, 0, 0, 0, 0, 255], np.uint8).reshape(1, 2, 3), (400, 300, 1))), transparent=lambda: Image.new('RGBA', (90, 90))).get(kind)
+    picture = picture() if picture else Image.new('RGB', (1, 1)) if kind == 'one pixel' else Image.fromarray(noise).resize((4000, 3000))
+    begin = time.process_time()
+    assert work_out(question, ['yes', 'no', 'attract', 'Solution A'], picture) is None
+    assert time.process_time() - begin < 5
