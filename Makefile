@@ -12,7 +12,7 @@ test: .venv/dev ## everything CI checks, in under 20 minutes on 2 cores
 	nbdev-export && git diff --exit-code sciencetutor
 	nbdev-clean && git diff --exit-code nbs
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
-	pytest
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 	python tools/docs.py
