@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['SUBORDINATORS', 'PERHAPS', 'REPORTED', 'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'PAST', 'HEADLESS',
            'NOT_PAST', 'PRONOUN', 'CASUAL', 'subordinate', 'coordinate', 'clause', 'run_on', 'is_run_on',
-           'sentence_kind', 'whole_or_fragment', 'purpose', 'tense', 'simile', 'simile_or_metaphor', 'vague_pronoun',
+           'sentence_kind', 'whole_or_fragment', 'purpose', 'verb_tense', 'simile', 'simile_or_metaphor', 'vaguer',
            'more_formal']
 
 # %% ../nbs/142_grammar.ipynb #6b0d549b
@@ -100,7 +100,7 @@ def purpose(
 
 NOT_PAST = 'bed|bleed|breed|exceed|feed|hundred|indeed|naked|need|proceed|red|sacred|seed|shed|shred|sled|speed|succeed|united|weed|wicked'
 
-def tense(
+def verb_tense(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
@@ -131,7 +131,7 @@ def simile_or_metaphor(
     else: return
     if (i := only(fits)) is not None: return i, 'A simile compares with "like" or "as"; a metaphor says that one thing is another.'
 
-def vague_pronoun(
+def vaguer(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)

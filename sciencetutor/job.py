@@ -17,6 +17,8 @@ from fastcore.script import CliError
 from .project import resolve_secrets
 from .publish import run_download, run_upload
 
+os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')  # else gcsfs, which papermill writes with, asks Google for the kind of the bucket before every file, and waits for minutes where nobody answers
+
 # %% ../nbs/53_job.ipynb #53-job-006
 def parameter_names(
     notebook: str | Path, # file or gs://

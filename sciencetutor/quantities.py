@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['MORE', 'LESS', 'MASS', 'TEMPERATURE', 'GROWS', 'WORDS', 'AMOUNT', 'PLANETS', 'BY_SIZE', 'NUMBERS', 'amounts',
            'numbers_apart', 'speeds', 'larger_quantity', 'likely_temperature', 'farthest_state', 'about_planets',
-           'planets']
+           'true_of_planets']
 
 # %% ../nbs/143_quantities.ipynb #f9ebdacc
 import re
@@ -121,7 +121,7 @@ def about_planets(
         same = [p for p in BY_SIZE if made(p, m[3])]
         return bool(same) and m[1] == same[0 if m[2] == 'largest' else -1]
 
-def planets(
+def true_of_planets(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)

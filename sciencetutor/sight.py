@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Box', 'LARGEST', 'MANY', 'HIGH', 'WIDE', 'dark', 'colorful', 'boxes', 'runs', 'sides', 'glyph', 'alike', 'digits',
-           'read_number', 'numbers', 'warmer_sample', 'count_particles', 'concentration', 'magnets', 'attract_or_repel',
-           'magnetic_force', 'cells', 'apart', 'genotypes', 'having', 'punnett_square']
+           'read_number', 'last_numbers', 'warmer_sample', 'count_particles', 'stronger_solution', 'find_magnets',
+           'facing_poles', 'magnetic_force', 'cells', 'apart', 'genotypes', 'having', 'punnett_square']
 
 # %% ../nbs/145_sight.ipynb #ec99108d
 import re
@@ -96,7 +96,7 @@ def read_number(
             text += str(int(np.argmax([alike(seen[-1], d) for d in (digits() if by is None else by)])))
     return (float(text), seen) if re.fullmatch(r'\d+(\.\d+)?', text) else None
 
-def numbers(ink:np.ndarray, last:int)->list[float]:
+def last_numbers(ink:np.ndarray, last:int)->list[float]:
     "The numbers of the last lines of text"
     return [n[0] for top, bottom in runs((ink > .4).any(1))[-last:] if (n := read_number(ink[top:bottom]))]
 
@@ -108,7 +108,7 @@ def warmer_sample(
 )->tuple[int, str]|None: # (index, working)
     "The sample whose particles have more kinetic energy"
     if 'Compare the average kinetic energies' not in text: return
-    read = [numbers(side, 2) for side in sides(dark(picture))]
+    read = [last_numbers(side, 2) for side in sides(dark(picture))]
     if any(len(r) != 2 for r in read): return
     a, b = (m*v*v/2 for m, v in read)
     right = 'neither' if abs(a - b) < .001*max(a, b) else 'sample A' if a > b else 'sample B'
@@ -122,7 +122,7 @@ def count_particles(picture:Image.Image)->list[int]: # left, right
     one = np.median(np.concatenate(sizes)) if any(map(len, sizes)) else 1
     return [int(np.round(s/one).sum()) for s in sizes]
 
-def concentration(
+def stronger_solution(
     text:str,
     choices:list[str],
     picture:Image.Image,
@@ -137,7 +137,7 @@ def concentration(
     if (i := only([c.strip().lower().startswith(right.lower()) for c in choices])) is not None: return i, f'A: {n} {asked[1]} particles in {volumes[0][0]:g} mL; B: {m} in {volumes[1][0]:g} mL.'
 
 # %% ../nbs/145_sight.ipynb #9d2c67ed
-def magnets(
+def find_magnets(
     picture:Image.Image,
 )->list[tuple[Box, int, list[tuple[Box, np.ndarray]]]]: # from left to right: box, pixels, letters as (box, glyph)
     "The magnets of a picture"
@@ -151,14 +151,14 @@ def magnets(
         if k in found and 6 <= b[1] - b[0] <= 30 and 4 <= b[3] - b[2] <= 30: found[k][2].append((b, glyph(light.astype(float), b)))
     return sorted(found.values(), key=lambda m: m[0][2])
 
-def attract_or_repel(
+def facing_poles(
     text:str,
     choices:list[str],
     picture:Image.Image,
 )->tuple[int, str]|None: # (index, working)
     "By the poles that face each other"
     if 'Will these magnets attract or repel' not in text: return
-    found = magnets(picture)
+    found = find_magnets(picture)
     if len(found) != 2 or any(len(letters) != 2 for *_, letters in found): return
     (*_, left), (*_, right) = found
     gap = lambda p, q: abs(p[0][0] + p[0][1] - q[0][0] - q[0][1]) + abs(p[0][2] + p[0][3] - q[0][2] - q[0][3])
@@ -174,7 +174,7 @@ def magnetic_force(
 )->tuple[int, str]|None: # (index, working)
     "The pair with the larger magnets, or with the smaller gap"
     if 'Think about the magnetic force between the magnets in each pair' not in text: return
-    found = magnets(picture)
+    found = find_magnets(picture)
     if len(found) != 4: return
     (a, m, _), (b, n, _), (c, o, _), (d, p, _) = found
     gaps, sizes = (b[2] - a[3], d[2] - c[3]), (m + n, o + p)

@@ -8,7 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/spelling.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SMALL', 'LONG', 'SHORT', 'only', 'guide_words', 'rime', 'odd_rhyme', 'syllable', 'title_case', 'title', 'letter']
+__all__ = ['SMALL', 'LONG', 'SHORT', 'only', 'guide_words', 'rime', 'odd_rhyme', 'open_syllable', 'is_title_case',
+           'title_capitals', 'letter_capitals']
 
 # %% ../nbs/141_spelling.ipynb #a6a3a450
 import re
@@ -55,7 +56,7 @@ def odd_rhyme(
     return i, f"{' and '.join(same)} end alike, in -{end}; {choices[i]} does not."
 
 # %% ../nbs/141_spelling.ipynb #892f902b
-def syllable(
+def open_syllable(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
@@ -69,13 +70,13 @@ def syllable(
 SMALL = 'a|an|the|and|but|or|nor|for|to|of|in|on|at|by|with|from|as|up'  # words that a title may write small
 LONG, SHORT = 'album|book|magazine|movie|newspaper|novel|play|TV show|website', 'article|chapter|essay|poem|short story|song'
 
-def title_case(s:str)->bool:
+def is_title_case(s:str)->bool:
     "Are the capitals those of a title?"
     first, *between = re.findall(r"[A-Za-z][\w'’.-]*", s) or ['a']
     last = between.pop() if between else first
     return first[0].isupper() and last[0].isupper() and all(w[0].isupper() or re.fullmatch(SMALL, w) for w in between) and not any(re.fullmatch('A|An|The|And|Of|To|Or|But|In|On|At|By|For', w) for w in between)
 
-def title(
+def title_capitals(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
@@ -84,10 +85,10 @@ def title(
     if not asked: return
     mark, name = ('*', 'italics') if asked[1] else ('"', 'quotation marks')
     marked = [c.strip().replace('“', '"').startswith(mark) for c in choices]
-    if (i := only([title_case(c) and m >= any(marked) for c, m in zip(choices, marked)])) is None: return
+    if (i := only([is_title_case(c) and m >= any(marked) for c, m in zip(choices, marked)])) is None: return
     return i, f'The title of a {asked[1] or asked[2]} stands in {name}, and its words begin with capital letters but for small ones like "of".'
 
-def letter(
+def letter_capitals(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)

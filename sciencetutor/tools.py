@@ -14,11 +14,11 @@ __all__ = ['TOOLS', 'LOOKS', 'CERTAIN', 'work_out']
 from . import grammar as g, nature as n, quantities as q, sight, spelling as s
 
 # %% ../nbs/14_tools.ipynb #6d76b07e
-TOOLS = [s.guide_words, s.odd_rhyme, s.syllable, s.title, s.letter,
-         g.is_run_on, g.sentence_kind, g.whole_or_fragment, g.purpose, g.tense, g.simile_or_metaphor, g.vague_pronoun, g.more_formal,
-         q.larger_quantity, q.likely_temperature, q.farthest_state, q.planets,
+TOOLS = [s.guide_words, s.odd_rhyme, s.open_syllable, s.title_capitals, s.letter_capitals,
+         g.is_run_on, g.sentence_kind, g.whole_or_fragment, g.purpose, g.verb_tense, g.simile_or_metaphor, g.vaguer, g.more_formal,
+         q.larger_quantity, q.likely_temperature, q.farthest_state, q.true_of_planets,
          n.inherited_trait, n.animal_class, n.same_genus, n.which_name, n.organ, n.cell_part, n.kingdom, n.mineral_or_rock, n.elementary, n.state_of_matter, n.push_or_pull, n.clean_energy]
-LOOKS = [sight.warmer_sample, sight.concentration, sight.attract_or_repel, sight.magnetic_force, sight.punnett_square]  # these look at the picture
+LOOKS = [sight.warmer_sample, sight.stronger_solution, sight.facing_poles, sight.magnetic_force, sight.punnett_square]  # these look at the picture
 CERTAIN = 5.  # log-odds of a worked-out choice over another: right 99.3 times in 100
 
 def work_out(
