@@ -73,7 +73,7 @@ def likely_temperature(
 )->tuple[int, str]|None: # (index, working)
     "The temperature that a thing can have"
     asked = re.search(r'What is the temperature of ([^?]{1,80})\?', text)
-    given = [re.fullmatch(r'(-?\d+)\s*°([CF])', c.strip()) for c in choices]
+    given = [re.fullmatch(r'(-?\d{1,4}) ?°([CF])', c.strip()) for c in choices]
     if not asked or not all(given): return
     span = next(((float(lo), float(hi)) for names, lo, hi in words('warmth') if re.search(rf"\b({names.replace(', ', '|')})", asked[1])), None)
     celsius = [int(g[1]) if g[2] == 'C' else (int(g[1]) - 32)/1.8 for g in given]
@@ -106,11 +106,11 @@ def about_planets(
 )->bool|None: # None if it is of another kind
     "Whether a statement about sizes and materials of planets is true"
     name, made = '|'.join(PLANETS), lambda p, stuff: PLANETS[p][0] in stuff.split(' or ')
-    if m := re.fullmatch(rf"(?:The volume of ({name})|({name})'s volume) is (more|less) than ([\d,]+%?|ten|two|three)(?: of| times)?(?: as \w+ as)? (?:the volume of ({name})|({name})'s(?: volume)?)", s):
+    if m := re.fullmatch(rf"(?:The volume of ({name})|({name})'s volume) is (more|less) than (\d[\d,]{0,9}%?|ten|two|three)(?: of| times)?(?: as \w+ as)? (?:the volume of ({name})|({name})'s(?: volume)?)", s):
         times = {'ten': 10, **NUMBERS}.get(m[4]) or float(m[4].strip('%').replace(',', ''))/(100 if '%' in m[4] else 1)
         ratio = PLANETS[m[1] or m[2]][1]/PLANETS[m[5] or m[6]][1]
         return ratio > times if m[3] == 'more' else ratio < times
-    if m := re.fullmatch(r'(\w+%?) of the planets are made mainly of ([\w ]+)', s):
+    if m := re.fullmatch(r'(\d{1,3}%|\w+) of the planets are made mainly of ([\w ]+)', s):
         many = float(m[1][:-1])*.08 if '%' in m[1] else NUMBERS.get(m[1].lower())
         return many and sum(made(p, m[2]) for p in BY_SIZE) == many
     if m := re.fullmatch(r'(?:Of the|The) (?:(\w+) )?(largest|smallest) planets?(?:,| is| are) (?:(\w+) are )?made mainly of ([\w ]+)', s):

@@ -89,7 +89,9 @@ def read_number(
         if bottom - top <= .45*tall and right - left < 5 and text:  # a comma; a point does not hang below the line
             if bottom <= after[0][1]: text += '.'
             continue
-        if bottom - top < .85*tall or text and left - after[i-1][3] > .4*tall: break  # the unit
+        gap = left - after[i-1][3] if text else 0
+        if gap > .25*tall: break  # the unit
+        if bottom - top < .85*tall: return  # no digit
         n = max(1, round((right - left)/(bottom - top)/.66))  # digits that touch
         for j in range(n):
             seen.append(glyph(ink, (top, bottom, round(left + j*(right - left)/n), round(left + (j + 1)*(right - left)/n))))
@@ -107,11 +109,12 @@ def warmer_sample(
     picture:Image.Image,
 )->tuple[int, str]|None: # (index, working)
     "The sample whose particles have more kinetic energy"
-    if 'Compare the average kinetic energies' not in text: return
+    asked = re.search('average kinetic energies .*Which sample has the (higher|lower) temperature', text)
+    if not asked: return
     read = [last_numbers(side, 2) for side in sides(dark(picture))]
     if any(len(r) != 2 for r in read): return
     a, b = (m*v*v/2 for m, v in read)
-    right = 'neither' if abs(a - b) < .001*max(a, b) else 'sample A' if a > b else 'sample B'
+    right = 'neither' if abs(a - b) < .001*max(a, b) else 'sample A' if (a > b) == (asked[1] == 'higher') else 'sample B'
     if (i := only([c.strip().lower().startswith(right.lower()) for c in choices])) is not None: return i, ' '.join(f'Sample {s}: {m:g} u and {v:,.0f} m/s.' for s, (m, v) in zip('AB', read)) + f' Mass times speed squared: {choices[i].strip()}.'
 
 # %% ../nbs/145_sight.ipynb #79cb9e86
@@ -141,14 +144,16 @@ def find_magnets(
     picture:Image.Image,
 )->list[tuple[Box, int, list[tuple[Box, np.ndarray]]]]: # from left to right: box, pixels, letters as (box, glyph)
     "The magnets of a picture"
-    body = colorful(picture) > .3
-    bodies, light = label(binary_dilation(body, iterations=2))[0], ~body & (dark(picture) < .45)
+    ink = dark(picture)
+    body = (colorful(picture) > .3) & (ink < .75)
+    bodies = label(binary_dilation(body, iterations=2))[0]
     size = np.bincount(bodies[body], minlength=1)
     if len(size) > MANY: return []
     found = {k: ((y.start, y.stop, x.start, x.stop), int(size[k]), []) for k, (y, x) in enumerate(find_objects(bodies), 1) if k < len(size) and size[k] > 80}
-    for b in boxes(light):
-        k = int(bodies[(b[0] + b[1])//2, (b[2] + b[3])//2])
-        if k in found and 6 <= b[1] - b[0] <= 30 and 4 <= b[3] - b[2] <= 30: found[k][2].append((b, glyph(light.astype(float), b)))
+    for letters in ~body & (ink < .45), ~body & (ink > .6):  # light ones, dark ones
+        for b in boxes(letters):
+            k = int(bodies[(b[0] + b[1])//2, (b[2] + b[3])//2])
+            if k in found and 6 <= b[1] - b[0] <= 30 and 4 <= b[3] - b[2] <= 30: found[k][2].append((b, glyph(letters.astype(float), b)))
     return sorted(found.values(), key=lambda m: m[0][2])
 
 def facing_poles(
@@ -175,7 +180,7 @@ def magnetic_force(
     "The pair with the larger magnets, or with the smaller gap"
     if 'Think about the magnetic force between the magnets in each pair' not in text: return
     found = find_magnets(picture)
-    if len(found) != 4: return
+    if len(found) != 4 or max(b[0] for b, *_ in found) >= min(b[1] for b, *_ in found): return  # side by side
     (a, m, _), (b, n, _), (c, o, _), (d, p, _) = found
     gaps, sizes = (b[2] - a[3], d[2] - c[3]), (m + n, o + p)
     nearer, larger = abs(gaps[0] - gaps[1]) > 3, abs(sizes[0] - sizes[1]) > .05*max(sizes)
