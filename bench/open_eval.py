@@ -1,7 +1,7 @@
 """Open questions: how often the right card is found, and what becomes of val questions asked without their choices.
 
-    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json
-    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read.tsv
+    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json, unless --n asks for another number
+    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read-*.tsv
     python bench/open_eval.py answers --data FOLDER --solved       # the same with the train split as solved questions
     python bench/open_eval.py explain --data FOLDER --n 20         # the card's sentence and the tutor's explanation, side by side
 
@@ -128,7 +128,7 @@ def retrieval(a):
     hits = [[train[i]['skill']==r['skill'] for i,_ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
     result['solved'] = dict(train=len(train), first=sum(h[:1]==[True] for h in hits), among_three=sum(map(any, hits)))
     print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {result['solved']['first']}/{len(val)}, among three {result['solved']['among_three']}/{len(val)}")
-    (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
+    if a.n is None: (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
 
 def answers(a):
     from sciencetutor.engine import Engine, Turn, reply
