@@ -105,7 +105,9 @@ def halves(x, y):
         p = m.predict_proba(x[i])[:, 1]
         b = np.minimum((p*10).astype(int), 9)
         return sum(abs(p[b==k].mean()-y[i][b==k].mean())*(b==k).mean() for k in set(b))
-    even, odd, m = np.arange(0, len(y), 2), np.arange(1, len(y), 2), fit(np.arange(len(y)))
+    even, odd = np.arange(0, len(y), 2), np.arange(1, len(y), 2)
+    if min(len(set(y[i])) for i in (even, odd))<2: sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
+    m = fit(np.arange(len(y)))
     return m.intercept_[0], m.coef_[0][0], error(fit(even), odd), error(fit(odd), even)
 
 def retrieval(a):
