@@ -1,7 +1,7 @@
 """Open questions: how often the right card is found, and what becomes of val questions asked without their choices.
 
-    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json
-    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read.tsv
+    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json, unless --n asks for another number
+    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read-*.tsv
     python bench/open_eval.py answers --data FOLDER --solved       # the same with the train split as solved questions
     python bench/open_eval.py explain --data FOLDER --n 20         # the card's sentence and the tutor's explanation, side by side
 
@@ -105,7 +105,9 @@ def halves(x, y):
         p = m.predict_proba(x[i])[:, 1]
         b = np.minimum((p*10).astype(int), 9)
         return sum(abs(p[b==k].mean()-y[i][b==k].mean())*(b==k).mean() for k in set(b))
-    even, odd, m = np.arange(0, len(y), 2), np.arange(1, len(y), 2), fit(np.arange(len(y)))
+    even, odd = np.arange(0, len(y), 2), np.arange(1, len(y), 2)
+    if min(len(set(y[i])) for i in (even, odd))<2: sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
+    m = fit(np.arange(len(y)))
     return m.intercept_[0], m.coef_[0][0], error(fit(even), odd), error(fit(odd), even)
 
 def retrieval(a):
@@ -128,7 +130,7 @@ def retrieval(a):
     hits = [[train[i]['skill']==r['skill'] for i,_ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
     result['solved'] = dict(train=len(train), first=sum(h[:1]==[True] for h in hits), among_three=sum(map(any, hits)))
     print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {result['solved']['first']}/{len(val)}, among three {result['solved']['among_three']}/{len(val)}")
-    (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
+    if a.n is None: (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
 
 def answers(a):
     from sciencetutor.engine import Engine, Turn, reply

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'read_csv', 'read_jsonl', 'read_xlsx', 'read_table', 'text_of', 'row_choices', 'row_answer', 'row_problem',
-           'row_faults', 'check_table', 'run_check']
+           'row_faults', 'check_table', 'beginning', 'run_check']
 
 # %% ../nbs/08_check.ipynb #fc9b5ae4
 import csv, io, json, re
 from pathlib import Path
-from textwrap import shorten
 from typing import Iterator
 from fastcore.script import CliError
 from .formats import LETTERS, META, fault
@@ -35,12 +34,12 @@ def read_csv(
 # %% ../nbs/08_check.ipynb #227fe2fd
 def read_jsonl(
     file: Path, # a file with a JSON object on each line
-) -> Iterator[dict]:
+) -> Iterator[dict | None]: # None for an empty line
     "Rows of a JSONL file."
     for n, line in enumerate(file.read_text(encoding='utf-8-sig').split('\n'), 1):
-        try: row = json.loads(line) if line.strip() else {}
+        try: row = json.loads(line) if line.strip() else None
         except ValueError as e: raise CliError(f'{file}, line {n} is not JSON: {e}') from None
-        if not isinstance(row, dict): raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
+        if line.strip() and not isinstance(row, dict): raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
         yield row
 
 # %% ../nbs/08_check.ipynb #20c08085
@@ -65,10 +64,11 @@ def read_table(
     file = Path(file)
     if file.suffix.lower() not in READERS: raise CliError(f'{file} is not a table: save it as {", ".join(READERS)}')
     if not file.is_file(): raise CliError(f'no file {file}: name a table of questions')
-    first = 1 if file.suffix.lower() == '.jsonl' else 2
+    lines = file.suffix.lower() == '.jsonl' # without a head; and who writes an object means a row, while a spreadsheet keeps empty ones
     try:
-        for n, row in enumerate(READERS[file.suffix.lower()](file), first):
-            if any(text_of(v) for v in row.values()): yield n, {k.strip().lower(): v for k, v in row.items()}
+        for n, row in enumerate(READERS[file.suffix.lower()](file), 1 if lines else 2):
+            empty = row is None if lines else not any(map(text_of, row.values()))
+            if not empty: yield n, {k.strip().lower(): v for k, v in row.items()}
     except UnicodeDecodeError: raise CliError(f'{file} is not UTF-8 text: save it as "CSV UTF-8"') from None
 
 # %% ../nbs/08_check.ipynb #23825ba8
@@ -145,6 +145,14 @@ def check_table(
     return out
 
 # %% ../nbs/08_check.ipynb #ef4ff951
+def beginning(
+    text: str,
+    n: int = 32, # characters
+) -> str:
+    "What fits of a text into a column."
+    text = ' '.join(text.split())
+    return text if len(text) <= n else text[:n-1] + '…'
+
 def run_check(
     file: str, # table of questions: CSV, JSONL or .xlsx
 ) -> None:
@@ -154,5 +162,5 @@ def run_check(
     wrong = check_table(file)
     if not wrong: return print(f'{file}: {rows} questions, all good. Train on them: sciencetutor data --source {file} --out data/mine')
     print(f'{"row":>4}  {"question":32}  what is wrong')
-    for n, question, why in wrong: print(f'{n:>4}  {shorten(question, 32, placeholder="…"):32}  {why}')
+    for n, question, why in wrong: print(f'{n:>4}  {beginning(question):32}  {why}')
     raise CliError(f'{len({n for n, *_ in wrong})} of {rows} questions in {file} have to be mended (listed above)')

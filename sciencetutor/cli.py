@@ -8,10 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/cli.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'main', 'dispatch']
+__all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'main', 'choose', 'dispatch']
 
 # %% ../nbs/60_cli.ipynb #60-cli-004
-import argparse, sys
+import argparse, os, sys
 from importlib import import_module
 from typing import Callable, NamedTuple
 
@@ -106,9 +106,19 @@ def unknown(name: str) -> str:
 
 # %% ../nbs/60_cli.ipynb #60-cli-022
 def main(argv: list[str] | None = None, # without the program's name; default `sys.argv[1:]`
-        ) -> int: # exit code: 0, 2 for bad input, 130 for Ctrl-C
+        ) -> int: # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
     "Run `sciencetutor COMMAND ...`."
-    name, *rest = (sys.argv[1:] if argv is None else argv) or ['--help']
+    try:
+        try: return choose(sys.argv[1:] if argv is None else argv)
+        finally: sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # for what Python still flushes when it exits
+        return 1
+
+def choose(argv: list[str], # without the program's name
+          ) -> int: # exit code
+    "Find the subcommand that is meant, and run it."
+    name, *rest = argv or ['--help']
     if rest and f'{name} {rest[0]}' in commands: name, rest = f'{name} {rest[0]}', rest[1:]  # `cloud train`
     if name in ('-h', '--help'): print(usage())
     elif name in ('-V', '--version'): print(f'sciencetutor {__version__}')

@@ -163,21 +163,21 @@ def adult_parts(page) -> tuple: # (what to call when the view is opened, the com
         gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
         data = gr.Button(t['export_feedback'], elem_id='adult-feedback')
         saved = gr.HTML('', elem_id='adult-saved')
-        sure = gr.Checkbox(label=t['sure_delete'], value=False, elem_id='adult-sure')
+        sure = gr.CheckboxGroup([], label=t['delete_child'], show_label=False, elem_id='adult-sure')
         delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
     def show(name, request:gr.Request):
         if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip()
         found = [u for u in page.store.users() if u['name']==name]
-        return (child_html(page, found[0]) if found else '') + class_html(page), gr.Checkbox(label=t['sure_delete'].format(child=child_name(name, t)), value=False)
+        return (child_html(page, found[0]) if found else '') + class_html(page), gr.CheckboxGroup([(t['sure_delete'].format(child=child_name(name, t)), name)], value=[])
     def opened(request:gr.Request):
         if not page.adult(request): return *show(None, request), gr.skip(), gr.skip()
         page.who(request)
         names = [u['name'] for u in sorted(page.store.users(), key=lambda u: u['role']=='adult')]  # children first
         return *show(names[0], request), gr.Dropdown(choices=[(child_name(n, t), n) for n in names], value=names[0], visible=True), gr.Column(visible=True)
-    def drop(name, sure, request:gr.Request):
+    def drop(sure, request:gr.Request):
         if not (page.adult(request) and sure): return [gr.skip()]*4
         for u in page.store.users():
-            if u['name']==name: page.store.drop_user(u['id'])
+            if u['name'] in sure: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
         return opened(request)
     def give_paper(subject, grade, request:gr.Request):
@@ -191,8 +191,8 @@ def adult_parts(page) -> tuple: # (what to call when the view is opened, the com
         return link_html('feedback.zip', f.getvalue(), t)
     child.input(show, child, [view, sure], **UI)
     outs = [view, sure, child, tools]
-    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
-    delete.click(drop, [child, sure], outs, **UI)
+    sure.change(lambda sure: gr.Button(interactive=bool(sure)), sure, delete, **UI)
+    delete.click(drop, sure, outs, **UI)
     paper.click(give_paper, [subject, grade], link, **UI)
     data.click(give_data, None, saved, **UI)
     return opened, outs

@@ -519,27 +519,33 @@ def chat_parts(self:Page) -> tuple: # chat, found choices, box, action buttons, 
     return chat, found, box, acts, row, correction, send
 
 @patch
-def chats_parts(self:Page) -> tuple: # list, search, title, buttons and link
+def chats_parts(self:Page) -> tuple: # search, list, title, tick, buttons and link
     "Earlier chats; inside a `gr.Blocks`."
     t = self.t
     search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
     chosen = gr.Radio([], label=t['list_label'], elem_id='chat-list')
-    with gr.Row(elem_classes='st-row'): open_, delete, md, js = (gr.Button(t[k], elem_id=f'chats-{k}', min_width=90, interactive=False) for k in ('open','delete','export_md','export_json'))
+    with gr.Row(elem_classes='st-row'): open_, md, js = (gr.Button(t[k], elem_id=f'chats-{k}', min_width=90, interactive=False) for k in ('open','export_md','export_json'))
     with gr.Row(elem_classes='st-row'):
         title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
         rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
-    return search, chosen, open_, delete, md, js, title, rename, gr.HTML('', elem_id='chats-link')
+    with gr.Row(elem_classes='st-row'):
+        sure = gr.CheckboxGroup([], label=t['delete'], show_label=False, visible=False, elem_id='chats-sure', scale=3)
+        delete = gr.Button(t['delete'], variant='stop', scale=0, min_width=90, elem_id='chats-delete', interactive=False)
+    return search, chosen, open_, md, js, title, rename, sure, delete, gr.HTML('', elem_id='chats-link')
 
 # %% ../nbs/43_page.ipynb #19fa1179
 @patch
-def wire_chats(self:Page, parts, outs, answers, views):
+def wire_chats(self:Page, parts, outs, answers, views, kept):
     "What the buttons of the earlier chats do."
-    search, chosen, open_, delete, md, js, title, rename, link = parts
+    search, chosen, open_, md, js, title, rename, sure, delete, link = parts
     def listed(search, request:gr.Request):
         found = self.chats(search, request)
         return gr.Radio(choices=found, value=None), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
-    def drop(chosen, search, request:gr.Request):
-        if chosen: self.store.drop_conversation(self.who(request)['id'], chosen)
+    def picked(chosen, search, request:gr.Request):
+        found = [(f"{self.t['delete']}: {title}", c) for title,c in self.chats(search, request) if c==chosen]
+        return *[gr.Button(interactive=bool(chosen))]*4, gr.CheckboxGroup(found, value=[], visible=bool(found)), gr.Button(interactive=False)
+    def drop(sure, search, request:gr.Request):
+        for c in sure: self.store.drop_conversation(self.who(request)['id'], c)
         return listed(search, request)
     def name(chosen, title, search, request:gr.Request):
         if chosen and title.strip(): self.store.rename(self.who(request)['id'], chosen, title)
@@ -547,12 +553,13 @@ def wire_chats(self:Page, parts, outs, answers, views):
     def save_md(chosen, request:gr.Request): return self.on_save(chosen, 'md', request)
     def save_json(chosen, request:gr.Request): return self.on_save(chosen, 'json', request)
     search.change(listed, search, [chosen, link], trigger_mode='always_last', **UI)
-    delete.click(drop, [chosen, search], [chosen, link], **UI)
+    sure.change(lambda sure: gr.Button(interactive=bool(sure)), sure, delete, **UI)
+    delete.click(drop, [sure, search], [chosen, link], **UI)
     rename.click(name, [chosen, title, search], [chosen, link], **UI)
     md.click(save_md, chosen, link, **UI)
     js.click(save_json, chosen, link, **UI)
-    open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda: go('chat', 'explain'), None, views, **UI)
-    chosen.change(lambda c: [gr.Button(interactive=bool(c))]*5, chosen, [open_, delete, md, js, rename], **UI)
+    open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda kept: go('chat', kept), kept, views, **UI)
+    chosen.change(picked, [chosen, search], [open_, md, js, rename, sure, delete], **UI)
     return listed, [search], [chosen, link]
 
 def go(
@@ -589,7 +596,7 @@ def make_page(
         with gr.Column(elem_id='view-quiz', visible=False) as v_quiz: quiz_parts(page)
         with gr.Column(elem_id='view-chats', visible=False) as v_chats: chats_ui = page.chats_parts()
         with gr.Column(elem_id='view-adult', visible=False) as v_adult: opened, adult_outs = adult_parts(page)
-        turns, ident, views = gr.State([]), gr.State(None), [v_chat, v_quiz, v_chats, v_adult, mode, chats, adults]
+        turns, ident, kept, views = gr.State([]), gr.State(None), gr.State('explain'), [v_chat, v_quiz, v_chats, v_adult, mode, chats, adults]
         outs = [box, found, chat, turns, ident, *acts, row]
         slow = dict(concurrency_limit=None, **UI)
         answers = [box.submit(page.on_send, [box, turns, ident, mode], outs, **slow), chat.example_select(page.on_example, [turns, ident, mode], outs, **slow),
@@ -608,9 +615,9 @@ def make_page(
         gr.on([send.click, correction.submit], correct, [turns, correction], row, **UI)
         box.change(page.on_type, box, found, queue=False, trigger_mode='always_last', **UI)
         box.stop(page.on_stop, None, None, queue=False, **UI)
-        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(page.on_new, None, outs, queue=False, **UI).then(lambda m: go('chat', 'hint' if m=='hint' else 'explain'), mode, views, **UI)
-        listed, ins, list_outs = page.wire_chats(chats_ui, outs, answers, views)
-        mode.input(lambda m: go('quiz' if m=='quiz' else 'chat', m), mode, views, **UI)
+        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(page.on_new, None, outs, queue=False, **UI).then(lambda kept: go('chat', kept), kept, views, **UI)
+        listed, ins, list_outs = page.wire_chats(chats_ui, outs, answers, views, kept)
+        mode.input(lambda m, kept: [*go('quiz', m), kept] if m=='quiz' else [*go('chat', m), m], [mode, kept], [*views, kept], **UI)
         chats.click(lambda: go('chats'), None, views, **UI).then(listed, ins, list_outs, **UI)
         adults.click(lambda: go('adult'), None, views, **UI).then(opened, None, adult_outs, **UI)
         blocks.unload(page.on_close)

@@ -1,5 +1,5 @@
 "The dispatcher from outside, as a shell sees it."
-import ast, subprocess, sys
+import ast, os, subprocess, sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,18 @@ def test_help_shows_every_command():
     r = run('--help')
     assert r.returncode == 0 and all(f'  {name} ' in r.stdout for name in commands)
     assert run().stdout == r.stdout
+
+
+@pytest.mark.parametrize('argv', [[], ['check', '--help'], ['check', '{}']])
+def test_nobody_reads(argv, tmp_path):
+    "As in `sciencetutor --help | head -0`."
+    (file := tmp_path/'questions.csv').write_text('question,choices,answer\n' + 'Which?,a | b,C\n'*1000)  # more than a buffer of complaints
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, 'PYTHONUNBUFFERED': ''}  # kept back until the end, as in a shell
+    r = subprocess.run([sys.executable, '-m', 'sciencetutor.cli', *(a.format(file) for a in argv)], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120, env=env)
+    os.close(writer)
+    assert (r.returncode, r.stderr) == (1, '')
 
 
 def test_version_agrees():

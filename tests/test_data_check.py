@@ -28,7 +28,7 @@ def test_rows_are_numbered_as_the_spreadsheet_shows_them(tmp_path):
     openpyxl = pytest.importorskip('openpyxl')
     rows = [('question', 'choices', 'answer'), ('Good?', 'a | b', 'A'), (), ('', '', ''), ('Bad\u2028one?', 'a | b', 'D')]
     (tmp_path/'a.csv').write_text('\n'.join(map(','.join, rows)))
-    (tmp_path/'a.jsonl').write_text('\n'.join(['{}'] + [json.dumps(dict(zip(rows[0], r)), ensure_ascii=False) if r else '' for r in rows[1:]]))
+    (tmp_path/'a.jsonl').write_text('\n'.join([''] + [json.dumps(dict(zip(rows[0], r)), ensure_ascii=False) if any(r) else '' for r in rows[1:]]))
     book = openpyxl.Workbook()
     for r in rows: book.active.append(r)
     book.save(tmp_path/'a.xlsx')
@@ -40,6 +40,20 @@ def test_jsonl(tmp_path):
     assert problems(tmp_path/'a.jsonl')[0]['answer'] == 1
     (tmp_path/'a.jsonl').write_text('{"question": 1}\n{broken\n')
     with pytest.raises(CliError, match='line 2 is not JSON'): run_check(str(tmp_path/'a.jsonl'))
+
+
+def test_an_object_is_a_row(tmp_path, capsys):
+    "However little is in it."
+    (tmp_path/'a.jsonl').write_text('{"question": "Good?", "choices": ["a", "b"], "answer": "A"}\n{}\n\n{"question": ""}\n')
+    with pytest.raises(CliError, match='2 of 3 questions'): run_check(str(tmp_path/'a.jsonl'))
+    assert {n for n, _, why in check_table(tmp_path/'a.jsonl') if why == 'has no question'} == {2, 4}
+
+
+@pytest.mark.parametrize('question, shown', [('Was ist das?', 'Was ist das?'), ('Two\nlines?', 'Two lines?'), ('x'*32, 'x'*32), ('x'*33, 'x'*31+'…'), ('为什么天空是蓝色的？'*4, '为什么天空是蓝色的？为什么天空是蓝色的？为什么天空是蓝色的？为…')])
+def test_the_beginning_of_a_question_is_shown(tmp_path, question, shown, capsys):
+    (tmp_path/'a.jsonl').write_text(json.dumps(dict(question=question, choices='a | b')))
+    with pytest.raises(CliError): run_check(str(tmp_path/'a.jsonl'))
+    assert f'\n   1  {shown:32}  has no answer' in capsys.readouterr().out
 
 
 def test_spreadsheet(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from sciencetutor.lessons import child_html
 from sciencetutor.page import TEXTS, Asked, Page, from_row, make_page, show
 from sciencetutor.serve import Server, open_port
+from sciencetutor.store import Store
 from test_page_access import accessible
 from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
 
@@ -101,6 +102,10 @@ def test_reload_and_find_it_again(visit):
     finished(page)
     page.reload()
     page.wait_for_selector('#chat .example')
+    mode(page, 'quiz')
+    page.wait_for_selector('#quiz-start')
+    mode(page, 'hint')
+    page.wait_for_selector('#box')
     page.click('#go-chats')
     page.fill('#search textarea, #search input', 'zebras')
     page.wait_for_timeout(800)
@@ -118,14 +123,23 @@ def test_reload_and_find_it_again(visit):
     accessible(page, '#view-chats')
     page.click('#chats-open')
     page.get_by_text('Finis coronat.').wait_for()
+    page.locator('#mode .selected', has_text=T['mode_hint']).wait_for()  # the way of helping is kept
+    mode(page, 'explain')
     send(page, 'And horses?')
     page.get_by_text('Finis coronat.').nth(1).wait_for()
     finished(page)
     page.click('#go-chats')
     page.wait_for_timeout(2000)  # opening the list reads it anew, and takes a choice made before that away
     page.locator('#chat-list label', has_text='Striped').click()
+    page.locator('#chats-sure label', has_text='Delete: Striped').wait_for()
+    assert page.locator('#chats-delete').is_disabled()
+    page.click('#chats-sure input')
+    shot(page, 'chats-sure')
+    accessible(page, '#view-chats')
     page.click('#chats-delete')
     page.locator('#chat-list label', has_text='Striped').wait_for(state='detached')
+    page.locator('#chats-sure').wait_for(state='hidden')
+    assert page.locator('#chats-delete').is_disabled()
 
 def test_again_and_edit(visit, engine):
     page = visit()
@@ -190,6 +204,37 @@ def test_ten_questions_and_the_adult(visit, width, scheme):
     page.click('#adult-print')
     page.wait_for_selector('#adult-link a[download="quiz.html"]')
     assert fits(page)
+
+def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
+    store, held = Store(str(tmp_path)), []
+    for name in 'ada', 'bob', 'cyd': store.add_user(name)
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store)) as s:
+        c = browser.new_context(locale='en')
+        page = c.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(s.url)
+        page.wait_for_selector('#chat .example')
+        page.click('#go-adults')
+        def tick(name):
+            page.locator('#adult-sure label', has_text=T['sure_delete'].format(child=name)).click()
+            page.wait_for_selector('#adult-delete:enabled')
+        def choose(name):
+            page.click('#adult-child input')
+            page.locator('ul[role=listbox] li', has_text=name).click()
+        tick('ada')
+        shot(page, 'adult-sure')
+        choose('bob')
+        page.wait_for_selector('#adult-delete:disabled')  # another child needs another tick
+        assert not page.locator('#adult-sure input').is_checked()
+        tick('bob')
+        page.route('**/queue/join*', lambda route: held.append(route))  # the server is slow
+        choose('cyd')
+        page.click('#adult-delete')
+        for route in held: route.continue_()
+        page.unroute('**/queue/join*')
+        page.get_by_text(T['deleted']).wait_for()
+        c.close()
+    assert {u['name'] for u in store.users()} == {'ada', 'cyd', 'local'}
 
 def test_delete_a_child(visit):
     page = visit()

@@ -94,7 +94,7 @@ def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
 def killed_transfers(address, tmp_path, kills):
     "Uploads of one new version after another and downloads, killed at random moments: at either end there is the old version or the new one, and a second try goes on."
     import random
-    import google.cloud.storage, huggingface_hub  # noqa: not a part of the time that an upload takes
+    import google.cloud.storage, huggingface_hub  # noqa: F401 (imported here, so that it is no part of the time that an upload takes)
     draw, src, back, look = random.Random(kills), tmp_path/'src', tmp_path/'back', tmp_path/'look'
     def change():
         for i in range(20): (src/f'{i}.bin').write_bytes(draw.randbytes(60000))
