@@ -95,14 +95,15 @@ def add_lora(
 ): # a `PeftModel`
     "Freeze the language model and train adapters beside its layers"
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from transformers.integrations import is_deepspeed_zero3_enabled
     check_parts(model, ['language', *freeze])
     targets = adapter_layers(model, freeze_layers)
     if not targets or 'language' in freeze: raise CliError('--lora-r puts adapters into the language model: leave some of its layers unfrozen')
     if getattr(model, 'is_loaded_in_4bit', False): model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    full = [PARTS[p] for p in ('vision', 'projector') if p not in freeze]
-    model = get_peft_model(model, LoraConfig(r=r, lora_alpha=alpha or 2*r, lora_dropout=dropout, target_modules=targets, modules_to_save=full or None))
+    full, zero3 = [PARTS[p] for p in ('vision', 'projector') if p not in freeze], is_deepspeed_zero3_enabled()
+    model = get_peft_model(model, LoraConfig(r=r, lora_alpha=alpha or 2*r, lora_dropout=dropout, target_modules=targets, modules_to_save=full or None), autocast_adapter_dtype=not zero3)
     for p in model.parameters():
-        if p.requires_grad: p.data = p.data.float()
+        if p.requires_grad and not zero3: p.data = p.data.float()  # ZeRO-3 keeps its own copies in float32
     return model
 
 # %% ../nbs/23_techniques.ipynb #59626836
