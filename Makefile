@@ -8,7 +8,7 @@ export PATH := $(bin):$(PATH)
 run: .venv ## samples, a short fine-tune, its accuracy, the page
 	sciencetutor quickstart
 
-test: .venv/dev ## everything CI checks, in under 20 minutes on 2 cores
+test: .venv/dev ## everything CI checks, in under half an hour on 2 cores
 	nbdev-export && git diff --exit-code sciencetutor
 	nbdev-clean && git diff --exit-code nbs
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml

@@ -106,7 +106,7 @@ def about_planets(
 )->bool|None: # None if it is of another kind
     "Whether a statement about sizes and materials of planets is true"
     name, made = '|'.join(PLANETS), lambda p, stuff: PLANETS[p][0] in stuff.split(' or ')
-    if m := re.fullmatch(rf"(?:The volume of ({name})|({name})'s volume) is (more|less) than (\d[\d,]{0,9}%?|ten|two|three)(?: of| times)?(?: as \w+ as)? (?:the volume of ({name})|({name})'s(?: volume)?)", s):
+    if m := re.fullmatch(rf"(?:The volume of ({name})|({name})'s volume) is (more|less) than (\d[\d,]{{0,9}}%?|ten|two|three)(?: of| times)?(?: as \w+ as)? (?:the volume of ({name})|({name})'s(?: volume)?)", s):
         times = {'ten': 10, **NUMBERS}.get(m[4]) or float(m[4].strip('%').replace(',', ''))/(100 if '%' in m[4] else 1)
         ratio = PLANETS[m[1] or m[2]][1]/PLANETS[m[5] or m[6]][1]
         return ratio > times if m[3] == 'more' else ratio < times
