@@ -8,10 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/grammar.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SUBORDINATORS', 'PERHAPS', 'REPORTED', 'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'PAST', 'HEADLESS',
-           'NOT_PAST', 'PRONOUN', 'CASUAL', 'subordinate', 'coordinate', 'clause', 'run_on', 'is_run_on',
-           'sentence_kind', 'whole_or_fragment', 'purpose', 'verb_tense', 'simile', 'simile_or_metaphor', 'vaguer',
-           'more_formal']
+__all__ = ['SUBORDINATORS', 'PERHAPS', 'REPORTED', 'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'PAST', 'NAMES', 'OWN',
+           'HEADLESS', 'NOT_PAST', 'NO_VERB', 'IN_DOUBT', 'PRONOUN', 'CASUAL', 'subordinate', 'coordinate', 'clause',
+           'run_on', 'is_run_on', 'sentence_kind', 'whole_or_fragment', 'purpose', 'verb_tense', 'simile',
+           'simile_or_metaphor', 'vaguer', 'more_formal']
 
 # %% ../nbs/142_grammar.ipynb #6b0d549b
 import re
@@ -25,12 +25,12 @@ PERHAPS = 'before|after|until|since|as|that|once'  # these begin a clause, or on
 REPORTED = 'what|how|why|than|sa(id|ys)|thinks?|thought|knows?|knew|hopes?|believes?|wish(es)?|glad|happy|sorry|sure|afraid'  # another clause may follow without a sign
 PRONOUNS = 'I|you|he|she|it|we|they|there|this|that|these|those|everyone'
 SUBJECTS = rf"({PRONOUNS}|someone|nobody|people|(the|a|an|my|your|his|her|its|our|their|some|many|most) \w+|[A-Z]\w+|is|are|was|were|do|does|did|will|would|can|could|has|have)"
-OPENINGS = r'if|in|on|at|by|for|with|during|over|to|from|under|without|despite|through|inside|like|unlike|instead|besides|according|even|last|next|every|today|tomorrow|yesterday|\w+ing|\w+ed|\w+ly'
+OPENINGS = r'about|above|across|along|among|around|behind|below|between|beyond|near|no|of|outside|upon|well|within|if|in|on|at|by|for|with|during|over|to|from|under|without|despite|through|inside|like|unlike|instead|besides|according|even|last|next|every|today|tomorrow|yesterday|\w+ing|\w+ed|\w+ly'
 VERBS = r"is|are|was|were|am|has|have|had|will|would|can|could|came|went|began|[a-z]+ed"
 
 def subordinate(s:str)->bool:
     "Is there a sign of a subordinate clause?"
-    return bool(re.search(rf'\b({SUBORDINATORS})\b|\b({PERHAPS})\b[^,]* ({VERBS})\b', s, re.I))
+    return bool(re.search(rf'\b({SUBORDINATORS})\b|\b({PERHAPS})\b[^,]{{0,80}} ({VERBS})\b', s, re.I))
 
 def coordinate(s:str)->bool:
     "Are two clauses joined by a comma and a coordinating conjunction, or by a semicolon?"
@@ -53,7 +53,9 @@ SIGNS = {'compound': (coordinate, '"{}" joins two clauses by a conjunction after
 
 # %% ../nbs/142_grammar.ipynb #0f21ddb6
 PAST = words('past-forms')[0]  # irregular ones
-HEADLESS = rf"(\w+ed|Will|{'|'.join(w.capitalize() for w in PAST.split())}) [^,]*$"  # a statement that begins with its verb has no subject
+NAMES = 'Drew|Ed|Fred|Jed|Ned|Red|Rose|Ted'  # look like a verb at the beginning of a sentence
+OWN = 'a|an|the|my|your|his|her|its|our|their'
+HEADLESS = rf"(?!({NAMES})\b)([A-Z]\w+s ({OWN})|(\w+ed|{'|'.join(w.capitalize() for w in PAST.split())}) ({OWN}|about|at|back|by|down|for|from|in|into|off|on|out|over|through|to|up|with|[a-z]+ly)) [^,?!]*$"  # a statement that begins with its verb has no subject
 
 def is_run_on(
     text:str,
@@ -93,12 +95,15 @@ def purpose(
     "Declarative, interrogative, imperative or exclamatory, by the last mark"
     said = re.search(r'What kind of sentence is this\?\s*(.+)', text, re.S)
     if not said: return
+    if re.search('^[^"“].*["”]$', said[1].strip(), re.S): return  # the mark may be that of a sentence inside
     kinds, mark = [c.strip().lower() for c in choices], said[1].strip().rstrip('"”')[-1:]
     if mark == '!' and 'imperative' in kinds: return  # an order may be shouted
     fits = {'?': ['interrogative'], '!': ['exclamatory'], '.': ['declarative', 'imperative']}.get(mark, [])
     if (i := only([k in fits for k in kinds])) is not None: return i, f'It ends in "{mark}": {kinds[i]}.'
 
 NOT_PAST = 'bed|bleed|breed|exceed|feed|hundred|indeed|naked|need|proceed|red|sacred|seed|shed|shred|sled|speed|succeed|united|weed|wicked'
+NO_VERB = "a|an|the|my|your|his|her|its|our|their|this|that|these|those|some|many|no|is|are|am|looks?|seems?|feels?|gets?|very|so|too|more|most|of"  # no verb follows these
+IN_DOUBT = r"been|beat|bet|burst|cast|cost|could|cut|fit|gonna|had|has|have|hit|hurt|knit|let|may|might|must|put|quit|read|rid|set|should|shut|split|spread|used|would"  # another tense, or verbs that do not show it
 
 def verb_tense(
     text:str,
@@ -107,17 +112,19 @@ def verb_tense(
     "Past, present or future, by the form of the verb"
     said = re.search(r'Which tense does the sentence use\?\s*(.+)', text, re.S)
     if not said: return
-    future = re.search(r"\b(will|shall|won't|going to)\b|'ll\b", said[1])
-    past = re.search(rf"\b({PAST.replace(' ', '|')}|(?!({NOT_PAST})\b)[a-z]+ed)\b", said[1])
-    name, sign = ('future', future) if future else ('past', past) if past else ('present', None)
-    if (i := only([name in c.lower() for c in choices])) is not None: return i, f'"{sign[0]}" makes it {name}.' if sign else 'Nothing in it is past or future: it is present.'
+    future = re.search(r"\b(will|shall|won't)\b|'ll\b", said[1])
+    past = re.search(rf"(?<![\w'])(?!(?i:{NO_VERB}) )[\w'.]+,? ((?!({NOT_PAST})\b)({PAST.replace(' ', '|')}|[a-z]+ed))\b|\b(was|were)\b", said[1])
+    if bool(future) and bool(past) or not future and re.search(rf"\b({IN_DOUBT})\b|n't\b|'ve\b|\bgoing to\b", said[1]): return
+    name, sign = ('future', future[0]) if future else ('past', past[2] or past[0]) if past else ('present', None)
+    if (i := only([name in c.lower() for c in choices])) is not None: return i, f'"{sign}" makes it {name}.' if sign else 'Nothing in it is past or future: it is present.'
 
 # %% ../nbs/142_grammar.ipynb #953f48f1
 PRONOUN = {'he', 'she', 'it', 'they', 'him', 'her', 'them', 'his', 'hers', 'its', 'their', 'theirs'}
 CASUAL = r"\b(FYI|ASAP|gonna|wanna|guys?|gang|kids?|cool|awesome|super|blast|okay|OK|hey|yeah|bunch|lots? of|stuff|totally|really|pretty|a bit|see eye to eye|hang out|mom|dad|kinda|TV|get|got)\b|'(re|ve|ll|d)\b|n't\b|\b(I'm|it's|that's|there's)\b"
 
-def simile(s:str)->bool:
+def simile(s:str)->bool|None: # None if it cannot be told
     "Does it say that it compares?"
+    if re.search(r"\b(I|you|we|they|people|children|kids|to|would|do|does|did|not|really) like\b|n't like\b|\bas (well|soon|long|far|much|many) as\b", s): return None
     return bool(re.search(r'\blike \w+|\bas \w+( \w+)? as\b', s))
 
 def simile_or_metaphor(
@@ -126,6 +133,7 @@ def simile_or_metaphor(
 )->tuple[int, str]|None: # (index, working)
     "A simile by its like or as, a metaphor without"
     one, two = re.search(r'simile or a metaphor\?\s*(.+)', text, re.S), re.search(r'Which sentence uses a (simile|metaphor)\?', text)
+    if None in [simile(s) for s in ([one[1]] if one else choices)]: return
     if one: fits = [c.strip().lower() == ('simile' if simile(one[1]) else 'metaphor') for c in choices]
     elif two: fits = [simile(c) == (two[1] == 'simile') for c in choices]
     else: return
@@ -140,7 +148,7 @@ def vaguer(
     a, b = (re.findall(r"[\w’']+", c.lower()) for c in choices)
     if len(a) + len(b) > 200: return
     differ = [op for op in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if op[0] != 'equal']
-    if len(differ) != 1: return
+    if len(differ) != 1 or {'this', 'that', 'these', 'those', 'which'} & {*a[differ[0][1]:differ[0][2]], *b[differ[0][3]:differ[0][4]]}: return
     _, i, j, k, l = differ[0]
     found = [PRONOUN & set(a[i:j]), PRONOUN & set(b[k:l])]
     if (at := only([bool(f) for f in found])) is not None: return at, f'It leaves open who or what "{min(found[at])}" is; the other sentence says it.'
@@ -149,9 +157,9 @@ def more_formal(
     text:str,
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
-    "The one of two with fewer contractions and casual words"
+    "The one of two without contractions and casual words"
     if 'more formal' not in text or len(choices) != 2: return
     casual = [[m[0] for m in re.finditer(CASUAL, c, re.I)] for c in choices]
-    if len(casual[0]) != len(casual[1]):
-        i = int(len(casual[1]) < len(casual[0]))
+    if bool(casual[0]) != bool(casual[1]):
+        i = int(bool(casual[0]))
         return i, f'"{casual[1-i][0]}" is a word for friends, not for strangers.'

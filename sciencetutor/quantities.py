@@ -17,7 +17,7 @@ import re
 from .skills import words
 from .spelling import only
 
-# %% ../nbs/143_quantities.ipynb #fefd525a
+# %% ../nbs/143_quantities.ipynb #0becd7b0
 MORE = r'\b(more|most|larger|largest|greater|greatest|higher|highest|heavier|heaviest|faster|fastest)\b'
 LESS = r'\b(less|least|smaller|smallest|lower|lowest|lighter|lightest|slower|slowest)\b'
 MASS, TEMPERATURE = r'mass|(kilo)?grams?|kg|g|pounds?|ounces?|tons?', r'temperature|°[CF]|degrees?'
@@ -55,6 +55,7 @@ def larger_quantity(
     "The choice with the most, or the least, of what is asked for"
     question = re.split(r'Question:|[.!]\s', text)[-1].lower()
     more, less = ([what for what in (*GROWS, 'speed') if re.search(rf'{words} (amount of )?{what}\b|{what}s? (the )?{words}', question)] for words in (MORE, LESS))
+    if re.search('gain|lose|lost|melt|boil|freez|absorb', question): return  # a change, not an amount
     if bool(more) == bool(less) or len(choices) < 2 or re.search(MORE, question) and re.search(LESS, question): return
     found = speeds(choices) if 'speed' in more + less and 'mov' in question else None
     if not found:
@@ -66,7 +67,7 @@ def larger_quantity(
     if unit in ('mass', 'temperature'): return i, f"{'More' if more else 'Less'} goes with {'more' if more else 'less'} {unit}."
     return i, f"{'; '.join(f'{c}: {n:g} {unit}' for c, n in zip(choices, numbers))}. The {'most' if more else 'least'} is {best:g} {unit}."
 
-# %% ../nbs/143_quantities.ipynb #8e81973e
+# %% ../nbs/143_quantities.ipynb #dbc496cb
 def likely_temperature(
     text:str,
     choices:list[str],
@@ -74,7 +75,7 @@ def likely_temperature(
     "The temperature that a thing can have"
     asked = re.search(r'What is the temperature of ([^?]{1,80})\?', text)
     given = [re.fullmatch(r'(-?\d{1,4}) ?°([CF])', c.strip()) for c in choices]
-    if not asked or not all(given): return
+    if not asked or not all(given) or len({g[1] for g in given}) > 1: return  # one number, in two scales
     span = next(((float(lo), float(hi)) for names, lo, hi in words('warmth') if re.search(rf"\b({names.replace(', ', '|')})", asked[1])), None)
     celsius = [int(g[1]) if g[2] == 'C' else (int(g[1]) - 32)/1.8 for g in given]
     if not span or (i := only([span[0] <= c <= span[1] for c in celsius])) is None: return
@@ -96,7 +97,7 @@ def farthest_state(
     order = ', '.join(choices[i].strip() for i in sorted(range(len(far)), key=far.__getitem__, reverse=True))
     return far.index(best), f'By the middle of each state, from the {asked[1]}: {order}.'
 
-# %% ../nbs/143_quantities.ipynb #6b4cb242
+# %% ../nbs/143_quantities.ipynb #24ede6a4
 PLANETS = {name: (stuff, float(volume)) for name, stuff, volume in words('planets')}
 BY_SIZE = sorted(PLANETS, key=lambda p: -PLANETS[p][1])
 NUMBERS = dict(half=4, two=2, three=3, four=4, five=5, six=6, seven=7)
@@ -106,6 +107,7 @@ def about_planets(
 )->bool|None: # None if it is of another kind
     "Whether a statement about sizes and materials of planets is true"
     name, made = '|'.join(PLANETS), lambda p, stuff: PLANETS[p][0] in stuff.split(' or ')
+    if 'made mainly' in s and not re.search('made mainly of (rock|gas|ice)( or (rock|gas|ice))?$', s): return
     if m := re.fullmatch(rf"(?:The volume of ({name})|({name})'s volume) is (more|less) than (\d[\d,]{{0,9}}%?|ten|two|three)(?: of| times)?(?: as \w+ as)? (?:the volume of ({name})|({name})'s(?: volume)?)", s):
         times = {'ten': 10, **NUMBERS}.get(m[4]) or float(m[4].strip('%').replace(',', ''))/(100 if '%' in m[4] else 1)
         ratio = PLANETS[m[1] or m[2]][1]/PLANETS[m[5] or m[6]][1]

@@ -95,7 +95,9 @@ def read_number(
         n = max(1, round((right - left)/(bottom - top)/.66))  # digits that touch
         for j in range(n):
             seen.append(glyph(ink, (top, bottom, round(left + j*(right - left)/n), round(left + (j + 1)*(right - left)/n))))
-            text += str(int(np.argmax([alike(seen[-1], d) for d in (digits() if by is None else by)])))
+            like = [alike(seen[-1], d) for d in (digits() if by is None else by)]
+            if by is None and max(like) < .6: return  # no digit
+            text += str(int(np.argmax(like)))
     return (float(text), seen) if re.fullmatch(r'\d+(\.\d+)?', text) else None
 
 def last_numbers(ink:np.ndarray, last:int)->list[float]:
@@ -231,6 +233,7 @@ def genotypes(
     if any(mixed):
         big, small = pairs[mixed.index(True)]
         return ['Dd' if m else 'DD' if apart(p[0], big) < apart(p[0], small) else 'dd' for p, m in zip(pairs, mixed)]
+    if not all(220 < side < 270 for side in picture.size): return  # in this size
     high = np.median([len(l) for p in pairs for l in p])  # a capital is 24 pixels high
     if letter in 'acemnorsuvwxz': return ['dd' if high < 22 else 'DD']*4
     if letter in 'bdfhkl': return ['dd' if high > 25 else 'DD']*4

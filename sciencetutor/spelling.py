@@ -27,6 +27,7 @@ def guide_words(
 )->tuple[int, str]|None: # (index, working)
     "A word between the guide words of a dictionary page"
     if not (page := re.search(r"guide words[^\w'-]+(?P<lo>[\w'-]{1,40})\s+[-–]\s+(?P<hi>[\w'-]{1,40})", text)): return
+    if re.search(r"\b(not|before|after)\b|n't", text[:page.start()]): return
     lo, hi = page['lo'].lower(), page['hi'].lower()
     word = re.search(r"the word (\S+) (?:on|belong)", text)
     words = [word[1].lower()] if word else [c.strip().lower() for c in choices]
