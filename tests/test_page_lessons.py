@@ -112,6 +112,7 @@ def test_reload_and_find_it_again(visit):
     page.locator('#chat-list label').first.wait_for()
     assert page.locator('#chat-list label').count()==1 and page.locator('#chats-open').is_disabled()
     page.locator('#chat-list label').first.click()
+    page.wait_for_selector('#chats-open:enabled')  # the choice has arrived, and its title
     page.fill('#title textarea, #title input', 'Striped')
     page.click('#chats-rename')
     page.locator('#chat-list label', has_text='Striped').click()
