@@ -538,29 +538,31 @@ def chats_parts(self:Page) -> tuple: # search, list, title, tick, buttons and li
 def wire_chats(self:Page, parts, outs, answers, views, kept):
     "What the buttons of the earlier chats do."
     search, chosen, open_, md, js, title, rename, sure, delete, link = parts
-    def listed(search, request:gr.Request):
+    acts = [open_, md, js, rename, sure, delete]
+    def listed(search, chosen, request:gr.Request):
         found = self.chats(search, request)
-        return gr.Radio(choices=found, value=None), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
+        gone = {'value': None} if chosen and chosen not in (c for _,c in found) else {}
+        return gr.Radio(choices=found, **gone), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
     def picked(chosen, search, request:gr.Request):
         found = [(f"{self.t['delete']}: {title}", c) for title,c in self.chats(search, request) if c==chosen]
         return *[gr.Button(interactive=bool(chosen))]*4, gr.CheckboxGroup(found, value=[], visible=bool(found)), gr.Button(interactive=False)
-    def drop(sure, search, request:gr.Request):
+    def drop(sure, chosen, search, request:gr.Request):
         for c in sure: self.store.drop_conversation(self.who(request)['id'], c)
-        return listed(search, request)
+        return listed(search, chosen, request)
     def name(chosen, title, search, request:gr.Request):
         if chosen and title.strip(): self.store.rename(self.who(request)['id'], chosen, title)
-        return listed(search, request)
+        return listed(search, chosen, request)
     def save_md(chosen, request:gr.Request): return self.on_save(chosen, 'md', request)
     def save_json(chosen, request:gr.Request): return self.on_save(chosen, 'json', request)
-    search.change(listed, search, [chosen, link], trigger_mode='always_last', **UI)
+    search.change(listed, [search, chosen], [chosen, link], trigger_mode='always_last', **UI)
     sure.change(lambda sure: gr.Button(interactive=bool(sure)), sure, delete, **UI)
-    delete.click(drop, [sure, search], [chosen, link], **UI)
-    rename.click(name, [chosen, title, search], [chosen, link], **UI)
+    delete.click(drop, [sure, chosen, search], [chosen, link], **UI)
+    rename.click(name, [chosen, title, search], [chosen, link], **UI).then(picked, [chosen, search], acts, **UI)
     md.click(save_md, chosen, link, **UI)
     js.click(save_json, chosen, link, **UI)
     open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda kept: go('chat', kept), kept, views, **UI)
-    chosen.change(picked, [chosen, search], [open_, md, js, rename, sure, delete], **UI)
-    return listed, [search], [chosen, link]
+    chosen.change(picked, [chosen, search], acts, **UI)
+    return listed, [search, chosen], [chosen, link]
 
 def go(
     view:str, # one of `VIEWS`

@@ -115,7 +115,8 @@ def test_reload_and_find_it_again(visit):
     page.wait_for_selector('#chats-open:enabled')  # the choice has arrived, and its title
     page.fill('#title textarea, #title input', 'Striped')
     page.click('#chats-rename')
-    page.locator('#chat-list label', has_text='Striped').click()
+    page.locator('#chat-list label', has_text='Striped').wait_for()
+    page.locator('#chats-sure label', has_text='Delete: Striped').wait_for()  # still chosen, by its new name
     page.click('#chats-export_md')
     page.wait_for_selector('#chats-link a[download="chat.md"]')
     with page.expect_download() as d: page.click('#chats-link a')
@@ -130,11 +131,12 @@ def test_reload_and_find_it_again(visit):
     page.get_by_text('Finis coronat.').nth(1).wait_for()
     finished(page)
     page.click('#go-chats')
-    page.wait_for_timeout(2000)  # opening the list reads it anew, and takes a choice made before that away
     page.locator('#chat-list label', has_text='Striped').click()
     page.locator('#chats-sure label', has_text='Delete: Striped').wait_for()
     assert page.locator('#chats-delete').is_disabled()
     page.click('#chats-sure input')
+    page.wait_for_selector('#chats-delete:enabled')
+    page.wait_for_timeout(500)  # its colour changes slowly
     shot(page, 'chats-sure')
     accessible(page, '#view-chats')
     page.click('#chats-delete')
