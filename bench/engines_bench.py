@@ -1,7 +1,7 @@
 """Should somebody else's engine write the tutor's answers? openvino-genai beside our batching, with the same weights, in one run.
 
     python bench/engines_bench.py                 all, into bench/results/engines.json
-    python bench/engines_bench.py --tokens 16     short, to see that it runs
+    python bench/engines_bench.py --tokens 16     short, to see that it runs; nothing is kept
 
 openvino-genai reads GGUF, so the tutor's language model is written as one, in float16 and in eight bits a weight (Q8_0), into a temporary folder; it lives in `.venv-openvino`, made at the first run. Each engine is a process of its
 own: the seconds to the first token of a prompt of 100 tokens, tokens per second after it, for one stream and for eight at once (medians of `--runs`, greedy, no answer ends early), the largest difference of log-likelihoods of three
@@ -143,7 +143,7 @@ def main():
         run('prepare')
         report = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores', openvino_genai=GENAI.partition('==')[2], tokens=a.tokens, runs=a.runs, ours=run('ours'), **{k: run(k, PYTHON) for k in ('F16', 'Q8_0')})
     for k in ('ours', 'F16', 'Q8_0'): print(f"{k:5} {report[k]['one']:6.1f} tokens/s, eight at once {report[k]['eight']:6.1f}, first token {1000*report[k]['first_token_s']:4.0f} ms, peak {report[k]['peak_mb']:,.0f} MB, log-likelihoods off by {report[k]['off']:.4f} at most")
-    (Path(a.out)/'engines.json').write_text(json.dumps(report, indent=1) + '\n')
+    if a.tokens == p.get_default('tokens'): (Path(a.out)/'engines.json').write_text(json.dumps(report, indent=1) + '\n')
 
 
 if __name__ == '__main__': main()

@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'main', 'choose', 'dispatch']
 
 # %% ../nbs/60_cli.ipynb #60-cli-004
-import argparse, os, sys
+import argparse, os, select, sys
 from importlib import import_module
 from typing import Callable, NamedTuple
 
@@ -112,6 +112,8 @@ def main(argv: list[str] | None = None, # without the program's name; default `s
         try: return choose(sys.argv[1:] if argv is None else argv)
         finally: sys.stdout.flush()
     except BrokenPipeError:
+        (out := select.poll()).register(sys.stdout)
+        if not any(event & select.POLLERR for _, event in out.poll(0)): raise # it was another pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # for what Python still flushes when it exits
         return 1
 
@@ -133,6 +135,7 @@ def dispatch(name: str,       # a key of `commands`
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     try: call(name, load(c.target), [c.short.get(a, a) for a in argv], c.example)
     except CliError as e: return fail(f'{prog}: {e}')
     except KeyboardInterrupt: return fail(f'{prog}: interrupted', 130)

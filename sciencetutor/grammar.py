@@ -8,9 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/grammar.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SUBORDINATORS', 'PERHAPS', 'REPORTED', 'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'PAST', 'NAMES', 'OWN',
-           'HEADLESS', 'NOT_PAST', 'NO_VERB', 'IN_DOUBT', 'PRONOUN', 'CASUAL', 'subordinate', 'coordinate', 'clause',
-           'run_on', 'is_run_on', 'sentence_kind', 'whole_or_fragment', 'purpose', 'verb_tense', 'simile',
+__all__ = ['SUBORDINATORS', 'PERHAPS', 'REPORTED', 'PRONOUNS', 'SUBJECTS', 'OPENINGS', 'VERBS', 'SIGNS', 'PAST', 'NAMES',
+           'NOT_PAST', 'OWN', 'HEADLESS', 'NO_VERB', 'IN_DOUBT', 'PRONOUN', 'CASUAL', 'subordinate', 'coordinate',
+           'clause', 'run_on', 'is_run_on', 'sentence_kind', 'whole_or_fragment', 'purpose', 'verb_tense', 'simile',
            'simile_or_metaphor', 'vaguer', 'more_formal']
 
 # %% ../nbs/142_grammar.ipynb #6b0d549b
@@ -30,7 +30,8 @@ VERBS = r"is|are|was|were|am|has|have|had|will|would|can|could|came|went|began|[
 
 def subordinate(s:str)->bool:
     "Is there a sign of a subordinate clause?"
-    return bool(re.search(rf'\b({SUBORDINATORS})\b|\b({PERHAPS})\b[^,]{{0,80}} ({VERBS})\b', s, re.I))
+    if s.endswith('?'): s = re.sub(r'^(Who(se|m)?|Which|Where|When) ', '', s)  # these ask
+    return bool(re.search(rf'\b({SUBORDINATORS})\b|\b(thinks?|thought|knows?|knew|hopes?|believes?|said|says) (I|you|he|she|it|we|they) |\b({PERHAPS})\b[^,]{{0,80}} ({VERBS})\b', s, re.I))
 
 def coordinate(s:str)->bool:
     "Are two clauses joined by a comma and a coordinating conjunction, or by a semicolon?"
@@ -42,8 +43,9 @@ def clause(s:str)->bool:
 
 def run_on(s:str)->bool:
     "Do two clauses meet with nothing between them, or with a mere comma?"
-    if re.search(r';|[.?!]\s', s): return False
-    fused = None if re.search(rf'\b({SUBORDINATORS}|{PERHAPS}|and|but|or|so|yet|nor|for|{REPORTED})\b', s, re.I) else re.search(rf' (he|she|it|we|they|I) ({VERBS}|\w+s)\b', s)
+    if re.search(r';|[.?!]\s|, (I|you|it|we) (think|know|see|hear|believe|guess|seems?|seemed)\b.?$', s): return False
+    fused = None if re.search(rf'\b({SUBORDINATORS}|{PERHAPS}|and|but|or|so|yet|nor|for|{REPORTED})\b', s, re.I) else re.search(rf' (he|she|it|we|they|I) ({VERBS}|\w+s)\b \w', s)
+    if fused and re.search(r'\b(the|this|all|\w+est) \w+$', s[:fused.start()]): fused = None  # `the song she likes`
     return any(m and clause(s[:m.start()]) for m in (fused, re.search(rf", ({PRONOUNS})('\w+| \w+)", s)))
 
 SIGNS = {'compound': (coordinate, '"{}" joins two clauses by a conjunction after a comma, or by a semicolon.'),
@@ -54,8 +56,9 @@ SIGNS = {'compound': (coordinate, '"{}" joins two clauses by a conjunction after
 # %% ../nbs/142_grammar.ipynb #0f21ddb6
 PAST = words('past-forms')[0]  # irregular ones
 NAMES = 'Drew|Ed|Fred|Jed|Ned|Red|Rose|Ted'  # look like a verb at the beginning of a sentence
+NOT_PAST = 'bed|bleed|breed|embed|exceed|feed|heed|hundred|indeed|naked|need|proceed|red|sacred|seed|shed|shred|sled|speed|succeed|united|weed|wicked'
 OWN = 'a|an|the|my|your|his|her|its|our|their'
-HEADLESS = rf"(?!({NAMES})\b)([A-Z]\w+s ({OWN})|(\w+ed|{'|'.join(w.capitalize() for w in PAST.split())}) ({OWN}|about|at|back|by|down|for|from|in|into|off|on|out|over|through|to|up|with|[a-z]+ly)) [^,?!]*$"  # a statement that begins with its verb has no subject
+HEADLESS = rf"(?!({NAMES})\b)([A-Z]\w+[^s\W]s ({OWN})|((?!(?i:{NOT_PAST})\b)\w+ed|{'|'.join(w.capitalize() for w in PAST.split() if w != 'let')}) ({OWN}|about|at|back|by|down|for|from|in|into|off|on|out|over|through|to|up|with|[a-z]+ly)) [^,?!]*$"  # a statement that begins with its verb has no subject
 
 def is_run_on(
     text:str,
@@ -101,8 +104,7 @@ def purpose(
     fits = {'?': ['interrogative'], '!': ['exclamatory'], '.': ['declarative', 'imperative']}.get(mark, [])
     if (i := only([k in fits for k in kinds])) is not None: return i, f'It ends in "{mark}": {kinds[i]}.'
 
-NOT_PAST = 'bed|bleed|breed|exceed|feed|hundred|indeed|naked|need|proceed|red|sacred|seed|shed|shred|sled|speed|succeed|united|weed|wicked'
-NO_VERB = "a|an|the|my|your|his|her|its|our|their|this|that|these|those|some|many|no|is|are|am|looks?|seems?|feels?|gets?|very|so|too|more|most|of"  # no verb follows these
+NO_VERB = "a|an|the|my|your|his|her|its|our|their|this|that|these|those|some|many|no|is|are|am|looks?|seems?|feels?|gets?|likes?|loves?|enjoys?|eats?|prefers?|wants?|wears?|buys?|sells?|serves?|every|each|with|very|so|too|more|most|of"  # no verb follows these
 IN_DOUBT = r"been|beat|bet|burst|cast|cost|could|cut|fit|gonna|had|has|have|hit|hurt|knit|let|may|might|must|put|quit|read|rid|set|should|shut|split|spread|used|would"  # another tense, or verbs that do not show it
 
 def verb_tense(
@@ -112,7 +114,7 @@ def verb_tense(
     "Past, present or future, by the form of the verb"
     said = re.search(r'Which tense does the sentence use\?\s*(.+)', text, re.S)
     if not said: return
-    future = re.search(r"\b(will|shall|won't)\b|'ll\b", said[1])
+    future = re.search(r"\b(will|shall|won't)\b|'ll\b", re.sub(rf'\b({OWN}) will\b', '', said[1], flags=re.I))
     past = re.search(rf"(?<![\w'])(?!(?i:{NO_VERB}) )[\w'.]+,? ((?!({NOT_PAST})\b)({PAST.replace(' ', '|')}|[a-z]+ed))\b|\b(was|were)\b", said[1])
     if bool(future) and bool(past) or not future and re.search(rf"\b({IN_DOUBT})\b|n't\b|'ve\b|\bgoing to\b", said[1]): return
     name, sign = ('future', future[0]) if future else ('past', past[2] or past[0]) if past else ('present', None)
@@ -120,12 +122,12 @@ def verb_tense(
 
 # %% ../nbs/142_grammar.ipynb #953f48f1
 PRONOUN = {'he', 'she', 'it', 'they', 'him', 'her', 'them', 'his', 'hers', 'its', 'their', 'theirs'}
-CASUAL = r"\b(FYI|ASAP|gonna|wanna|guys?|gang|kids?|cool|awesome|super|blast|okay|OK|hey|yeah|bunch|lots? of|stuff|totally|really|pretty|a bit|see eye to eye|hang out|mom|dad|kinda|TV|get|got)\b|'(re|ve|ll|d)\b|n't\b|\b(I'm|it's|that's|there's)\b"
+CASUAL = r"\b(FYI|ASAP|gonna|wanna|guys?|gals?|gang|awesome|okay|OK|hey|yeah|bunch|lots? of|stuff|totally|a bit|see eye to eye|hang out|mom|dad|kinda|TV)\b|'(re|ve|ll|d)\b|n't\b|\b(I'm|it's|that's|there's)\b"
 
 def simile(s:str)->bool|None: # None if it cannot be told
     "Does it say that it compares?"
-    if re.search(r"\b(I|you|we|they|people|children|kids|to|would|do|does|did|not|really) like\b|n't like\b|\bas (well|soon|long|far|much|many) as\b", s): return None
-    return bool(re.search(r'\blike \w+|\bas \w+( \w+)? as\b', s))
+    if re.search(r"\b(I|you|we|they|people|children|kids|to|would|do|does|did|not|really) like\b|n't like\b|\bas (well|soon|long|far|much|many) as\b|\b(than|as if|as though|resembl\w*|similar to)\b", s): return None
+    return bool(re.search(r'\blike \w+|\b[Aa]s \w+( \w+)? as\b', s))
 
 def simile_or_metaphor(
     text:str,

@@ -33,11 +33,12 @@ def inherited_trait(
 )->tuple[int, str]|None: # (index, working)
     "The phenotype of a genotype, or the genotype of two alleles"
     means = alleles(text)
-    if len(means) != 2 or len({k.lower() for k in means}) != 1: return
+    if len(means) != 2 or len({k.lower() for k in means}) != 1 or re.search('incomplete|codominan', text): return
     small, large = sorted(means, key=str.islower, reverse=True)
-    pair = re.search(rf'genotype ([{small}{large}]{{2}})\b', text)
+    pairs = set(re.findall(rf'genotype ([{small}{large}]{{2}})\b', text))
     both = re.search(rf'two alleles for ({TRAIT})\.', text)
-    if pair: genotype = pair[1]
+    if len(pairs) > 1: return  # of whom?
+    if pairs: genotype = pairs.pop()
     elif both and both[1] in means.values(): genotype = 2*next(k for k, v in means.items() if v == both[1])
     elif re.search(rf'one allele for {TRAIT} and one allele for', text): genotype = large + small
     else: return
@@ -65,10 +66,11 @@ def same_genus(
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
     "The organism whose scientific name begins alike"
-    asked, name = re.search('organism in the same (genus|species) as', text), re.search('scientific name is ([A-Z][a-z]+ [a-z]+)', text)
-    if not asked or not name: return
+    asked, name = re.search('organism in the same (genus|species) as', text), set(re.findall('scientific name is ([A-Z][a-z]+ [a-z]+)', text))
+    if not asked or len(name) != 1: return
+    name, = name
     n = dict(genus=1, species=2)[asked[1]]
-    if (i := only([c.split()[:n] == name[1].split()[:n] for c in choices])) is not None: return i, f"The {asked[1]} is the {'first word' if n == 1 else 'whole'} of a scientific name: {' '.join(name[1].split()[:n])}."
+    if (i := only([c.split()[:n] == name.split()[:n] for c in choices])) is not None: return i, f"The {asked[1]} is the {'first word' if n == 1 else 'whole'} of a scientific name: {' '.join(name.split()[:n])}."
 
 def which_name(
     text:str,
@@ -92,7 +94,7 @@ def organ(
 )->tuple[int, str]|None: # (index, working)
     "The organ that does a job"
     asked = re.search(r'Which organ ([^?]{1,120})\?', text)
-    names = doing('organ-jobs', asked[1]) if asked and not re.search(r"\bnot\b|n't", asked[1]) else []
+    names = doing('organ-jobs', asked[1]) if asked else []
     if len(names) == 1 and (i := only([c.strip().lower() == names[0] for c in choices])) is not None: return i, f'What {asked[1]}: the {names[0]}.'
 
 def cell_part(
@@ -113,8 +115,8 @@ def kingdom(
     choices:list[str],
 )->tuple[int, str]|None: # (index, working)
     "What is true of all plants, or of all animals"
-    of, asked = re.search('member of the (plant|animal) kingdom', text), next((a for q, a in CELLS.items() if q in text), None)
-    if of and asked and (i := only([c.strip().lower() == asked[of[1]] for c in choices])) is not None: return i, f'It is {"a plant" if of[1] == "plant" else "an animal"}: it has many cells, and {"they make" if of[1] == "plant" else "they do not make"} their own food.'
+    of, asked = {*re.findall('member of the (plant|animal) kingdom', text)}, next((a for q, a in CELLS.items() if q in text), None)
+    if len(of) == 1 and asked and (i := only([c.strip().lower() == asked[min(of)] for c in choices])) is not None: return i, f'It is {"a plant" if "plant" in of else "an animal"}: it has many cells, and {"they make" if "plant" in of else "they do not make"} their own food.'
 
 # %% ../nbs/144_nature.ipynb #1012f037
 def mineral_or_rock(
@@ -124,7 +126,7 @@ def mineral_or_rock(
     "By the properties that the text lists"
     asked, listed = re.search(r'Is [^?]{1,40} (a mineral|a mineral or a rock|a rock or a mineral)\?', text), re.search(r'has the following properties:(.*?)(Question:|$)', text.lower(), re.S)
     if not asked or not listed: return
-    missing = re.search(r'not a pure substance|no fixed crystal structure|human-made|not found in nature|not (a )?solid|(?<!not )made (by|in|from) \w+', listed[1])
+    missing = re.search(r'not a pure substance|(no|not have a|without a|lacks a) fixed crystal structure|(human|man)-made|manufactured|not found in nature|not (a )?solid|\bliquid|(?<!not )(?<!never )(made|grown) (by|in|from) (?!nature)\w+', listed[1])
     if not missing and not ('pure substance' in listed[1] and 'fixed crystal structure' in listed[1]): return
     answers = ('no', 'rock') if missing else ('yes', 'mineral')
     if (i := only([c.strip().lower() in answers for c in choices])) is not None: return i, f'A mineral is a pure solid with a fixed crystal structure, made by nature{f"; this is: {missing[0]}" if missing else ": this fits"}.'
@@ -147,7 +149,7 @@ def state_of_matter(
 )->tuple[int, str]|None: # (index, working)
     "A gas or a liquid that everybody knows"
     asked = re.search(r'Is (?:an? |the )?([\w\s]{1,40}?)( (?:in|inside|from|on|of|turning|that|above)\b[\w\s]{0,40})? a solid(?:,| or) a liquid', text)
-    if asked and re.search(r'\b(frozen|freez|dr(y|ied)|powder|ground|instant|solid|liquid|ice)', asked[0].split(' a solid')[0].lower()): return
+    if asked and re.search(r'\b(frozen|freez|dr(y|ied)|powder|ground|instant|solid|liquid|ice|condens|evaporat|boil|crystal)|\b(without|with|filled|full|for|by|under|near|to|beside)\b|(?<!carbon )dioxide', asked[0].split(' a solid')[0].lower()): return
     found = [kind for kind, names in words('states-of-matter') if asked and asked[1].lower().split()[-1] in names.split()]
     if found and (i := only([found[0] in c for c in choices])) is not None: return i, f'{asked[1]} is a {found[0]}.'
 
@@ -158,9 +160,11 @@ def push_or_pull(
     "Away from who pushes, toward who pulls"
     asked = re.search(r'What is the direction of this (push|pull)\?', text)
     way = dict(push='away', pull='toward')
+    of = {m for c in choices if (m := c.strip().lower().split(' ')[-1])}
+    if asked and re.search(rf"\b{asked[1]}\w* (on |at |up |down |open )?(a|an|the|his|her|my) (\w+ )?({'|'.join(map(re.escape, of))})\b", text.lower()): return  # it is what moves
     if asked and (i := only([c.strip().lower().startswith(way[asked[1]]) for c in choices])) is not None: return i, f'A {asked[1]} moves a thing {choices[i].strip()}.'
 
-BURNS = 'burn|candle|coal|diesel|engine|fire|flame|fuel|furnace|gas|petroleum|stove|torch'
+BURNS = r'boiler|bus\b|burn|\bcar\b|candle|coal|diesel|drove|engine|factory|fire|flame|fuel|furnace|gas|mower|petroleum|plane|smoke|stove|torch|truck'
 
 def clean_energy(
     text:str,

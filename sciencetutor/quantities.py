@@ -45,7 +45,7 @@ def speeds(
     "Distance by time, if each choice names both"
     found = [amounts(re.sub(r'\b(north|south|east|west)\b', '', c)) for c in choices]
     units = {tuple(u.rstrip('s') for _, u in f) for f in found}
-    if len(units) != 1 or len(found[0]) != 2 or not re.fullmatch('hour|minute|second', found[0][1][1].rstrip('s')): return
+    if len(units) != 1 or len(found[0]) != 2 or re.match('hour|minute|second', found[0][0][1]) or not re.fullmatch('hour|minute|second', found[0][1][1].rstrip('s')): return
     if all(time for _, (time, _) in found): return [far/time for (far, _), (time, _) in found], '{}s an {}'.format(*units.pop()).replace('an m', 'a m').replace('an s', 'a s')
 
 def larger_quantity(
@@ -55,7 +55,8 @@ def larger_quantity(
     "The choice with the most, or the least, of what is asked for"
     question = re.split(r'Question:|[.!]\s', text)[-1].lower()
     more, less = ([what for what in (*GROWS, 'speed') if re.search(rf'{words} (amount of )?{what}\b|{what}s? (the )?{words}', question)] for words in (MORE, LESS))
-    if re.search('gain|lose|lost|melt|boil|freez|absorb', question): return  # a change, not an amount
+    if re.search(r'gain|lose|lost|melt|boil|freez|absorb|reach|get to|takes?\b|receiv|flow|transfer|accelerat|speed up|differen', question): return  # a change, not an amount
+    if any(re.search(r'\d/\d|\b(below|under|minus)\b', c) for c in choices): return  # other numbers than they seem
     if bool(more) == bool(less) or len(choices) < 2 or re.search(MORE, question) and re.search(LESS, question): return
     found = speeds(choices) if 'speed' in more + less and 'mov' in question else None
     if not found:
@@ -116,6 +117,7 @@ def about_planets(
         many = float(m[1][:-1])*.08 if '%' in m[1] else NUMBERS.get(m[1].lower())
         return many and sum(made(p, m[2]) for p in BY_SIZE) == many
     if m := re.fullmatch(r'(?:Of the|The) (?:(\w+) )?(largest|smallest) planets?(?:,| is| are) (?:(\w+) are )?made mainly of ([\w ]+)', s):
+        if {m[1], m[3]} - {None, *NUMBERS}: return
         many = NUMBERS.get(m[1], 1)
         right = sum(made(p, m[4]) for p in (BY_SIZE[:many] if m[2] == 'largest' else BY_SIZE[-many:]))
         return right == NUMBERS.get(m[3], many)

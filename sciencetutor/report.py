@@ -60,7 +60,7 @@ def calibration_plot(
     fig = Figure(figsize=(4.6, 3.6), layout='constrained')
     ax, bins = fig.add_subplot(), m['calibration']['bins']
     ax.plot([0, 100], [0, 100], color='#8794a1', lw=1, ls='--')
-    ax.plot([b['confidence'] for b in bins], [b['acc'] for b in bins], 'o-', color='#1d4f7a')
+    ax.plot([b['confidence'] for b in bins], [b['acc'] for b in bins], 'o-', color='#1d4f7a', clip_on=False)
     for b in bins: ax.annotate(b['count'], (b['confidence'], b['acc']), textcoords='offset points', xytext=(6, -11), fontsize=8, color='#5b6875')
     ax.set(xlim=(0, 100), ylim=(0, 100), xlabel='probability of the picked choice, %', ylabel='accuracy, %')
     ax.spines[['top', 'right']].set_visible(False)

@@ -227,13 +227,11 @@ def genotypes(
     letter:str, # of the gene, lower case
 )->list[str]|None: # four of DD, Dd, dd
     "What the cells of a Punnett square say"
-    pairs = cells(picture)
-    if not pairs: return
+    if not all(220 < side < 270 for side in picture.size) or not (pairs := cells(picture)): return  # they are drawn in one size
     mixed = [apart(*p) > .85 for p in pairs]
     if any(mixed):
         big, small = pairs[mixed.index(True)]
         return ['Dd' if m else 'DD' if apart(p[0], big) < apart(p[0], small) else 'dd' for p, m in zip(pairs, mixed)]
-    if not all(220 < side < 270 for side in picture.size): return  # in this size
     high = np.median([len(l) for p in pairs for l in p])  # a capital is 24 pixels high
     if letter in 'acemnorsuvwxz': return ['dd' if high < 22 else 'DD']*4
     if letter in 'bdfhkl': return ['dd' if high > 25 else 'DD']*4

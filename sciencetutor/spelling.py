@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/spelling.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SMALL', 'LONG', 'SHORT', 'only', 'guide_words', 'rime', 'odd_rhyme', 'open_syllable', 'is_title_case',
-           'title_capitals', 'letter_capitals']
+__all__ = ['FOLD', 'SMALL', 'LONG', 'SHORT', 'only', 'guide_words', 'rime', 'may_rhyme', 'odd_rhyme', 'open_syllable',
+           'is_title_case', 'title_capitals', 'letter_capitals']
 
 # %% ../nbs/141_spelling.ipynb #a6a3a450
 import re
@@ -27,20 +27,35 @@ def guide_words(
 )->tuple[int, str]|None: # (index, working)
     "A word between the guide words of a dictionary page"
     if not (page := re.search(r"guide words[^\w'-]+(?P<lo>[\w'-]{1,40})\s+[-–]\s+(?P<hi>[\w'-]{1,40})", text)): return
-    if re.search(r"\b(not|before|after)\b|n't", text[:page.start()]): return
-    lo, hi = page['lo'].lower(), page['hi'].lower()
-    word = re.search(r"the word (\S+) (?:on|belong)", text)
+    if re.search(r"\b(before|after|next|previous)\b", text[:page.start()]): return
+    lo, hi, letters = page['lo'].lower(), page['hi'].lower(), lambda w: re.sub('[^a-z]', '', w)
+    word = re.search(r'the word ["“]?([^\s"”]+)["”]? (?:on|belong)', text)
     words = [word[1].lower()] if word else [c.strip().lower() for c in choices]
-    fits = [lo <= w <= hi for w in words]
+    if letters(lo) > letters(hi): return
+    fits = [letters(lo) <= letters(w) <= letters(hi) for w in words]
     if word: fits = [c.strip().lower() == ('yes' if fits[0] else 'no') for c in choices]
     if (i := only(fits)) is None: return
-    return i, f"In alphabetical order: {', '.join(sorted({lo, hi, *words}))}. On the page is what comes from {lo} to {hi}."
+    return i, f"In alphabetical order: {', '.join(sorted({lo, hi, *words}, key=letters))}. On the page is what comes from {lo} to {hi}."
 
 # %% ../nbs/141_spelling.ipynb #1b99db3b
 def rime(word:str)->str:
     "A word from its last vowels on, a silent e included"
     found = re.search(r'([aeiou]|(?<!^)y)+[^aeiouy]+e$', word.lower()) or re.search(r'([aeiou]|(?<!^)y)+[^aeiouy]*$', word.lower())
     return found[0] if found else word.lower()
+
+FOLD = {'igh|eigh': 'i', 'gh': '', 'mb$': 'm', 'gn$': 'n', 'l(?=[kfm])': '', 'x': 'cks', 'ck|ch(?=e$)|k|q': 'c', 'c(?=e)': 's', '[sz]+': 's', 'w$': '', r'(.)\1': r'\1'}
+
+def may_rhyme(
+    *ends:str, # two of `rime`
+)->bool: # may they sound alike, though spelled differently?
+    "The same consonants to the ear, and vowels that are not certain to differ"
+    vowels, ears = [re.findall('[aeiouy]+', e) for e in ends], list(ends)
+    for letters, heard in FOLD.items(): ears = [re.sub(letters, heard, e) for e in ears]
+    one, two = (re.sub('[aeiouy]', '', e) for e in ears)
+    if one != two: return False
+    if [len(v) for v in vowels] != [1, 1] or len(vowels[0][0] + vowels[1][0]) > 2: return True
+    pair = {vowels[0][0], vowels[1][0]}
+    return len(pair) == 1 or pair in ({'o', 'u'}, {'a', 'o'}) or one.startswith('r') and pair <= set('eiuy')
 
 def odd_rhyme(
     text:str,
@@ -52,8 +67,7 @@ def odd_rhyme(
     if len(set(ends)) != 2 or (i := only([ends.count(e) == 1 for e in ends])) is None: return
     same = [c for c in choices if c != choices[i]]
     end, other = rime(same[0]), ends[i]
-    consonants = [re.sub('[aeiouy]', '', e) for e in (end, other)]
-    if consonants[0] == consonants[1] and set(end) & set(other) - set(consonants[0]): return
+    if may_rhyme(end, other): return
     return i, f"{' and '.join(same)} end alike, in -{end}; {choices[i]} does not."
 
 # %% ../nbs/141_spelling.ipynb #892f902b
@@ -64,6 +78,7 @@ def open_syllable(
     "Whether a short word ends in a vowel"
     word = re.search(r'syllable\?\s*([a-z]+)\s*$', text.lower())
     if not word or not re.search('open|closed', text) or len(re.findall('[aeiouy]+', word[1].removeprefix('y'))) != 1: return
+    if word[1][-1] == 'w': return  # part of the vowel
     kind, letter = ('open', 'vowel') if word[1][-1] in 'aeiouy' else ('closed', 'consonant')
     if (i := only([kind in c.lower() for c in choices])) is not None: return i, f'"{word[1]}" ends in a {letter}: the syllable is {kind}.'
 
@@ -96,7 +111,7 @@ def letter_capitals(
     "The greeting or the closing with the right capitals"
     asked = re.search(r'Which (greeting|closing) is correct for a letter', text)
     if not asked: return
-    words = [[w for w in re.findall(r"[A-Za-z][\w'’.]*", c) if w not in ('the', 'of')] for c in choices]
+    words = [[w for w in re.findall(r"[A-Za-z][\w'’.]*", c) if w not in ('the', 'of', 'and', 'or')] for c in choices]
     if asked[1] == 'greeting': fits, why = [all(w[0].isupper() for w in ws) for ws in words], 'In a greeting, the first word and every part of the name begin with a capital letter.'
     else: fits, why = [bool(re.match(r"[A-Z][^A-Z]*,?\n[A-Z]", c.strip())) for c in choices], 'In a closing, the first word and the name begin with a capital letter, and nothing else.'
     if (i := only(fits)) is not None: return i, why

@@ -8,9 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/tools.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TOOLS', 'LOOKS', 'CERTAIN', 'work_out']
+__all__ = ['TOOLS', 'LOOKS', 'NEGATED', 'CERTAIN', 'work_out']
 
 # %% ../nbs/14_tools.ipynb #881ed162
+import re
 from . import grammar as g, nature as n, quantities as q, sight, spelling as s
 
 # %% ../nbs/14_tools.ipynb #c6f87718
@@ -19,6 +20,7 @@ TOOLS = [s.guide_words, s.odd_rhyme, s.open_syllable, s.title_capitals, s.letter
          q.larger_quantity, q.likely_temperature, q.farthest_state, q.true_of_planets,
          n.inherited_trait, n.animal_class, n.same_genus, n.which_name, n.organ, n.cell_part, n.kingdom, n.mineral_or_rock, n.elementary, n.state_of_matter, n.push_or_pull, n.clean_energy]
 LOOKS = [sight.warmer_sample, sight.stronger_solution, sight.facing_poles, sight.magnetic_force, sight.punnett_square]  # these look at the picture
+NEGATED = r"(?i)\b(not|never|cannot|except|incorrect\w*)\b|n['’]t\b"  # what is asked is the opposite of what a tool looks for
 CERTAIN = 5.  # log-odds of a worked-out choice over another: right 99.3 times in 100
 
 def work_out(
@@ -27,6 +29,8 @@ def work_out(
     picture=None, # PIL image, or None
 )->tuple[int, str]|None: # index of the right choice and the working; None if no tool fits
     "The answer to a question that can be worked out"
+    asked = text.rpartition('Question:')[2].strip().partition('\n')[0]
+    if re.search(NEGATED, re.sub('(does not|doesn.t) rhyme|did not add', '', asked)): return
     found = next((found for tool in TOOLS if (found := tool(text, choices))), None)
     if found or picture is None or picture.width*picture.height > sight.LARGEST: return found
     return next((found for look in LOOKS if (found := look(text, choices, picture))), None)

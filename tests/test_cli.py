@@ -47,6 +47,11 @@ def test_nobody_reads(argv, tmp_path):
     assert (r.returncode, r.stderr) == (1, '')
 
 
+def test_another_pipe_that_breaks_is_no_reader_gone():
+    r = run(code='from sciencetutor import cli\ndef broken(argv): raise BrokenPipeError("a worker died")\ncli.choose = broken\ncli.main([])')
+    assert r.returncode == 1 and r.stderr.endswith('BrokenPipeError: a worker died\n')
+
+
 def test_version_agrees():
     import tomllib
     from configparser import ConfigParser
