@@ -135,7 +135,6 @@ def dispatch(name: str,       # a key of `commands`
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     try: call(name, load(c.target), [c.short.get(a, a) for a in argv], c.example)
     except CliError as e: return fail(f'{prog}: {e}')
     except KeyboardInterrupt: return fail(f'{prog}: interrupted', 130)
