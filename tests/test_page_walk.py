@@ -10,7 +10,7 @@ from test_page_lessons import fits, shot
 
 T = TEXTS['en']
 DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
-RHYME = "Which word does not rhyme?\nA. peak\nB. pick\nC. beak"  # a tool does
+RHYME = "Which word does not rhyme?\nA. pack\nB. pick\nC. tack"  # a tool does
 LENGTHS = """() => { window.lengths = new Set()
   new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
 STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
@@ -68,7 +68,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     finished(page)
     assert 'a rock' in page.locator('.st-best').last.inner_text()
     send(page, RHYME)
-    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('beak')")
+    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('tack')")
     finished(page)
     assert 'pick' in page.locator('.st-best').last.inner_text() and T['how_worked'] in page.locator('#chat .bot.message').last.inner_text()
     look('worked-out')
@@ -88,6 +88,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     # hints, the answer last
     page.click('#new')
     page.wait_for_selector('#chat .example')
+    page.wait_for_timeout(500)  # the way of helping comes back a moment after the empty chat
     mode(page, 'hint')
     send(page, SOLID)
     page.wait_for_selector('#act-tell')
