@@ -617,7 +617,7 @@ def make_page(
         gr.on([send.click, correction.submit], correct, [turns, correction], row, **UI)
         box.change(page.on_type, box, found, queue=False, trigger_mode='always_last', **UI)
         box.stop(page.on_stop, None, None, queue=False, **UI)
-        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(page.on_new, None, outs, queue=False, **UI).then(lambda kept: go('chat', kept), kept, views, **UI)
+        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(lambda kept: [*page.on_new(), *go('chat', kept)], kept, [*outs, *views], queue=False, **UI)
         listed, ins, list_outs = page.wire_chats(chats_ui, outs, answers, views, kept)
         mode.input(lambda m, kept: [*go('quiz', m), kept] if m=='quiz' else [*go('chat', m), m], [mode, kept], [*views, kept], **UI)
         chats.click(lambda: go('chats'), None, views, **UI).then(listed, ins, list_outs, **UI)

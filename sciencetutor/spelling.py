@@ -28,7 +28,7 @@ def guide_words(
     "A word between the guide words of a dictionary page"
     if not (page := re.search(r"guide words[^\w'-]+(?P<lo>[\w'-]{1,40})\s+[-–]\s+(?P<hi>[\w'-]{1,40})", text)): return
     if re.search(r"\b(before|after|next|previous)\b", text[:page.start()]): return
-    lo, hi, letters = page['lo'].lower(), page['hi'].lower(), lambda w: re.sub('[^a-z]', '', w)
+    lo, hi, letters = page['lo'].lower(), page['hi'].lower(), lambda w: re.sub(r'[\W_]', '', w)
     word = re.search(r'the word ["“]?([^\s"”]+)["”]? (?:on|belong)', text)
     words = [word[1].lower()] if word else [c.strip().lower() for c in choices]
     if letters(lo) > letters(hi): return

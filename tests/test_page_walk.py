@@ -88,7 +88,6 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     # hints, the answer last
     page.click('#new')
     page.wait_for_selector('#chat .example')
-    page.wait_for_timeout(500)  # the way of helping comes back a moment after the empty chat
     mode(page, 'hint')
     send(page, SOLID)
     page.wait_for_selector('#act-tell')
