@@ -14,10 +14,12 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from transformers import DynamicCache, LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.generation.candidate_generator import PromptLookupCandidateGenerator
+from .half import hand_back
 from .model import load_model
 
 # %% auto #0
-__all__ = ['RowLayer', 'RowCache', 'Deltas', 'samplers', 'Request', 'chunks', 'prompt_key', 'Prefixes', 'Batch']
+__all__ = ['GUESSES', 'RowLayer', 'RowCache', 'Deltas', 'samplers', 'Request', 'chunks', 'prompt_key', 'Prefixes', 'Batch']
 
 # %% ../nbs/49_batching.ipynb #400aa92b
 class RowLayer(CacheLayerMixin):
@@ -29,7 +31,7 @@ class RowLayer(CacheLayerMixin):
     def get_max_length(self): return -1
     def update(self, keys, values, *args, **kw):
         row, at, width = self.table.place
-        if len(keys)==1: self.keys[0,:,width-1], self.values[0,:,width-1] = keys[0,:,0], values[0,:,0]  # the same, quicker
+        if len(keys)==1: self.keys[0,:,width-keys.shape[2]:width], self.values[0,:,width-keys.shape[2]:width] = keys[0], values[0]
         else:
             row, at = row.to(keys.device), at.to(keys.device)  # a model may be spread over several
             self.keys[row, :, at], self.values[row, :, at] = keys[:,:,0], values[:,:,0]
@@ -53,13 +55,15 @@ class RowCache(Cache):
         for layer,t in zip(self.layers, like): layer.room(t, *self.size)
     def step(self,
         device, # of the model
-    ) -> tuple[torch.Tensor, torch.Tensor]: # position of each row's new token (rows, 1), attention mask (rows, 1, 1, positions) to be added
-        "Make room for a token in every row."
-        at, width = torch.tensor(self.lengths, device=device), max(self.lengths)+1
-        self.fit([l.keys for l in self.layers], len(at), width)
-        self.place = torch.arange(len(at), device=device), at, width
-        hidden = torch.arange(width, device=device) > at[:,None]
-        return at[:,None], torch.zeros(hidden.shape, dtype=self.layers[0].keys.dtype, device=device).masked_fill_(hidden, float('-inf'))[:,None,None]
+        new:int=1, # tokens for each row; more than one if there is one row
+    ) -> tuple[torch.Tensor, torch.Tensor]: # positions of the new tokens (rows, new), attention mask (rows, 1, new, positions) to be added
+        "Make room for new tokens in every row."
+        start, width = torch.tensor(self.lengths, device=device), max(self.lengths)+new
+        self.fit([l.keys for l in self.layers], len(start), width)
+        self.place = torch.arange(len(start), device=device), start, width
+        at = start[:,None] + torch.arange(new, device=device)
+        hidden = torch.arange(width, device=device) > at[...,None]
+        return at, torch.zeros(hidden.shape, dtype=self.layers[0].keys.dtype, device=device).masked_fill_(hidden, float('-inf'))[:,None]
     def join(self,
         cache:DynamicCache, # of one prompt
     ):
@@ -193,7 +197,7 @@ def prompt_key(
 
 class Prefixes:
     "Keys and values of the latest prompts."
-    def __init__(self, tokens:int=2048): self.tokens, self.kept = tokens, deque()
+    def __init__(self, tokens:int=1024): self.tokens, self.kept = tokens, deque()
     def put(self, key:list, cache:DynamicCache):
         "Keep a prompt; the oldest ones go."
         self.kept.append((key, [(l.keys, l.values) for l in cache.layers]))
@@ -293,14 +297,27 @@ def drop(self:Batch, i:int) -> Request:
     self.cache.leave(i)
     return r
 
+# %% ../nbs/49_batching.ipynb #c07d3b58
+GUESSES = PromptLookupCandidateGenerator(num_output_tokens=5, max_matching_ngram_size=3, max_length=1<<30)
+
+@patch
+def guess(self:Batch, r:Request) -> list[int]:
+    "Tokens that may come next, none if there is nothing to go by."
+    new = GUESSES.get_candidates(r.ids[None])[0][0,len(r.ids):][:r.max_new_tokens-r.usage['completion_tokens']-1].tolist()
+    return new[:new.index(self.image_id)] if self.image_id in new else new
+
 @patch
 def write(self:Batch):
-    "A token for every row."
-    at, mask = self.cache.step(self.model.device)
-    ids = torch.tensor([[r.last] for r in self.rows], device=at.device)
-    logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits[:,-1].float().cpu()
-    self.cache.lengths = [n+1 for n in self.cache.lengths]
-    for i in reversed([i for i,(r,l) in enumerate(zip(self.rows, logits)) if not r.take(l)]): self.drop(i)
+    "A token for every row, or more for one that is alone."
+    guesses = self.guess(self.rows[0]) if len(self.rows)==1 else []
+    at, mask = self.cache.step(self.model.device, 1+len(guesses))
+    ids = torch.tensor([[r.last, *guesses] for r in self.rows], device=at.device)
+    logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits.float().cpu()
+    for i in reversed(range(len(self.rows))):
+        for l,guess in zip(logits[i], [*guesses, None]):
+            self.cache.lengths[i] += 1
+            if not (goes_on := self.rows[i].take(l)) or self.rows[i].last!=guess: break
+        if not goes_on: self.drop(i)
 
 # %% ../nbs/49_batching.ipynb #123708db
 @patch
@@ -334,5 +351,6 @@ def run(self:Batch):
             with self.lock:
                 if not (self.waiting or self.coming or self.rows):
                     self.busy = False
-                    return
+                    break
             self.step()
+    hand_back()

@@ -8,6 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine.html.md"""
 from __future__ import annotations
 import re, secrets, threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from PIL.Image import Image
@@ -17,6 +18,7 @@ from fastcore.script import CliError
 from transformers import BatchEncoding
 from .batching import Batch, Deltas, Request, samplers
 from .formats import question_text
+from .half import hand_back
 from .model import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
 from .retrieve import PHRASES, card_says, find_cards, look_up, sure_key, terms
 from .score import conclude, encode_reply
@@ -40,7 +42,8 @@ class Engine:
         dtype:str='auto', # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
         self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
-        self.model, self.processor = load_model(model, dtype=dtype, load_in_4bit=load_in_4bit)
+        with ThreadPoolExecutor(1) as aside: self.model, self.processor = aside.submit(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit).result()
+        hand_back()
         self.batch = Batch(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id
         self.eos = {self.processor.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])}

@@ -8,17 +8,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/half.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HAS_HALF', 'BLOCK', 'LARGE', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype']
+__all__ = ['HAS_HALF', 'BLOCK', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype', 'hand_back']
 
 # %% ../nbs/15_half.ipynb #f7b5c021
+import ctypes, os, tempfile
 import torch
 from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
 
 # %% ../nbs/15_half.ipynb #545a1fe5
-HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines  # on x86
-BLOCK, LARGE = 512, 2048  # inputs in a block of FBGEMM's, outputs of a layer in which they are counted
+HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines and hasattr(os, 'pread')  # on x86, Linux or macOS
+BLOCK = 512  # inputs in a block of FBGEMM's
 
 class HalfLinear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32"
@@ -30,7 +31,7 @@ class HalfLinear(nn.Module):
         bias = None if linears[0].bias is None else torch.cat([l.bias.detach().float() for l in linears])
         self.outputs, self.inputs = w.shape
         over = self.inputs % BLOCK
-        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK and self.outputs >= LARGE else self.inputs
+        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK else self.inputs
         self.packed = torch.ops.quantized.linear_prepack_fp16(w[:, :self.cut].contiguous(), bias)
         self.register_buffer('rest', w[:, self.cut:].t().contiguous() if self.cut < self.inputs else None)
 
@@ -83,17 +84,25 @@ class HalfLayer(nn.Module):
 
 # %% ../nbs/15_half.ipynb #f55e7ae5
 class HalfEmbedding(nn.Module):
-    "Embeddings in float16"
+    "Embeddings in float16, in a file that goes with the process"
     def __init__(self, embedding:nn.Embedding):
         super().__init__()
-        self.register_buffer('bits', embedding.weight.detach().half().view(torch.int16))  # whole numbers, which `model.float()` leaves alone
-    def forward(self, ids): return self.bits[ids].view(torch.float16).float()
+        self.file, self.row = tempfile.TemporaryFile(), 2*embedding.embedding_dim
+        self.file.write(embedding.weight.detach().half().numpy())
+        self.file.flush()
+    def forward(self,
+        ids:torch.Tensor, # (rows, tokens)
+    )->torch.Tensor: # (rows, tokens, hidden) float32
+        read = b''.join(os.pread(self.file.fileno(), self.row, self.row*i) for i in ids.flatten().tolist())
+        return torch.frombuffer(bytearray(read), dtype=torch.float16).float().view(*ids.shape, -1)
 
 def halve(
     model, # in any number format, on a CPU; changed in place
+    sees:bool=True, # False lets go of the vision tower
 )->None:
     "The weights of the language model in float16, everything else in float32"
     total = model.num_parameters()
+    if not sees: model.model.vision_tower = model.model.multi_modal_projector = None
     model.set_output_embeddings(HalfLinear(model.get_output_embeddings()))
     words = model.get_input_embeddings()
     if type(words) is nn.Embedding: model.set_input_embeddings(HalfEmbedding(words))  # others may scale what they look up
@@ -107,3 +116,9 @@ def halve(
 def quickest_dtype()->str: # for `load_model`
     "half on a CPU that can, what `auto` means elsewhere"
     return 'half' if HAS_HALF and not torch.cuda.is_available() else 'auto'
+
+# %% ../nbs/15_half.ipynb #7be20d13
+def hand_back()->None:
+    "Give the system the memory that was freed; where the C library is not glibc, nothing happens"
+    libc = ctypes.CDLL(None) if os.name == 'posix' else None
+    if hasattr(libc, 'malloc_trim'): libc.malloc_trim(0)

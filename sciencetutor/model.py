@@ -284,5 +284,5 @@ def load_model(
     finally: hf_logging.enable_progress_bar() if bar else None
     kept = cached_file(path, 'memory.safetensors', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     if kept: model.memory = load_memory(Path(kept).parent)
-    if half: halve(model)
+    if half: halve(model, reads_pictures(processor))
     return model.eval(), processor
