@@ -11,6 +11,7 @@ same strings and the same picture bytes. Real questions come from SCIENCEQA_DIR;
 from __future__ import annotations
 import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
+from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -151,7 +152,7 @@ def main():
     a = p.parse_args()
     if a.one: return print(json.dumps(measure(a.one[0], Path(a.one[1]), None if a.one[2] == '-' else Path(a.one[2]))))
     import datasets, pyarrow
-    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores', python=platform.python_version(), datasets=datasets.__version__,
+    result = dict(machine=machine(), python=platform.python_version(), datasets=datasets.__version__,
                   pyarrow=pyarrow.__version__)
     file = Path(a.out)/'data.json'
     if a.only and file.is_file(): result = json.loads(file.read_text()) | result

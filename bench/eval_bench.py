@@ -12,6 +12,7 @@ fair with one thread (OMP_NUM_THREADS=1), since threads that wait for one anothe
 from __future__ import annotations
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
+from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,7 +105,7 @@ def main():
     a = p.parse_args()
     if a.one: return print(json.dumps(measure(*a.one[:3], int(a.one[3]), a.one[4])))
     import torch, transformers
-    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__,
+    result = dict(machine=machine(), python=platform.python_version(), torch=torch.__version__,
                   transformers=transformers.__version__, model=a.model, dtype=a.dtype, runs=a.runs)
     with tempfile.TemporaryDirectory() as tmp:
         result['data'], data = prepare(Path(tmp), a.n), Path(tmp)/'data'

@@ -8,8 +8,9 @@ For speed each format is served by a `sciencetutor serve` of its own and asked a
 the other; the questions are the same for every format, drawn once.
 """
 from __future__ import annotations
-import argparse, json, os, platform, random
+import argparse, json, os, random
 from pathlib import Path
+from host import machine
 from serve_bench import long_question, product
 
 
@@ -50,7 +51,7 @@ def main():
     if 'speed' in a.parts:
         text = long_question(load_model(a.model)[1])
         formats = {k: product(a.model, text, a.tokens, k) for k in a.formats}
-        result |= dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', torch=torch.__version__, tokens=a.tokens,
+        result |= dict(machine=machine(), torch=torch.__version__, tokens=a.tokens,
                        prompt_tokens=formats[a.formats[0]]['prompt_tokens'], speed=formats)
     if 'accuracy' in a.parts:
         asked, best = questions(a.n), lambda ps: max(range(len(ps)), key=ps.__getitem__)

@@ -12,6 +12,7 @@ without it samples.
 from __future__ import annotations
 import argparse, json, os, platform, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
+from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = str(ROOT/'.venv-lmms/bin/python')
@@ -130,7 +131,7 @@ def main():
     a.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     a.n = a.n or (400 if a.device == 'cuda' else 40)
     make_peer()
-    result = dict(machine=torch.cuda.get_device_name() if a.device == 'cuda' else f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(),
+    result = dict(machine=torch.cuda.get_device_name() if a.device == 'cuda' else machine(), python=platform.python_version(),
                   torch=torch.__version__, transformers=transformers.__version__, peer=LMMS, model=a.model, dtype=a.dtype, n=a.n, runs=a.runs)
     with tempfile.TemporaryDirectory() as tmp:
         result['data'], a.tmp, a.folder, rounds = prepare(Path(tmp), a.n), tmp, resolve_model(a.model), []

@@ -7,8 +7,9 @@ One forward pass a question gives all three. A model with a memory is asked with
 `mean alone` leaves it out.
 """
 from __future__ import annotations
-import argparse, json, os, platform, tempfile
+import argparse, json, os, tempfile
 from pathlib import Path
+from host import machine
 
 
 def variants(memory, items: list[dict], sums: list, sizes: list) -> dict:
@@ -55,7 +56,7 @@ def main():
         more = dict(splits=f'{real}/local_splits.json', only=['val']) if real else dict(n=1000)
         run_data(real or 'samples', f'{tmp}/d', **more)
         result = measure(f'{tmp}/d', a.model, a.limit, a.dtype, a.batch_tokens)
-    result |= dict(data='real' if real else 'samples', model=a.model, dtype=a.dtype, machine=f'{platform.machine()}, {os.cpu_count()} cores', torch=torch.__version__,
+    result |= dict(data='real' if real else 'samples', model=a.model, dtype=a.dtype, machine=machine(), torch=torch.__version__,
                    transformers=transformers.__version__)
     for name, acc in result['acc'].items(): print(f'{name:11}{acc:6.2f}% ({result["correct"][name]} of {result["count"]}, chance {result["chance"]:.2f}%)')
     Path(a.out).mkdir(parents=True, exist_ok=True)

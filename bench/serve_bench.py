@@ -7,13 +7,14 @@ All in one run, on the CPU, after a warm-up; the same short questions, greedy, t
 of their own, on the same machine, and do little: they look for the first word and for the count at the end. Compared are: `generate` of transformers in float32, alone and as a static batch of eight, and
 the same batch with the weights that we serve; our server with those weights, asked by one and by eight clients at once, and by 32, each
 measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
-questions, where it can be started and takes the model. Then `sciencetutor serve` is started as anybody would start it, in a process of its own: the seconds to the first token of a question of 100 tokens, the
+questions, where it can be started and takes the model. Guesses of the next words are off for all these, and measured by themselves on explanations of samples. Then `sciencetutor serve` is started as anybody would start it, in a process of its own: the seconds to the first token of a question of 100 tokens, the
 tokens per second after it, and its resident memory: after these, after eight at once, and at most. `--dtype float32` serves and measures other weights.
 """
 from __future__ import annotations
 import argparse, gc, http.client, json, os, platform, socket, statistics, subprocess, sys, threading, time
 from pathlib import Path
 from urllib.parse import urlsplit
+from host import aside, machine
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = 'sky grass snow rust ice fire rain iron milk salt sand moon sun wind wood glass'.split()
@@ -42,6 +43,27 @@ def static(model, processor, n: int, tokens: int) -> float:
     return n*(ids.shape[1]-inputs['input_ids'].shape[1])/seconds
 
 
+def guessing(engine) -> dict:
+    "Tokens per second of 30 explanations of samples, written by one who is alone, with guesses and without."
+    from sciencetutor.engine import EXPLANATION, Turn
+    from sciencetutor.samples import make_problems
+    guess, spent = engine.batch.guess, {True: [0, 0.], False: [0, 0.]}
+    def why(problem, guesses):
+        turn, usage, words = Turn(problem['question'], problem['choices'], context=problem['hint']), {}, ''
+        turn.probs = [float(i == problem['answer']) for i in range(len(turn.choices))]
+        engine.batch.guess = guess if guesses else lambda r: []
+        for delta in engine.generate(turn.messages(), max_new_tokens=EXPLANATION, repetition_penalty=1., usage=usage):
+            first = time.perf_counter() if not words else first
+            words += delta
+        if words: spent[guesses] = [a+b for a, b in zip(spent[guesses], (usage['completion_tokens']-1, time.perf_counter()-first))]
+        return words
+    asked = [p for p in make_problems(60, 'val').values() if not p['image']][:30]
+    same = [why(p, True) == why(p, False) for p in asked]
+    engine.batch.guess = guess
+    (some, fast), (_, slow) = ([n, s or 1e-9] for n, s in (spent[True], spent[False]))
+    return dict(n=len(asked), same=sum(same), tokens_per_s=some/fast, without_tokens_per_s=some/slow, ratio=slow/fast)
+
+
 def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dict:
     "One streamed answer: seconds to the first and to the last token, and how many; `begun` is called at the first."
     where, first, n = urlsplit(url), None, 0
@@ -58,6 +80,7 @@ def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dic
             begun()
         n = (event.get('usage') or {}).get('completion_tokens', n)
     c.close()
+    if first is None: begun()  # `tiny` may say nothing that is text
     return dict(first=first, last=time.perf_counter()-start, tokens=n)
 
 
@@ -129,7 +152,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
                     event = json.loads(line[6:]) if line.startswith(b'data: {') else {}
                     if first is None and any(c['delta'].get('content') for c in event.get('choices', ())): first = time.perf_counter()
                     usage = event.get('usage') or usage
-            first = first or time.perf_counter()  # `tiny` may say nothing that is text
+            first = first or time.perf_counter()
             return first-start, (usage['completion_tokens']-1)/max(1e-6, time.perf_counter()-first), usage
         ask(question(1))
         asked = [ask(f'{i}. {text}') for i in range(3)]
@@ -183,36 +206,38 @@ def main():
     from sciencetutor.api import make_api
     from sciencetutor.model import load_model
     from sciencetutor.serve import make_engine
-    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), load_model(a.model, dtype='float32')
-    engine.eos = set()  # everybody gets the same number of tokens
+    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(lambda: load_model(a.model, dtype='float32'))
+    why = guessing(engine)
+    engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
     engine.batch.prefixes.tokens = 0  # and reads the whole prompt
     sock = socket.create_server(('127.0.0.1', 0))
     server = uvicorn.Server(uvicorn.Config(make_api(engine, rate=0), log_level='critical'))
     threading.Thread(target=server.run, args=([sock],), daemon=True).start()
     while not server.started: time.sleep(.02)
     url = f'http://127.0.0.1:{sock.getsockname()[1]}/v1'
-    alike = lambda n: static(theirs, processor, n, a.tokens)
-    for m in theirs, engine.model: static(m, processor, 2, 4)
+    alike = lambda n, m=theirs, tokens=a.tokens: aside(static, m, processor, n, tokens)
+    for m in theirs, engine.model: alike(2, m, 4)
     rounds = []
     for _ in range(a.runs):
-        rounds.append(dict(alone=alike(1), static_8=alike(8), static_8_served=static(engine.model, processor, 8, a.tokens), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
+        rounds.append(dict(alone=alike(1), static_8=alike(8), static_8_served=alike(8, engine.model), one=child('crowd', url, a.model, 1, a.tokens)['tokens_per_s'],
                            eight=child('crowd', url, a.model, 8, a.tokens)['tokens_per_s'], in_turn=child('in_turn', url, a.model, 4, a.tokens)['tokens_per_s'],
                            **child('among', url, a.model, 8, a.tokens)))
     many = child('crowd', url, a.model, 32, a.tokens)
     server.should_exit = True
     median = lambda f: statistics.median(map(f, rounds))
-    result = dict(machine=f'{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads', python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__,
+    result = dict(machine=machine(), python=platform.python_version(), torch=torch.__version__, transformers=transformers.__version__,
                   model=a.model, dtype=engine.dtype, tokens=a.tokens, runs=a.runs,
                   generate_alone=median(lambda r: r['alone']), generate_static_8=median(lambda r: r['static_8']), generate_static_8_served=median(lambda r: r['static_8_served']), server_one=median(lambda r: r['one']),
                   server_eight=median(lambda r: r['eight']), server_in_turn=median(lambda r: r['in_turn']), ttft_idle_s=median(lambda r: r['idle']), ttft_among_8_s=median(lambda r: r['among']),
                   eight_over_static_8=median(lambda r: r['eight']/r['static_8']), eight_over_static_8_served=median(lambda r: r['eight']/r['static_8_served']), one_over_alone=median(lambda r: r['one']/r['alone']),
-                  eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many)
+                  eight_over_in_turn=median(lambda r: r['eight']/r['in_turn']), ttft_among_8_over_idle=median(lambda r: r['among']/r['idle']), thirty_two=many, guessing=why)
     text = long_question(engine.processor)
     del engine, theirs, alike, m  # before the next two measure memory and speed of their own
     gc.collect()
     result['product'] = own = product(a.model, text, a.tokens, a.dtype)
     if a.peer: result['transformers_serve_eight'] = transformers_serve(a.model, a.tokens)
     print(f"one stream: {result['server_one']:.1f} tokens/s, {result['one_over_alone']:.2f} of `generate` alone")
+    print(f"explanations, with guesses: {why['tokens_per_s']:.1f} tokens/s, {why['ratio']:.2f} of {why['without_tokens_per_s']:.1f} without; {why['same']} of {why['n']} word for word the same")
     print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight in float32, {result['eight_over_static_8_served']:.2f} of one with the same weights, {result['eight_over_in_turn']:.1f} times one after the other")
     print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
     print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
