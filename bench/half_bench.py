@@ -22,7 +22,7 @@ def questions(n: int) -> list:
     if real: rows, picture = source_rows(real, 'val', next((f'{real}/{f}' for f in ('local_splits.json', 'pid_splits.json') if Path(real, f).is_file())))
     else: rows, picture = source_rows('samples', 'validation')
     drawn = sorted(random.Random(0).sample(range(len(rows)), min(n, len(rows))))
-    return [(question_item(dict(rows[i], image=picture(i) if rows[i]['image'] is not None else None)), rows[i]['answer_index']) for i in drawn]
+    return [(question_item(dict(rows[i], context=rows[i]['hint'], image=picture(i) if rows[i]['image'] is not None else None)), rows[i]['answer_index']) for i in drawn]
 
 
 def scored(model: str, dtype: str, asked: list) -> list[list[float]]:
