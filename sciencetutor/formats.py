@@ -129,12 +129,12 @@ def extras(
     problems: list[dict], # in the official fields
 ) -> list[str]: # JSON, an object each
     "What no column of ours holds."
-    done, out = {}, []  # most problems have the same extras: encode them once
+    kinds, out = {}, []  # most problems have the same extras: encode them once
     for p in problems:
-        if (keys := tuple(p)) not in done: done[keys] = [k for k in keys if k not in OFFICIAL]
-        key = str(rest := [p[k] for k in done[keys]])
-        if (keys, key) not in done: done[keys, key] = ENCODE(dict(zip(done[keys], rest)))
-        out.append(done[keys, key])
+        if (keys := tuple(p)) not in kinds: kinds[keys] = [k for k in keys if k not in OFFICIAL], {}
+        names, done = kinds[keys]
+        if (key := str(rest := [p[k] for k in names])) not in done: done[key] = ENCODE(dict(zip(names, rest)))
+        out.append(done[key])
     return out
 
 # %% ../nbs/05_formats.ipynb #e46d57ea
@@ -182,7 +182,7 @@ def well_formed(
     "Can the problem be used? The quick check."
     try:
         q, choices, get = p['question'], p['choices'], p.get
-        text = ''.join([q, *choices, *[get(k) or '' for k in TEXTS]])
+        text = ''.join([q, *choices, *filter(None, map(get, TEXTS))])
         if not text.isascii(): text.encode()
         return type(choices) is list and 0 < len(choices) <= 26 and type(p['answer']) is int and 0 <= p['answer'] < len(choices) \
             and not q.isspace() and q != '' and all([c.strip() for c in choices]) and '/' not in (get('image') or '')

@@ -121,7 +121,7 @@ def text_column(
     "A text column, made from buffers: `pa.array` would import pandas first, which takes longer than a small data set."
     import pyarrow as pa
     text = ''.join(values)
-    sizes = map(len, values if text.isascii() else [v.encode() for v in values])
+    sizes = map(len, values) if text.isascii() else [len(v if v.isascii() else v.encode()) for v in values]
     return pa.StringArray.from_buffers(len(values), offsets(sizes, len(values)), pa.py_buffer(text.encode()))
 
 # %% ../nbs/04_shards.ipynb #7833161c
