@@ -10,7 +10,7 @@ replies from PyTorch's in float32, and the peak of its memory. Ours is the engin
 from __future__ import annotations
 import argparse, json, resource, statistics, subprocess, sys, tempfile, threading, time
 from pathlib import Path
-from host import aside, machine
+from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, GENAI = ROOT/'.venv-openvino/bin/python', 'openvino-genai==2026.4.1.0'
@@ -89,7 +89,7 @@ def ours(given: dict, tokens: int, runs: int) -> dict:
     "The engine of `sciencetutor serve`, with the weights that it takes."
     import torch
     from sciencetutor.batching import Deltas, Request, samplers
-    from sciencetutor.engine import Engine
+    from sciencetutor.engine import Engine, aside
     from sciencetutor.half import quickest_dtype
     engine = Engine('tutor', dtype=quickest_dtype())
     engine.batch.guess = lambda r: []  # what follows an end repeats itself and is too easily guessed

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse, gc, http.client, json, os, platform, socket, statistics, subprocess, sys, threading, time
 from pathlib import Path
 from urllib.parse import urlsplit
-from host import aside, machine
+from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = 'sky grass snow rust ice fire rain iron milk salt sand moon sun wind wood glass'.split()
@@ -60,8 +60,8 @@ def guessing(engine) -> dict:
     asked = [p for p in make_problems(60, 'val').values() if not p['image']][:30]
     same = [why(p, True) == why(p, False) for p in asked]
     engine.batch.guess = guess
-    (some, fast), (_, slow) = ([n, s or 1e-9] for n, s in (spent[True], spent[False]))
-    return dict(n=len(asked), same=sum(same), tokens_per_s=some/fast, without_tokens_per_s=some/slow, ratio=slow/fast)
+    fast, slow = (n/(s or 1) for n, s in (spent[True], spent[False]))
+    return dict(n=len(asked), same=sum(same), tokens_per_s=fast, without_tokens_per_s=slow, ratio=fast/(slow or 1))
 
 
 def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dict:
@@ -204,9 +204,10 @@ def main():
         return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
     import torch, transformers, uvicorn
     from sciencetutor.api import make_api
+    from sciencetutor.engine import aside
     from sciencetutor.model import load_model
     from sciencetutor.serve import make_engine
-    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(lambda: load_model(a.model, dtype='float32'))
+    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(load_model, a.model, dtype='float32')
     why = guessing(engine)
     engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
     engine.batch.prefixes.tokens = 0  # and reads the whole prompt

@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine.html.md"""
 from __future__ import annotations
 import re, secrets, threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from PIL.Image import Image
@@ -25,12 +25,24 @@ from .score import conclude, encode_reply
 from .tools import work_out
 
 # %% auto #0
-__all__ = ['WHY', 'OWN_WORDS', 'EXPLANATION', 'TooLong', 'Engine', 'find_choices', 'Turn', 'looks_up', 'answer_open', 'working',
-           'reply']
+__all__ = ['WHY', 'OWN_WORDS', 'EXPLANATION', 'TooLong', 'aside', 'Engine', 'find_choices', 'Turn', 'looks_up', 'answer_open',
+           'working', 'reply']
 
 # %% ../nbs/41_engine.ipynb #e93025b2
 class TooLong(CliError):
     "A question that does not fit what the model can read."
+
+def aside(f, *args, **kw):
+    "What `f(*args, **kw)` gives, worked out by a thread that ends with it; Ctrl+C does not wait for it."
+    done = Future()
+    def work():
+        try: done.set_result(f(*args, **kw))
+        except BaseException as e: done.set_exception(e)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    result = done.result()
+    thread.join()
+    return result
 
 class Engine:
     "One model in this process, asked by many."
@@ -42,7 +54,7 @@ class Engine:
         dtype:str='auto', # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
         self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
-        with ThreadPoolExecutor(1) as aside: self.model, self.processor = aside.submit(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit).result()
+        self.model, self.processor = aside(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
         hand_back()
         self.batch = Batch(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id

@@ -8,7 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/half.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HAS_HALF', 'BLOCK', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype', 'hand_back']
+__all__ = ['HAS_HALF', 'BLOCK', 'LIBC', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype',
+           'hand_back']
 
 # %% ../nbs/15_half.ipynb #f7b5c021
 import ctypes, os, tempfile
@@ -93,8 +94,9 @@ class HalfEmbedding(nn.Module):
     def forward(self,
         ids:torch.Tensor, # (rows, tokens)
     )->torch.Tensor: # (rows, tokens, hidden) float32
-        read = b''.join(os.pread(self.file.fileno(), self.row, self.row*i) for i in ids.flatten().tolist())
-        return torch.frombuffer(bytearray(read), dtype=torch.float16).float().view(*ids.shape, -1)
+        file, n = self.file.fileno(), self.row
+        read = bytearray().join(os.pread(file, n, n*i) for i in ids.flatten().tolist())
+        return torch.frombuffer(read, dtype=torch.float16).float().view(*ids.shape, -1)
 
 def halve(
     model, # in any number format, on a CPU; changed in place
@@ -118,7 +120,8 @@ def quickest_dtype()->str: # for `load_model`
     return 'half' if HAS_HALF and not torch.cuda.is_available() else 'auto'
 
 # %% ../nbs/15_half.ipynb #7be20d13
+LIBC = ctypes.CDLL(None) if os.name == 'posix' else None
+
 def hand_back()->None:
     "Give the system the memory that was freed; where the C library is not glibc, nothing happens"
-    libc = ctypes.CDLL(None) if os.name == 'posix' else None
-    if hasattr(libc, 'malloc_trim'): libc.malloc_trim(0)
+    if hasattr(LIBC, 'malloc_trim'): LIBC.malloc_trim(0)

@@ -266,7 +266,7 @@ def load_model(
     "Load a vision-language model and its processor"
     path = resolve_model(name)
     if (half := dtype == 'half') and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
-    if half and not HAS_HALF: raise CliError('--dtype half needs an x86 CPU: use float32')
+    if half and not HAS_HALF: raise CliError('--dtype half needs an x86 CPU and Linux or macOS: use float32')
     dtype = best_dtype() if dtype == 'auto' else (torch.float32 if adapter_base(path) else 'auto') if half else getattr(torch, dtype)
     spread = None if half else device_map or ('auto' if torch.cuda.is_available() else None)
     kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
@@ -284,5 +284,7 @@ def load_model(
     finally: hf_logging.enable_progress_bar() if bar else None
     kept = cached_file(path, 'memory.safetensors', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
     if kept: model.memory = load_memory(Path(kept).parent)
-    if half: halve(model, reads_pictures(processor))
+    try:
+        if half: halve(model, reads_pictures(processor))
+    except OSError as e: raise CliError(f'model {name}: the temporary folder has no room for its embeddings ({e.strerror}): name another one in TMPDIR, or use --dtype float32') from e
     return model.eval(), processor

@@ -84,12 +84,14 @@ def make_app(
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr, gradio.processing_utils
-    from sciencetutor.limits import MAX_QUEUE
+    from sciencetutor.limits import MAX_CONNECTIONS, MAX_QUEUE
     from sciencetutor.page import look, make_page
     if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, make_page(engine, language, **options).queue(max_size=MAX_QUEUE), path='/', auth=options['store'].login if options.get('auth') else None, **look())
+    page = make_page(engine, language, **options).queue(max_size=MAX_QUEUE)
+    page.state_session_capacity = MAX_CONNECTIONS  # Gradio remembers 10,000 visits, of 150 KB and more
+    gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
     return app
 

@@ -3,7 +3,7 @@ import threading, time
 import pytest, torch
 from PIL import Image
 from sciencetutor.score import score_choices
-from sciencetutor.batching import Batch, Deltas, Request
+from sciencetutor.batching import Batch, Deltas, Request, samplers
 from sciencetutor.engine import Engine, TooLong, Turn, find_choices, reply
 
 @pytest.fixture(scope='module')
@@ -355,3 +355,44 @@ def test_half_says_the_same_alone_and_in_a_crowd():
         inputs = engine.encode(asked[i], images[i])
         with torch.inference_mode(): ids = engine.model.generate(**inputs, max_new_tokens=10+i, do_sample=False)
         assert together[i] == engine.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True).rstrip('\ufffd'), i
+
+def written(engine, guess, eos=frozenset(), most=40, stop=()):
+    "Sampled text, usage and tokens of one who is alone, with these guesses."
+    batch = Batch(engine.model, engine.processor)
+    batch.guess = guess
+    r = Request(engine.encode(user("Why is the sky blue? Why is the sea blue?")), max_new_tokens=most, eos=eos, text=Deltas(engine.processor.tokenizer, stop),
+                warp=samplers(1.), generator=torch.Generator().manual_seed(3))
+    batch.submit(r)
+    return ''.join(iter(r.out.get, None)), r.usage, r.ids.tolist()
+
+def test_guesses_change_nothing(engine):
+    "Right guesses, wrong ones, and right ones with a mistake: the same text, and it ends where it would."
+    text, usage, ids = written(engine, lambda r: [])
+    n = usage['prompt_tokens']
+    def right(r): return ids[len(r.ids):][:5]
+    def wrong(r): return [i+1 for i in right(r)]
+    def mistaken(r): return [i+(k==len(r.ids)%5) for k,i in enumerate(right(r))]
+    late = next(t for k,t in enumerate(ids[n:]) if k>2 and t not in ids[n:n+k])  # a token that first comes within a guess
+    for kw in {}, dict(most=7), dict(eos={late}), dict(stop=[text[4:7]]):
+        alone = written(engine, lambda r: [], **kw)
+        for guess in right, wrong, mistaken: assert written(engine, guess, **kw)==alone
+    assert written(engine, right, {late})[1]['finish_reason']==written(engine, right, stop=[text[4:7]])[1]['finish_reason']=='stop'
+
+def test_a_newcomer_after_a_wrong_guess(engine):
+    "What was forgotten is in nobody's way."
+    def guess(r): return [7, 8, 9]
+    ask = lambda text: Request(engine.encode(user(text)), max_new_tokens=20, text=Deltas(engine.processor.tokenizer))
+    def said(*texts):
+        batch = Batch(engine.model, engine.processor)
+        batch.guess = guess
+        requests = []
+        with torch.inference_mode():
+            for text in texts:
+                requests.append(ask(text))
+                requests[-1].ids = requests[-1].inputs['input_ids'][0]
+                requests[-1].usage['prompt_tokens'] = len(requests[-1].ids)
+                batch.waiting.append(requests[-1])
+                for _ in range(3): batch.step()
+            while batch.rows or batch.waiting: batch.step()
+        return [r.ids.tolist() for r in requests]
+    assert said("Why?", "What is ice?") == said("Why?") + said("What is ice?")
