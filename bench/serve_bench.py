@@ -210,7 +210,7 @@ def main():
     engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(load_model, a.model, dtype='float32')
     why = guessing(engine)
     engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
-    engine.batch.prefixes.tokens = 0  # and reads the whole prompt
+    engine.batch.prefixes.put = lambda *a: None  # and reads the whole prompt
     sock = socket.create_server(('127.0.0.1', 0))
     server = uvicorn.Server(uvicorn.Config(make_api(engine, rate=0), log_level='critical'))
     threading.Thread(target=server.run, args=([sock],), daemon=True).start()

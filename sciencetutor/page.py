@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply, working
 from .images import BadImage, open_image
 from .limits import data_uri
-from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
+from .lessons import TEXTS, UI, Ticks, adult_parts, link_html, quiz_parts
 from .model import reads_pictures
 from .retrieve import card_says, sure_key
 from .safety import Guard, keep_words
@@ -529,7 +529,7 @@ def chats_parts(self:Page) -> tuple: # search, list, title, tick, buttons and li
         title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
         rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
     with gr.Row(elem_classes='st-row'):
-        sure = gr.CheckboxGroup([], label=t['delete'], show_label=False, visible=False, elem_id='chats-sure', scale=3)
+        sure = Ticks([], label=t['delete'], show_label=False, visible=False, elem_id='chats-sure', scale=3)
         delete = gr.Button(t['delete'], variant='stop', scale=0, min_width=90, elem_id='chats-delete', interactive=False)
     return search, chosen, open_, md, js, title, rename, sure, delete, gr.HTML('', elem_id='chats-link')
 
@@ -545,7 +545,7 @@ def wire_chats(self:Page, parts, outs, answers, views, kept):
         return gr.Radio(choices=found, **gone), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
     def picked(chosen, search, request:gr.Request):
         found = [(f"{self.t['delete']}: {title}", c) for title,c in self.chats(search, request) if c==chosen]
-        return *[gr.Button(interactive=bool(chosen))]*4, gr.CheckboxGroup(found, value=[], visible=bool(found)), gr.Button(interactive=False)
+        return *[gr.Button(interactive=bool(chosen))]*4, Ticks(found, value=[], visible=bool(found)), gr.Button(interactive=False)
     def drop(sure, chosen, search, request:gr.Request):
         for c in sure: self.store.drop_conversation(self.who(request)['id'], c)
         return listed(search, chosen, request)

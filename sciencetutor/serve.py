@@ -90,7 +90,7 @@ def make_app(
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     page = make_page(engine, language, **options).queue(max_size=MAX_QUEUE)
-    page.state_session_capacity = MAX_CONNECTIONS  # Gradio remembers 10,000 visits, of 150 KB and more
+    page.state_session_capacity = MAX_CONNECTIONS  # Gradio's own limit is 10,000 visits, and each keeps settings and pictures
     gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
     return app

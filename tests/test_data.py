@@ -67,6 +67,12 @@ def test_bad_picture(tmp_path, data, match):
     assert run_data(str(f), str(tmp_path/'out'), bad='skip')['splits']['train']['rows'] == 1
 
 
+def test_endless_picture(tmp_path):
+    f = folder(tmp_path, problem(0, image=RED), problem(1))
+    os.truncate(f/'images'/'train'/'0'/'image.png', 3 << 30)  # padded with zeros that take no room
+    refused(tmp_path, 'pictures are bad: 0 3,221,225,472 bytes', str(f))
+
+
 def test_absent_picture(tmp_path, capsys):
     f = folder(tmp_path, problem(0, image=RED), problem(1))
     (f/'images'/'train'/'0'/'image.png').unlink()

@@ -2,8 +2,9 @@
 import threading, time
 import pytest, torch
 from PIL import Image
+from transformers import DynamicCache
 from sciencetutor.score import score_choices
-from sciencetutor.batching import Batch, Deltas, Request, samplers
+from sciencetutor.batching import Batch, Deltas, Prefixes, Request, samplers
 from sciencetutor.engine import Engine, TooLong, Turn, find_choices, reply
 
 @pytest.fixture(scope='module')
@@ -377,6 +378,17 @@ def test_guesses_change_nothing(engine):
         alone = written(engine, lambda r: [], **kw)
         for guess in right, wrong, mistaken: assert written(engine, guess, **kw)==alone
     assert written(engine, right, {late})[1]['finish_reason']==written(engine, right, stop=[text[4:7]])[1]['finish_reason']=='stop'
+
+def test_prompts_that_are_kept():
+    "The newest always; what it continues goes, and the oldest where there is no room."
+    kept = Prefixes(tokens=50)
+    def put(first, n):
+        kept.put([*range(first, first+n)], DynamicCache())
+        return [len(k) for k,_ in kept.kept]
+    assert put(0, 30)==[30] and put(100, 19)==[30, 19]
+    assert put(200, 10)==[19, 10]
+    assert put(200, 12)==[19, 12]
+    assert put(300, 100)==[100]
 
 def test_a_newcomer_after_a_wrong_guess(engine):
     "What was forgotten is in nobody's way."

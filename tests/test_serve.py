@@ -196,11 +196,12 @@ def test_ask_mistakes(tmp_path):
     with pytest.raises(CliError, match='--choices'): ask('What?', choices=['one'], model='tiny')
     with pytest.raises(CliError, match='no-such'): ask('What?', model='no-such')
 
-def test_visits_are_forgotten():
+def test_visits_are_forgotten(monkeypatch):
     "No more of them are remembered than can be connected."
+    from sciencetutor import limits
     from sciencetutor.engine import Engine
-    from sciencetutor.limits import MAX_CONNECTIONS
     from sciencetutor.serve import make_app
+    monkeypatch.setattr(limits, 'MAX_CONNECTIONS', 5)
     holder = make_app(Engine('tiny')).state.gradio.state_holder
-    for i in range(MAX_CONNECTIONS+10): holder[f'visit-{i}']
-    assert len(holder.session_data) == MAX_CONNECTIONS and 'visit-9' not in holder and 'visit-10' in holder
+    for i in range(7): holder[f'visit-{i}']
+    assert len(holder.session_data) == 5 and 'visit-1' not in holder and 'visit-2' in holder
