@@ -13,7 +13,7 @@ from .teach import MASTERED, KNOWN0, class_table, draw_quiz, next_skill, print_q
 
 # %% auto #0
 __all__ = ['TEXTS', 'UI', 'QUIZ', 'draw_question', 'question_html', 'known_bar', 'feedback_html', 'answer_question', 'quiz_parts',
-           'table_html', 'child_name', 'child_html', 'class_html', 'link_html', 'Ticks', 'adult_parts']
+           'table_html', 'child_name', 'child_html', 'class_html', 'link_html', 'adult_parts']
 
 # %% ../nbs/431_lessons.ipynb #6a3721f8
 TEXTS = tomllib.loads(asset('texts.toml'))
@@ -148,11 +148,6 @@ def link_html(name:str, data:bytes, t:dict) -> str:
     return f'<a class="st-link" download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">⬇ {t["save"]}: {name}</a>'
 
 # %% ../nbs/431_lessons.ipynb #4ac790e6
-class Ticks(gr.CheckboxGroup):
-    "Ticks that count though the choices have changed since; who acts on one looks up what it names."
-    is_template = True  # the browser draws it as its parent
-    def preprocess(self, payload): return [o for o in payload or () if isinstance(o, str)]
-
 def adult_parts(page) -> tuple: # (what to call when the view is opened, the components that it fills)
     "The adult's view; inside a `gr.Blocks`."
     t = page.t
@@ -168,21 +163,21 @@ def adult_parts(page) -> tuple: # (what to call when the view is opened, the com
         gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
         data = gr.Button(t['export_feedback'], elem_id='adult-feedback')
         saved = gr.HTML('', elem_id='adult-saved')
-        sure = Ticks([], label=t['delete_child'], show_label=False, elem_id='adult-sure')
+        sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)
         delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
     def show(name, request:gr.Request):
-        if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip()
+        if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip(), gr.skip()
         found = [u for u in page.store.users() if u['name']==name]
-        return (child_html(page, found[0]) if found else '') + class_html(page), Ticks([(t['sure_delete'].format(child=child_name(name, t)), name)], value=[])
+        return (child_html(page, found[0]) if found else '') + class_html(page), gr.Checkbox(label=t['sure_delete'].format(child=child_name(name, t)), value=False), name
     def opened(request:gr.Request):
         if not page.adult(request): return *show(None, request), gr.skip(), gr.skip()
         page.who(request)
         names = [u['name'] for u in sorted(page.store.users(), key=lambda u: u['role']=='adult')]  # children first
         return *show(names[0], request), gr.Dropdown(choices=[(child_name(n, t), n) for n in names], value=names[0], visible=True), gr.Column(visible=True)
-    def drop(sure, request:gr.Request):
-        if not (page.adult(request) and sure): return [gr.skip()]*4
+    def drop(sure, whom, request:gr.Request):
+        if not (page.adult(request) and sure): return [gr.skip()]*len(outs)
         for u in page.store.users():
-            if u['name'] in sure: page.store.drop_user(u['id'])
+            if u['name']==whom: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
         return opened(request)
     def give_paper(subject, grade, request:gr.Request):
@@ -194,10 +189,10 @@ def adult_parts(page) -> tuple: # (what to call when the view is opened, the com
         f = io.BytesIO()
         page.store.export_feedback(f)
         return link_html('feedback.zip', f.getvalue(), t)
-    child.input(show, child, [view, sure], **UI)
-    outs = [view, sure, child, tools]
-    sure.change(lambda sure: gr.Button(interactive=bool(sure)), sure, delete, **UI)
-    delete.click(drop, sure, outs, **UI)
+    child.input(show, child, [view, sure, whom], **UI)
+    outs = [view, sure, whom, child, tools]
+    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
+    delete.click(drop, [sure, whom], outs, **UI)
     paper.click(give_paper, [subject, grade], link, **UI)
     data.click(give_data, None, saved, **UI)
     return opened, outs

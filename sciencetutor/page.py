@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply, working
 from .images import BadImage, open_image
 from .limits import data_uri
-from .lessons import TEXTS, UI, Ticks, adult_parts, link_html, quiz_parts
+from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
 from .model import reads_pictures
 from .retrieve import card_says, sure_key
 from .safety import Guard, keep_words
@@ -519,7 +519,7 @@ def chat_parts(self:Page) -> tuple: # chat, found choices, box, action buttons, 
     return chat, found, box, acts, row, correction, send
 
 @patch
-def chats_parts(self:Page) -> tuple: # search, list, title, tick, buttons and link
+def chats_parts(self:Page) -> tuple: # search, list, title, tick and what it names, buttons and link
     "Earlier chats; inside a `gr.Blocks`."
     t = self.t
     search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
@@ -529,25 +529,25 @@ def chats_parts(self:Page) -> tuple: # search, list, title, tick, buttons and li
         title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
         rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
     with gr.Row(elem_classes='st-row'):
-        sure = Ticks([], label=t['delete'], show_label=False, visible=False, elem_id='chats-sure', scale=3)
+        sure, which = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3), gr.Textbox(visible=False)
         delete = gr.Button(t['delete'], variant='stop', scale=0, min_width=90, elem_id='chats-delete', interactive=False)
-    return search, chosen, open_, md, js, title, rename, sure, delete, gr.HTML('', elem_id='chats-link')
+    return search, chosen, open_, md, js, title, rename, sure, which, delete, gr.HTML('', elem_id='chats-link')
 
 # %% ../nbs/43_page.ipynb #19fa1179
 @patch
 def wire_chats(self:Page, parts, outs, answers, views, kept):
     "What the buttons of the earlier chats do."
-    search, chosen, open_, md, js, title, rename, sure, delete, link = parts
-    acts = [open_, md, js, rename, sure, delete]
+    search, chosen, open_, md, js, title, rename, sure, which, delete, link = parts
+    acts = [open_, md, js, rename, sure, which, delete]
     def listed(search, chosen, request:gr.Request):
         found = self.chats(search, request)
         gone = {'value': None} if chosen and chosen not in (c for _,c in found) else {}
         return gr.Radio(choices=found, **gone), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
     def picked(chosen, search, request:gr.Request):
-        found = [(f"{self.t['delete']}: {title}", c) for title,c in self.chats(search, request) if c==chosen]
-        return *[gr.Button(interactive=bool(chosen))]*4, Ticks(found, value=[], visible=bool(found)), gr.Button(interactive=False)
-    def drop(sure, chosen, search, request:gr.Request):
-        for c in sure: self.store.drop_conversation(self.who(request)['id'], c)
+        found = [f"{self.t['delete']}: {title}" for title,c in self.chats(search, request) if c==chosen]
+        return *[gr.Button(interactive=bool(chosen))]*4, gr.Checkbox(label=''.join(found), value=False, visible=bool(found)), chosen, gr.Button(interactive=False)
+    def drop(sure, which, chosen, search, request:gr.Request):
+        if sure: self.store.drop_conversation(self.who(request)['id'], which)
         return listed(search, chosen, request)
     def name(chosen, title, search, request:gr.Request):
         if chosen and title.strip(): self.store.rename(self.who(request)['id'], chosen, title)
@@ -555,8 +555,8 @@ def wire_chats(self:Page, parts, outs, answers, views, kept):
     def save_md(chosen, request:gr.Request): return self.on_save(chosen, 'md', request)
     def save_json(chosen, request:gr.Request): return self.on_save(chosen, 'json', request)
     search.change(listed, [search, chosen], [chosen, link], trigger_mode='always_last', **UI)
-    sure.change(lambda sure: gr.Button(interactive=bool(sure)), sure, delete, **UI)
-    delete.click(drop, [sure, chosen, search], [chosen, link], **UI)
+    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
+    delete.click(drop, [sure, which, chosen, search], [chosen, link], **UI)
     rename.click(name, [chosen, title, search], [chosen, link], **UI).then(picked, [chosen, search], acts, **UI)
     md.click(save_md, chosen, link, **UI)
     js.click(save_json, chosen, link, **UI)
