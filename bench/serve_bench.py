@@ -43,22 +43,28 @@ def static(model, processor, n: int, tokens: int) -> float:
     return n*(ids.shape[1]-inputs['input_ids'].shape[1])/seconds
 
 
-def guessing(engine) -> dict:
-    "Tokens per second of 30 explanations of samples, written by one who is alone, with guesses and without."
-    from sciencetutor.engine import EXPLANATION, Turn
+def whys(n: int = 30) -> list:
+    "Conversations whose next turn is an explanation: of words-only samples, rightly answered."
+    from sciencetutor.engine import Turn
     from sciencetutor.samples import make_problems
+    asked = [p for p in make_problems(2*n, 'val').values() if not p['image']][:n]
+    return [Turn(p['question'], p['choices'], context=p['hint'], probs=[float(i == p['answer']) for i in range(len(p['choices']))]).messages() for p in asked]
+
+
+def guessing(engine) -> dict:
+    "Tokens per second of explanations, written by one who is alone, with guesses and without."
+    from sciencetutor.engine import EXPLANATION
     guess, spent = engine.batch.guess, {True: [0, 0.], False: [0, 0.]}
-    def why(problem, guesses):
-        turn, usage, words = Turn(problem['question'], problem['choices'], context=problem['hint']), {}, ''
-        turn.probs = [float(i == problem['answer']) for i in range(len(turn.choices))]
+    def why(messages, guesses):
+        usage, words = {}, ''
         engine.batch.guess = guess if guesses else lambda r: []
-        for delta in engine.generate(turn.messages(), max_new_tokens=EXPLANATION, repetition_penalty=1., usage=usage):
+        for delta in engine.generate(messages, max_new_tokens=EXPLANATION, repetition_penalty=1., usage=usage):
             first = time.perf_counter() if not words else first
             words += delta
         if words: spent[guesses] = [a+b for a, b in zip(spent[guesses], (usage['completion_tokens']-1, time.perf_counter()-first))]
         return words
-    asked = [p for p in make_problems(60, 'val').values() if not p['image']][:30]
-    same = [why(p, True) == why(p, False) for p in asked]
+    asked = whys()
+    same = [why(m, True) == why(m, False) for m in asked]
     engine.batch.guess = guess
     fast, slow = (n/(s or 1) for n, s in (spent[True], spent[False]))
     return dict(n=len(asked), same=sum(same), tokens_per_s=fast, without_tokens_per_s=slow, ratio=fast/(slow or 1))
@@ -144,23 +150,26 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
         url = 'http' + p.stdout.readline().split(' at http')[1].split()[0]
         started = time.perf_counter()-start
         import requests
-        def ask(text, **kw):
+        from sciencetutor.engine import EXPLANATION
+        def ask(messages, tokens):
             first, start, usage = None, time.perf_counter(), {}
-            body = dict(messages=[dict(role='user', content=text)], max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True), **kw)
+            body = dict(messages=messages, max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True))
             with requests.post(f'{url}/v1/chat/completions', json=body, stream=True) as r:
                 for line in r.iter_lines():
                     event = json.loads(line[6:]) if line.startswith(b'data: {') else {}
                     if first is None and any(c['delta'].get('content') for c in event.get('choices', ())): first = time.perf_counter()
                     usage = event.get('usage') or usage
             first = first or time.perf_counter()
-            return first-start, (usage['completion_tokens']-1)/max(1e-6, time.perf_counter()-first), usage
-        ask(question(1))
-        asked = [ask(f'{i}. {text}') for i in range(3)]
+            return first-start, usage['completion_tokens']-1, time.perf_counter()-first, usage['prompt_tokens']
+        ask(messages(1), tokens)
+        asked = [ask([dict(role='user', content=f'{i}. {text}')], tokens) for i in range(3)]
         one = rss(p.pid)
+        _, said, seconds, _ = zip(*(ask(m, EXPLANATION) for m in whys()))
+        explained = rss(p.pid)
         requests.post(f'{url}/v1/tutor/answer', json=dict(question=question(2), choices=['Because of the light.', 'Because it is cold.', 'Nobody knows.']))
         crowd(f'{url}/v1', model, 8, min(tokens, 32))
-        return dict(dtype=dtype, start_s=started, prompt_tokens=asked[0][2]['prompt_tokens'], first_token_s=statistics.median(a[0] for a in asked), tokens_per_s=statistics.median(a[1] for a in asked),
-                    rss_mb=one, rss_after_eight_mb=rss(p.pid), rss_most_mb=rss(p.pid, 'VmHWM'))
+        return dict(dtype=dtype, start_s=started, prompt_tokens=asked[0][3], first_token_s=statistics.median(a[0] for a in asked), tokens_per_s=statistics.median(n/max(1e-6, s) for _, n, s, _ in asked),
+                    explanation_tokens_per_s=sum(said)/sum(seconds), rss_mb=one, rss_explained_mb=explained, rss_after_eight_mb=rss(p.pid), rss_most_mb=rss(p.pid, 'VmHWM'))
     finally:
         p.terminate()
         p.wait(60)
@@ -242,8 +251,8 @@ def main():
     print(f"eight streams: {result['server_eight']:.1f} tokens/s, {result['eight_over_static_8']:.2f} of a static batch of eight in float32, {result['eight_over_static_8_served']:.2f} of one with the same weights, {result['eight_over_in_turn']:.1f} times one after the other")
     print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
     print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
-    print(f"sciencetutor serve ({own['dtype']}): {own['first_token_s']:.2f} s to the first token of {own['prompt_tokens']} tokens, {own['tokens_per_s']:.1f} tokens/s after it; "
-          f"{own['rss_mb']:.0f} MB resident, {own['rss_after_eight_mb']:.0f} MB after eight at once, {own['rss_most_mb']:.0f} MB at most; up in {own['start_s']:.0f} s")
+    print(f"sciencetutor serve ({own['dtype']}): {own['first_token_s']:.2f} s to the first token of {own['prompt_tokens']} tokens, {own['tokens_per_s']:.1f} tokens/s after it, {own['explanation_tokens_per_s']:.1f} of 30 explanations; "
+          f"{own['rss_mb']:.0f} MB resident, {own['rss_explained_mb']:.0f} MB after those, {own['rss_after_eight_mb']:.0f} MB after eight at once, {own['rss_most_mb']:.0f} MB at most; up in {own['start_s']:.0f} s")
     if a.peer: print('transformers serve, eight streams:', result['transformers_serve_eight'].get('error') or f"{result['transformers_serve_eight']['tokens_per_s']:.1f} tokens/s")
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'serve.json').write_text(json.dumps(result, indent=1) + '\n')

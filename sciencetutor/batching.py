@@ -149,16 +149,20 @@ class Request:
 # %% ../nbs/49_batching.ipynb #a34613dc
 @patch
 def take(self:Request,
-    logits:torch.Tensor, # (vocabulary,) float32, on the CPU
+    logits:torch.Tensor, # (tokens, vocabulary) float32, on the CPU: after the last token, and after each that was guessed to follow it
+    guesses:list=(), # token ids
 ) -> bool: # whether the answer goes on
-    "Choose the next token and say it."
-    scores = self.warp(self.ids[None], logits[None])
-    token = int(scores.argmax() if self.generator is None else torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
-    self.ids, self.last = torch.cat([self.ids, torch.tensor([token])]), token
-    self.usage['completion_tokens'] = n = self.usage.get('completion_tokens', 0)+1
-    delta = self.text.put(token, last=token in self.eos or n>=self.max_new_tokens)
-    if delta: self.out.put(delta)
-    why = 'stop' if token in self.eos or self.text.ended else 'length' if n>=self.max_new_tokens else None
+    "Choose the next token, and as long as that was guessed the one after it; say them."
+    words = ''
+    for after,guess in zip(logits, [*guesses, None]):
+        scores = self.warp(self.ids[None], after[None])
+        token = int(scores.argmax() if self.generator is None else torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
+        self.ids, self.last = torch.cat([self.ids, torch.tensor([token])]), token
+        self.usage['completion_tokens'] = n = self.usage.get('completion_tokens', 0)+1
+        words += self.text.put(token, last=token in self.eos or n>=self.max_new_tokens)
+        why = 'stop' if token in self.eos or self.text.ended else 'length' if n>=self.max_new_tokens else None
+        if why or token!=guess: break
+    if words: self.out.put(words)
     if why: self.end(why)
     return not why
 
@@ -225,6 +229,8 @@ class Batch:
         self.model, self.processor, self.max_rows, self.chunk = model, processor, max_rows, chunk
         self.image_id = getattr(model.config, 'image_token_id', None)
         self.rows, self.cache, self.prefixes = [], RowCache(), Prefixes()
+        memory = getattr(model, 'memory', None)
+        self.next = {(a, b): c for a,b,c in memory.tensors['continuations'].tolist()} if memory and 'continuations' in memory.tensors else {}  # two tokens -> what mostly follows
         self.waiting, self.coming, self.lock, self.busy = deque(), None, threading.Lock(), False
 
 @patch
@@ -258,7 +264,7 @@ def read(self:Batch, r:Request):
         self.room -= sum(map(len, r.branches))
         r.out.put(self.branch_scores(cache, logits, r.branches))
         r.end()
-    elif r.take(logits.float().cpu()):
+    elif r.take(logits[None].float().cpu()):
         self.cache.join(cache)
         self.rows.append(r)
 
@@ -300,12 +306,17 @@ def drop(self:Batch, i:int) -> Request:
 # %% ../nbs/49_batching.ipynb #c07d3b58
 @patch
 def guess(self:Batch, r:Request) -> list[int]:
-    "At most five tokens that may come next: those that followed when the last two stood there before."
+    "At most five tokens that may come next: those that followed when the last two stood there before, or that mostly follow them in explanations."
+    most = min(5, r.max_new_tokens-r.usage['completion_tokens']-1)  # the pass gives one token more than were guessed
     before = (r.ids.unfold(0, 2, 1)[:-1]==r.ids[-2:]).all(1).nonzero()
-    if not len(before): return []
-    start, left = int(before[-1])+2, r.max_new_tokens-r.usage['completion_tokens']-1  # the pass gives one token more than were guessed
-    new = r.ids[start:start+min(5, left)].tolist()
-    return new[:new.index(self.image_id)] if self.image_id in new else new  # an image token would ask for its picture
+    if len(before):
+        new = r.ids[(start := int(before[-1])+2):start+most].tolist()
+        return new[:new.index(self.image_id)] if self.image_id in new else new  # an image token would ask for its picture
+    new, last = [], tuple(r.ids[-2:].tolist())
+    while len(new)<most and last in self.next:
+        new.append(self.next[last])
+        last = last[1], new[-1]
+    return new
 
 @patch
 def write(self:Batch):
@@ -314,10 +325,9 @@ def write(self:Batch):
     at, mask = self.cache.step(self.model.device, 1+len(guesses))
     ids = torch.tensor([[r.last, *guesses] for r in self.rows], device=at.device)
     logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits.float().cpu()
-    for i in reversed(range(len(self.rows))):
-        for l,guess in zip(logits[i], [*guesses, None]):
-            self.cache.lengths[i] += 1
-            if not (goes_on := self.rows[i].take(l)) or self.rows[i].last!=guess: break
+    for i,r in reversed([*enumerate(self.rows)]):
+        told, goes_on = r.usage['completion_tokens'], r.take(logits[i], guesses)
+        self.cache.lengths[i] += r.usage['completion_tokens']-told
         if not goes_on: self.drop(i)
 
 # %% ../nbs/49_batching.ipynb #123708db

@@ -8,19 +8,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/half.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HAS_HALF', 'BLOCK', 'LIBC', 'HalfLinear', 'HalfNorm', 'HalfLayer', 'HalfEmbedding', 'halve', 'quickest_dtype',
-           'hand_back']
+__all__ = ['HAS_HALF', 'BLOCK', 'PADDED', 'LIBC', 'HalfLinear', 'HalfNorm', 'HalfRotary', 'HalfLayer', 'HalfEmbedding', 'halve',
+           'quickest_dtype', 'hand_back']
 
 # %% ../nbs/15_half.ipynb #f7b5c021
 import ctypes, os, tempfile
 import torch
 from torch import nn
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, rotate_half
+import torch.nn.functional as F
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel
 
 # %% ../nbs/15_half.ipynb #545a1fe5
 HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines and hasattr(os, 'pread')  # on x86, Linux or macOS
 BLOCK = 512  # inputs in a block of FBGEMM's
+PADDED = 1 << 20  # bytes of zeros that are no matter
 
 class HalfLinear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32"
@@ -32,7 +33,7 @@ class HalfLinear(nn.Module):
         bias = None if linears[0].bias is None else torch.cat([l.bias.detach().float() for l in linears])
         self.outputs, self.inputs = w.shape
         over = self.inputs % BLOCK
-        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK else self.inputs
+        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK and 2*(BLOCK - over)*self.outputs > PADDED else self.inputs
         self.packed = torch.ops.quantized.linear_prepack_fp16(w[:, :self.cut].contiguous(), bias)
         self.register_buffer('rest', w[:, self.cut:].t().contiguous() if self.cut < self.inputs else None)
 
@@ -54,32 +55,40 @@ class HalfNorm(nn.Module):
         self.register_buffer('eps', torch.tensor((d*norm.variance_epsilon)**.5))
     def forward(self, x): return x/torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.eps)*self.weight
 
+class HalfRotary(nn.Module):
+    "Cosines and sines of Llama's positions, as `HalfLayer` takes them"
+    def __init__(self, rotary): super().__init__(); self.rotary = rotary
+    def forward(self, x, position_ids):
+        cos, sin = (t[:, None] for t in self.rotary(x, position_ids))  # (rows, 1, tokens, head size)
+        sin[..., :sin.shape[-1]//2].neg_()
+        return cos, sin
+
 class HalfLayer(nn.Module):
     "A decoder layer of Llama with its weights in float16"
-    is_causal = True
     def __init__(self, layer:LlamaDecoderLayer):
         super().__init__()
         a, m, self.before, self.between = layer.self_attn, layer.mlp, HalfNorm(layer.input_layernorm), HalfNorm(layer.post_attention_layernorm)
         self.qkv, self.out, self.gate_up, self.down, self.act = HalfLinear(a.q_proj, a.k_proj, a.v_proj), HalfLinear(a.o_proj), HalfLinear(m.gate_proj, m.up_proj), HalfLinear(m.down_proj), m.act_fn
-        self.index, self.size, self.scaling, self.num_key_value_groups = a.layer_idx, a.head_dim, a.scaling, a.num_key_value_groups
+        self.index, self.size, self.scaling = a.layer_idx, a.head_dim, a.scaling
         self.heads = a.q_proj.out_features//self.size, a.k_proj.out_features//self.size
 
     def forward(self,
         x:torch.Tensor, # (rows, tokens, hidden) float32
         attention_mask=None, # (rows, 1, tokens, positions) or None
-        position_embeddings=None, # cosines and sines, (rows, tokens, head size) each
+        position_embeddings=None, # of `HalfRotary`
         past_key_values=None, # a cache
         **kw
     )->torch.Tensor: # (rows, tokens, hidden)
         rows, tokens, _ = x.shape
         many, few = self.heads
-        cos, sin = (t[:, None] for t in position_embeddings)
+        cos, sin = position_embeddings
         qkv = self.qkv(self.before(x)).view(rows, tokens, -1, self.size).transpose(1, 2)
         qk, v = qkv[:, :many+few], qkv[:, many+few:]
-        qk = torch.addcmul(qk*cos, rotate_half(qk), sin)
+        qk = torch.addcmul(qk*cos, qk.roll(self.size//2, -1), sin)
         q, k = qk[:, :many], qk[:, many:]
         if past_key_values is not None: k, v = past_key_values.update(k, v, self.index)
-        x = x + self.out(sdpa_attention_forward(self, q, k, v, attention_mask, scaling=self.scaling)[0].reshape(rows, tokens, -1))
+        seen = F.scaled_dot_product_attention(q, k, v, attention_mask, is_causal=attention_mask is None and tokens > 1, scale=self.scaling, enable_gqa=True)
+        x = x + self.out(seen.transpose(1, 2).reshape(rows, tokens, -1))
         gate, up = self.gate_up(self.between(x)).chunk(2, -1)
         return x + self.down(self.act(gate)*up)
 
@@ -108,10 +117,11 @@ def halve(
     model.set_output_embeddings(HalfLinear(model.get_output_embeddings()))
     words = model.get_input_embeddings()
     if type(words) is nn.Embedding: model.set_input_embeddings(HalfEmbedding(words))  # others may scale what they look up
-    for kind, by in (LlamaDecoderLayer, HalfLayer), (nn.Linear, HalfLinear):
-        for module in list(model.get_decoder().modules()):
-            for name, child in module.named_children():
-                if type(child) is kind: setattr(module, name, by(child))
+    decoder = model.get_decoder()
+    if type(decoder) is LlamaModel: decoder.layers, decoder.rotary_emb = nn.ModuleList(map(HalfLayer, decoder.layers)), HalfRotary(decoder.rotary_emb)
+    for module in list(decoder.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Linear: setattr(module, name, HalfLinear(child))
     model.float()
     model.num_parameters = lambda *_, **__: total  # what is packed is no parameter to PyTorch
 

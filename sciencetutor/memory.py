@@ -11,10 +11,11 @@ from __future__ import annotations
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
            'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'pad_choices', 'train_ranker',
            'index', 'make_memory', 'others_say', 'learn', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix',
-           'save_memory', 'load_memory']
+           'continuations', 'save_memory', 'load_memory']
 
 # %% ../nbs/12_memory.ipynb #9c20f3d1
 import re
+from collections import Counter, defaultdict
 from hashlib import blake2b
 from pathlib import Path
 import numpy as np, torch
@@ -79,7 +80,7 @@ def ranker_input(
 class Memory:
     "Solved questions, looked up by wording, picture and choice"
     def __init__(self,
-        tensors:dict, # what `save_memory` writes: hashed terms, fingerprints, choices, the ranker's weights
+        tensors:dict, # what `save_memory` writes: hashed terms, fingerprints, choices, the ranker's weights, how explanations go on
     ):
         t = {k: v.numpy() for k, v in tensors.items()}
         self.tensors, self.picture = tensors, t['picture']
@@ -182,9 +183,10 @@ def index(
 def make_memory(
     rows, # a `Dataset` of the data stage, or anything with columns question, choices, answer_index, image
     seed:int=0, # of the ranker
+    replies=(), # token ids of explanations
 )->Memory:
     "Remember solved questions, and learn how far to trust them"
-    memory, answer = Memory(index(rows)), torch.tensor(list(rows['answer_index']))
+    memory, answer = Memory(index(rows) | dict(continuations=continuations(replies))), torch.tensor(list(rows['answer_index']))
     return learn(memory, *pad_choices(others_say(memory, rows)), answer, seed)
 
 def others_say(
@@ -266,6 +268,20 @@ def fit_mix(
         return l
     opt.step(loss)
     return w.detach()
+
+# %% ../nbs/12_memory.ipynb #c98344ce
+def continuations(
+    replies, # token ids of each
+    least:int=2, # times a pair must have been there
+    share:float=.3, # how often, at least, the same token must have followed
+)->torch.Tensor: # (pairs, 3) int32: two tokens, and the one that mostly followed
+    "What comes after two tokens"
+    after = defaultdict(Counter)
+    for ids in replies:
+        for a, b, c in zip(ids, ids[1:], ids[2:]): after[a, b][c] += 1
+    mostly = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
+    kept = [(a, b, c) for a, b, c, times, total in mostly if total >= least and times >= share*total]
+    return torch.tensor(kept, dtype=torch.int32).view(-1, 3)
 
 # %% ../nbs/12_memory.ipynb #3d60f4f7
 def save_memory(

@@ -30,7 +30,7 @@ from .features import FeatureCache, pass_features
 from .footprint import batch_size, check_memory, estimate_memory, split_batch
 from .memory import make_memory
 from .model import CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, resolve_model, save_model
-from .score import token_logprobs
+from .score import encode_reply, token_logprobs
 from .techniques import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
                                      pick_precision, trained, zero_stage)
 from .tracking import Meter, Validation, Wandb, model_card, plot_curves
@@ -400,7 +400,7 @@ def run_train(
     net = prepare_model(s)
     base = net.get_base_model() if s['lora_r'] else net
     if s['packing']: read_packed(base)
-    if s['memory'] and is_first(): base.memory = make_memory(rows)
+    if s['memory'] and is_first(): base.memory = make_memory(rows, replies=[encode_reply(processor, t) for t in rows['solution'] if t] if s['explain_tokens'] else ())
     if s['cache_features']:
         dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
         questions.features = FeatureCache(base, processor, rows, dtype)

@@ -379,6 +379,21 @@ def test_guesses_change_nothing(engine):
         for guess in right, wrong, mistaken: assert written(engine, guess, **kw)==alone
     assert written(engine, right, {late})[1]['finish_reason']==written(engine, right, stop=[text[4:7]])[1]['finish_reason']=='stop'
 
+def test_guesses_from_what_was_explained_before(engine):
+    "What mostly follows two tokens is guessed where they were not there before: the same text in fewer passes."
+    said = written(engine, lambda r: [])
+    def passes(ids):
+        batch, n = Batch(engine.model, engine.processor), []
+        batch.next = {(a, b): c for a,b,c in zip(ids, ids[1:], ids[2:])}
+        def guess(r):
+            n.append(r)
+            guesses = Batch.guess(batch, r)
+            assert len(guesses) <= min(5, r.max_new_tokens-r.usage['completion_tokens']-1)
+            return guesses
+        assert written(engine, guess) == said
+        return len(n)
+    assert passes(said[2]) < passes([])
+
 def test_prompts_that_are_kept():
     "The newest always; what it continues goes, and the oldest where there is no room."
     kept = Prefixes(tokens=50)

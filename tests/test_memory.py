@@ -3,9 +3,10 @@ import numpy as np, pytest, torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from sciencetutor.batching import Batch
 from sciencetutor.delta import apply_delta, make_delta, pack, unpack
 from sciencetutor.memory import choice_id, combine, evidence, fingerprint, fit_mix, load_memory, make_memory, save_memory
-from sciencetutor.model import load_model, reads_pictures, save_model, WORDS_ONLY
+from sciencetutor.model import ASSETS, load_model, reads_pictures, save_model, WORDS_ONLY
 from sciencetutor.score import encode_item, score_choices
 
 
@@ -66,6 +67,11 @@ def test_the_memory_holds_no_text(memory, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ['memory.safetensors']
 
 
+def test_the_tutor_that_ships_knows_how_explanations_go_on():
+    known = load_memory(ASSETS).tensors['continuations']
+    assert len(known) > 10_000 and known.shape[1] == 3 and len({(a, b) for a, b, _ in known.tolist()}) == len(known)
+
+
 def test_no_memory_no_file(tmp_path): assert load_memory(tmp_path) is None
 
 
@@ -123,9 +129,10 @@ def test_training_keeps_a_memory_and_words_only_is_remembered(tmp_path):
     from sciencetutor.data import run_data
     from sciencetutor.train import run_train
     run_data(source='samples', out=str(tmp_path/'d'), n=60)
-    run_train(data=str(tmp_path/'d'), model='tiny', out=str(tmp_path/'c'), steps=2, text_only=True, memory=True)
+    run_train(data=str(tmp_path/'d'), model='tiny', out=str(tmp_path/'c'), steps=2, text_only=True, memory=True, explain_tokens=20)
     model, processor = load_model(str(tmp_path/'c'))
     assert len(model.memory) > 40 and not reads_pictures(processor)
+    assert Batch(model, processor).next  # how explanations go on
     assert score_choices(model, processor, [ask(drawing(0))])[0].isfinite().all()
     again = run_train(data=str(tmp_path/'d'), model=str(tmp_path/'c'), out=str(tmp_path/'e'), steps=1)
     assert again['settings']['text_only'] and len(load_model(str(tmp_path/'e'))[0].memory) == len(model.memory)
