@@ -8,7 +8,7 @@ of their own, on the same machine, and do little: they look for the first word a
 the same batch with the weights that we serve; our server with those weights, asked by one and by eight clients at once, and by 32, each
 measured to the last token at the client; the first token idle, and while eight others are being answered; one request at a time through the server; and `transformers serve` with the same
 questions, where it can be started and takes the model. Guesses of the next words are off for all these, and measured by themselves on explanations of samples. Then `sciencetutor serve` is started as anybody would start it, in a process of its own: the seconds to the first token of a question of 100 tokens, the
-tokens per second after it, and its resident memory: after these, after eight at once, and at most. `--dtype float32` serves and measures other weights.
+tokens per second after it, its resident memory (after these, after eight at once, and at most), and the tokens per second of the same explanations, guesses and all. `--dtype float32` serves and measures other weights.
 """
 from __future__ import annotations
 import argparse, gc, http.client, json, os, platform, socket, statistics, subprocess, sys, threading, time
@@ -164,12 +164,12 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
         ask(messages(1), tokens)
         asked = [ask([dict(role='user', content=f'{i}. {text}')], tokens) for i in range(3)]
         one = rss(p.pid)
-        _, said, seconds, _ = zip(*(ask(m, EXPLANATION) for m in whys()))
-        explained = rss(p.pid)
         requests.post(f'{url}/v1/tutor/answer', json=dict(question=question(2), choices=['Because of the light.', 'Because it is cold.', 'Nobody knows.']))
         crowd(f'{url}/v1', model, 8, min(tokens, 32))
+        memory = dict(rss_mb=one, rss_after_eight_mb=rss(p.pid), rss_most_mb=rss(p.pid, 'VmHWM'))
+        _, said, seconds, _ = zip(*(ask(m, EXPLANATION) for m in whys()))
         return dict(dtype=dtype, start_s=started, prompt_tokens=asked[0][3], first_token_s=statistics.median(a[0] for a in asked), tokens_per_s=statistics.median(n/max(1e-6, s) for _, n, s, _ in asked),
-                    explanation_tokens_per_s=sum(said)/sum(seconds), rss_mb=one, rss_explained_mb=explained, rss_after_eight_mb=rss(p.pid), rss_most_mb=rss(p.pid, 'VmHWM'))
+                    explanation_tokens_per_s=sum(said)/sum(seconds), **memory)
     finally:
         p.terminate()
         p.wait(60)
@@ -219,6 +219,7 @@ def main():
     engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(load_model, a.model, dtype='float32')
     why = guessing(engine)
     engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
+    engine.batch.prefixes.kept.clear()
     engine.batch.prefixes.put = lambda *a: None  # and reads the whole prompt
     sock = socket.create_server(('127.0.0.1', 0))
     server = uvicorn.Server(uvicorn.Config(make_api(engine, rate=0), log_level='critical'))
@@ -252,7 +253,7 @@ def main():
     print(f"first token: {1e3*result['ttft_idle_s']:.0f} ms idle, {1e3*result['ttft_among_8_s']:.0f} ms beside eight others ({result['ttft_among_8_over_idle']:.1f} times)")
     print(f"32 at once: {many['tokens_per_s']:.1f} tokens/s, {many['lost']} lost, slowest {many['slowest_over_median']:.2f} times the median")
     print(f"sciencetutor serve ({own['dtype']}): {own['first_token_s']:.2f} s to the first token of {own['prompt_tokens']} tokens, {own['tokens_per_s']:.1f} tokens/s after it, {own['explanation_tokens_per_s']:.1f} of 30 explanations; "
-          f"{own['rss_mb']:.0f} MB resident, {own['rss_explained_mb']:.0f} MB after those, {own['rss_after_eight_mb']:.0f} MB after eight at once, {own['rss_most_mb']:.0f} MB at most; up in {own['start_s']:.0f} s")
+          f"{own['rss_mb']:.0f} MB resident, {own['rss_after_eight_mb']:.0f} MB after eight at once, {own['rss_most_mb']:.0f} MB at most; up in {own['start_s']:.0f} s")
     if a.peer: print('transformers serve, eight streams:', result['transformers_serve_eight'].get('error') or f"{result['transformers_serve_eight']['tokens_per_s']:.1f} tokens/s")
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'serve.json').write_text(json.dumps(result, indent=1) + '\n')

@@ -230,7 +230,7 @@ class Batch:
         self.image_id = getattr(model.config, 'image_token_id', None)
         self.rows, self.cache, self.prefixes = [], RowCache(), Prefixes()
         memory = getattr(model, 'memory', None)
-        self.next = {(a, b): c for a,b,c in memory.tensors['continuations'].tolist()} if memory and 'continuations' in memory.tensors else {}  # two tokens -> what mostly follows
+        self.follows = {(a, b): c for a,b,c in memory.tensors['continuations'].tolist()} if memory and 'continuations' in memory.tensors else {}
         self.waiting, self.coming, self.lock, self.busy = deque(), None, threading.Lock(), False
 
 @patch
@@ -306,15 +306,16 @@ def drop(self:Batch, i:int) -> Request:
 # %% ../nbs/49_batching.ipynb #c07d3b58
 @patch
 def guess(self:Batch, r:Request) -> list[int]:
-    "At most five tokens that may come next: those that followed when the last two stood there before, or that mostly follow them in explanations."
+    "At most five tokens that may come next: those that followed when the last two stood there before, or else follow them most often in explanations."
     most = min(5, r.max_new_tokens-r.usage['completion_tokens']-1)  # the pass gives one token more than were guessed
     before = (r.ids.unfold(0, 2, 1)[:-1]==r.ids[-2:]).all(1).nonzero()
     if len(before):
-        new = r.ids[(start := int(before[-1])+2):start+most].tolist()
+        start = int(before[-1])+2
+        new = r.ids[start:start+most].tolist()
         return new[:new.index(self.image_id)] if self.image_id in new else new  # an image token would ask for its picture
     new, last = [], tuple(r.ids[-2:].tolist())
-    while len(new)<most and last in self.next:
-        new.append(self.next[last])
+    while len(new)<most and last in self.follows:
+        new.append(self.follows[last])
         last = last[1], new[-1]
     return new
 
@@ -326,7 +327,8 @@ def write(self:Batch):
     ids = torch.tensor([[r.last, *guesses] for r in self.rows], device=at.device)
     logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits.float().cpu()
     for i,r in reversed([*enumerate(self.rows)]):
-        told, goes_on = r.usage['completion_tokens'], r.take(logits[i], guesses)
+        told = r.usage['completion_tokens']
+        goes_on = r.take(logits[i], guesses)
         self.cache.lengths[i] += r.usage['completion_tokens']-told
         if not goes_on: self.drop(i)
 

@@ -26,18 +26,18 @@ from .shards import SplitWriter, atomic_dir, schema, write_json
 from .sources import Notes, OutOfOrder, Question, open_source, png_bytes, read_json
 
 # %% ../nbs/00_data.ipynb #3fda24f7
-SMALL, LARGEST = 1 << 16, 1 << 28  # bytes; most pictures of ScienceQA are smaller than the first, and nobody's is larger than the second
+SMALL, LARGEST = 1 << 16, 1 << 28  # bytes; most pictures of ScienceQA are below the first, and a file above the second is refused
 
 def read_file(
     path: str, # a file
 ) -> bytes:
-    "All of a picture's file, with one read for a small one: `open` and `read` ask the system more often. `BadImage` for one over `LARGEST`."
+    "All of a picture's file, with one read for a small one: `open` and `read` make more system calls. `BadImage` for one over `LARGEST`."
     fd = os.open(path, os.O_RDONLY)
     try:
         data = os.read(fd, SMALL)
         if len(data) < SMALL: return data
         if (size := os.fstat(fd).st_size) > LARGEST: raise BadImage(f'{size:,} bytes (at most {LARGEST:,})')
-        return data + os.read(fd, size)
+        with open(fd, 'rb', closefd=False) as f: return data + f.read()
     finally: os.close(fd)
 
 # %% ../nbs/00_data.ipynb #631dbc88

@@ -21,7 +21,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaMod
 # %% ../nbs/15_half.ipynb #545a1fe5
 HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines and hasattr(os, 'pread')  # on x86, Linux or macOS
 BLOCK = 512  # inputs in a block of FBGEMM's
-PADDED = 1 << 20  # bytes of zeros that are no matter
+PADDED = 1 << 20  # bytes of zeros in a matrix that cost less than a second product
 
 class HalfLinear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32"
@@ -60,7 +60,7 @@ class HalfRotary(nn.Module):
     def __init__(self, rotary): super().__init__(); self.rotary = rotary
     def forward(self, x, position_ids):
         cos, sin = (t[:, None] for t in self.rotary(x, position_ids))  # (rows, 1, tokens, head size)
-        sin[..., :sin.shape[-1]//2].neg_()
+        sin[..., :sin.shape[-1]//2].neg_()  # a new tensor at each call
         return cos, sin
 
 class HalfLayer(nn.Module):
@@ -75,7 +75,7 @@ class HalfLayer(nn.Module):
     def forward(self,
         x:torch.Tensor, # (rows, tokens, hidden) float32
         attention_mask=None, # (rows, 1, tokens, positions) or None
-        position_embeddings=None, # of `HalfRotary`
+        position_embeddings=None, # cosines and signed sines of `HalfRotary`, (rows, 1, tokens, head size) each
         past_key_values=None, # a cache
         **kw
     )->torch.Tensor: # (rows, tokens, hidden)

@@ -163,7 +163,7 @@ def adult_parts(page) -> tuple: # (what to call when the view is opened, the com
         gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
         data = gr.Button(t['export_feedback'], elem_id='adult-feedback')
         saved = gr.HTML('', elem_id='adult-saved')
-        sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)
+        sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)  # no gr.State: that would be read when the server comes to it
         delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
     def show(name, request:gr.Request):
         if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip(), gr.skip()

@@ -272,15 +272,15 @@ def fit_mix(
 # %% ../nbs/12_memory.ipynb #c98344ce
 def continuations(
     replies, # token ids of each
-    least:int=2, # times a pair must have been there
-    share:float=.3, # how often, at least, the same token must have followed
-)->torch.Tensor: # (pairs, 3) int32: two tokens, and the one that mostly followed
+    least:int=3, # times that the three must have been there in a row
+    share:float=.3, # of the times that the first two were there
+)->torch.Tensor: # (pairs, 3) int32: two tokens, and the one that most often followed
     "What comes after two tokens"
     after = defaultdict(Counter)
     for ids in replies:
         for a, b, c in zip(ids, ids[1:], ids[2:]): after[a, b][c] += 1
-    mostly = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
-    kept = [(a, b, c) for a, b, c, times, total in mostly if total >= least and times >= share*total]
+    followed = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
+    kept = [(a, b, c) for a, b, c, times, total in followed if times >= max(least, share*total)]
     return torch.tensor(kept, dtype=torch.int32).view(-1, 3)
 
 # %% ../nbs/12_memory.ipynb #3d60f4f7

@@ -529,7 +529,7 @@ def chats_parts(self:Page) -> tuple: # search, list, title, tick and what it nam
         title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
         rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
     with gr.Row(elem_classes='st-row'):
-        sure, which = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3), gr.Textbox(visible=False)
+        sure, which = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3), gr.Textbox(visible=False)  # no gr.State: as for `adult_parts`
         delete = gr.Button(t['delete'], variant='stop', scale=0, min_width=90, elem_id='chats-delete', interactive=False)
     return search, chosen, open_, md, js, title, rename, sure, which, delete, gr.HTML('', elem_id='chats-link')
 
@@ -544,8 +544,8 @@ def wire_chats(self:Page, parts, outs, answers, views, kept):
         gone = {'value': None} if chosen and chosen not in (c for _,c in found) else {}
         return gr.Radio(choices=found, **gone), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
     def picked(chosen, search, request:gr.Request):
-        found = [f"{self.t['delete']}: {title}" for title,c in self.chats(search, request) if c==chosen]
-        return *[gr.Button(interactive=bool(chosen))]*4, gr.Checkbox(label=''.join(found), value=False, visible=bool(found)), chosen, gr.Button(interactive=False)
+        found = next((f"{self.t['delete']}: {title}" for title,c in self.chats(search, request) if c==chosen), '')
+        return *[gr.Button(interactive=bool(chosen))]*4, gr.Checkbox(label=found, value=False, visible=bool(found)), chosen, gr.Button(interactive=False)
     def drop(sure, which, chosen, search, request:gr.Request):
         if sure: self.store.drop_conversation(self.who(request)['id'], which)
         return listed(search, chosen, request)

@@ -91,7 +91,8 @@ def make_app(
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     page = make_page(engine, language, **options).queue(max_size=MAX_QUEUE)
     page.state_session_capacity = MAX_CONNECTIONS  # Gradio's own limit is 10,000 visits, and each keeps settings and pictures
-    page._queue.sleep_when_free, page._queue.progress_update_sleep_when_free = .02, .1  # it looks whether there is something to do a thousand times a second, while the model wants Python's lock
+    q = page._queue  # it looks for work a thousand times a second, each time with Python's lock, which the model wants; fifty times make a click wait for 20 ms at most
+    q.sleep_when_free, q.progress_update_sleep_when_free = max(.02, q.sleep_when_free), max(.1, q.progress_update_sleep_when_free)
     gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio = app.routes[-1].app
     return app

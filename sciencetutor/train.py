@@ -352,7 +352,7 @@ def run_train(
     explain_weight:float=0.1, # weight of the explanation's loss
     explain_tokens:int=0, # learn to explain: longest explanation in tokens
     text_only:bool=False, # leave the pictures out: a model whose tower was never trained has no use for them
-    memory:bool=False, # keep the questions, as numbers, beside the weights: evidence for the choices of questions like them
+    memory:bool=False, # keep the questions, as numbers, beside the weights: evidence for the choices of questions like them; with `explain_tokens` short pieces of the solutions, too
     keep_order:bool=False, # with `answer`: don't shuffle the choices in each epoch
     freeze:Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}]=[], # parts that stay as they are
     freeze_layers:float=0, # lower share of the language model's layers that stays as it is, too: 0.5 is half

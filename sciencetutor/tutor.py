@@ -131,9 +131,9 @@ pipeline_tag: image-text-to-text
 # The tutor that ships
 
 What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the change of its upper layers at three bits a weight, and
-`memory.safetensors`, hashed terms, picture fingerprints and hashed choices of solved questions, and which token mostly followed two others in their solutions. `tutor.json` says how both were made.
+`memory.safetensors`, hashed terms, picture fingerprints and hashed choices of solved questions, and which token most often followed two others in their solutions. `tutor.json` says how both were made.
 
-- **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f} minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a row where they come back often.
+- **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f} minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a row where they came three times or more.
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 

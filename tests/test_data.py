@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fastcore.script import CliError
 from PIL import Image
-from sciencetutor.data import atomic_dir, load_split, run_data
+from sciencetutor.data import LARGEST, atomic_dir, load_split, run_data
 from sciencetutor.sources import open_source, Notes
 from test_data_roundtrip import write_official
 
@@ -69,8 +69,8 @@ def test_bad_picture(tmp_path, data, match):
 
 def test_endless_picture(tmp_path):
     f = folder(tmp_path, problem(0, image=RED), problem(1))
-    os.truncate(f/'images'/'train'/'0'/'image.png', 3 << 30)  # padded with zeros that take no room
-    refused(tmp_path, 'pictures are bad: 0 3,221,225,472 bytes', str(f))
+    os.truncate(f/'images'/'train'/'0'/'image.png', LARGEST+1)  # padded with zeros that take no room
+    refused(tmp_path, f'pictures are bad: 0 {LARGEST+1:,} bytes', str(f))
 
 
 def test_absent_picture(tmp_path, capsys):

@@ -384,7 +384,7 @@ def test_guesses_from_what_was_explained_before(engine):
     said = written(engine, lambda r: [])
     def passes(ids):
         batch, n = Batch(engine.model, engine.processor), []
-        batch.next = {(a, b): c for a,b,c in zip(ids, ids[1:], ids[2:])}
+        batch.follows = {(a, b): c for a,b,c in zip(ids, ids[1:], ids[2:])}
         def guess(r):
             n.append(r)
             guesses = Batch.guess(batch, r)

@@ -233,7 +233,9 @@ def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
         page.route('**/queue/join*', lambda route: held.append(route))  # the server is slow
         choose('cyd')
         page.click('#adult-delete')
-        while len(held)<2: page.wait_for_timeout(50)
+        for _ in range(200):
+            if len(held)==2: break
+            page.wait_for_timeout(50)
         held.pop(0).continue_()
         page.locator('#adult-sure label', has_text='cyd').wait_for()  # the server has offered cyd's tick
         for route in held: route.continue_()  # before it hears of bob's
