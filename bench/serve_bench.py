@@ -163,6 +163,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
             return first-start, usage['completion_tokens']-1, time.perf_counter()-first, usage['prompt_tokens']
         ask(messages(1), tokens)
         asked = [ask([dict(role='user', content=f'{i}. {text}')], tokens) for i in range(3)]
+        time.sleep(1)  # what the answers needed is handed back when nobody waits
         one = rss(p.pid)
         requests.post(f'{url}/v1/tutor/answer', json=dict(question=question(2), choices=['Because of the light.', 'Because it is cold.', 'Nobody knows.']))
         crowd(f'{url}/v1', model, 8, min(tokens, 32))

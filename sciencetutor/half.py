@@ -21,7 +21,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaMod
 # %% ../nbs/15_half.ipynb #545a1fe5
 HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines and hasattr(os, 'pread')  # on x86, Linux or macOS
 BLOCK = 512  # inputs in a block of FBGEMM's
-PADDED = 1 << 20  # bytes of zeros in a matrix that cost less than a second product
+PADDED = 1 << 19  # bytes of zeros in a matrix that cost less than a second product
 
 class HalfLinear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32"
