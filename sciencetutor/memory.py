@@ -9,9 +9,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
-           'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'pad_choices', 'train_ranker',
-           'index', 'make_memory', 'others_say', 'learn', 'evidence', 'combine', 'last_turn', 'asked', 'fit_mix',
-           'continuations', 'save_memory', 'load_memory']
+           'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'continuations', 'pad_choices',
+           'train_ranker', 'index', 'make_memory', 'others_say', 'learn', 'evidence', 'combine', 'last_turn', 'asked',
+           'fit_mix', 'save_memory', 'load_memory']
 
 # %% ../nbs/12_memory.ipynb #9c20f3d1
 import re
@@ -134,6 +134,20 @@ def features(
 
 # %% ../nbs/12_memory.ipynb #c7e49d63
 MIX = torch.tensor([[.8, .9], [.35, 1.2]])  # weights of model and memory, for questions without and with a picture, until others are fitted: see `combine`
+
+# %% ../nbs/12_memory.ipynb #c98344ce
+def continuations(
+    replies, # token ids of each
+    least:int=3, # times that the three must have been there in a row
+    share:float=.3, # of the times that the first two were there
+)->torch.Tensor: # (pairs, 3) int32: two tokens, and the one that most often followed
+    "What comes after two tokens"
+    after = defaultdict(Counter)
+    for ids in replies:
+        for a, b, c in zip(ids, ids[1:], ids[2:]): after[a, b][c] += 1
+    followed = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
+    kept = [(a, b, c) for a, b, c, times, total in followed if times >= max(least, share*total)]
+    return torch.tensor(kept, dtype=torch.int32).view(-1, 3)
 
 # %% ../nbs/12_memory.ipynb #ae1c67cd
 def pad_choices(
@@ -268,20 +282,6 @@ def fit_mix(
         return l
     opt.step(loss)
     return w.detach()
-
-# %% ../nbs/12_memory.ipynb #c98344ce
-def continuations(
-    replies, # token ids of each
-    least:int=3, # times that the three must have been there in a row
-    share:float=.3, # of the times that the first two were there
-)->torch.Tensor: # (pairs, 3) int32: two tokens, and the one that most often followed
-    "What comes after two tokens"
-    after = defaultdict(Counter)
-    for ids in replies:
-        for a, b, c in zip(ids, ids[1:], ids[2:]): after[a, b][c] += 1
-    followed = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
-    kept = [(a, b, c) for a, b, c, times, total in followed if times >= max(least, share*total)]
-    return torch.tensor(kept, dtype=torch.int32).view(-1, 3)
 
 # %% ../nbs/12_memory.ipynb #3d60f4f7
 def save_memory(
