@@ -274,7 +274,7 @@ def test_packages_are_the_same_byte_for_byte(package, tmp_path):
 
 def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
     "`python -m trainer.task` with uv replaced by a recorder: what would be installed, and what would be run."
-    with tarfile.open(build_trainer(package, tmp_path)) as tar: tar.extractall(tmp_path, filter='data')
+    with tarfile.open(build_trainer(package, tmp_path)) as tar: tar.extractall(tmp_path)
     (root,) = tmp_path.glob('trainer-*')
     (root/'uv.py').write_text('import os, sys, stat\nopen("calls", "a").write(" ".join(sys.argv[1:]) + "\\n")\nif sys.argv[1] == "venv":\n'
                               '    os.makedirs(sys.argv[-1] + "/bin"); p = sys.argv[-1] + "/bin/python"\n    open(p, "w").write("#!/bin/sh\\necho $@; exit 3\\n"); os.chmod(p, 0o755)\n')
