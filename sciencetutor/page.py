@@ -6,22 +6,23 @@ Docs: https://sciencetutor.github.io/sciencetutor/page.html.md"""
 
 # %% ../nbs/43_page.ipynb #ebffb6ff
 from __future__ import annotations
-import html, os, random, re, secrets, shutil, tempfile, time, traceback
+import html, os, random, re, secrets, tempfile, time, traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 import gradio as gr
 from PIL import Image, ImageChops
 from fastcore.basics import patch
+from .doors import Uploads, owner_of
 from .engine import Engine, TooLong, Turn, find_choices, looks_up, reply, working
 from .images import BadImage, open_image
-from .limits import data_uri
+from .limits import Refusal, data_uri
 from .lessons import TEXTS, UI, adult_parts, link_html, quiz_parts
 from .model import reads_pictures
 from .retrieve import card_says, sure_key
 from .safety import Guard, keep_words
 from .samples import make_problems
 from .skills import asset
-from .store import Store, to_json, to_markdown
+from .store import Store, as_png, to_json, to_markdown
 from .teach import data_bank, find_cards, for_grade, hints, sample_bank, smaller_question
 
 # %% auto #0
@@ -134,21 +135,27 @@ MAX_CHOICES = 10
 
 def keep_picture(
     picture, # PIL image
-    folder:str, # where the page's pictures are
-) -> str: # its file, a PNG
+    uploads:Uploads, # where the page's pictures are
+    place, # folder, from `Uploads.folder`
+) -> str|None: # its file, a PNG; None if there is no room
     "Store the decoded copy of a picture where the page can show it."
-    f = tempfile.NamedTemporaryFile(dir=folder, suffix='.png', delete=False)
-    with f: picture.save(f, 'PNG')
-    return f.name
+    try: return uploads.add(place, as_png(picture))
+    except Refusal: return None
 
-def new_turn(text:str, picture:str|bytes|None, folder:str, t:dict, choices:Sequence[str]=()) -> Turn:
+def new_turn(
+    text:str, # as typed
+    picture:bytes|None, # as attached
+    keep:Callable, # keep(PIL image) -> file that the page can show
+    t:dict, # a column of `TEXTS`
+    choices:Sequence[str]=(), # found in the text if not given
+) -> Turn:
     "What was typed and attached, as a turn; with a `note` if it cannot be answered."
     turn = Asked.read(text[:MAX_QUESTION].strip() or t['picture_only'], choices)
     if len(text)+sum(map(len, choices))>MAX_QUESTION or len(choices)>MAX_CHOICES: turn.note = 'too_long'
-    if picture:
+    if picture is not None:
         try:
             turn.picture = open_image(picture, max_side=MAX_SIDE)
-            turn.file = keep_picture(turn.picture, folder)
+            turn.file = keep(turn.picture)
         except BadImage: turn.note = 'bad_picture'
     return turn
 
@@ -192,21 +199,18 @@ def paced(
 class Page:
     "What the visitors of one page share."
     def __init__(self, engine:Engine, language:str='en', examples:int=4, store:Store|None=None, auth:bool=False, guard:Guard|None=None,
-                 daily_limit:int=0, data:str|None=None, find:Callable|None=None, shared:bool=False):
+                 daily_limit:int=0, data:str|None=None, find:Callable|None=None, shared:bool=False, uploads:Uploads|None=None):
         self.engine, self.t, self.auth, self.daily_limit, self.shared = engine, TEXTS[language], auth, daily_limit, shared
-        self.pictures = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # gone when the server ends
-        self.folder = self.pictures.name
-        self.store, self.guard = store or Store(os.path.join(self.folder, 'store')), guard or Guard()
+        self.uploads, self.home = uploads or Uploads(), tempfile.TemporaryDirectory(prefix='sciencetutor-')  # gone when the server ends
+        self.store, self.guard = store or Store(os.path.join(self.home.name, 'store')), guard or Guard()
         self.bank, self.find = data_bank(data) if data else sample_bank(), find or find_cards
         self.current = {}  # by session: the turn that is being answered, or was last
         self.examples = pick_examples(examples) if examples else []
-        self.drawn = [keep_picture(p['image'], self.folder) if p['image'] else None for p in self.examples]
-        self.icons = [keep_picture(thumbnail(p['image']), self.folder) if p['image'] else None for p in self.examples]
-    def place(self, session:str) -> str:
+        self.drawn = [p['image'] and keep_picture(p['image'], self.uploads, self.uploads.folder()) for p in self.examples]
+        self.icons = [p['image'] and keep_picture(thumbnail(p['image']), self.uploads, self.uploads.folder()) for p in self.examples]
+    def place(self, session:str):
         "The folder of one visit's pictures."
-        place = os.path.join(self.folder, re.sub(r'\W', '', session or 'x'))
-        os.makedirs(place, exist_ok=True)
-        return place
+        return self.uploads.folder(session or 'x')
     def who(self, request) -> dict:
         "The user behind a request; without a login, whoever sits here."
         name = getattr(request, 'username', None)
@@ -337,7 +341,10 @@ def on_send(self:Page, box:dict, turns:list, chat:str|None, mode:str, request:gr
     if not text.strip() and not files:
         yield [gr.skip()]*12
         return
-    turn = new_turn(text, files[0] if files else None, self.place(request.session_hash), self.t)
+    session = request.session_hash
+    picture = (self.uploads.read(files[0], owner_of(session)) or b'') if files else None  # a path is good for the visitor's own pictures only
+    turn = new_turn(text, picture, lambda im: keep_picture(im, self.uploads, self.place(session)), self.t)
+    if files and os.path.dirname(files[0])==str(self.uploads.root/owner_of(session)): self.uploads.drop(files[0])  # the decoded copy is enough
     turn.mode = 'hint' if mode=='hint' else 'explain'
     yield from self._stream(turn, turns, chat, request)
 
@@ -397,15 +404,15 @@ def on_stop(self:Page, request:gr.Request):
 
 @patch
 def on_leave(self:Page, request:gr.Request):
-    "The child starts again: nothing more is to be said."
+    "The child starts again: nothing more is to be said, and the pictures so far go."
     self.current.pop(request.session_hash, None)
     self.engine.cancel(request.session_hash)
+    self.uploads.leave(request.session_hash or 'x')
 
 @patch
 def on_close(self:Page, request:gr.Request):
-    "The visit is over: its pictures go."
+    "The visit is over."
     self.on_leave(request)
-    shutil.rmtree(self.place(request.session_hash), ignore_errors=True)
 
 @patch
 def on_new(self:Page):
@@ -413,12 +420,12 @@ def on_new(self:Page):
     return _busy(False, value=None), '', [], [], None, *self.actions([])
 
 # %% ../nbs/43_page.ipynb #c66a5369
-def from_row(page:Page, m:dict, place:str) -> Asked:
+def from_row(page:Page, m:dict, place) -> Asked:
     "A stored message as a turn."
     turn = Asked(m['question'], m['choices'], context=m['context'], probs=m['probs'], text=m['text'], note=m['note'] if m['note'] in page.t else '', message=m['id'], mode=m['mode'])
     if m['picture'] and (path := page.store.picture_path(m['picture'])).exists():
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
-        turn.file = keep_picture(turn.picture, place)
+        turn.file = keep_picture(turn.picture, page.uploads, place)
     turn.blind = bool(turn.text) and page.blind(turn)
     if turn.text: page.lean(turn)
     if not m['sources']: turn.sources, turn.says, turn.check = [], '', None
@@ -464,9 +471,8 @@ def api_ask(self:Page,
 ) -> dict: # choices, probabilities, choice and text as far as they are known; streamed
     "Ask the tutor."
     session = f'api-{secrets.token_hex(8)}'
-    try: turn = new_turn(question, data_uri(picture) if picture else None, self.place(session), self.t, choices or ())
+    try: turn = new_turn(question, data_uri(picture) if picture else None, lambda im: None, self.t, choices or ())  # nobody is shown the picture
     except BadImage: turn = Asked(question, note='bad_picture')
-    shutil.rmtree(self.place(session), ignore_errors=True)  # nobody is shown the picture
     self.admit(turn, None, None)
     for _ in self.answer(turn, [], session):
         yield dict(choices=turn.choices, probabilities=turn.probs, choice=None if turn.best is None else turn.choices[turn.best],
@@ -507,6 +513,7 @@ def chat_parts(self:Page) -> tuple: # chat, found choices, box, action buttons, 
     cards = [dict(text=p['question'], display_text=p['question'], **(dict(icon=f) if f else {})) for p,f in zip(self.examples, self.icons)]
     chat = gr.Chatbot(label=t['title'], show_label=False, container=False, scale=1, height=None, min_height=240, layout='bubble', buttons=[], elem_id='chat',
         latex_delimiters=LATEX, examples=cards or None, placeholder=f'<div class="st-hello"><h2>{t["hello"]}</h2><p>{t["how"]}</p></div>', feedback_options=None)
+    chat.keep_in_cache.update(f for f in [*self.icons, *self.drawn] if f)  # or Gradio deletes them with all that is a day old
     with gr.Row(elem_classes='st-acts'):
         acts = [gr.Button(t[k], visible=False, elem_id=f'act-{k}', size='sm') for k in ('next_hint','tell','again','edit','good','bad')]
     with gr.Row(visible=False, elem_classes='st-row') as row:
@@ -584,9 +591,10 @@ def make_page(
     data:str|None=None, # data set to quiz from; samples if None
     find:Callable|None=None, # find(question, k) -> what an answer leans on; lecture cards if None
     shared:bool=False, # visitors without a login don't know each other: each visit has its own chats, and nobody sees all
+    uploads:Uploads|None=None, # where pictures are
 ) -> gr.Blocks:
-    "The page where a child asks; serve it with `look()`."
-    page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find, shared)
+    "The page where a child asks; `make_app` serves it with `look()` behind a `PageGate`."
+    page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find, shared, uploads)
     t = page.t
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         with gr.Row(elem_classes='st-top', equal_height=True):

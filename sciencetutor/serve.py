@@ -79,22 +79,28 @@ async def fetch_nothing(*args, **kw):
 def make_app(
     engine, # an `Engine`
     language:str='en', # of the page
+    cors:tuple=(), # origins whose pages may ask
     **options, # for `make_page`: store, auth, daily_limit, data
 ) -> 'fastapi.FastAPI':
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr, gradio.processing_utils
+    from sciencetutor.doors import PageGate, Streams, Uploads
     from sciencetutor.limits import MAX_CONNECTIONS, MAX_QUEUE
     from sciencetutor.page import look, make_page
+    uploads, streams = Uploads(), Streams()
     if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    page = make_page(engine, language, **options).queue(max_size=MAX_QUEUE)
+    page = make_page(engine, language, uploads=uploads, **options).queue(max_size=MAX_QUEUE)
+    if not hasattr(page, 'has_launched'): raise CliError('This version of Gradio may check paths in another way: install the one in constraints.txt.')
+    page.has_launched = True  # or paths of uploads are not checked
     page.state_session_capacity = MAX_CONNECTIONS  # Gradio's own limit is 10,000 visits, and each keeps settings and pictures
     q = page._queue  # it looks for work a thousand times a second, each time with Python's lock, which the model wants; fifty times make a click wait for 20 ms at most
     q.sleep_when_free, q.progress_update_sleep_when_free = max(.02, q.sleep_when_free), max(.1, q.progress_update_sleep_when_free)
     gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
-    app.state.gradio = app.routes[-1].app
+    app.state.gradio, app.state.streams = app.routes[-1].app, streams
+    app.add_middleware(PageGate, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
     return app
 
 # %% ../nbs/40_serve.ipynb #1e9a9188
@@ -151,11 +157,11 @@ class Server:
             async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
                 page.state.gradio.stop_event.set()
                 await super().shutdown(sockets)
-        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, **page_options or {}), make_api(engine if unguarded else Guarded(engine, language=language), **limits)
+        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, limits.get('cors', ()), **page_options or {}), make_api(engine if unguarded else Guarded(engine, language=language), **limits)
         urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h,p in (s.getsockname()[:2] for s in self.socks)]
         self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
         ports = [s.getsockname()[1] for s in self.socks]
-        desk = self.api.state.desk
+        desk, self.streams = self.api.state.desk, page.state.streams
         app = Headers(Ports(Rated(Bounded(page, deadline=None, held=desk.held), desk.rate), self.api, ports[0], tuple(ports[1:])))
         if all(is_loopback(s.getsockname()[0]) for s in self.socks): app = Local(app, desk.cors)
         config = uvicorn.Config(app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
