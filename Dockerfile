@@ -30,13 +30,13 @@ COPY nbs nbs
 COPY configs configs
 ENV NOTEBOOKS=/app/nbs
 USER 1000
-CMD ["python", "-m", "sciencetutor.job", "--help"]
+CMD ["python", "-m", "sciencetutor.cloud.job", "--help"]
 
 FROM cpu-packages AS cpu
 COPY --chmod=755 deploy/serve.sh deploy/serve.sh
 USER 1000
 ENV MODEL=tutor
-RUN python -c "from sciencetutor.model import resolve_model; resolve_model('tutor')"
+RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')"
 EXPOSE 7860 5000 5005
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 CMD ["/app/deploy/serve.sh"]
@@ -45,7 +45,7 @@ FROM gpu-packages AS serve
 COPY --chmod=755 deploy/serve.sh deploy/serve.sh
 USER 1000
 ENV MODEL=tutor
-RUN python -c "from sciencetutor.model import resolve_model; resolve_model('tutor')"
+RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')"
 EXPOSE 7860 5000 5005
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 CMD ["/app/deploy/serve.sh"]

@@ -21,7 +21,7 @@ bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
 	for script in bench/*_bench.py; do python $$script || exit 1; done
 
 tutor: .venv ## train the tutor that ships again, on the data set folder DATA
-	python -c "from sciencetutor.tutor import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor')"
+	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor')"
 	cp checkpoints/tutor/packed/* sciencetutor/assets/tutor/
 
 soak: .venv/dev ## the long fault and load tests, at full count

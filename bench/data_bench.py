@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def baseline(folder: Path, splits: Path, out: Path) -> int:
     "The usual converter: everything in Python dicts, then pandas, then Arrow."
     import datasets, pandas
-    from sciencetutor.shards import features
+    from sciencetutor.data.arrow import features
     problems = json.loads((folder/'problems.json').read_text())
     meta, dd = ('subject', 'topic', 'category', 'skill', 'grade', 'task'), {}
     for split, pids in json.loads(splits.read_text()).items():
@@ -48,7 +48,7 @@ def baseline(folder: Path, splits: Path, out: Path) -> int:
 
 def ours(folder: Path, splits: Path | None, out: Path, **kw) -> int:
     "The data stage."
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     return sum(c['rows'] for c in run_data(str(folder), str(out), splits and str(splits), **kw)['splits'].values())
 
 
@@ -60,9 +60,8 @@ def peak() -> float:
 
 def measure(what: str, folder: Path, splits: Path | None) -> dict:
     "Run one converter here; seconds, rows and memory (peak, and how much of it came after the imports)."
-    import pyarrow.compute, pyarrow.ipc, sciencetutor.data, sciencetutor.shards  # noqa: imports are not measured
     if what == 'baseline':
-        import datasets, pandas  # noqa: ours needs neither
+        import datasets  # noqa: ours needs neither
         datasets.disable_progress_bars()
     out = Path(tempfile.mkdtemp(prefix='data-bench'))
     try:
@@ -88,7 +87,7 @@ def medians(runs: list[dict]) -> dict:
 
 def official_folder(folder: Path, n: int, pictures: bool) -> Path:
     "An official folder of `n` questions (no split file: each names its own), written without holding them."
-    from sciencetutor.samples import make_problems
+    from sciencetutor.samples.core import make_problems
     some = list(make_problems(400, 'train', 0).values())
     some = [p for p in some if (p['image'] is not None) == pictures][:100] or some
     folder.mkdir(parents=True)

@@ -46,8 +46,8 @@ def write_gguf(model, tokenizer, path: Path, kind: str):
 def prepare(folder: Path) -> dict:
     "Both files, and what PyTorch says in float32."
     import torch
-    from sciencetutor.model import load_model, render_prompt
-    from sciencetutor.score import encode_reply
+    from sciencetutor.models.core import load_model, render_prompt
+    from sciencetutor.models.scoring import encode_reply
     model, processor = load_model('tutor', dtype='float32')
     for kind in ('F16', 'Q8_0'): write_gguf(model, processor.tokenizer, folder/f'{kind}.gguf', kind)
     prompt = processor.tokenizer(render_prompt(processor, [dict(role='user', content=QUESTION)]))['input_ids']
@@ -88,9 +88,9 @@ def openvino(folder: Path, kind: str, given: dict, tokens: int, runs: int) -> di
 def ours(given: dict, tokens: int, runs: int) -> dict:
     "The engine of `sciencetutor serve`, with the weights that it takes."
     import torch
-    from sciencetutor.batching import Deltas, Request, samplers
-    from sciencetutor.engine import Engine, aside
-    from sciencetutor.half import quickest_dtype
+    from sciencetutor.engine.batching import Deltas, Request, samplers
+    from sciencetutor.engine.core import Engine, aside
+    from sciencetutor.models.fp16 import quickest_dtype
     engine = Engine('tutor', dtype=quickest_dtype())
     engine.batch.guess = lambda r: []  # what follows an end repeats itself and is too easily guessed
 

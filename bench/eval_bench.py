@@ -29,7 +29,7 @@ def spent(since: tuple = (0., 0.)) -> tuple:
 
 def prepare(folder: Path, n: int) -> str:
     "A dataset folder whose split `val` has n questions, half with a picture."
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     real, out = os.environ.get('SCIENCEQA_DIR'), folder/'data'
     if not real:
         run_data('samples', str(out), n=5*n)
@@ -45,9 +45,9 @@ def prepare(folder: Path, n: int) -> str:
 def loop(data: str, model: str, n: int, tokens: int, exactly: bool, dtype: str) -> dict:
     "One question at a time, the answer written token by token."
     import torch
-    from sciencetutor.eval import load_eval_model
-    from sciencetutor.data import load_split
-    from sciencetutor.prompts import prompt_text, render
+    from sciencetutor.eval.core import load_eval_model
+    from sciencetutor.data.core import load_split
+    from sciencetutor.eval.prompts import prompt_text, render
     m, processor = load_eval_model(model, dtype)
     ds = load_split(data, 'val')
     rows = ds.select(range(0, len(ds), max(1, len(ds)//n))[:n])
@@ -65,8 +65,8 @@ def loop(data: str, model: str, n: int, tokens: int, exactly: bool, dtype: str) 
 
 def stage(data: str, model: str, n: int, protocol: str, dtype: str) -> dict:
     "The eval stage's own loop, without judging and report."
-    from sciencetutor.eval import batch_sizes, load_rows, make_answer
-    from sciencetutor.runs import answer_all
+    from sciencetutor.eval.core import batch_sizes, load_rows, make_answer
+    from sciencetutor.eval.predictions import answer_all
     ds, rows = load_rows(data, 'val', n)
     tokens, window = batch_sizes(protocol)
     answer = make_answer(ds, dict(model=model, dtype=dtype, protocol=protocol, reduce='mean', batch_tokens=tokens, conv_mode='chat', max_new_tokens=16,

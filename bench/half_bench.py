@@ -15,11 +15,11 @@ from serve_bench import long_question, product
 
 
 def questions(n: int) -> list:
-    "n questions of val, drawn at random but always the same, as `engine.score` takes them: item and answer."
-    from sciencetutor.eval import source_rows
-    from sciencetutor.score import question_item
+    "N questions of val, drawn at random but always the same, as `engine.score` takes them: item and answer."
+    from sciencetutor.eval.core import source_rows
+    from sciencetutor.models.scoring import question_item
     real = os.environ.get('SCIENCEQA_DIR')
-    if real: rows, picture = source_rows(real, 'val', next((f'{real}/{f}' for f in ('local_splits.json', 'pid_splits.json') if Path(real, f).is_file())))
+    if real: rows, picture = source_rows(real, 'val', next(f'{real}/{f}' for f in ('local_splits.json', 'pid_splits.json') if Path(real, f).is_file()))
     else: rows, picture = source_rows('samples', 'validation')
     drawn = sorted(random.Random(0).sample(range(len(rows)), min(n, len(rows))))
     return [(question_item(dict(rows[i], context=rows[i]['hint'], image=picture(i) if rows[i]['image'] is not None else None)), rows[i]['answer_index']) for i in drawn]
@@ -27,7 +27,7 @@ def questions(n: int) -> list:
 
 def scored(model: str, dtype: str, asked: list) -> list[list[float]]:
     "Probabilities of the choices of every question, as served."
-    from sciencetutor.engine import Engine
+    from sciencetutor.engine.core import Engine
     engine = Engine(model, dtype=dtype)
     return [engine.score(item['messages'], item['choices'], images=item['images']) for item, _ in asked]
 
@@ -44,7 +44,7 @@ def main():
     a.parts = a.parts or ['speed', 'accuracy']
     if set(a.parts) - {'speed', 'accuracy'}: p.error('speed and accuracy are the parts')
     import torch
-    from sciencetutor.model import load_model
+    from sciencetutor.models.core import load_model
     file = Path(a.out)/'half.json'
     result = json.loads(file.read_text()) if file.is_file() else {}
     if result.get('model') != a.model: result = dict(model=a.model)

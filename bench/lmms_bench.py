@@ -21,9 +21,9 @@ IMPORTS = ['decord==0.6.0', 'evaluate==0.4.6', 'loguru==0.7.3', 'pytablewriter==
 
 
 def prepare(folder: Path, n: int) -> str:
-    "n picture questions twice: split `val` of `data` for us, split `test` of `hub`, with the hub's columns, for lmms-eval."
+    "N picture questions twice: split `val` of `data` for us, split `test` of `hub`, with the hub's columns, for lmms-eval."
     from datasets import DatasetDict, Image
-    from sciencetutor.data import load_split, run_data
+    from sciencetutor.data.core import load_split, run_data
     even = lambda xs: xs[::max(1, len(xs)//n)][:n]
     if real := os.environ.get('SCIENCEQA_DIR'):
         problems, splits = json.loads(Path(real, 'problems.json').read_text()), json.loads(Path(real, 'local_splits.json').read_text())
@@ -68,9 +68,9 @@ def theirs(a) -> dict:
 
 def ours(a) -> dict:
     "The eval stage's own loop, without judging and report."
-    from sciencetutor.eval import batch_sizes, load_rows, make_answer
-    from sciencetutor.readers import READERS
-    from sciencetutor.runs import answer_all
+    from sciencetutor.eval.core import batch_sizes, load_rows, make_answer
+    from sciencetutor.eval.answer_parsing import READERS
+    from sciencetutor.eval.predictions import answer_all
     ds, rows = load_rows(f'{a.tmp}/data', 'val')
     batch_tokens, window = batch_sizes('generate')
     answer = make_answer(ds, dict(model=a.folder, dtype=a.dtype, protocol='generate', wording=dict(prompt='lmms-eval', single_pred_prompt=False), conv_mode='chat', max_new_tokens=a.tokens, batch_tokens=batch_tokens))
@@ -95,9 +95,9 @@ def child(what: str, a) -> dict | None:
 
 def compare(a, ours: dict) -> dict:
     "What both were asked and what both wrote, question by question."
-    from sciencetutor.eval import load_rows
-    from sciencetutor.prompts import lmms_prompt
-    from sciencetutor.readers import load_answers, match
+    from sciencetutor.eval.core import load_rows
+    from sciencetutor.eval.prompts import lmms_prompt
+    from sciencetutor.eval.answer_parsing import load_answers, match
     rows = load_rows(f'{a.tmp}/data', 'val')[1]
     got = match(load_answers(f'{a.tmp}/samples.jsonl'), rows)[0]
     return dict(chance=100*statistics.mean(1/len(r['choices']) for r in rows), same_prompts=sum(got[r['id']]['input'] == lmms_prompt(r) for r in rows),
@@ -127,7 +127,7 @@ def main():
         args = argparse.Namespace(**json.loads(a.one[1]))
         return print(json.dumps(dict(ours=ours, theirs=theirs)[a.one[0]](args)))
     import torch, transformers
-    from sciencetutor.model import resolve_model
+    from sciencetutor.models.core import resolve_model
     a.device = 'cuda' if torch.cuda.is_available() else 'cpu'
     a.n = a.n or (400 if a.device == 'cuda' else 40)
     make_peer()

@@ -4,18 +4,18 @@
     python bench/looks.py DATA --n 100    quicker
 
 The text-only tutor is made in the same way from the same questions, with every picture taken away: its memory is built and its ranker trained again. Both share the language
-model, which reads words only. Each half of the questions is judged by weights fitted on the other half (`sciencetutor.tutor.crossfit`); with another question's picture, by the weights
-of the right ones. Three seeds of the ranker; p is McNemar's exact test on the flips (`sciencetutor.metrics.mcnemar`).
+model, which reads words only. Each half of the questions is judged by weights fitted on the other half (`sciencetutor.release.crossfit`); with another question's picture, by the weights
+of the right ones. Three seeds of the ranker; p is McNemar's exact test on the flips (`sciencetutor.eval.metrics.mcnemar`).
 """
 from __future__ import annotations
 import argparse, json, platform
 from pathlib import Path
 import datasets, torch
-from sciencetutor.data import load_split
-from sciencetutor.memory import Memory, asked, evidence, fit_mix, index, learn, others_say, pad_choices
-from sciencetutor.metrics import mcnemar
-from sciencetutor.model import load_model
-from sciencetutor.score import question_item, score_choices
+from sciencetutor.data.core import load_split
+from sciencetutor.models.knn import Memory, asked, evidence, fit_mix, index, learn, others_say, pad_choices
+from sciencetutor.eval.metrics import mcnemar
+from sciencetutor.models.core import load_model
+from sciencetutor.models.scoring import question_item, score_choices
 
 SEEDS = 3
 

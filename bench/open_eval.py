@@ -85,13 +85,13 @@ def plain(text): return ' '.join(re.findall(r"[a-z0-9°/.:]+", re.sub(r'^(an?|th
 def judge(text, choices, answer, sure, kind):
     "right, wrong or abstains."
     if not sure: return 'abstains'
-    said = re.findall(r'\*\*(.+?)\*\*', text) if kind!='card' else [text.replace(':', ' ')]
+    said = re.findall(r'\*\*(.+?)\*\*', text) if kind != 'card' else [text.replace(':', ' ')]
     said = f" {plain(said[0].replace(':', ' ')) if said else ''} "
     inside = [f' {plain(c)} ' in said or f' {plain(c)}.' in said for c in choices]
-    return 'right' if inside[answer] and sum(inside)==1 else 'wrong'
+    return 'right' if inside[answer] and sum(inside) == 1 else 'wrong'
 
 def rows_of(data, split, n=None, seed=0):
-    from sciencetutor.data import load_split
+    from sciencetutor.data.core import load_split
     import datasets
     ds = load_split(data, split).cast_column('image', datasets.Image(decode=False))
     return ds if n is None else ds.select(sorted(random.Random(seed).sample(range(len(ds)), n)))
@@ -104,38 +104,39 @@ def halves(x, y):
     def error(m, i):
         p = m.predict_proba(x[i])[:, 1]
         b = np.minimum((p*10).astype(int), 9)
-        return sum(abs(p[b==k].mean()-y[i][b==k].mean())*(b==k).mean() for k in set(b))
+        return sum(abs(p[b == k].mean()-y[i][b == k].mean())*(b == k).mean() for k in set(b))
     even, odd = np.arange(0, len(y), 2), np.arange(1, len(y), 2)
-    if min(len(set(y[i])) for i in (even, odd))<2: sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
+    if min(len(set(y[i])) for i in (even, odd)) < 2: sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
     m = fit(np.arange(len(y)))
     return m.intercept_[0], m.coef_[0][0], error(fit(even), odd), error(fit(odd), even)
 
 def retrieval(a):
-    from sciencetutor.retrieve import Index, card_index
+    from sciencetutor.app.retrieval import Index, card_index
     cards, index = card_index()
-    right = lambda c, skill: c['skill']==skill or c['id'] in ALSO.get(skill, ())
+    right = lambda c, skill: c['skill'] == skill or c['id'] in ALSO.get(skill, ())
     val = [r for r in rows_of(a.data, 'val').remove_columns('image') if r['skill']][:a.n or 500]
     pooled, result = [], dict(questions=len(val), cards=len(cards))
     for name, text in dict(alone=lambda r: r['hint']+'\n'+r['question'], choices=lambda r: '\n'.join([r['hint'], r['question'], *r['choices']])).items():
-        hits = [[(right(cards[i], r['skill']), s) for i,s in index.best(text(r), 3)] for r in val]
-        at1, at3 = [bool(h) and h[0][0] for h in hits], [any(ok for ok,_ in h) for h in hits]
+        hits = [[(right(cards[i], r['skill']), s) for i, s in index.best(text(r), 3)] for r in val]
+        at1, at3 = [bool(h) and h[0][0] for h in hits], [any(ok for ok, _ in h) for h in hits]
         b0, b1, e1, e2 = halves([h[0][1] if h else 0 for h in hits], at1)
-        pooled += [(h[0][1] if h else 0, ok) for h,ok in zip(hits, at1)]
+        pooled += [(h[0][1] if h else 0, ok) for h, ok in zip(hits, at1)]
         result[name] = dict(first=sum(at1), among_three=sum(at3), calibration=[round(100*e, 1) for e in (e1, e2)])
         print(f"right card, question {name:<8} first {sum(at1)}/{len(val)}, among three {sum(at3)}/{len(val)}; curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
     b0, b1, e1, e2 = halves(*zip(*pooled))
     print(f"both pooled: curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
     train = [r for r in rows_of(a.data, 'train').remove_columns('image') if r['skill']]
     index = Index([r['hint']+' '+r['question'] for r in train])
-    hits = [[train[i]['skill']==r['skill'] for i,_ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
-    result['solved'] = dict(train=len(train), first=sum(h[:1]==[True] for h in hits), among_three=sum(map(any, hits)))
+    hits = [[train[i]['skill'] == r['skill'] for i, _ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
+    result['solved'] = dict(train=len(train), first=sum(h[:1] == [True] for h in hits), among_three=sum(map(any, hits)))
     print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {result['solved']['first']}/{len(val)}, among three {result['solved']['among_three']}/{len(val)}")
     if a.n is None: (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
 
 def answers(a):
-    from sciencetutor.engine import Engine, Turn, reply
-    from sciencetutor.formats import problem
-    from sciencetutor.images import open_image
+    from sciencetutor.app.turns import Turn, reply
+    from sciencetutor.engine.core import Engine
+    from sciencetutor.data.formats import problem
+    from sciencetutor.data.images import open_image
     engine, out = Engine(a.model), Path(a.out)
     engine.quiz_data = a.data if a.solved else None
     out.mkdir(parents=True, exist_ok=True)
@@ -145,28 +146,29 @@ def answers(a):
         p['image'] = r['image'] and open_image(r['image']['bytes'], max_side=1024)
         turn = Turn(p['question'], [], p['image'], p['hint'])
         for _ in reply(engine, turn): pass
-        kind = 'abstains' if not turn.sure else 'solved' if turn.sources and turn.sources[0]['kind']=='question' else 'weighed' if '**' in turn.text.split('\n\n')[0] and 'card **' not in turn.text.split('\n\n')[0] else 'card'
+        kind = 'abstains' if not turn.sure else 'solved' if turn.sources and turn.sources[0]['kind'] == 'question' else 'weighed' if '**' in turn.text.split('\n\n')[0] and 'card **' not in turn.text.split('\n\n')[0] else 'card'
         told.append(dict(question=(p['hint']+'\n'+p['question']).strip(), picture=p['image'] is not None, gold=p['choices'][p['answer']], choices=p['choices'], answer=turn.text, sure=turn.sure, kind=kind,
                          verdict=judge(turn.text, p['choices'], p['answer'], turn.sure, kind)))
-        if len(told)%50==0: print(len(told), f'{time.time()-start:.0f} s', file=sys.stderr)
+        if len(told) % 50 == 0: print(len(told), f'{time.time()-start:.0f} s', file=sys.stderr)
     name = 'solved' if a.solved else 'cards'
     (out/f'{name}.jsonl').write_text('\n'.join(json.dumps(t) for t in told))
     with open(out/f'read-{name}.tsv', 'w') as f: csv.writer(f, delimiter='\t').writerows([list(told[0]), *([str(v).replace('\n', ' / ') for v in t.values()] for t in random.Random(1).sample(told, min(40, len(told))))])
     n = len(told)
     for kind in ('all', 'weighed', 'card', 'solved', 'abstains'):
         some = [t for t in told if kind in ('all', t['kind'])]
-        if some: print(f"{kind:<9} n={len(some):<4}" + ', '.join(f"{v} {sum(t['verdict']==v for t in some)}" for v in ('right', 'wrong', 'abstains')))
+        if some: print(f"{kind:<9} n={len(some):<4}" + ', '.join(f"{v} {sum(t['verdict'] == v for t in some)}" for v in ('right', 'wrong', 'abstains')))
     for kind in ('weighed', 'solved'):
-        some = [t for t in told if t['kind']==kind]
-        if min((sum(t['verdict']==v for t in some) for v in ('right', 'wrong')))>=10: # fewer can't be fitted in halves
+        some = [t for t in told if t['kind'] == kind]
+        if min(sum(t['verdict'] == v for t in some) for v in ('right', 'wrong')) >= 10:  # fewer can't be fitted in halves
             odds = lambda p: np.log(min(p, .999)/(1-min(p, .999)))
-            print(kind, 'curve %.2f %.2f, calibration errors %.3f %.3f' % halves([odds(t['sure']) for t in some], [t['verdict']=='right' for t in some]))
+            print(kind, 'curve %.2f %.2f, calibration errors %.3f %.3f' % halves([odds(t['sure']) for t in some], [t['verdict'] == 'right' for t in some]))
 
 def explain(a):
-    from sciencetutor.engine import Engine, Turn, reply
-    from sciencetutor.formats import problem
-    from sciencetutor.images import open_image
-    from sciencetutor.retrieve import card_says, find_cards
+    from sciencetutor.app.turns import Turn, reply
+    from sciencetutor.engine.core import Engine
+    from sciencetutor.data.formats import problem
+    from sciencetutor.data.images import open_image
+    from sciencetutor.app.retrieval import card_says, find_cards
     engine = Engine(a.model)
     for r in rows_of(a.data, 'val', a.n or 20, seed=7):
         p = problem(r)

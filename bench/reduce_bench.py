@@ -15,7 +15,7 @@ from host import machine
 def variants(memory, items: list[dict], sums: list, sizes: list) -> dict:
     "Scores of each item's choices in every variant."
     import torch
-    from sciencetutor.memory import combine
+    from sciencetutor.models.knn import combine
     mean = [s/torch.tensor(n) for s, n in zip(sums, sizes)]
     out = dict(sum=sums, char=[s/torch.tensor([max(1, len(c)) for c in it['choices']]) for s, it in zip(sums, items)], mean=mean)
     return out if memory is None else out | {'mean': [combine(memory, it, m) for it, m in zip(items, mean)], 'mean alone': mean}
@@ -23,9 +23,9 @@ def variants(memory, items: list[dict], sums: list, sizes: list) -> dict:
 
 def measure(data: str, model: str, limit: int, dtype: str, batch_tokens: int, window: int = 64) -> dict:
     "Right answers of each variant on split val, and chance."
-    from sciencetutor.data import load_split
-    from sciencetutor.eval import load_eval_model
-    from sciencetutor.score import encode_reply, question_item, score_choices
+    from sciencetutor.data.core import load_split
+    from sciencetutor.eval.core import load_eval_model
+    from sciencetutor.models.scoring import encode_reply, question_item, score_choices
     from tqdm.auto import tqdm
     m, processor = load_eval_model(model, dtype)
     ds = load_split(data, 'val')
@@ -50,7 +50,7 @@ def main():
     p.add_argument('--out', default=str(Path(__file__).parent/'results'), help='folder for reduce.json')
     a = p.parse_args()
     import torch, transformers
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     real = os.environ.get('SCIENCEQA_DIR')
     with tempfile.TemporaryDirectory() as tmp:
         more = dict(splits=f'{real}/local_splits.json', only=['val']) if real else dict(n=1000)

@@ -10,7 +10,7 @@ import argparse, json, random, time
 from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
-from sciencetutor.safety import Guard, Judge, learn, measure, safety_lines, sentences_of
+from sciencetutor.app.safety import Guard, Judge, learn, measure, safety_lines, sentences_of
 
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
 
@@ -22,14 +22,14 @@ def questions(data, split):
 
 def harmless(data, n=20_000):
     "Sentences of the training questions."
-    found = sorted({s for asked,_ in questions(data, 'train') for s in sentences_of(asked)})
+    found = sorted({s for asked, _ in questions(data, 'train') for s in sentences_of(asked)})
     return random.Random(0).sample(found, min(n, len(found)))
 
-def known(): return [r for r in safety_lines() if r['half']!='unseen' and r['side']=='in']
+def known(): return [r for r in safety_lines() if r['half'] != 'unseen' and r['side'] == 'in']
 
 def table(m):
-    for k,v in m.items(): print(f'  {k:10}', '  '.join(f'{a} {b}' for a,b in v.items()))
-    bad = [v for k,v in m.items() if k!='ok']
+    for k, v in m.items(): print(f'  {k:10}', '  '.join(f'{a} {b}' for a, b in v.items()))
+    bad = [v for k, v in m.items() if k != 'ok']
     print(f"  {sum(v['caught'] for v in bad)} of {sum(v['lines'] for v in bad)} caught, {m['ok']['false_alarms']} false alarms in {m['ok']['lines']}")
 
 def folds(data, k=5):
@@ -38,24 +38,24 @@ def folds(data, k=5):
     y = np.array([r['level'] for r in rows])
     for name in ('rules alone', 'with the judge'):
         total = {}
-        for a,b in StratifiedKFold(k, shuffle=True, random_state=0).split(y, y):
-            guard = Guard(judge=None if name=='rules alone' else Judge(learn([rows[i] for i in a], plain)))
-            for level,v in measure(guard, [rows[i] for i in b]).items():
-                for key,n in v.items(): total.setdefault(level, {}).setdefault(key, 0); total[level][key] += n
+        for a, b in StratifiedKFold(k, shuffle=True, random_state=0).split(y, y):
+            guard = Guard(judge=None if name == 'rules alone' else Judge(learn([rows[i] for i in a], plain)))
+            for level, v in measure(guard, [rows[i] for i in b]).items():
+                for key, n in v.items(): total.setdefault(level, {}).setdefault(key, 0); total[level][key] += n
         print(name)
         table(total)
 
-if __name__=='__main__':
+if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=['learn', 'folds', 'measure'])
     parser.add_argument('data', nargs='?', help='folder in the official ScienceQA layout')
     args = parser.parse_args()
-    if args.what=='learn' and not args.data: parser.error('the judge learns from harmless questions, too: name DATA')
-    if args.what=='learn':
+    if args.what == 'learn' and not args.data: parser.error('the judge learns from harmless questions, too: name DATA')
+    if args.what == 'learn':
         weights = learn(known(), harmless(args.data))
         Judge(weights).save(WEIGHTS)
         print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.1f} MB from {len(known())} lines")
-    elif args.what=='folds': folds(args.data)
+    elif args.what == 'folds': folds(args.data)
     else:
         guard = Guard()
         for half in ('tuned', 'unseen'):
@@ -63,6 +63,6 @@ if __name__=='__main__':
             table(measure(guard, safety_lines(half)))
         if args.data:
             begun, asked = time.perf_counter(), list(questions(args.data, 'val'))
-            alarms = [(v.level, v.found) for q,a in asked if (v := guard.check(q) or guard.check(a, 'out'))]
+            alarms = [(v.level, v.found) for q, a in asked if (v := guard.check(q) or guard.check(a, 'out'))]
             print(f"{len(alarms)} alarms in {len(asked)} validation questions, lectures and solutions ({len(alarms)/len(asked):.1%}); {(time.perf_counter()-begun)/len(asked)/2*1000:.1f} ms a text")
             for a in alarms: print('  ', *a)

@@ -33,7 +33,7 @@ def messages(i: int) -> list:
 def static(model, processor, n: int, tokens: int) -> float:
     "Tokens per second of transformers' own `generate` with n prompts in one batch."
     import torch
-    from sciencetutor.model import render_prompt
+    from sciencetutor.models.core import render_prompt
     processor.tokenizer.padding_side = 'left'
     inputs = processor(text=[render_prompt(processor, messages(i)) for i in range(n)], padding=True, return_tensors='pt').to(model.device)
     start = time.perf_counter()
@@ -45,15 +45,15 @@ def static(model, processor, n: int, tokens: int) -> float:
 
 def whys(n: int = 30) -> list:
     "Conversations whose next turn is an explanation: of words-only samples, rightly answered."
-    from sciencetutor.engine import Turn
-    from sciencetutor.samples import make_problems
+    from sciencetutor.app.turns import Turn
+    from sciencetutor.samples.core import make_problems
     asked = [p for p in make_problems(2*n, 'val').values() if not p['image']][:n]
     return [Turn(p['question'], p['choices'], context=p['hint'], probs=[float(i == p['answer']) for i in range(len(p['choices']))]).messages() for p in asked]
 
 
 def guessing(engine) -> dict:
     "Tokens per second of explanations, written by one who is alone, with guesses and without."
-    from sciencetutor.engine import EXPLANATION
+    from sciencetutor.app.turns import EXPLANATION
     guess, spent = engine.batch.guess, {True: [0, 0.], False: [0, 0.]}
     def why(messages, guesses):
         usage, words = {}, ''
@@ -91,7 +91,7 @@ def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dic
 
 
 def crowd(url: str, model: str, n: int, tokens: int, start: int = 0, begun=lambda: None) -> dict:
-    "n clients at once."
+    "N clients at once."
     answers, begin = [None]*n, time.perf_counter()
     def one(i): answers[i] = client(url, model, start+i, tokens, begun)
     threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
@@ -116,7 +116,7 @@ def among(url: str, model: str, n: int, tokens: int) -> dict:
 
 
 def in_turn(url: str, model: str, n: int, tokens: int) -> dict:
-    "n clients, one after the other."
+    "N clients, one after the other."
     client(url, model, 0, 2)
     start = time.perf_counter()
     return dict(tokens_per_s=sum(client(url, model, i, tokens)['tokens'] for i in range(n))/(time.perf_counter()-start))
@@ -150,7 +150,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
         url = 'http' + p.stdout.readline().split(' at http')[1].split()[0]
         started = time.perf_counter()-start
         import requests
-        from sciencetutor.engine import EXPLANATION
+        from sciencetutor.app.turns import EXPLANATION
         def ask(messages, tokens):
             first, start, usage = None, time.perf_counter(), {}
             body = dict(messages=messages, max_tokens=tokens, temperature=0, stream=True, stream_options=dict(include_usage=True))
@@ -178,7 +178,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
 
 def transformers_serve(model: str, tokens: int, n: int = 8) -> dict:
     "The same crowd at `transformers serve`, or why not."
-    from sciencetutor.model import resolve_model
+    from sciencetutor.models.core import resolve_model
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
@@ -213,10 +213,10 @@ def main():
         if what == 'crowd': client(url, model, 97, 2)  # connections and imports are warm
         return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
     import torch, transformers, uvicorn
-    from sciencetutor.api import make_api
-    from sciencetutor.engine import aside
-    from sciencetutor.model import load_model
-    from sciencetutor.serve import make_engine
+    from sciencetutor.serve.api import make_api
+    from sciencetutor.engine.core import aside
+    from sciencetutor.models.core import load_model
+    from sciencetutor.serve.core import make_engine
     engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(load_model, a.model, dtype='float32')
     why = guessing(engine)
     engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed

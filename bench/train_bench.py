@@ -29,7 +29,7 @@ def peak() -> float:
 
 def prepare(folder: Path, n: int) -> str:
     "A dataset folder whose split `train` has n questions of mixed length, half with a picture."
-    from sciencetutor.data import load_split, run_data
+    from sciencetutor.data.core import load_split, run_data
     real, out = os.environ.get('SCIENCEQA_DIR'), folder/'data'
     even = lambda pids: pids[::max(1, len(pids)//(n//2))][:n//2]
     if not real:
@@ -48,7 +48,7 @@ def prepare(folder: Path, n: int) -> str:
 
 def checkpoint(model: str, folder: Path) -> str:
     "A folder that every peer can load."
-    from sciencetutor.model import byte_tokenizer, make_llava, resolve_model, save_model
+    from sciencetutor.models.core import byte_tokenizer, make_llava, resolve_model, save_model
     if model != 'random-7b': return resolve_model(model)
     import torch
     from transformers import LlamaConfig
@@ -61,7 +61,7 @@ def checkpoint(model: str, folder: Path) -> str:
 
 def ours(a, packing=False) -> dict:
     "The stage itself."
-    from sciencetutor.train import run_train
+    from sciencetutor.train.core import run_train
     extra, took = dict(lora_r=a.lora_r, freeze=['vision']) if a.lora_r else {}, clock()
     with tempfile.TemporaryDirectory() as out:
         r = run_train(data=a.data, model=a.folder, out=f'{out}/ck', objective='answer', epochs=1, batch_tokens=a.batch_tokens, packing=packing, precision=a.precision, force=True,
@@ -124,7 +124,6 @@ def messages(row: dict) -> tuple[list, list]:
 
 def trainer(a) -> dict:
     "The usual script: pad to the longest, -100 on the prompt, the model's own loss."
-    import torch
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
     model, processor = load(a)
@@ -209,7 +208,7 @@ def main():
     import torch, transformers
     gpu = torch.cuda.is_available()
     a.n, a.runs, a.batch_tokens = a.n or (2000 if gpu else 100), a.runs or (3 if gpu else 1), a.batch_tokens or (4096 if gpu else 2048)
-    from sciencetutor.techniques import describe_hardware, pick_precision
+    from sciencetutor.train.efficiency import describe_hardware, pick_precision
     a.precision = pick_precision(a.precision)
     make_peers()
     result = dict(machine=describe_hardware() + ('' if gpu else f', {torch.backends.cpu.get_cpu_capability()}'),

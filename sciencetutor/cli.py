@@ -13,7 +13,8 @@ __all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load'
 # %% ../nbs/60_cli.ipynb #60-cli-004
 import argparse, os, select, sys
 from importlib import import_module
-from typing import Callable, NamedTuple
+from typing import NamedTuple
+from collections.abc import Callable
 
 from . import __version__
 
@@ -23,28 +24,28 @@ class Command(NamedTuple):
     target: str   # module and function, as in `data:run_data`
     help: str     # what it does, in one line
     example: str  # arguments of a typical call
-    extra: str = 'all' # the optional packages it needs, as in `pip install "sciencetutor[train]"`
+    extra: str = 'all'  # the optional packages it needs, as in `pip install "sciencetutor[train]"`
     short: dict = {}  # short forms of its flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-007
 commands = {
     'quickstart': Command('quickstart:run_quickstart', 'see it all at once: samples, a short fine-tune, its accuracy, the page', ''),
     'data': Command('data:run_data', 'turn questions into a data set', '--source samples --out data/samples'),
-    'check': Command('check:run_check', "check a teacher's own questions, row by row", 'questions.csv'),
-    'export': Command('exports:run_export', 'write a data set for other programs', '--data data/samples --out data/llava --to llava'),
-    'upload': Command('publish:run_upload', 'publish a data set or a checkpoint, privately', 'data/samples hf://datasets/OWNER/NAME', 'cloud'),
-    'download': Command('publish:run_download', 'fetch one', 'gs://BUCKET/PATH data/class', 'cloud'),
+    'check': Command('data.tables:run_check', "check a teacher's own questions, row by row", 'questions.csv'),
+    'export': Command('data.exports:run_export', 'write a data set for other programs', '--data data/samples --out data/llava --to llava'),
+    'upload': Command('data.hub:run_upload', 'publish a data set or a checkpoint, privately', 'data/samples hf://datasets/OWNER/NAME', 'cloud'),
+    'download': Command('data.hub:run_download', 'fetch one', 'gs://BUCKET/PATH data/class', 'cloud'),
     'train': Command('train:run_train', 'fine-tune a model on a data set', '--data data/samples --model tutor-base --minutes 2', 'train'),
     'eval': Command('eval:run_eval', 'measure a model on a split', '--data data/samples --model checkpoints/tutor --split test'),
     'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),
     'ask': Command('serve:ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
     'serve': Command('serve:run_serve', 'open the page where a child can ask', '--model tutor --port 7860', 'serve'),
-    'user': Command('store:run_user', 'add a child or an adult who may log in', 'ada --grade 4', 'serve'),
-    'cloud doctor': Command('project:run_doctor', 'what Google Cloud needs to know, and what is missing', '', 'cloud'),
-    'cloud train': Command('vertex:run_cloud_train', 'train on Vertex AI', '--config vertex-a100 --data data/samples', 'cloud'),
-    'cloud pipeline': Command('pipeline:run_pipeline', 'data, train, eval, upload as one graph', '--all --local --config cpu', 'cloud,pipeline',
+    'user': Command('app.store:run_user', 'add a child or an adult who may log in', 'ada --grade 4', 'serve'),
+    'cloud doctor': Command('cloud.gcp:run_doctor', 'what Google Cloud needs to know, and what is missing', '', 'cloud'),
+    'cloud train': Command('cloud.vertex:run_cloud_train', 'train on Vertex AI', '--config vertex-a100 --data data/samples', 'cloud'),
+    'cloud pipeline': Command('cloud.pipeline:run_pipeline', 'data, train, eval, upload as one graph', '--all --local --config cpu', 'cloud,pipeline',
                               {'-p': '--data', '-t': '--train', '-w': '--all'}),
-    'cloud deploy': Command('vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
+    'cloud deploy': Command('cloud.vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
     'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
     'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
     'cloud cancel': Command('cloud:run_cancel', 'end a run before it is done', 'NAME', 'cloud'),
@@ -60,8 +61,8 @@ def usage() -> str:
 # %% ../nbs/60_cli.ipynb #60-cli-012
 def make_parser(name: str,         # the subcommand
                 func: Callable,    # its function, with docments
-                example: str = '', # arguments of a typical call
-               ): # an `argparse.ArgumentParser`
+                example: str = '',  # arguments of a typical call
+               ):  # an `argparse.ArgumentParser`
     "The argument parser of `func`."
     from fastcore.script import anno_parser
     p = anno_parser(func, prog=f'sciencetutor {name}')
@@ -73,15 +74,15 @@ def make_parser(name: str,         # the subcommand
 def call(name: str,         # the subcommand
          func: Callable,    # its function
          argv: list[str],   # arguments after the subcommand
-         example: str = '', # shown by --help
+         example: str = '',  # shown by --help
         ):
     "Call `func` with what `argv` says, and leave the rest to it: a flag that is given is told from a default."
     p = make_parser(name, func, example)
-    p.parse_args(argv) # help and errors
+    p.parse_args(argv)  # help and errors
     for a in p._actions:
         if a.option_strings: a.default = argparse.SUPPRESS
     args = vars(p.parse_args(argv))
-    return func(**{k: v for k, v in args.items() if k not in ('pdb', 'xtra')}) # fastcore's own hidden flags
+    return func(**{k: v for k, v in args.items() if k not in ('pdb', 'xtra')})  # fastcore's own hidden flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-018
 def fail(msg: str, code: int = 2) -> int:
@@ -105,20 +106,20 @@ def unknown(name: str) -> str:
     return f'sciencetutor: there is no command {name!r}; {hint}'
 
 # %% ../nbs/60_cli.ipynb #60-cli-022
-def main(argv: list[str] | None = None, # without the program's name; default `sys.argv[1:]`
-        ) -> int: # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
+def main(argv: list[str] | None = None,  # without the program's name; default `sys.argv[1:]`
+        ) -> int:  # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
     "Run `sciencetutor COMMAND ...`."
     try:
         try: return choose(sys.argv[1:] if argv is None else argv)
         finally: sys.stdout.flush()
     except BrokenPipeError:
         (out := select.poll()).register(sys.stdout)
-        if not any(event & select.POLLERR for _, event in out.poll(0)): raise # it was another pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # for what Python still flushes when it exits
+        if not any(event & select.POLLERR for _, event in out.poll(0)): raise  # it was another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes when it exits
         return 1
 
-def choose(argv: list[str], # without the program's name
-          ) -> int: # exit code
+def choose(argv: list[str],  # without the program's name
+          ) -> int:  # exit code
     "Find the subcommand that is meant, and run it."
     name, *rest = argv or ['--help']
     if rest and f'{name} {rest[0]}' in commands: name, rest = f'{name} {rest[0]}', rest[1:]  # `cloud train`
@@ -130,8 +131,8 @@ def choose(argv: list[str], # without the program's name
 
 # %% ../nbs/60_cli.ipynb #60-cli-023
 def dispatch(name: str,       # a key of `commands`
-             argv: list[str], # arguments after it
-            ) -> int: # exit code
+             argv: list[str],  # arguments after it
+            ) -> int:  # exit code
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]

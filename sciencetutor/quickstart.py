@@ -22,12 +22,12 @@ from .cli import load
 def once(folder: Path,     # what the step makes; its note is `<folder>.json`
          title: str,       # said when the step begins
          settings: dict,   # all that the result depends on
-         work: Callable[[], dict], # makes the folder; its result goes into the note
-        ) -> dict: # the result
+         work: Callable[[], dict],  # makes the folder; its result goes into the note
+        ) -> dict:  # the result
     "Do `work` unless it was finished with the same settings."
     note = folder.with_name(folder.name + '.json')
     try: begun = json.loads(note.read_text(encoding='utf-8'))
-    except (OSError, ValueError): begun = {} # not begun, or cut off while the note was written
+    except (OSError, ValueError): begun = {}  # not begun, or cut off while the note was written
     if begun.get('settings') == settings and 'result' in begun and folder.exists():
         print(f'{title}: done before, see {folder}', flush=True)
         return begun['result']
@@ -41,16 +41,16 @@ def once(folder: Path,     # what the step makes; its note is `<folder>.json`
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-010
 groups = {'all questions': None, 'with a picture': 'img', 'text only': 'noimg'}
 
-def comparison(before: dict, # metrics of the model as it came
+def comparison(before: dict,  # metrics of the model as it came
                after: dict,  # metrics of the fine-tuned one, on the same questions
-              ) -> dict: # group of questions: (before, after), each with `acc`, `lo`, `hi`, `chance` in percent and `count`
+              ) -> dict:  # group of questions: (before, after), each with `acc`, `lo`, `hi`, `chance` in percent and `count`
     "Accuracy before and after, over all questions and with and without a picture."
     pick = lambda m, key: m[key] if key else m
     rows = {title: (pick(before, key), pick(after, key)) for title, key in groups.items()}
     return {title: pair for title, pair in rows.items() if pair[0]['count']}
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-011
-def table(rows: dict, # from `comparison`
+def table(rows: dict,  # from `comparison`
          ) -> str:
     "The comparison as a Markdown table, which reads well in a terminal too."
     line = '| {:<14} | {:>4} | {:>6} | {:>6} | {:>6} |'.format
@@ -58,8 +58,8 @@ def table(rows: dict, # from `comparison`
     return '\n'.join(head + [line(title, b['count'], *(f'{v:.1f}%' for v in (b['chance'], b['acc'], a['acc']))) for title, (b, a) in rows.items()])
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-012
-def plot(rows: dict, # from `comparison`
-        ): # a matplotlib Figure
+def plot(rows: dict,  # from `comparison`
+        ):  # a matplotlib Figure
     "Two bars a group with 95% intervals, chance as a dotted line."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(6, 3), layout='constrained')
@@ -76,10 +76,10 @@ def plot(rows: dict, # from `comparison`
     return fig
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-017
-def measure(model: str, # model name or folder
-            data: Path, # data set folder
+def measure(model: str,  # model name or folder
+            data: Path,  # data set folder
             out: Path,  # where the evaluation goes
-           ) -> dict: # the metrics that the comparison shows
+           ) -> dict:  # the metrics that the comparison shows
     "Accuracy on the test split."
     m = load('eval:run_eval')(data=str(data), model=str(model), split='test', out=str(out))
     pick = lambda d: {k: d[k] for k in ('acc', 'lo', 'hi', 'count', 'chance')}
@@ -89,7 +89,7 @@ def measure(model: str, # model name or folder
 QUICK = dict(batch_tokens=1024, warmup=5, lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=0.5)
 
 def run_quickstart(
-    out: str = 'runs/quickstart', # folder for data, checkpoint, evaluations and the plot
+    out: str = 'runs/quickstart',  # folder for data, checkpoint, evaluations and the plot
     model: str = 'tutor-base',    # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
     n: int = 500,                 # sample questions to train on; a fifth as many to test with
     minutes: float = 2,           # time to train
@@ -97,7 +97,7 @@ def run_quickstart(
     serve: bool = True,           # open the page at the end
     host: str = '127.0.0.1',      # address of the page
     port: int = 7860,             # port of the page
-) -> dict: # the metrics before and after
+) -> dict:  # the metrics before and after
     "Samples, a short fine-tune, accuracy before and after, the page. Finished steps are not repeated."
     if serve: try_port(host, port)
     folder = Path(out)
@@ -116,9 +116,9 @@ def run_quickstart(
     return dict(before=before, after=after)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-020
-def show(before: dict, # metrics
+def show(before: dict,  # metrics
          after: dict,  # metrics
-         folder: Path, # where the plot goes
+         folder: Path,  # where the plot goes
         ):
     "Print the table and save the plot."
     rows = comparison(before, after)

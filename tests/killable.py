@@ -2,7 +2,7 @@
 import multiprocessing, os
 
 FORKS = multiprocessing.get_context('forkserver')
-FORKS.set_forkserver_preload(['sciencetutor.train', 'sciencetutor.eval', 'sciencetutor.asking'])
+FORKS.set_forkserver_preload(['sciencetutor.train.core', 'sciencetutor.eval.core', 'sciencetutor.eval.generation'])
 
 
 def silently(f, kw):

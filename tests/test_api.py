@@ -5,14 +5,14 @@ from pathlib import Path
 import httpx, openai, pytest, requests, uvicorn, websockets
 from PIL import Image
 from websockets.sync.client import connect
-from sciencetutor import api
-from sciencetutor.api import make_api
-from sciencetutor.engine import Engine
-from sciencetutor.remote import Remote
-from sciencetutor.serve import Server, open_port
+from sciencetutor.serve import api
+from sciencetutor.serve.api import make_api
+from sciencetutor.engine.core import Engine
+from sciencetutor.engine.remote import Remote
+from sciencetutor.serve.core import Server, open_port
 
 EXAMPLES = Path(__file__).resolve().parent.parent/'examples'
-ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
+ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
 
 @pytest.fixture(scope='module')
 def engine(): return Engine('tiny')
@@ -171,10 +171,10 @@ def test_chat_knows_where_the_picture_belongs():
         requests.post(f'{url}/chat', data=[('prompt', 'And why?'), ('history[]', '<image>\nWhat is it?'), ('history[]', 'A magnet.')], files=dict(image=png()))
         requests.post(f'{url}/chat', data=[('prompt', 'And this?'), ('history[]', 'Hello'), ('history[]', 'Hi <image>')], files=[('image', png()), ('image', png('blue'))])
         requests.post(f'{url}/chat', files=dict(image=png()))
-    shapes = [[(m['role'], [p['type'] for p in m['content']], m['content'][-1]['text']) for m in messages] for messages,_,_ in slow.asked]
+    shapes = [[(m['role'], [p['type'] for p in m['content']], m['content'][-1]['text']) for m in messages] for messages, _, _ in slow.asked]
     assert shapes == [[('user', ['image', 'text'], 'What is it?'), ('assistant', ['text'], 'A magnet.'), ('user', ['text'], 'And why?')],
                       [('user', ['text'], 'Hello'), ('assistant', ['text'], 'Hi'), ('user', ['image', 'image', 'text'], 'And this?')], [('user', ['image', 'text'], api.PICTURE_ONLY)]]
-    assert [len(i) for _,i,_ in slow.asked] == [1, 2, 1] and slow.asked[0][2]['temperature'] == 1.
+    assert [len(i) for _, i, _ in slow.asked] == [1, 2, 1] and slow.asked[0][2]['temperature'] == 1.
 
 # OpenAI
 
@@ -259,7 +259,7 @@ def test_new_tokens_are_capped():
     with serving(make_api(slow)) as url:
         assert len(requests.post(f'{url}/api/v1/generate', json=dict(prompt='Why', max_new_tokens=10_000)).json()['results'][0]['text'].split()) == 1024
         assert requests.post(f'{url}/v1/chat/completions', json=dict(messages=[dict(role='user', content='Why')], max_tokens=10_000)).status_code == 200
-    assert all(kw['max_new_tokens'] == 1024 for *_,kw in slow.asked)
+    assert all(kw['max_new_tokens'] == 1024 for *_, kw in slow.asked)
 
 def test_keys():
     with serving(make_api(Slow(), keys=('apple', 'pear'))) as url:
@@ -321,7 +321,7 @@ def test_pictures_are_decoded_inside_the_door(monkeypatch):
         assert [r.status_code for r in picture_requests(url)] == [429]*4 and 'full' not in inside
 
 def test_two_pictures_are_decoded_at_a_time(monkeypatch):
-    from sciencetutor import limits
+    from sciencetutor.serve import limits
     now, most, lock = [0], [], threading.Lock()
     def slowly(data, max_side):
         with lock: now[0] += 1
@@ -396,8 +396,8 @@ def test_silent_websocket_is_closed():
 
 def test_body_that_never_ends(monkeypatch):
     "At the API and at the page: told, and hung up on."
-    from sciencetutor.limits import Bounded
-    from sciencetutor.serve import make_app
+    from sciencetutor.serve.limits import Bounded
+    from sciencetutor.serve.core import make_app
     monkeypatch.setattr(Bounded.__init__, '__defaults__', (*Bounded.__init__.__defaults__[:-1], .5))
     for app, path in (make_api(Slow()), '/api/v1/generate'), (Bounded(make_app(Slow()), deadline=None), '/gradio_api/queue/join'):
         with serving(app) as url, socket.create_connection(('127.0.0.1', int(url.rsplit(':', 1)[1])), timeout=20) as s:
@@ -460,8 +460,8 @@ def test_many_connections():
 def test_no_answer_is_mixed_up(url, engine):
     "32 at once: nobody is lost, everybody gets what they would have got alone."
     want, got = {}, {}
-    body = lambda i: dict(prompt=f'{i}. Why is ', max_new_tokens=10+i%7, seed=i, temperature=1)
-    for i in range(32): want[i] = ''.join(engine.generate([dict(role='prompt', content=[dict(type='text', text=f'{i}. Why is ')])], max_new_tokens=10+i%7, seed=i, temperature=1.))
+    body = lambda i: dict(prompt=f'{i}. Why is ', max_new_tokens=10+i % 7, seed=i, temperature=1)
+    for i in range(32): want[i] = ''.join(engine.generate([dict(role='prompt', content=[dict(type='text', text=f'{i}. Why is ')])], max_new_tokens=10+i % 7, seed=i, temperature=1.))
     def child(i): got[i] = requests.post(f'{url}/api/v1/generate', json=body(i), timeout=60).json()['results'][0]['text']
     threads = [threading.Thread(target=child, args=(i,)) for i in range(32)]
     for t in threads: t.start()

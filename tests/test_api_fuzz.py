@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from websockets.sync.client import connect
-from sciencetutor import api
-from sciencetutor.engine import Engine
-from sciencetutor.serve import Server, open_port
+from sciencetutor.serve import api
+from sciencetutor.engine.core import Engine
+from sciencetutor.serve.core import Server, open_port
 
 @pytest.fixture(scope='module')
 def server():
@@ -36,7 +36,7 @@ def mutated(value, rng):
     "The same with one thing wrong in it, somewhere."
     if isinstance(value, dict) and value and rng.random() < .9:
         key = rng.choice(list(value))
-        if rng.random() < .15: return {k:v for k,v in value.items() if k != key}
+        if rng.random() < .15: return {k: v for k, v in value.items() if k != key}
         return {**value, key: mutated(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < .7:
         i = rng.randrange(len(value))

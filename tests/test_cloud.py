@@ -7,12 +7,12 @@ pytest.importorskip('google.cloud.aiplatform_v1')
 pytest.importorskip('google.cloud.compute_v1')
 from google.protobuf.json_format import MessageToDict
 from google_server import LOST, Google, Refused
-from sciencetutor import project, vertex
-from sciencetutor.cloud import run_cancel, run_logs, run_status
-from sciencetutor.presets import NOTES, assumption_table, cost_table, epoch_hours, read_config, repo_root
-from sciencetutor.publish import bucket
-from sciencetutor.vertex import build_trainer, run_cloud_train
-from sciencetutor.vm import run_deploy
+from sciencetutor.cloud import gcp as project; from sciencetutor.cloud import vertex
+from sciencetutor.cloud.core import run_cancel, run_logs, run_status
+from sciencetutor.cloud.prices import NOTES, assumption_table, cost_table, epoch_hours, read_config, repo_root
+from sciencetutor.data.hub import bucket
+from sciencetutor.cloud.vertex import build_trainer, run_cloud_train
+from sciencetutor.cloud.vm import run_deploy
 
 MINE = dict(GCP_PROJECT='p', GCP_REGION='us-west1', GCS_BUCKET_NAME='b', GCS_SERVICE_ACCOUNT='tutor@p.iam.gserviceaccount.com', HF_TOKEN='sm://hf', WANDB_API_KEY='plain-secret')
 
@@ -57,7 +57,7 @@ def built(tmp_path_factory, monkeypatch):
 
 
 def leave_results(google):
-    "What `sciencetutor.job` leaves in the bucket."
+    "What `sciencetutor.cloud.job` leaves in the bucket."
     def on_success(job):
         base = job.job_spec.base_output_directory.output_uri_prefix.removeprefix('gs://b/')
         put = lambda name, text: bucket('b').blob(f'{base}/{name}').upload_from_string(text)
@@ -125,7 +125,7 @@ def test_train_there_and_back(google, gcs, built, capsys):
 def test_the_whole_way(google, gcs, built):
     "The job runs as it was asked for: a data set goes up, is trained and measured on from bucket to bucket, and all of it comes home."
     import threading
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     google.secrets['hf'], google.plays = 'hf_real', ['RUNNING']
     run_data('samples', 'mine', n=40)
 
@@ -134,7 +134,7 @@ def test_the_whole_way(google, gcs, built):
         (job,) = google.jobs.values()
         args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(repo_root()), os.environ.get('PYTHONPATH', '')])}
-        ran = subprocess.run([sys.executable, '-m', 'sciencetutor.job', '--notebooks', repo_root()/'nbs', *args], env=env, capture_output=True, text=True)
+        ran = subprocess.run([sys.executable, '-m', 'sciencetutor.cloud.job', '--notebooks', repo_root()/'nbs', *args], env=env, capture_output=True, text=True)
         google.say(job.name.rpartition('/')[2], ran.stderr.strip().rpartition('\n')[2] or 'done')
         google.operations[job.name] = ['FAILED' if ran.returncode else 'SUCCEEDED']
     threading.Thread(target=machine, daemon=True).start()
@@ -150,7 +150,7 @@ def test_own_image_and_spot(google, gcs, built, monkeypatch):
     train(detach=True, spot=True)
     (job,) = google.jobs.values()
     pool = job.job_spec.worker_pool_specs[0]
-    assert pool.container_spec.image_uri == 'us-docker.pkg.dev/p/tutor/train:1' and list(pool.container_spec.command) == ['python', '-m', 'sciencetutor.job']
+    assert pool.container_spec.image_uri == 'us-docker.pkg.dev/p/tutor/train:1' and list(pool.container_spec.command) == ['python', '-m', 'sciencetutor.cloud.job']
     assert job.job_spec.scheduling.strategy.name == 'SPOT' and job.job_spec.scheduling.restart_job_on_worker_restart
 
 
@@ -191,7 +191,7 @@ def test_the_same_command_joins_the_run(google, gcs, built, capsys):
     assert train(params=['lr=1e-3'], detach=True)['name'] != first['name'] and len(google.jobs) == 2
 
 
-TRAIN = ('import sys; from pathlib import Path; from sciencetutor import vertex; vertex.build_wheel = lambda out: Path(sys.argv[1])\n'
+TRAIN = ('import sys; from pathlib import Path; from sciencetutor.cloud import vertex; vertex.build_wheel = lambda out: Path(sys.argv[1])\n'
          'vertex.run_cloud_train(config="vertex-v100", data="gs://b/data/sqa", poll=.05, yes=True)')
 
 
@@ -279,7 +279,7 @@ def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
     (root/'uv.py').write_text('import os, sys, stat\nopen("calls", "a").write(" ".join(sys.argv[1:]) + "\\n")\nif sys.argv[1] == "venv":\n'
                               '    os.makedirs(sys.argv[-1] + "/bin"); p = sys.argv[-1] + "/bin/python"\n    open(p, "w").write("#!/bin/sh\\necho $@; exit 3\\n"); os.chmod(p, 0o755)\n')
     done = subprocess.run([sys.executable, '-m', 'trainer.task', '--data', 'samples', '--out', 'x y'], cwd=root, capture_output=True, text=True)
-    assert done.returncode == 3 and '-m sciencetutor.job --notebooks' in done.stdout and done.stdout.strip().endswith('--data samples --out x y')
+    assert done.returncode == 3 and '-m sciencetutor.cloud.job --notebooks' in done.stdout and done.stdout.strip().endswith('--data samples --out x y')
     venv, install = (root/'calls').read_text().splitlines()
     assert '--python 3.11' in venv and 'constraints.txt' in install and 'sciencetutor[train,track,deepspeed,quant,cloud] @ file://' in install
 
@@ -338,7 +338,7 @@ def test_vm_quota(google):
 
 
 def test_a_killed_deployment_is_picked_up(google):
-    code = 'from sciencetutor.vm import run_deploy; run_deploy("vm", image="i", allow=["0.0.0.0/0"], yes=True)'
+    code = 'from sciencetutor.cloud.vm import run_deploy; run_deploy("vm", image="i", allow=["0.0.0.0/0"], yes=True)'
     killed(google, code, lambda verb, path: verb == 'POST' and path.endswith('/instances'))
     assert not google.vms and len(google.rules) == len(google.addresses) == 1
     machine()
@@ -386,8 +386,8 @@ def test_doctor_says_what_google_refuses(google, monkeypatch, capsys):
 def test_presets_arrive(name):
     "Every parameter is one of the notebook or an argument of the stage."
     import ast
-    from sciencetutor.job import fit_parameters
-    tree = ast.parse((repo_root()/'sciencetutor/train.py').read_text())
+    from sciencetutor.cloud.job import fit_parameters
+    tree = ast.parse((repo_root()/'sciencetutor/train/core.py').read_text())
     takes = {a.arg for f in tree.body if getattr(f, 'name', '') == 'run_train' for a in f.args.args}
     params, machine = read_config(name)
     fitted = fit_parameters(repo_root()/'nbs/20_train.ipynb', params)
@@ -399,8 +399,8 @@ def test_presets_arrive(name):
 @pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-v100', 't4'])
 def test_presets_train(name, tmp_path, monkeypatch):
     "Each file through papermill as it is, adapters, ZeRO and 4-bit weights too, but with a model of a million parameters; and fp16 is bf16 on a CPU."
-    from sciencetutor.data import run_data
-    from sciencetutor.job import run_notebook
+    from sciencetutor.data.core import run_data
+    from sciencetutor.cloud.job import run_notebook
     monkeypatch.chdir(tmp_path)
     run_data('samples', 'data', n=24)
     params, _ = read_config(name)

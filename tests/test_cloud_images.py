@@ -114,7 +114,7 @@ def test_workflows():
 
 def test_compiled_pipelines_are_current(tmp_path):
     pytest.importorskip('kfp')
-    from sciencetutor.pipeline import compile_pipelines
+    from sciencetutor.cloud.pipeline import compile_pipelines
     for new in compile_pipelines(tmp_path): assert new.read_text() == (root/'pipelines'/new.name).read_text(), f'{new.name}: run `sciencetutor cloud pipeline --compile`'
 
 

@@ -3,10 +3,10 @@ import json
 import pytest, yaml
 pytest.importorskip('kfp')
 from fastcore.script import CliError
-from sciencetutor.job import main
-from sciencetutor.cloud import run_cancel, run_logs
-from sciencetutor.pipeline import run_local, run_pipeline
-from sciencetutor.presets import repo_root
+from sciencetutor.cloud.job import main
+from sciencetutor.cloud.core import run_cancel, run_logs
+from sciencetutor.cloud.pipeline import run_local, run_pipeline
+from sciencetutor.cloud.prices import repo_root
 from google_server import LOST
 from test_cloud import OURS, fields, google, killed
 
@@ -59,7 +59,7 @@ def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
 
 def test_killed_lost_and_cancelled(google, monkeypatch, capsys):
     monkeypatch.setenv('IMAGE_URI', 'i')
-    code = 'from sciencetutor.pipeline import run_pipeline; run_pipeline(all=True, config="vertex-a100", source="gs://b/data/sqa", poll=.01, yes=True)'
+    code = 'from sciencetutor.cloud.pipeline import run_pipeline; run_pipeline(all=True, config="vertex-a100", source="gs://b/data/sqa", poll=.01, yes=True)'
     killed(google, code, lambda verb, path: verb == 'GET' and 'pipelineJobs/' in path)
     assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1
     google.fail = [(503, LOST)]

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from fastcore.script import CliError
 from PIL import Image
-from sciencetutor.data import LARGEST, atomic_dir, load_split, run_data
-from sciencetutor.sources import open_source, Notes
+from sciencetutor.data.core import LARGEST, load_split, run_data
+from sciencetutor.files import atomic_dir
+from sciencetutor.data.sources import open_source, Notes
 from test_data_roundtrip import write_official
 
 RED = Image.new('RGB', (9, 9), 'red')
@@ -168,7 +169,7 @@ def test_teachers_table_is_a_source(tmp_path):
 
 
 def test_light_import():
-    code = 'import sciencetutor.data, sys; print([m for m in ("torch", "gradio", "datasets", "transformers") if m in sys.modules])'
+    code = 'import sciencetutor.data.core, sys; print([m for m in ("torch", "gradio", "datasets", "transformers") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
 
 
@@ -188,7 +189,7 @@ def test_atomic_dir_refuses_a_file(tmp_path):
 
 def kill_at(tmp: Path, source: str, more: int, seconds: float) -> int:
     "Start a conversion into small shards, kill it some time after it has finished so many; how many are there then?"
-    code = ("import sciencetutor.shards as s; from sciencetutor.data import run_data; s.SHARD_BYTES = s.BATCH_BYTES = 1 << 18; s.BATCH_ROWS = 200; print(flush=True); "
+    code = ("import sciencetutor.data.arrow as s; from sciencetutor.data.core import run_data; s.SHARD_BYTES = s.BATCH_BYTES = 1 << 18; s.BATCH_ROWS = 200; print(flush=True); "
             f"run_data({source!r}, {str(tmp/'d')!r})")
     p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     p.stdout.readline()  # imported
@@ -226,7 +227,7 @@ def test_killed_conversion_leaves_the_old_data_set_and_resumes(tmp_path): assert
 
 def stop_after(monkeypatch, n: int):
     "Ctrl-C when `n` shards are finished."
-    import sciencetutor.shards as shards
+    import sciencetutor.data.arrow as shards
     ended, real = [], shards.SplitWriter.end_shard
     def end_shard(self):
         if self.sink is not None and len(ended) == n: raise KeyboardInterrupt
@@ -238,7 +239,7 @@ def stop_after(monkeypatch, n: int):
 @pytest.mark.parametrize('order', [1, -1])
 def test_finished_shards_are_kept(tmp_path, monkeypatch, capsys, order):
     "Also where the questions come in another order than their split."
-    import sciencetutor.shards as shards
+    import sciencetutor.data.arrow as shards
     f = folder(tmp_path, *[problem(i, image=RED if i % 3 == 0 else None) for i in range(60)])
     (f/'pid_splits.json').write_text(json.dumps(dict(train=list(map(str, range(40)))[::order], val=list(map(str, range(40, 60))))))
     fresh = run_data(str(f), str(tmp_path/'fresh'))
@@ -257,7 +258,7 @@ def test_finished_shards_are_kept(tmp_path, monkeypatch, capsys, order):
 
 @pytest.mark.parametrize('change', ['questions', 'options', 'pictures'])
 def test_shards_of_another_input_are_not_kept(tmp_path, monkeypatch, capsys, change):
-    import sciencetutor.shards as shards
+    import sciencetutor.data.arrow as shards
     for name, value in dict(SHARD_BYTES=1, BATCH_ROWS=8).items(): monkeypatch.setattr(shards, name, value)
     f = folder(tmp_path, *[problem(i, image=None if i else RED) for i in range(40)])
     with monkeypatch.context() as m:

@@ -2,7 +2,7 @@
 import json
 import pytest
 from fastcore.script import CliError
-from sciencetutor.check import check_table, read_table, row_problem, run_check
+from sciencetutor.data.tables import check_table, read_table, row_problem, run_check
 
 ROWS = [('question', 'choices', 'answer', 'grade'), ('Which is a gas?', 'iron | helium', 'B', 3), ('2 + 2?', '3 | 4', 4, 1)]
 

@@ -1,7 +1,7 @@
 "CQM-A strings against ones worked out by hand, and what the other formats promise."
 import pytest
 from fastcore.script import CliError
-from sciencetutor.formats import INPUTS, OUTPUTS, Item, parse_format, parse_turns, record
+from sciencetutor.data.formats import INPUTS, OUTPUTS, Item, parse_format, parse_turns, record
 
 P = dict(question='Q?', choices=['x', 'y'], answer=1, hint='', lecture='Lec.', solution='Sol.', image=None, split='train')
 PIC = dict(bytes=b'', path='image.png')

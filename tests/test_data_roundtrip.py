@@ -3,9 +3,9 @@ import json, os
 from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from sciencetutor.data import load_split, run_data
-from sciencetutor.exports import run_export
-from sciencetutor.samples import make_problems
+from sciencetutor.data.core import load_split, run_data
+from sciencetutor.data.exports import run_export
+from sciencetutor.samples.core import make_problems
 
 text = st.text(st.characters(blacklist_categories=['Cs']), max_size=40)
 word = text.filter(lambda s: s.strip())

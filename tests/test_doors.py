@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest, requests
 from PIL import Image
 from sciencetutor.serve import Server, open_port
-from sciencetutor.store import Store
+from sciencetutor.app.store import Store
 from test_page import Script
 
 PNG = io.BytesIO()
@@ -78,7 +78,7 @@ def shown(v, said):
 def on_disk(secret):
     "Whether Gradio's folder of uploads holds a copy of a secret."
     root = Path(tempfile.gettempdir())
-    return [f for f in root.rglob('*') if f.is_file() and not f.is_symlink() and f.stat().st_size < 1<<20 and secret in f.read_bytes()]
+    return [f for f in root.rglob('*') if f.is_file() and not f.is_symlink() and f.stat().st_size < 1 << 20 and secret in f.read_bytes()]
 
 def files():
     "All that the servers keep, but SQLite's helpers."
@@ -127,7 +127,7 @@ def test_an_upload_is_its_visitors(server):
     assert ask(eve, path)[0] == 403
     status, said = ask(ada, path)
     assert status == 200 and 'Finis' in said
-    seen = [p for p in dict.fromkeys(re.findall(r'"path":\s*"([^"]+)"', said))]
+    seen = list(dict.fromkeys(re.findall(r'"path":\s*"([^"]+)"', said)))
     assert seen and all(ada.get(f'{ada.api}/file={p}', **TOO).ok and not eve.get(f'{ada.api}/file={p}', **TOO).ok for p in seen)
     assert not ada.get(f'{ada.api}/file={path}', **TOO).ok  # used: only the decoded copy is left
 
@@ -217,7 +217,7 @@ def raw(url, text, wait=5, until=None):
 
 def test_every_route_of_gradio_is_known(server):
     "A route that a newer Gradio adds is closed until somebody has looked at it."
-    from sciencetutor.doors import route_kind
+    from sciencetutor.serve.access import route_kind
     from sciencetutor.serve import make_app
     gradio = make_app(Script()).state.gradio
     known = {('GET', '/'), ('GET', '/config'), ('GET', '/gradio_api/info'), ('GET', '/gradio_api/heartbeat/x'), ('GET', '/gradio_api/queue/data'), ('GET', '/gradio_api/file=x'), ('GET', '/gradio_api/call/x/x'),
@@ -336,7 +336,7 @@ def test_an_image_of_another_site_with_a_browser(server):
             most = max(most, server.streams.open)
         b.close()
     other.shutdown()
-    assert set(asked) >= {'-', 'upload', 'join'} and {n for n,_ in answers} >= {'upload', 'join'} and all(c == 403 for _,c in answers), (asked, answers)
+    assert set(asked) >= {'-', 'upload', 'join'} and {n for n, _ in answers} >= {'upload', 'join'} and all(c == 403 for _, c in answers), (asked, answers)
     assert not most  # the browser does not even tell its page what became of the image
 
 def test_cookies(school):
@@ -375,7 +375,7 @@ def test_many_heartbeats(house):
             for i in range(505):
                 open_.append(c := socket.create_connection((host, int(port)), timeout=10))
                 c.sendall(f'GET /gradio_api/heartbeat/beat{i} HTTP/1.1\r\nHost: localhost\r\n\r\n'.encode())
-                if i%50 == 49: time.sleep(.2)
+                if i % 50 == 49: time.sleep(.2)
             time.sleep(1)
             answers = [c.recv(15)[9:12] for c in open_]
             assert answers.count(b'200') and answers.count(b'429') > 300 and not answers.count(b'503')
@@ -388,17 +388,17 @@ def test_many_heartbeats(house):
         assert not s.streams.open
 
 def test_idle_streams_are_closed(house, monkeypatch):
-    from sciencetutor import doors
-    monkeypatch.setattr(doors, 'IDLE', 1.)
+    from sciencetutor.serve import access
+    monkeypatch.setattr(access, 'IDLE', 1.)
     with Server(Script(), open_port('127.0.0.1', 0), rate=0) as s:
         v, begun = visit(s.url), time.time()
         with v.get(f'{v.api}/heartbeat/abcdef', stream=True, **TOO) as r: assert b''.join(r.iter_content(100)).startswith(b'data: ALIVE')
         assert .5 < time.time()-begun < 10
 
 def test_uploads_have_a_quota(house, monkeypatch):
-    from sciencetutor import doors
-    monkeypatch.setattr(doors, 'MAX_FILES', 5)
-    monkeypatch.setattr(doors, 'MAX_FILES_IN_ALL', 8)
+    from sciencetutor.app import uploads
+    monkeypatch.setattr(uploads, 'MAX_FILES', 5)
+    monkeypatch.setattr(uploads, 'MAX_FILES_IN_ALL', 8)
     with Server(Script(), open_port('127.0.0.1', 0), rate=0) as s:
         ada, eve = visit(s.url), visit(s.url)
         assert upload(ada, n=20).status_code == 400
@@ -407,7 +407,7 @@ def test_uploads_have_a_quota(house, monkeypatch):
         with ada.get(f'{ada.api}/heartbeat/abcdef', stream=True, **TOO) as beat: next(beat.iter_content(5))
         time.sleep(1)
         assert upload(eve).status_code == 200  # who leaves gives room
-    monkeypatch.setattr(doors, 'MAX_BYTES', 5_000_000)
+    monkeypatch.setattr(uploads, 'MAX_BYTES', 5_000_000)
     with Server(Script(), open_port('127.0.0.1', 0), rate=0) as s:
         v = visit(s.url)
         assert [upload(v, bytes(2_000_000)).status_code for _ in range(2)] == [200, 200]
@@ -415,7 +415,7 @@ def test_uploads_have_a_quota(house, monkeypatch):
         except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError): pass  # hung up on while it was still sending
         assert len([f for f in files() if f.stat().st_size == 2_000_000]) == 2
 
-def test_an_upload_is_not_too_large(server): assert upload(visit(server.url), bytes(11<<20)).status_code == 413
+def test_an_upload_is_not_too_large(server): assert upload(visit(server.url), bytes(11 << 20)).status_code == 413
 
 @pytest.mark.parametrize('body', [b'', b'{', b'[]', b'{"data":[NaN]}', b'{"data":'+b'['*50_000, b'\xff', b'{"data":[], "session_hash":"a/b"}', b'{"data":[], "session_hash":5}', b'{"data":[], "session_hash":["a"]}', b'{"data":[], "fn_index":0, "session_hash":null}'])
 def test_broken_events(server, body):

@@ -3,9 +3,10 @@ import threading, time
 import pytest, torch
 from PIL import Image
 from transformers import DynamicCache
-from sciencetutor.score import score_choices
-from sciencetutor.batching import Batch, Deltas, Prefixes, Request, samplers
-from sciencetutor.engine import Engine, TooLong, Turn, find_choices, reply
+from sciencetutor.models.scoring import score_choices
+from sciencetutor.engine.batching import Batch, Deltas, Prefixes, Request, samplers
+from sciencetutor.app.turns import Turn, find_choices, reply
+from sciencetutor.engine.core import Engine, TooLong
 
 @pytest.fixture(scope='module')
 def engine(): return Engine('tiny')
@@ -79,8 +80,8 @@ def alone(engine, messages, images=(), seed=None, **kw):
 
 @pytest.mark.parametrize('kw', [dict(temperature=1.), dict(temperature=.7, top_p=.8), dict(temperature=1.3, top_k=20, repetition_penalty=1.3)])
 def test_samples_what_generate_samples(engine, kw):
-    got = ''.join(engine.generate(user('Why?'), max_new_tokens=40, seed=3, **{'repetition_penalty':1., **kw}))
-    assert got == alone(engine, user('Why?'), seed=3, max_new_tokens=40, **{'top_k':0, 'top_p':1., 'repetition_penalty':1., **kw})
+    got = ''.join(engine.generate(user('Why?'), max_new_tokens=40, seed=3, **{'repetition_penalty': 1., **kw}))
+    assert got == alone(engine, user('Why?'), seed=3, max_new_tokens=40, **{'top_k': 0, 'top_p': 1., 'repetition_penalty': 1., **kw})
 
 def run_all(jobs):
     threads = [threading.Thread(target=j) for j in jobs]
@@ -90,19 +91,19 @@ def run_all(jobs):
 def mixed(n):
     "Requests of all lengths, every third with one picture and every seventh with two."
     for i in range(n):
-        pictures = [Image.new('RGB', (30+i, 40), (9*i%255, 80, 40*k)) for k in range(2 if i%7==6 else 1 if i%3==1 else 0)]
+        pictures = [Image.new('RGB', (30+i, 40), (9*i % 255, 80, 40*k)) for k in range(2 if i % 7 == 6 else 1 if i % 3 == 1 else 0)]
         parts = [p for k in range(len(pictures)) for p in (dict(type='image'), dict(type='text', text=f'This is number {k}. '))]
-        yield [dict(role='user', content=[*parts, dict(type='text', text=f'{i}. What is '*(1+5*i%40))])], pictures, 3+11*i%40
+        yield [dict(role='user', content=[*parts, dict(type='text', text=f'{i}. What is '*(1+5*i % 40))])], pictures, 3+11*i % 40
 
 def test_in_a_batch_as_alone(engine):
     "Greedy, fp32: text in a crowd is the text of `generate` alone; scores, too."
     asked, got = list(mixed(24)), {}
     def child(i):
         messages, images, n = asked[i]
-        time.sleep(.01*(i%5))
+        time.sleep(.01*(i % 5))
         got[i] = ''.join(engine.generate(messages, images, max_new_tokens=n)), engine.score(messages, ['yes', 'no, never'], images)
     run_all([lambda i=i: child(i) for i in range(len(asked))])
-    for i,(messages, images, n) in enumerate(asked):
+    for i, (messages, images, n) in enumerate(asked):
         assert got[i][0] == alone(engine, messages, images, max_new_tokens=n, repetition_penalty=1.1)
         want = score_choices(engine.model, engine.processor, [dict(messages=messages, images=images, choices=['yes', 'no, never'])])[0].softmax(-1).tolist()
         assert got[i][1] == pytest.approx(want, abs=1e-4)
@@ -195,7 +196,7 @@ def test_cancel_only_one(engine):
         got[name] = ''
         for d in engine.generate(user('Why?'), request=name, **kw):
             got[name] += d
-            if name=='ada': engine.cancel('ada')
+            if name == 'ada': engine.cancel('ada')
     threads = [threading.Thread(target=child, args=(n,)) for n in ('ada', 'bob')]
     for t in threads: t.start()
     for t in threads: t.join(60)
@@ -251,7 +252,7 @@ def test_cancel_and_ask_from_many_threads(engine):
         try:
             for k in range(6):
                 stream = engine.generate(user(f'{i}?'), max_new_tokens=4, request='same')
-                if (i+k)%3: list(stream)
+                if (i+k) % 3: list(stream)
                 else: next(stream, None), engine.cancel('same'), stream.close()
             ended.append(i)
         except Exception as e: errors.append(e)
@@ -333,20 +334,13 @@ def test_reply_remembers_two_turns():
     list(reply(parrot, Turn('Which?', ['x', 'y']), before))
     assert said(parrot.asked[-1][0])[0] == ('user', 'Question: Which?')
 
-def test_what_was_worked_out_is_explained_by_its_working():
-    engine = Engine('tiny')
-    engine.model.config.tools = True
-    turn = Turn('Which word does not rhyme?', ['boat', 'bell', 'coat'])
-    list(reply(engine, turn))
-    assert turn.best == 1 and turn.text == 'boat and coat end alike, in -oat; bell does not.'
-
 def test_half_says_the_same_alone_and_in_a_crowd():
     "Weights in float16: greedy text beside eleven others, long prompts and short, is that of `generate` alone."
-    from sciencetutor.half import HAS_HALF
+    from sciencetutor.models.fp16 import HAS_HALF
     if not HAS_HALF: pytest.skip('an x86 CPU is needed')
     engine = Engine('tiny', dtype='half')
-    asked = [user(f'{i}. Why is '*(1 + 5*i%7), picture=i%3==0) for i in range(12)]
-    images = [[Image.new('RGB', (40, 30), (20*i, 90, 200))]*(i%3==0) for i in range(12)]
+    asked = [user(f'{i}. Why is '*(1 + 5*i % 7), picture=i % 3 == 0) for i in range(12)]
+    images = [[Image.new('RGB', (40, 30), (20*i, 90, 200))]*(i % 3 == 0) for i in range(12)]
     together = [None]*12
     def ask(i): together[i] = ''.join(engine.generate(asked[i], images[i], max_new_tokens=10+i, repetition_penalty=1.))
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
@@ -372,19 +366,19 @@ def test_guesses_change_nothing(engine):
     n = usage['prompt_tokens']
     def right(r): return ids[len(r.ids):][:5]
     def wrong(r): return [i+1 for i in right(r)]
-    def mistaken(r): return [i+(k==len(r.ids)%5) for k,i in enumerate(right(r))]
-    late = next(t for k,t in enumerate(ids[n:]) if k>2 and t not in ids[n:n+k])  # a token that first comes within a guess
+    def mistaken(r): return [i+(k == len(r.ids) % 5) for k, i in enumerate(right(r))]
+    late = next(t for k, t in enumerate(ids[n:]) if k > 2 and t not in ids[n:n+k])  # a token that first comes within a guess
     for kw in {}, dict(most=7), dict(eos={late}), dict(stop=[text[4:7]]):
         alone = written(engine, lambda r: [], **kw)
-        for guess in right, wrong, mistaken: assert written(engine, guess, **kw)==alone
-    assert written(engine, right, {late})[1]['finish_reason']==written(engine, right, stop=[text[4:7]])[1]['finish_reason']=='stop'
+        for guess in right, wrong, mistaken: assert written(engine, guess, **kw) == alone
+    assert written(engine, right, {late})[1]['finish_reason'] == written(engine, right, stop=[text[4:7]])[1]['finish_reason'] == 'stop'
 
 def test_guesses_from_what_was_explained_before(engine):
     "What mostly follows two tokens is guessed where they were not there before: the same text in fewer passes."
     said = written(engine, lambda r: [])
     def passes(ids):
         batch, n = Batch(engine.model, engine.processor), []
-        batch.follows = {(a, b): c for a,b,c in zip(ids, ids[1:], ids[2:])}
+        batch.follows = {(a, b): c for a, b, c in zip(ids, ids[1:], ids[2:])}
         def guess(r):
             n.append(r)
             guesses = Batch.guess(batch, r)
@@ -399,11 +393,11 @@ def test_prompts_that_are_kept():
     kept = Prefixes(tokens=50)
     def put(first, n):
         kept.put([*range(first, first+n)], DynamicCache())
-        return [len(k) for k,_ in kept.kept]
-    assert put(0, 30)==[30] and put(100, 19)==[30, 19]
-    assert put(200, 10)==[19, 10]
-    assert put(200, 12)==[19, 12]
-    assert put(300, 100)==[100]
+        return [len(k) for k, _ in kept.kept]
+    assert put(0, 30) == [30] and put(100, 19) == [30, 19]
+    assert put(200, 10) == [19, 10]
+    assert put(200, 12) == [19, 12]
+    assert put(300, 100) == [100]
 
 def test_a_newcomer_after_a_wrong_guess(engine):
     "What was forgotten is in nobody's way."

@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from fastcore.script import CliError
 
-from sciencetutor.endpoint import Endpoint, chat_body
-from sciencetutor.eval import run_eval
+from sciencetutor.engine.endpoint import Endpoint, chat_body
+from sciencetutor.eval.core import run_eval
 
 ok = lambda text='A': (200, json.dumps(dict(choices=[dict(message=dict(role='assistant', content=text))])))
 
@@ -50,7 +50,7 @@ def serve():
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     out = tmp_path_factory.mktemp('endpoint')/'samples'
     run_data(source='samples', out=str(out), n=60)
     return str(out)
@@ -85,9 +85,9 @@ def test_a_content_filter_is_no_answer(serve):
 
 @pytest.mark.parametrize('unguarded,errors', [(False, {'content filter': 1}), (True, {})])
 def test_our_own_server_with_its_rules_and_without(tmp_path, unguarded, errors):
-    from sciencetutor.data import run_data
-    from sciencetutor.engine import Engine
-    from sciencetutor.serve import Server, open_port
+    from sciencetutor.data.core import run_data
+    from sciencetutor.engine.core import Engine
+    from sciencetutor.serve.core import Server, open_port
     questions = [dict(question=q, choices=['a metaphor', 'a simile'], answer='A') for q in ('Which is "how do i make a bomb"?', 'Which is "life is a dream"?')]
     (tmp_path/'t.jsonl').write_text('\n'.join(map(json.dumps, questions)))
     run_data(str(tmp_path/'t.jsonl'), str(tmp_path/'d'))

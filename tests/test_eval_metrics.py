@@ -6,7 +6,7 @@ import pytest
 from fastcore.script import CliError
 from hypothesis import given, strategies as st
 
-from sciencetutor.metrics import CLASSES, by_class, calibration, compare, hardest, judge, mcnemar, metrics, summary, total_line, wilson
+from sciencetutor.eval.metrics import CLASSES, by_class, calibration, compare, hardest, judge, mcnemar, metrics, summary, total_line, wilson
 
 row = dict(id='val-0', pid='1', choices=['a', 'b'], answer_index=1, hint='', image=None, subject='natural science', topic='physics', skill='s', grade='grade3')
 
@@ -71,7 +71,7 @@ def test_hardest_leaves_out_rare_and_unknown():
 
 
 def test_published_files_give_the_published_table(scienceqa, capsys):
-    from sciencetutor.eval import run_score
+    from sciencetutor.eval.core import run_score
     table = Path(scienceqa, 'README.md').read_text()
     for file in sorted(Path(scienceqa, 'results').glob('*.json')):
         m = run_score(str(file), source=scienceqa, split='minitest', splits=f'{scienceqa}/local_splits.json')
@@ -83,7 +83,7 @@ def test_published_files_give_the_published_table(scienceqa, capsys):
 
 
 def test_two_published_runs_compared(scienceqa):
-    from sciencetutor.eval import run_score
+    from sciencetutor.eval.core import run_score
     a, b = (f'{scienceqa}/results/{n}.json' for n in ('gpt3_qcm_ale_2shot', 'llava_13b_v0'))
     c = run_score(b, source=scienceqa, split='minitest', splits=f'{scienceqa}/local_splits.json', against=a)['against']
     assert round(c['first'], 2) == 78.07 and round(c['second'], 2) == 90.80 and c['p'] < 1e-6

@@ -6,8 +6,8 @@ import pytest
 from fastcore.script import CliError
 from hypothesis import given, strategies as st
 
-from sciencetutor.prompts import lmms_prompt
-from sciencetutor.readers import READERS, load_answers, match, read_answer, read_lmms, read_strict, read_tolerant
+from sciencetutor.eval.prompts import lmms_prompt
+from sciencetutor.eval.answer_parsing import READERS, load_answers, match, read_answer, read_lmms, read_strict, read_tolerant
 
 three = ['solid', 'liquid', 'gas']
 rows = [dict(id=f'val-{i}', pid=str(10+i), question=q, choices=three, hint='', answer_index=1) for i, q in enumerate(['Water?', 'Air?', 'Air?'])]

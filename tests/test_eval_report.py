@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sciencetutor.metrics import compare, judge, metrics
-from sciencetutor.report import make_report, thumbnails
+from sciencetutor.eval.metrics import compare, judge, metrics
+from sciencetutor.eval.report import make_report, thumbnails
 
 EVIL = '</script><script>window.hit = 1</script><img src=x onerror="window.hit = 1"><!--<script> ${title} $title &amp;'
 
@@ -80,7 +80,7 @@ def test_in_a_browser(tmp_path):
 
 
 def test_scored_files_get_a_report_with_pictures(scienceqa, tmp_path):
-    from sciencetutor.eval import run_score
+    from sciencetutor.eval.core import run_score
     run_score(f'{scienceqa}/results/llava_13b_v0.json', source=scienceqa, split='minitest', splits=f'{scienceqa}/local_splits.json', out=str(tmp_path))
     page = (tmp_path/'report.html').read_text(encoding='utf-8')
     assert len(page) < 4e6 and sum('img' in q for q in data(page)['questions']) == 204

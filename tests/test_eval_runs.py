@@ -5,8 +5,8 @@ import pytest
 from fastcore.script import CliError
 from killable import begin, end
 
-from sciencetutor.eval import load_rows, run_eval, run_score
-from sciencetutor.runs import answer_all, claim
+from sciencetutor.eval.core import load_rows, run_eval, run_score
+from sciencetutor.eval.predictions import answer_all, claim
 
 qs = [dict(id=f'val-{i}', pid=str(i), answer_index=i % 2) for i in range(10)]
 def guess(ns): return [dict(prediction=i % 2, scores=[-.1*i, -.2]) for i in ns]
@@ -14,7 +14,7 @@ def guess(ns): return [dict(prediction=i % 2, scores=[-.1*i, -.2]) for i in ns]
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     out = tmp_path_factory.mktemp('runs')/'samples'
     run_data(source='samples', out=str(out), n=400)
     return str(out)
@@ -94,7 +94,7 @@ def test_batched_equals_one_by_one(data, tmp_path, protocol):
 @pytest.fixture(scope='module')
 def real(scienceqa, tmp_path_factory):
     "500 validation questions, half of them with a picture."
-    from sciencetutor.data import run_data
+    from sciencetutor.data.core import run_data
     out = tmp_path_factory.mktemp('real')
     problems, splits = (json.loads(open(f'{scienceqa}/{f}.json').read()) for f in ('problems', 'local_splits'))
     kinds = [[p for p in splits['val'] if bool(problems[p]['image']) == k] for k in (True, False)]
@@ -114,8 +114,8 @@ def test_batched_equals_one_by_one_on_real_questions(real, tmp_path, protocol, m
 @pytest.mark.parametrize('model', ['tiny', 'tutor-base'])
 @pytest.mark.parametrize('reduce', ['mean', 'sum'])
 def test_a_shared_prefix_equals_each_choice_alone(real, model, reduce):
-    from sciencetutor.model import load_model
-    from sciencetutor.score import question_item, score_choices
+    from sciencetutor.models.core import load_model
+    from sciencetutor.models.scoring import question_item, score_choices
     m, processor = load_model(model, dtype='float32')
     ds, most = load_rows(real, 'val')[0], 0.
     for i in range(0, len(ds), 10):
@@ -128,7 +128,7 @@ def test_a_shared_prefix_equals_each_choice_alone(real, model, reduce):
 
 def test_a_finished_run_needs_no_model(data, tmp_path, monkeypatch):
     first = run_eval(data=data, model='tiny', out=str(tmp_path), limit=8)
-    monkeypatch.setattr('sciencetutor.eval.load_eval_model', lambda *a: 1/0)
+    monkeypatch.setattr('sciencetutor.eval.core.load_eval_model', lambda *a: 1/0)
     assert run_eval(data=data, model='tiny', out=str(tmp_path), limit=8) == first
 
 
@@ -140,7 +140,7 @@ def test_another_run_is_not_overwritten(data, tmp_path):
 
 def test_a_retrained_checkpoint_is_another_run(data, tmp_path):
     import torch
-    from sciencetutor.model import load_model, save_model
+    from sciencetutor.models.core import load_model, save_model
     model, processor = load_model('tiny')
     save_model(model, processor, tmp_path/'m')
     run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
@@ -157,7 +157,7 @@ def test_bad_names_leave_nothing_behind(data, tmp_path, argv, message):
 
 
 def test_a_model_without_chat_template(data, tmp_path):
-    from sciencetutor.model import load_model, save_model
+    from sciencetutor.models.core import load_model, save_model
     model, processor = load_model('tiny')
     processor.chat_template = processor.tokenizer.chat_template = None
     save_model(model, processor, tmp_path/'m')
@@ -179,9 +179,9 @@ def test_memory_is_flat(tmp_path):
     code = """
 import json, sys
 from pathlib import Path
-from sciencetutor.data import run_data
-from sciencetutor.eval import load_rows
-from sciencetutor.runs import answer_all
+from sciencetutor.data.core import run_data
+from sciencetutor.eval.core import load_rows
+from sciencetutor.eval.predictions import answer_all
 from PIL import Image
 from datasets import disable_progress_bars
 n, top = int(sys.argv[1]), Path(sys.argv[2])

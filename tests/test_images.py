@@ -3,7 +3,7 @@ import io, struct, subprocess, sys, zlib
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from sciencetutor.images import BadImage, check_image, open_image
+from sciencetutor.data.images import BadImage, check_image, open_image
 
 
 def encoded(im, format='PNG', **kw):
@@ -94,7 +94,7 @@ def test_memory_is_bounded():
 import resource, sys
 sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
 from test_images import bomb, encoded
-from sciencetutor.images import BadImage, check_image, open_image
+from sciencetutor.data.images import BadImage, check_image, open_image
 data = bomb(30000, 30000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for f in (open_image, check_image):

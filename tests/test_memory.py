@@ -3,11 +3,11 @@ import numpy as np, pytest, torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from sciencetutor.batching import Batch
-from sciencetutor.delta import apply_delta, make_delta, pack, unpack
-from sciencetutor.memory import choice_id, combine, evidence, fingerprint, fit_mix, load_memory, make_memory, save_memory
-from sciencetutor.model import ASSETS, load_model, reads_pictures, save_model, WORDS_ONLY
-from sciencetutor.score import encode_item, score_choices
+from sciencetutor.engine.batching import Batch
+from sciencetutor.models.delta import apply_delta, make_delta, pack, unpack
+from sciencetutor.models.knn import choice_id, combine, evidence, fingerprint, fit_mix, load_memory, make_memory, save_memory
+from sciencetutor.models.core import ASSETS, load_model, reads_pictures, save_model, WORDS_ONLY
+from sciencetutor.models.scoring import encode_item, score_choices
 
 
 def drawing(seed, size=(120, 90)):
@@ -127,8 +127,8 @@ def test_a_delta_of_another_model_is_refused():
 
 
 def test_training_keeps_a_memory_and_words_only_is_remembered(tmp_path):
-    from sciencetutor.data import run_data
-    from sciencetutor.train import run_train
+    from sciencetutor.data.core import run_data
+    from sciencetutor.train.core import run_train
     run_data(source='samples', out=str(tmp_path/'d'), n=60)
     run_train(data=str(tmp_path/'d'), model='tiny', out=str(tmp_path/'c'), steps=2, text_only=True, memory=True, explain_tokens=20)
     model, processor = load_model(str(tmp_path/'c'))

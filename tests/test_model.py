@@ -1,7 +1,7 @@
 "Loading models, and what a person may type."
 import pytest
 from fastcore.script import CliError
-from sciencetutor import model as M
+from sciencetutor.models import core as M
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +69,7 @@ def test_tutor_base_knows_something():
 
 def test_half_says_what_float32_says():
     import torch
-    from sciencetutor.half import HAS_HALF, HalfLinear
+    from sciencetutor.models.fp16 import HAS_HALF, HalfLinear
     if not HAS_HALF: pytest.skip('an x86 CPU is needed')
     (half, processor), (whole, _) = M.load_model('tiny', dtype='half'), M.load_model('tiny', dtype='float32')
     assert sum(isinstance(m, HalfLinear) for m in half.modules()) == 4*4 + 1 and half.dtype == torch.float32
@@ -82,7 +82,7 @@ def test_half_says_what_float32_says():
 def test_half_of_any_width():
     "Inputs that fill blocks, stand a little or far over, with a bias and without."
     import torch
-    from sciencetutor.half import HAS_HALF, HalfLinear
+    from sciencetutor.models.fp16 import HAS_HALF, HalfLinear
     if not HAS_HALF: pytest.skip('an x86 CPU is needed')
     for inputs, outputs, bias in (7, 3, True), (512, 9, False), (576, 40, True), (576, 2100, True), (700, 2100, False), (1100, 2048, False):
         layer, x = torch.nn.Linear(inputs, outputs, bias).half().float(), torch.randn(2, 3, inputs)

@@ -3,9 +3,9 @@ import os, shutil, threading, time
 from pathlib import Path
 import pytest
 from PIL import Image
-from sciencetutor.engine import Turn
-from sciencetutor.page import TEXTS, Asked, Page, bars, from_row, no_pictures, paced, pick_examples, show
-from sciencetutor.serve import Server, open_port
+from sciencetutor.app.turns import Turn
+from sciencetutor.app.core import TEXTS, Asked, Page, bars, from_row, no_pictures, paced, pick_examples, show
+from sciencetutor.serve.core import Server, open_port
 
 T = TEXTS['en']
 SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air in a balloon"
@@ -16,7 +16,7 @@ class Script:
     def __init__(self): self.stops, self.asked, self.running, self.waiting = {}, [], 0, 0
     def score(self, messages, choices, images=(), request=None):
         self.asked.append((messages, list(images)))
-        p = [1, *[6 if i==1 else 1 for i in range(1, len(choices))]]
+        p = [1, *[6 if i == 1 else 1 for i in range(1, len(choices))]]
         return [x/sum(p) for x in p]
     def generate(self, messages, images=(), request=None, **kw):
         self.asked.append((messages, list(images)))
@@ -35,7 +35,7 @@ class Script:
 
 # Without a browser
 
-def test_texts_have_the_same_keys(): assert all(t.keys()==T.keys() for t in TEXTS.values())
+def test_texts_have_the_same_keys(): assert all(t.keys() == T.keys() for t in TEXTS.values())
 
 def test_bars_escape():
     html = bars(Turn('q', ['<script>alert(1)</script>', 'a "quoted" & b'], probs=[.5, .5]), T)
@@ -52,31 +52,31 @@ def test_no_pictures(text, ok): assert no_pictures(text) == ok
 
 def test_examples_differ():
     ex = pick_examples(4)
-    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2 and all(p['split']=='test' for p in ex)
+    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2 and all(p['split'] == 'test' for p in ex)
 
 def test_pace():
     assert list(paced(range(100), every=60))[-1] == 99 and len(list(paced(range(100), every=60))) <= 2
-    assert list(paced(range(5), every=0)) == [0,1,2,3,4] and list(paced([])) == []
+    assert list(paced(range(5), every=0)) == [0, 1, 2, 3, 4] and list(paced([])) == []
 
 @pytest.mark.parametrize('uri', ['x', '/etc/passwd', 'http://x/y.png', 'data:image/png,abc', 'data:image/png;base64,a', 'data:text/plain;base64,YQ=='])
 def test_data_uri(uri):
     page = Page(Script(), examples=0)
-    assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1]==T['bad_picture'] and not page.engine.asked
+    assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1] == T['bad_picture'] and not page.engine.asked
 
 @pytest.mark.parametrize('words_only,memory,choices,picture,blind', [(True, None, [], True, True), (True, object(), [], True, True), (True, object(), ['a', 'b'], True, False),
     (True, None, ['a', 'b'], True, True), (False, None, [], True, False), (True, None, [], False, False), (None, None, [], True, False)])
 def test_a_picture_that_is_not_looked_at(words_only, memory, choices, picture, blind):
     from types import SimpleNamespace as NS
-    from sciencetutor.model import WORDS_ONLY
+    from sciencetutor.models.core import WORDS_ONLY
     engine = Script()
     if words_only is not None: engine.processor, engine.model = NS(chat_template=WORDS_ONLY if words_only else 'with pictures'), NS(memory=memory)
     page, turn = Page(engine, examples=0), Asked('What is this?', choices, Image.new('RGB', (9, 9)) if picture else None)
     page.admit(turn, user := page.store.user(None), None)
     for _ in page.answer(turn, [], 's'): pass
-    assert (T['blind'] in show([turn], T)[1]['content'])==blind and turn.text
+    assert (T['blind'] in show([turn], T)[1]['content']) == blind and turn.text
     chat = page.store.history(user['id'])[0]['id']
     again = from_row(page, page.store.messages(user['id'], chat)[0], page.place('x'))
-    assert again.blind==blind  # found again, it says so again
+    assert again.blind == blind  # found again, it says so again
 
 # With one
 
@@ -135,7 +135,7 @@ def attach(page, path):
 def test_ask_with_choices(visit, width, height, scheme, tmp_path):
     page = visit(width, height, scheme)
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0,3).reduce((a,b)=>a+ +b,0) < 300")
-    assert dark == (scheme=='dark')
+    assert dark == (scheme == 'dark')
     send(page, SOLID)
     page.wait_for_selector('.st-choice')
     page.get_by_text('Finis coronat.').wait_for()
@@ -241,7 +241,7 @@ def test_two_children(visit, engine):
     assert len(last(bob).inner_text()) > before and 'ada' not in bob.locator('#chat').inner_text() and engine.running == 1
     bob.close()
     end = time.time()+20
-    while engine.running and time.time()<end: ada.wait_for_timeout(100)
+    while engine.running and time.time() < end: ada.wait_for_timeout(100)
     assert not engine.running
 
 def test_a_bug_is_told_kindly(visit, capfd):

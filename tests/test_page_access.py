@@ -2,9 +2,9 @@
 import time
 from pathlib import Path
 import pytest
-from sciencetutor.page import TEXTS
-from sciencetutor.serve import Server, open_port
-from sciencetutor.store import Store
+from sciencetutor.app.core import TEXTS
+from sciencetutor.serve.core import Server, open_port
+from sciencetutor.app.store import Store
 from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
 
 T = TEXTS['en']
@@ -95,7 +95,7 @@ def test_login(browser, tmp_path):
         page.get_by_text(T['adults_only']).wait_for()
         assert not page.locator('#adult-delete').is_visible() and not page.locator('#adult-child').is_visible()
         c.close()
-    assert [m['question'] for m in store.asked(store.user('ada')['id'])]==['Why do owls hoot?'] and not other
+    assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
 
 LATENCY = """async () => {
   const box = document.querySelector('#box textarea'), set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set, times = []
@@ -130,7 +130,7 @@ def typing_times(browser, folder):
         page.wait_for_function("document.querySelectorAll('#chat .message.user, #chat .message.bot').length >= 200")
         page.wait_for_timeout(3000)
         times = page.evaluate(LATENCY)
-        assert page.input_value('#box textarea')=='a'*20
+        assert page.input_value('#box textarea') == 'a'*20
         c.close()
     return times
 
@@ -172,7 +172,7 @@ def lags(browser):
         page.wait_for_function("window.seen.at(-1)?.[0] == 499", timeout=60_000)
         seen = page.evaluate('window.seen')
         c.close()
-    return sorted(t-engine.said[n] for n,t in seen), seen[-1][1]-engine.said[499], engine.said[499]-engine.said[0]
+    return sorted(t-engine.said[n] for n, t in seen), seen[-1][1]-engine.said[499], engine.said[499]-engine.said[0]
 
 @pytest.mark.soak
 def test_fifty_tokens_a_second(browser):

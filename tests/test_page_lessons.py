@@ -2,10 +2,10 @@
 import os
 from pathlib import Path
 import pytest
-from sciencetutor.lessons import child_html
-from sciencetutor.page import TEXTS, Asked, Page, from_row, make_page, show
-from sciencetutor.serve import Server, open_port
-from sciencetutor.store import Store
+from sciencetutor.app.views import child_html
+from sciencetutor.app.core import TEXTS, Asked, Page, from_row, make_page, show
+from sciencetutor.serve.core import Server, open_port
+from sciencetutor.app.store import Store
 from test_page_access import accessible
 from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
 
@@ -30,7 +30,7 @@ def quiet():
 
 def last_of(page, text, **kw):
     turn = Asked.read(text)
-    for k,v in kw.items(): setattr(turn, k, v)
+    for k, v in kw.items(): setattr(turn, k, v)
     me = page.store.user(None)
     page.admit(turn, me, None)
     for _ in page.answer(turn, [], 's'): pass
@@ -38,10 +38,10 @@ def last_of(page, text, **kw):
 
 def test_refusals_and_flags(quiet):
     turn = last_of(quiet, 'I want to kill myself')
-    assert turn.note=='refuse_self-harm' and not turn.text and not quiet.engine.asked and 'adult' in show([turn], T)[1]['content']
-    assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag']=='self-harm'
+    assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked and 'adult' in show([turn], T)[1]['content']
+    assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag'] == 'self-harm'
     turn = last_of(quiet, 'my email is sam@example.com')
-    assert turn.note=='refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
+    assert turn.note == 'refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
 
 def test_an_adult_sees_that_a_flag_was_deleted(quiet):
     me = quiet.store.user(None)
@@ -53,17 +53,17 @@ def test_an_adult_sees_that_a_flag_was_deleted(quiet):
 def test_a_bad_answer_is_withdrawn(quiet):
     quiet.engine.words = 'You should kill yourself now'.split()
     turn = last_of(quiet, 'Why is the sky blue?')
-    assert turn.note=='withdrawn' and not turn.text and 'kill' not in str(show([turn], T)[1])
-    assert quiet.store.asked(quiet.store.user(None)['id'])[0]['flag']=='self-harm'
+    assert turn.note == 'withdrawn' and not turn.text and 'kill' not in str(show([turn], T)[1])
+    assert quiet.store.asked(quiet.store.user(None)['id'])[0]['flag'] == 'self-harm'
 
 def test_fails_closed(quiet, monkeypatch):
     monkeypatch.setattr(type(quiet.guard), 'find', lambda *a: 1/0)
-    assert last_of(quiet, 'Why?').note=='refuse_error' and not quiet.engine.asked
+    assert last_of(quiet, 'Why?').note == 'refuse_error' and not quiet.engine.asked
 
 def test_daily_limit(quiet):
     quiet.daily_limit = 2
-    assert [last_of(quiet, 'Why?').note for _ in range(3)]==['', '', 'limit']
-    assert last_of(quiet, 'I want to die').note=='refuse_self-harm'
+    assert [last_of(quiet, 'Why?').note for _ in range(3)] == ['', '', 'limit']
+    assert last_of(quiet, 'I want to die').note == 'refuse_self-harm'
 
 def test_no_store_no_answer(quiet, monkeypatch):
     monkeypatch.setattr(quiet.store, 'set_answer', lambda *a, **k: 1/0)
@@ -79,7 +79,7 @@ def test_hints_before_the_answer(quiet):
 
 def test_current_is_dropped(quiet):
     list(quiet.answer(Asked('Why?'), [], 'api-1'))
-    assert not quiet.current and not quiet.uploads.files
+    assert not quiet.current and not [p for p in Path(quiet.folder).iterdir() if p.name.startswith('api')]
 
 def test_a_login_is_needed():
     page = Page(Script(), examples=0, auth=True)
@@ -87,11 +87,11 @@ def test_a_login_is_needed():
     with pytest.raises(PermissionError): page.who(Nobody)
     page.store.add_user('ada', 'long enough')
     class Ada: username = 'ada'
-    assert page.who(Ada)['name']=='ada' and not page.adult(Ada)
+    assert page.who(Ada)['name'] == 'ada' and not page.adult(Ada)
 
 def test_texts_are_used():
-    source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('page','lessons','engine','retrieve'))
-    for k in T: assert k in source or k.startswith(('refuse_','mode_','why_','hint_','card_','how_')) or k in ('sure','think','unsure','withdrawn','too_long','limit','stopped','broken','bad_picture'), k
+    source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('app/core', 'app/views', 'app/turns', 'app/retrieval'))
+    for k in T: assert k in source or k.startswith(('refuse_', 'mode_', 'why_', 'hint_', 'card_', 'how_')) or k in ('sure', 'think', 'unsure', 'withdrawn', 'too_long', 'limit', 'stopped', 'broken', 'bad_picture'), k
 
 # In a browser
 
@@ -110,7 +110,7 @@ def test_reload_and_find_it_again(visit):
     page.fill('#search textarea, #search input', 'zebras')
     page.wait_for_timeout(800)
     page.locator('#chat-list label').first.wait_for()
-    assert page.locator('#chat-list label').count()==1 and page.locator('#chats-open').is_disabled()
+    assert page.locator('#chat-list label').count() == 1 and page.locator('#chats-open').is_disabled()
     page.locator('#chat-list label').first.click()
     page.wait_for_selector('#chats-open:enabled')  # the choice has arrived, and its title
     page.fill('#title textarea, #title input', 'Striped')
@@ -154,12 +154,12 @@ def test_again_and_edit(visit, engine):
     page.wait_for_timeout(500)
     page.get_by_text('Finis coronat.').wait_for()
     finished(page)
-    assert len(engine.asked)>before and page.locator('#chat .user.message').count()==1
+    assert len(engine.asked) > before and page.locator('#chat .user.message').count() == 1
     page.click('#act-edit')
     page.wait_for_function("document.querySelector('#box textarea').value.includes('B. a rock')")
     send(page, 'Why is a rock solid?')
     page.get_by_text('Finis coronat.').wait_for()
-    assert page.locator('#chat .user.message').count()==1
+    assert page.locator('#chat .user.message').count() == 1
 
 @pytest.mark.parametrize('width,scheme', [(1280, 'light'), (390, 'dark')])
 def test_hint_ladder(visit, width, scheme):
@@ -193,12 +193,12 @@ def test_ten_questions_and_the_adult(visit, width, scheme):
         page.locator('#quiz-choices label').first.click()
         page.click('#quiz-check')
         page.wait_for_selector('#quiz-feedback .st-known')
-        if i==0:
+        if i == 0:
             shot(page, f'quiz-{width}-{scheme}')
             accessible(page, '#quiz-question', '#quiz-feedback', '#quiz-choices')
         page.click('#quiz-next')
     page.get_by_text('Practise next').wait_for()
-    assert page.locator('#quiz-question .st-known').count()>=1 and fits(page)
+    assert page.locator('#quiz-question .st-known').count() >= 1 and fits(page)
     shot(page, f'done-{width}-{scheme}')
     page.click('#go-adults')
     page.locator('#adult-view .st-known').first.wait_for()
@@ -234,7 +234,7 @@ def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
         choose('cyd')
         page.click('#adult-delete')
         for _ in range(200):
-            if len(held)==2: break
+            if len(held) == 2: break
             page.wait_for_timeout(50)
         held.pop(0).continue_()
         page.locator('#adult-sure label', has_text='cyd').wait_for()  # the server has offered cyd's tick
@@ -254,7 +254,7 @@ def test_delete_a_child(visit):
     page.wait_for_selector('#quiz-start')
     page.click('#go-adults')
     page.locator('#adult-view').get_by_text('Why do owls hoot?').wait_for()
-    assert page.locator('.st-on').inner_text()==T['adults'] and not page.locator('#mode .selected').count()  # one place is marked at a time
+    assert page.locator('.st-on').inner_text() == T['adults'] and not page.locator('#mode .selected').count()  # one place is marked at a time
     mode(page, 'explain')
     page.get_by_text('Finis coronat.').wait_for()  # and the conversation is where it was
     assert not page.locator('.st-on').count()

@@ -2,15 +2,14 @@
 import os, re, subprocess, sys
 from pathlib import Path
 import pytest
-from sciencetutor.page import TEXTS
-from sciencetutor.samples import make_problems
+from sciencetutor.app.core import TEXTS
+from sciencetutor.samples.core import make_problems
 from test_page import SOLID, attach, browser, finished, send
 from test_page_access import mode
 from test_page_lessons import fits, shot
 
 T = TEXTS['en']
 DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
-RHYME = "Which word does not rhyme?\nA. pack\nB. pick\nC. tack"  # a tool does
 LENGTHS = """() => { window.lengths = new Set()
   new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
 STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
@@ -43,7 +42,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     drawn = next(p for p in make_problems(200, seed=5).values() if p['image'] and 'magnet' in p['question'].lower())
     drawn['image'].save(tmp_path/'drawn.png')
     attach(page, tmp_path/'drawn.png')
-    send(page, drawn['question']+'\n'+'\n'.join(f'{"ABCDE"[i]}. {choice}' for i,choice in enumerate(drawn['choices'])))
+    send(page, drawn['question']+'\n'+'\n'.join(f'{"ABCDE"[i]}. {choice}' for i, choice in enumerate(drawn['choices'])))
     page.wait_for_selector('.st-best')
     finished(page)
     look('asked')
@@ -59,7 +58,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page.click('#act-again')
     page.get_by_text(T['stopped']).wait_for(state='detached')
     finished(page)
-    assert page.evaluate('window.lengths.size')>10, 'answers came in one piece'
+    assert page.evaluate('window.lengths.size') > 10, 'answers came in one piece'
     look('own-words')
     page.click('#act-edit')
     page.wait_for_function("document.querySelector('#box textarea').value.includes('desert')")
@@ -67,11 +66,6 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('balloon')")
     finished(page)
     assert 'a rock' in page.locator('.st-best').last.inner_text()
-    send(page, RHYME)
-    page.wait_for_function("[...document.querySelectorAll('.st-choice')].at(-1).innerText.includes('tack')")
-    finished(page)
-    assert 'pick' in page.locator('.st-best').last.inner_text() and T['how_worked'] in page.locator('#chat .bot.message').last.inner_text()
-    look('worked-out')
     # reload, and find it again
     page.reload()
     page.wait_for_selector('#chat .example')
@@ -117,7 +111,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
         page.locator('#quiz-choices label').first.click()
         page.click('#quiz-check')
         page.wait_for_selector('#quiz-feedback .st-known')
-        if i==0: look('quiz-feedback')
+        if i == 0: look('quiz-feedback')
         page.click('#quiz-next')
     page.get_by_text('Practise next').wait_for()
     assert page.locator('#quiz-question .st-known').count()
@@ -132,7 +126,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page.wait_for_selector('#adult-link a[download="quiz.html"]')
     with page.expect_download() as paper: page.click('#adult-link a')
     paper = Path(paper.value.path()).read_text()
-    assert paper.count('type="A"')==10 and T['quiz_answers'] in paper
+    assert paper.count('type="A"') == 10 and T['quiz_answers'] in paper
     look('adult-print')
     page.click('#adult-sure input')
     page.click('#adult-delete')

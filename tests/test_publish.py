@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from fastcore.script import CliError
 from hub_server import Hub
-from sciencetutor.data import load_split, run_data
-from sciencetutor.publish import listing, load_env, run_download, run_upload
+from sciencetutor.data.core import load_split, run_data
+from sciencetutor.data.hub import listing, load_env, run_download, run_upload
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
 def killed_transfers(address, tmp_path, kills):
     "Uploads of one new version after another and downloads, killed at random moments: at either end there is the old version or the new one, and a second try goes on."
     import random
-    import google.cloud.storage, huggingface_hub  # noqa: F401 (imported here, so that it is no part of the time that an upload takes)
+    import google.cloud.storage, huggingface_hub
     draw, src, back, look = random.Random(kills), tmp_path/'src', tmp_path/'back', tmp_path/'look'
     def change():
         for i in range(20): (src/f'{i}.bin').write_bytes(draw.randbytes(60000))
@@ -108,7 +108,7 @@ def killed_transfers(address, tmp_path, kills):
     for i in range(kills):
         kind = ('upload', 'download')[i % 2]
         if i % 4 == 0: new = change()
-        code = (f"import sciencetutor.publish as p, huggingface_hub, google.cloud.storage; print(flush=True); p.run_{kind}" +
+        code = (f"import sciencetutor.data.hub as p, huggingface_hub, google.cloud.storage; print(flush=True); p.run_{kind}" +
                 repr((str(src), address) if kind == 'upload' else (address, str(back))))
         p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         p.stdout.readline()  # imported

@@ -3,17 +3,18 @@ import hashlib, random, re, subprocess, sys
 from collections import Counter, defaultdict
 import pytest
 from fastcore.script import CliError
-from sciencetutor.matter import lit
-from sciencetutor.pictures import cross
-from sciencetutor.samples import lecture_cards, make_problem, make_problems
-from sciencetutor.skills import SKILLS, SPLITS, ask, cards, ladder, show, sort_out, split_of, words
+from sciencetutor.samples.physics import lit
+from sciencetutor.samples.diagrams import cross
+from sciencetutor.samples.core import lecture_cards, make_problem, make_problems
+from sciencetutor.resources import cards, words
+from sciencetutor.samples.skills import SKILLS, SPLITS, ask, ladder, show, sort_out, split_of
 
 N = 120
 
 @pytest.fixture(scope='module')
 def drawn():
     "Skill -> questions as its generator makes them, the right choice known."
-    return {k: [f(random.Random(i)) for i in range(N)] for k,f in SKILLS.items()}
+    return {k: [f(random.Random(i)) for i in range(N)] for k, f in SKILLS.items()}
 
 @pytest.fixture(scope='module')
 def mixed():
@@ -22,54 +23,54 @@ def mixed():
 
 def test_enough():
     subjects = Counter(c['subject'] for c in lecture_cards())
-    assert len(SKILLS)>=40 and len(subjects)==3 and min(subjects.values())>=10
-    assert sum(bool(f(random.Random(0))['picture']) for f in SKILLS.values())>=10
+    assert len(SKILLS) >= 40 and len(subjects) == 3 and min(subjects.values()) >= 10
+    assert sum(bool(f(random.Random(0))['picture']) for f in SKILLS.values()) >= 10
 
 def test_cards():
-    assert set(SKILLS)<=set(cards()) and [c['id'] for c in lecture_cards()]==[k for k in cards() if k in SKILLS]
-    assert len(cards())>=200 and len({c['title'] for c in cards().values()})==len(cards())
+    assert set(SKILLS) <= set(cards()) and [c['id'] for c in lecture_cards()] == [k for k in cards() if k in SKILLS]
+    assert len(cards()) >= 200 and len({c['title'] for c in cards().values()}) == len(cards())
     for c in cards().values():
-        assert 120<len(c['text'])<600 and 1<=c['grades'][0]<=c['grades'][1]<=12, c['id']
-        assert 2<=len(re.findall(r'[.!?:](?=\s|$)', c['text'])), c['id']
-        if 'answers' in c: assert len(set(c['answers']))==len(c['answers'])>=2 and re.compile(c['asks']), c['id']
+        assert 120 < len(c['text']) < 600 and 1 <= c['grades'][0] <= c['grades'][1] <= 12, c['id']
+        assert 2 <= len(re.findall(r'[.!?:](?=\s|$)', c['text'])), c['id']
+        if 'answers' in c: assert len(set(c['answers'])) == len(c['answers']) >= 2 and re.compile(c['asks']), c['id']
         assert all(c[k] for k in ('subject', 'topic', 'category', 'skill', 'title'))
 
 @pytest.mark.parametrize('name', list(SKILLS))
 def test_skill(name, drawn, mixed):
     for q in drawn[name]:
-        assert q['right'] not in q['wrong'] and len(set(q['wrong']))==len(q['wrong']) and 1<=len(q['wrong'])<=4
+        assert q['right'] not in q['wrong'] and len(set(q['wrong'])) == len(q['wrong']) and 1 <= len(q['wrong']) <= 4
         assert q['question'] and q['solution'] and all([q['right'], *q['wrong']])
         said = ' & '.join([q['question'], q['hint'], q['solution'], q['right'], *q['wrong']]).replace(' &  & ', ' & ')
         assert not re.search(r'[{}]|None|\bTrue\b|\bFalse\b|  ', said), said
         assert not re.search(r'\ba [aeio]\w|\ban [bcdfgjklmnpqrstvwxyz]\w|\b(\w+) \1\b(?<!that that)', said), said
         assert hash(q['key']) is not None
     for p in mixed[name]:
-        assert 0<=p['answer']<len(p['choices'])<=5 and 2<=len(p['choices'])
-        lo,hi = cards()[name]['grades']
-        assert lo<=int(p['grade'].removeprefix('grade'))<=hi
-        assert p['task']=='yes or no' if set(p['choices'])=={'yes', 'no'} else p['task']=='closed choice'
+        assert 0 <= p['answer'] < len(p['choices']) <= 5 and 2 <= len(p['choices'])
+        lo, hi = cards()[name]['grades']
+        assert lo <= int(p['grade'].removeprefix('grade')) <= hi
+        assert p['task'] == 'yes or no' if set(p['choices']) == {'yes', 'no'} else p['task'] == 'closed choice'
 
-@pytest.mark.parametrize('name', [k for k,f in SKILLS.items() if f(random.Random(0))['picture']])
+@pytest.mark.parametrize('name', [k for k, f in SKILLS.items() if f(random.Random(0))['picture']])
 def test_picture(name, drawn):
     for q in drawn[name][:6]:
-        f,*args = q['picture']
+        f, *args = q['picture']
         im = f(*args)
-        assert im.mode=='RGB' and 180<=min(im.size) and max(im.size)<=480
-        assert im.tobytes()==f(*args).tobytes() and len(im.getcolors(1<<20))>8
+        assert im.mode == 'RGB' and 180 <= min(im.size) and max(im.size) <= 480
+        assert im.tobytes() == f(*args).tobytes() and len(im.getcolors(1 << 20)) > 8
 
 def test_same_everywhere():
     "A fresh process with another hash seed makes the same problems and pixels."
-    code = ('import hashlib; from sciencetutor.samples import make_problems; h = hashlib.sha256()\n'
+    code = ('import hashlib; from sciencetutor.samples.core import make_problems; h = hashlib.sha256()\n'
             'for k,p in make_problems(100, "val", 3).items(): im = p.pop("image"); h.update(repr((k, p)).encode()); im and h.update(im.tobytes())\n'
             'print(h.hexdigest())')
     once = [subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': s, 'PATH': ''}, capture_output=True, text=True, check=True).stdout for s in ('1', '2')]
-    assert once[0]==once[1]
+    assert once[0] == once[1]
 
 def test_prefix_and_seed():
-    a, b, c = (list(make_problems(n, seed=s).items()) for n,s in ((60, 0), (20, 0), (20, 1)))
-    strip = lambda x: [(k, {f:v for f,v in p.items() if f!='image'}) for k,p in x]
-    assert strip(a[:20])==strip(b) and [p['question'] for _,p in b]!=[p['question'] for _,p in c]
-    assert not {k for k,_ in a}&{k for k,_ in c}
+    a, b, c = (list(make_problems(n, seed=s).items()) for n, s in ((60, 0), (20, 0), (20, 1)))
+    strip = lambda x: [(k, {f: v for f, v in p.items() if f != 'image'}) for k, p in x]
+    assert strip(a[:20]) == strip(b) and [p['question'] for _, p in b] != [p['question'] for _, p in c]
+    assert not {k for k, _ in a} & {k for k, _ in c}
 
 def test_errors():
     with pytest.raises(CliError, match="no split 'dev'"): make_problems(3, 'dev')
@@ -79,25 +80,25 @@ def test_errors():
 def test_distinct():
     ps = make_problems(1500).values()
     seen = {(p['question'], p['hint'], tuple(sorted(p['choices'])), p['image'] and hashlib.md5(p['image'].tobytes()).digest()) for p in ps}
-    assert len(seen)==1500
+    assert len(seen) == 1500
 
 def test_splits_share_nothing(drawn):
     "A value has one split; and no text, whatever its picture, is asked with the same values in two."
     keys = defaultdict(set)
-    for name,f in SKILLS.items():
+    for name, f in SKILLS.items():
         for s in SPLITS:
             rng, n = random.Random(5), 0
-            while n<25:
+            while n < 25:
                 q = f(rng)
-                if split_of(name, q['key'])!=s: continue
+                if split_of(name, q['key']) != s: continue
                 n += 1
                 keys[name, q['key']].add(s)
                 keys[name, q['question'], q['hint'], q['right'], *sorted(q['wrong']), repr(q['picture'])].add(s)
-    assert max(map(len, keys.values()))==1
+    assert max(map(len, keys.values())) == 1
 
 def test_no_entry_without_a_test_split():
     for name in ('mammal', 'solid', 'verbs', 'capitals', 'formal', 'organs'):
-        assert {split_of('any', (name, e)) for e in words(name)}==set(SPLITS)
+        assert {split_of('any', (name, e)) for e in words(name)} == set(SPLITS)
 
 def _share(hits, chance):
     "Hits and chance as shares, and three standard errors."
@@ -107,9 +108,9 @@ def _share(hits, chance):
 def test_positions(mixed):
     ps = [p for v in mixed.values() for p in v]
     for n in (2, 3, 4, 5):
-        at = Counter(p['answer'] for p in ps if len(p['choices'])==n)
+        at = Counter(p['answer'] for p in ps if len(p['choices']) == n)
         total = sum(at.values())
-        assert all(abs(at[i]-total/n)<4*(total/n)**.5 for i in range(n)), (n, at)
+        assert all(abs(at[i]-total/n) < 4*(total/n)**.5 for i in range(n)), (n, at)
 
 @pytest.mark.parametrize('rule', ['longest', 'shortest', 'middle', 'first in the alphabet'])
 def test_no_shortcut(mixed, rule):
@@ -117,10 +118,10 @@ def test_no_shortcut(mixed, rule):
     pick = {'longest': lambda c: max(c, key=len), 'shortest': lambda c: min(c, key=len), 'first in the alphabet': min,
             'middle': lambda c: sorted(c, key=lambda x: [float(d) for d in re.findall(r'-?\d+', x)] or [0])[len(c)//2]}[rule]
     ps = [p for v in mixed.values() for p in v]
-    got, chance, err = _share([pick(p['choices'])==p['choices'][p['answer']] for p in ps], [1/len(p['choices']) for p in ps])
-    assert abs(got-chance)<max(err, .03), (rule, got, chance)
+    got, chance, err = _share([pick(p['choices']) == p['choices'][p['answer']] for p in ps], [1/len(p['choices']) for p in ps])
+    assert abs(got-chance) < max(err, .03), (rule, got, chance)
 
-@pytest.mark.parametrize('name', [k for k,f in SKILLS.items() if f(random.Random(0))['picture']])
+@pytest.mark.parametrize('name', [k for k, f in SKILLS.items() if f(random.Random(0))['picture']])
 def test_picture_is_needed(name):
     "Which choices tend to be right does not tell the answer of a question with a picture, nor does the one most like the others."
     ps = [make_problem(name, 'train', random.Random(i), draw=False) for i in range(600)]
@@ -129,10 +130,10 @@ def test_picture_is_needed(name):
         for c in p['choices']: all_[c] += 1
         good[p['choices'][p['answer']]] += 1
     best = lambda p: max(p['choices'], key=lambda c: (good[c]+.4)/(all_[c]+1))
-    near = lambda p: max(p['choices'], key=lambda c: sum(x==y for d in p['choices'] for x,y in zip(re.findall(r'\w', c), re.findall(r'\w', d))))
+    near = lambda p: max(p['choices'], key=lambda c: sum(x == y for d in p['choices'] for x, y in zip(re.findall(r'\w', c), re.findall(r'\w', d))))
     for rule in (best, near):
-        got, chance, err = _share([rule(p)==p['choices'][p['answer']] for p in ps[400:]], [1/len(p['choices']) for p in ps[400:]])
-        assert got<chance+err+.03, (name, got, chance)
+        got, chance, err = _share([rule(p) == p['choices'][p['answer']] for p in ps[400:]], [1/len(p['choices']) for p in ps[400:]])
+        assert got < chance+err+.03, (name, got, chance)
 
 # answers once more, from the picture's own arguments
 
@@ -142,165 +143,165 @@ def each(name, n=200):
         yield q, q['picture'][1:] if q['picture'] else ()
 
 def test_concentration():
-    for q,((m,n),(v,w),*_) in each('concentration'):
-        a,b = m/v, n/w
+    for q, ((m, n), (v, w), *_) in each('concentration'):
+        a, b = m/v, n/w
         more = 'lower' not in q['question'] and 'less' not in q['question']
-        assert q['right']==('neither; their concentrations are the same' if abs(a-b)<1e-12 else 'Solution A' if (a>b)==more else 'Solution B')
+        assert q['right'] == ('neither; their concentrations are the same' if abs(a-b) < 1e-12 else 'Solution A' if (a > b) == more else 'Solution B')
 
 def test_gas():
-    for q,(m,v,*_) in each('gas-temperature'):
-        a,b = (k*s**2 for k,s in zip(m, v))
+    for q, (m, v, *_) in each('gas-temperature'):
+        a, b = (k*s**2 for k, s in zip(m, v))
         higher = not re.search('lower|colder', q['question'])
-        assert q['right']==('neither; the samples have the same temperature' if a==b else 'sample A' if (a>b)==higher else 'sample B')
+        assert q['right'] == ('neither; the samples have the same temperature' if a == b else 'sample A' if (a > b) == higher else 'sample B')
 
 def test_magnets():
-    for q,(poles,*_) in each('magnets'): assert q['right']==('repel' if poles[1]==poles[2] else 'attract')
-    for q,((g,h),*_) in each('magnet-strength'):
-        if g==h: assert 'equally' in q['right']
-        else: assert ('Pair 1' in q['right'])==((g<h)==bool(re.search('stronger|greater', q['right'])))
+    for q, (poles, *_) in each('magnets'): assert q['right'] == ('repel' if poles[1] == poles[2] else 'attract')
+    for q, ((g, h), *_) in each('magnet-strength'):
+        if g == h: assert 'equally' in q['right']
+        else: assert ('Pair 1' in q['right']) == ((g < h) == bool(re.search('stronger|greater', q['right'])))
 
 def test_net_force():
-    for q,(l,r,*_) in each('net-force'):
-        want = 'right' if r>l else 'left' if l>r else None
+    for q, (l, r, *_) in each('net-force'):
+        want = 'right' if r > l else 'left' if l > r else None
         assert want in q['right'] if want else re.search('rest|balanced', q['right'])
 
 def test_scales():
-    for q,(t,low,high,step,unit) in each('thermometer'): assert q['right']==f'{t}{unit}' and low<t<high and t%(step//5)==0
-    for q,(v,high,step,_) in each('cylinder'): assert q['right']==f'{v} mL' and 0<v<=high and v%(step//5)==0
+    for q, (t, low, high, step, unit) in each('thermometer'): assert q['right'] == f'{t}{unit}' and low < t < high and t % (step//5) == 0
+    for q, (v, high, step, _) in each('cylinder'): assert q['right'] == f'{v} mL' and 0 < v <= high and v % (step//5) == 0
 
 def test_punnett():
-    for q,(p,r,_) in each('punnett-probability'):
+    for q, (p, r, _) in each('punnett-probability'):
         cells, dom, rec = cross(p, r), *re.search(r'for ([^(.]+?) (?:\(\w\)|is dominant).*? for ([^(.]+?) (?:\(\w\)|is recessive)', q['hint']).groups()
         big = lambda g: sum(x.isupper() for x in g)
         want = {'homozygous dominant': 2, 'heterozygous': 1, 'homozygous recessive': 0}
-        n = next((sum(big(g)==k for g in cells) for w,k in want.items() if w in q['question']), None)
+        n = next((sum(big(g) == k for g in cells) for w, k in want.items() if w in q['question']), None)
         if n is None:
             asked = re.search(r'will have (.+)\?', q['question']).group(1)
             shows = '('+q['hint'].split('(')[1][0] if '(' in q['hint'] else ''
-            n = sum(big(g)>0 for g in cells) if f'have {asked}' in q['question'] and (f'for {asked} ({p.upper()[0]})' in q['hint'] or f'{p.upper()[0]} for {asked} is dominant' in q['hint']) else sum(big(g)==0 for g in cells)
-        assert q['right']==f'{n}/4'
-    for q,(p,r,_) in each('punnett-ratio'):
+            n = sum(big(g) > 0 for g in cells) if f'have {asked}' in q['question'] and (f'for {asked} ({p.upper()[0]})' in q['hint'] or f'{p.upper()[0]} for {asked} is dominant' in q['hint']) else sum(big(g) == 0 for g in cells)
+        assert q['right'] == f'{n}/4'
+    for q, (p, r, _) in each('punnett-ratio'):
         n = sum(any(x.isupper() for x in g) for g in cross(p, r))
         first = re.search(r'offspring with (.+?) to offspring', q['question']).group(1)
         L = p.upper()[0]
         dominant = f'for {first} ({L}) is dominant' in q['hint'] or f'{L} for {first} is dominant' in q['hint']
-        assert q['right']==(f'{n}:{4-n}' if dominant else f'{4-n}:{n}')
+        assert q['right'] == (f'{n}:{4-n}' if dominant else f'{4-n}:{n}')
 
 def test_food_webs():
-    for q,(levels,edges,_) in each('food-web'):
-        eater = next(y for _,y in sorted(edges, key=lambda e: -len(e[1])) if re.search(rf'\b{y}\b', q['question'].replace('food web', '')))
+    for q, (levels, edges, _) in each('food-web'):
+        eater = next(y for _, y in sorted(edges, key=lambda e: -len(e[1])) if re.search(rf'\b{y}\b', q['question'].replace('food web', '')))
         assert (q['right'], eater) in edges and not any((w, eater) in edges for w in q['wrong'])
-    for q,(levels,edges,_) in each('food-web-matter'):
+    for q, (levels, edges, _) in each('food-web-matter'):
         start = next(x for x in levels[0] if q['question'].split('?')[0].endswith(x) or f'from the {x}.' in q['question'])
         reach = {start}
-        for _ in levels: reach |= {y for x,y in edges if x in reach}
-        assert q['right'] in reach and not reach&set(q['wrong'])
+        for _ in levels: reach |= {y for x, y in edges if x in reach}
+        assert q['right'] in reach and not reach & set(q['wrong'])
 
 def test_molecules():
-    for q,(atoms,*_) in each('molecule-class'): assert (q['right']=='a compound')==(len(set(atoms))>1)
-    for q,(atoms,*_) in each('molecule-formula'):
-        count = lambda f: Counter({e: int(n or 1) for e,n in re.findall(r'([A-Z][a-z]?)(\d*)', f)})
-        assert count(q['right'])==Counter(atoms) and all(count(w)!=Counter(atoms) for w in q['wrong'])
+    for q, (atoms, *_) in each('molecule-class'): assert (q['right'] == 'a compound') == (len(set(atoms)) > 1)
+    for q, (atoms, *_) in each('molecule-formula'):
+        count = lambda f: Counter({e: int(n or 1) for e, n in re.findall(r'([A-Z][a-z]?)(\d*)', f)})
+        assert count(q['right']) == Counter(atoms) and all(count(w) != Counter(atoms) for w in q['wrong'])
 
 def test_circuits():
-    for q,(labels,closed,main,branches) in each('circuit'):
-        on = sorted(l for l,s in zip(labels, lit(closed, main, branches)) if s)
+    for q, (labels, closed, main, branches) in each('circuit'):
+        on = sorted(l for l, s in zip(labels, lit(closed, main, branches)) if s)
         said = {'none of them': [], 'all of them': sorted(labels)}.get(q['right'], re.findall(r'\b[A-Z]\b', q['right']))
-        assert said==on
-    assert lit((True, False), None, True)==(True, False) and lit((True, False), None, False)==(False, False) and not any(lit((True,)*3, False, True))
+        assert said == on
+    assert lit((True, False), None, True) == (True, False) and lit((True, False), None, False) == (False, False) and not any(lit((True,)*3, False, True))
 
 def test_heat():
-    for q,(((a,b),(c,d)),*_) in each('heat-transfer'):
-        assert (q['right']=='Pair 1')==((abs(a-b)>abs(c-d))==bool(re.search('faster|higher', q['question'])))
+    for q, (((a, b), (c, d)), *_) in each('heat-transfer'):
+        assert (q['right'] == 'Pair 1') == ((abs(a-b) > abs(c-d)) == bool(re.search('faster|higher', q['question'])))
 
 def test_moon():
-    for q,(part,waxing,_) in each('moon'):
+    for q, (part, waxing, _) in each('moon'):
         name = q['right']
-        assert ('waning' not in name and name!='third quarter') if waxing or part in (0, 1) else ('waning' in name or name=='third quarter')
-        assert {'crescent': 0<part<.5, 'quarter': part==.5, 'gibbous': .5<part<1, 'new moon': part==0, 'full moon': part==1}[name.removeprefix('waxing ').removeprefix('waning ').removeprefix('first ').removeprefix('third ')]
+        assert ('waning' not in name and name != 'third quarter') if waxing or part in (0, 1) else ('waning' in name or name == 'third quarter')
+        assert {'crescent': 0 < part < .5, 'quarter': part == .5, 'gibbous': .5 < part < 1, 'new moon': part == 0, 'full moon': part == 1}[name.removeprefix('waxing ').removeprefix('waning ').removeprefix('first ').removeprefix('third ')]
 
 def test_fossils():
-    for q,(fossils,_) in each('fossils'):
-        at = {f'the {f}': i for i,f in enumerate(fossils)}
+    for q, (fossils, _) in each('fossils'):
+        at = {f'the {f}': i for i, f in enumerate(fossils)}
         want = max if re.search('youngest|last', q['question']) else min
-        assert q['right']==want([q['right'], *q['wrong']], key=at.get)
+        assert q['right'] == want([q['right'], *q['wrong']], key=at.get)
 
 def test_chart():
-    for q,(names,v,*_) in each('climate-chart'):
-        at = {n: x for n,x in zip(names, v)}
+    for q, (names, v, *_) in each('climate-chart'):
+        at = dict(zip(names, v))
         want = min if re.search('least|driest|coldest', q['question']) else max
-        assert len(set(v))==len(v) and q['right']==want([q['right'], *q['wrong']], key=lambda m: at[m[:3]])
+        assert len(set(v)) == len(v) and q['right'] == want([q['right'], *q['wrong']], key=lambda m: at[m[:3]])
 
 def test_maps():
-    for q,(towns,turn,_) in each('map-directions'):
+    for q, (towns, turn, _) in each('map-directions'):
         wind = 'north east south west'.split().index(re.search('north|east|south|west', q['question'].split('town')[-1].split('these')[-1] if 'most' in q['question'] else q['question']).group())
-        dx,dy = [(0, -1), (1, 0), (0, 1), (-1, 0)][(wind+turn)%4]
-        assert q['right']==max(towns, key=lambda t: t[1]*dx+t[2]*dy)[0]
-    for q,(things,_) in each('map-grid'):
-        at = {'ABCDE'[c]+str(r+1): t for t,(c,r) in things}
+        dx, dy = [(0, -1), (1, 0), (0, 1), (-1, 0)][(wind+turn) % 4]
+        assert q['right'] == max(towns, key=lambda t: t[1]*dx+t[2]*dy)[0]
+    for q, (things, _) in each('map-grid'):
+        at = {'ABCDE'[c]+str(r+1): t for t, (c, r) in things}
         cell = re.search(r'\b[A-E][1-5]\b', q['question'])
-        if cell: assert q['right']==f'the {at[cell.group()]}'
-        else: assert at[q['right']] in q['question'] and not any(at.get(w)==at[q['right']] for w in q['wrong'])
-    for q,(lats,lons,points,_) in each('latitude'):
+        if cell: assert q['right'] == f'the {at[cell.group()]}'
+        else: assert at[q['right']] in q['question'] and not any(at.get(w) == at[q['right']] for w in q['wrong'])
+    for q, (lats, lons, points, _) in each('latitude'):
         for p in points:
-            if q['right']==p[0]: assert f'{abs(p[1])}°' in q['question'] and f'{abs(p[2])}°' in q['question']
+            if q['right'] == p[0]: assert f'{abs(p[1])}°' in q['question'] and f'{abs(p[2])}°' in q['question']
 
 def test_markets():
-    for q,(equal,price,*_) in each('shortage'):
-        assert q['right']==('a surplus' if price>equal else 'a shortage' if price<equal else 'neither a shortage nor a surplus')
-    for q,((p,r),(mine,yours),_) in each('trade'):
+    for q, (equal, price, *_) in each('shortage'):
+        assert q['right'] == ('a surplus' if price > equal else 'a shortage' if price < equal else 'neither a shortage nor a surplus')
+    for q, ((p, r), (mine, yours), _) in each('trade'):
         giver, give, get = re.match(r'(\w+) gives (.+) and gets (.+)\.', q['right']).groups()
-        assert giver==p and give in mine and get in yours
-        n = {w: i for i,w in enumerate(('first', 'second', 'third'))}
-        assert {n[w] for w in re.findall('first|second|third', q['hint'])}=={mine.index(give), yours.index(get)}
+        assert giver == p and give in mine and get in yours
+        n = {w: i for i, w in enumerate(('first', 'second', 'third'))}
+        assert {n[w] for w in re.findall('first|second|third', q['hint'])} == {mine.index(give), yours.index(get)}
 
 def test_organizers():
-    for q,(f,*args) in ((q, q['picture']) for q,_ in each('organizer')):
-        if f.__name__=='timeline':
+    for q, (f, *args) in ((q, q['picture']) for q, _ in each('organizer')):
+        if f.__name__ == 'timeline':
             rows, year = args[0], re.search(r'\d{4}', q['question'])
-            i = [w for _,w in rows].index(q['right'])
-            if 'after' in q['question']: assert rows[i-1][0]==year.group()
-            elif year: assert rows[i][0]==year.group()
+            i = [w for _, w in rows].index(q['right'])
+            if 'after' in q['question']: assert rows[i-1][0] == year.group()
+            elif year: assert rows[i][0] == year.group()
             else: assert rows[i+1][1] in q['question']
         else:
             names, parts = args[:2]
             part = 1 if 'both' in q['question'] or 'common' in q['question'] else [n for n in names if f'does only {n}' in q['question'] or f'does {n} like but' in q['question']][0]
-            part = part if part==1 else 2*names.index(part)
-            assert q['right'] in parts[part] and not set(q['wrong'])&set(parts[part])
-    for q,args in each('describe'):
+            part = part if part == 1 else 2*names.index(part)
+            assert q['right'] in parts[part] and not set(q['wrong']) & set(parts[part])
+    for q, args in each('describe'):
         kind, n, color, *_ = args
         assert f'{color} {kind}s' in q['right'] and q['right'].startswith(('Two', 'Three', 'Four', 'Five', 'Six')[n-2])
 
 def test_dictionary():
-    for q,_ in each('guide-words'):
-        lo,hi = q['question'].split('\n')[1].split(' - ')
-        inside = lambda w: lo<w<hi
-        if q['right'] in ('yes', 'no'): assert inside(re.search(r'word (\w+)', q['question']).group(1))==(q['right']=='yes')
+    for q, _ in each('guide-words'):
+        lo, hi = q['question'].split('\n')[1].split(' - ')
+        inside = lambda w: lo < w < hi
+        if q['right'] in ('yes', 'no'): assert inside(re.search(r'word (\w+)', q['question']).group(1)) == (q['right'] == 'yes')
         else: assert inside(q['right']) and not any(map(inside, q['wrong']))
 
 def test_rhymes_and_categories_do_not_overlap():
     for section in ('rhymes', 'categories', 'dictionary'):
         flat = [w for e in words(section) for w in (e if isinstance(e, tuple) else (e,))]
-        assert len(flat)==len(set(flat)), [w for w,n in Counter(flat).items() if n>1]
+        assert len(flat) == len(set(flat)), [w for w, n in Counter(flat).items() if n > 1]
 
 def test_word_lists_have_no_entry_twice():
-    for a,b in (('solid', 'liquid'), ('liquid', 'gas'), ('physical-change', 'chemical-change'), ('mammal', 'fish'), ('reptile', 'amphibian'), ('minerals', 'not-minerals'), ('goods', 'services')):
+    for a, b in (('solid', 'liquid'), ('liquid', 'gas'), ('physical-change', 'chemical-change'), ('mammal', 'fish'), ('reptile', 'amphibian'), ('minerals', 'not-minerals'), ('goods', 'services')):
         both = words(a)+words(b)
-        assert len(both)==len(set(both))
+        assert len(both) == len(set(both))
 
 def test_forces_come_in_pairs():
-    for q,_ in each('force-pair'):
+    for q, _ in each('force-pair'):
         f, side = re.search(r'force of (\d+) newtons (?:to the )?(\w+)', q['hint']).groups()
         back = dict(left='right', right='left', up='down', down='up', north='south', south='north', east='west', west='east')[side]
         assert re.match(rf'{f} newtons, (to the )?{back}', q['right'])
 
 def test_comparisons_in_words():
-    for q,_ in each('thermal-energy'):
+    for q, _ in each('thermal-energy'):
         t = lambda c: int(re.search(r'at (\d+)', c).group(1))
-        assert (t(q['right'])>t(q['wrong'][0]))==('more' in q['question'])
-    for q,_ in each('speed'):
-        s = lambda c: (lambda d,h: int(d)/int(h))(*re.search(r'moved (\d+) \w+ in (\d+)', c).groups())
-        assert (s(q['right'])>s(q['wrong'][0]))==bool(re.search('faster|higher', q['question']))
+        assert (t(q['right']) > t(q['wrong'][0])) == ('more' in q['question'])
+    for q, _ in each('speed'):
+        s = lambda c: (lambda d, h: int(d)/int(h))(*re.search(r'moved (\d+) \w+ in (\d+)', c).groups())
+        assert (s(q['right']) > s(q['wrong'][0])) == bool(re.search('faster|higher', q['question']))
 
 def test_ladder():
     at = Counter()
@@ -308,10 +309,10 @@ def test_ladder():
         right, wrong = ladder(random.Random(i), -20, 120, 4, 4)
         rungs = sorted([right, *wrong])
         at[rungs.index(right)] += 1
-        assert -20<=rungs[0] and rungs[-1]<=120 and len({b-a for a,b in zip(rungs, rungs[1:])})==1 and (right+20)%4==0
-    assert set(at)=={0, 1, 2, 3} and min(at.values())>400
+        assert -20 <= rungs[0] and rungs[-1] <= 120 and len({b-a for a, b in zip(rungs, rungs[1:])}) == 1 and (right+20) % 4 == 0
+    assert set(at) == {0, 1, 2, 3} and min(at.values()) > 400
 
 def test_sort_out_and_show(capsys):
     assert show(lambda rng: ask('Is it?', 'yes', ['no'], ('k',), 'It is.')) is None and '* yes' in capsys.readouterr().out
-    q = sort_out(random.Random(0), {'a bird':'bird', 'a fish':'fish'}, (), ('Which is {kind}?',))
-    assert q['right'] in words(q['key'][0]) and not set(q['wrong'])&set(words(q['key'][0]))
+    q = sort_out(random.Random(0), {'a bird': 'bird', 'a fish': 'fish'}, (), ('Which is {kind}?',))
+    assert q['right'] in words(q['key'][0]) and not set(q['wrong']) & set(words(q['key'][0]))

@@ -5,7 +5,7 @@ import httpx, psutil, pytest, requests
 from test_api import bomb, uri
 from test_api_fuzz import ANSWER, CHAT, form_request, json_request, picture, socket_request
 
-ENV = {**os.environ, 'HF_HUB_OFFLINE':'1', 'OMP_NUM_THREADS':'1'}
+ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
 
 @pytest.fixture(scope='module')
 def served():
@@ -74,9 +74,9 @@ def mixed_traffic(url, process, seconds, clients=16):
     for t in threads: t.join(seconds+150)
     stuck += [t.name for t in threads if t.is_alive()]
     well(url)
-    late, codes = process.memory_info().rss, Counter(c for _,c in seen)
-    return dict(clients=clients, seconds=round(time.time()-start), requests=len(seen), kinds=dict(Counter(k for k,_ in seen)), statuses={str(c): n for c,n in sorted(codes.items())},
-                errors_5xx=sum(n for c,n in codes.items() if c >= 500), stuck=stuck, rss_early_mb=round(early/1e6), rss_late_mb=round(late/1e6), growth_percent=round(100*(late/early-1), 1))
+    late, codes = process.memory_info().rss, Counter(c for _, c in seen)
+    return dict(clients=clients, seconds=round(time.time()-start), requests=len(seen), kinds=dict(Counter(k for k, _ in seen)), statuses={str(c): n for c, n in sorted(codes.items())},
+                errors_5xx=sum(n for c, n in codes.items() if c >= 500), stuck=stuck, rss_early_mb=round(early/1e6), rss_late_mb=round(late/1e6), growth_percent=round(100*(late/early-1), 1))
 
 def test_mixed_traffic_for_a_moment(served):
     report = mixed_traffic(*served, 4, clients=8)
@@ -133,7 +133,7 @@ def dawdle(url):
         waited, size = (time.time()-start)/2, 0
         until(lambda: not figure(url, 'running'), 60)
         s.settimeout(60)
-        while piece := s.recv(1<<16): size += len(piece)
+        while piece := s.recv(1 << 16): size += len(piece)
     return waited, size
 
 @pytest.mark.soak

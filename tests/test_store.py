@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest, sqlalchemy as sa
 from PIL import Image
 from fastcore.script import CliError
-from sciencetutor.store import Store, active_seconds, make_db, migrate
+from sciencetutor.app.store import Store, active_seconds, make_db, migrate
 
 WRITER = """
 import sys
-from sciencetutor.store import Store
+from sciencetutor.app.store import Store
 store, i = Store(sys.argv[1], sys.argv[2]), int(sys.argv[3])
 me, chat, n = store.add_user(f'child{i}'), None, 0
 while True:
@@ -21,9 +21,9 @@ def kill_writers(where, pictures, seconds, tmp_path):
     "Eight processes write until they are killed; what they had acknowledged."
     Store(where, pictures).close()
     outs = [open(tmp_path/f'{i}.txt', 'w') for i in range(8)]
-    ps = [subprocess.Popen([sys.executable, '-c', WRITER, where, pictures, str(i)], stdout=o, stderr=subprocess.PIPE) for i,o in enumerate(outs)]
+    ps = [subprocess.Popen([sys.executable, '-c', WRITER, where, pictures, str(i)], stdout=o, stderr=subprocess.PIPE) for i, o in enumerate(outs)]
     end = time.time()+120
-    while time.time()<end and not all((tmp_path/f'{i}.txt').stat().st_size for i in range(8)): time.sleep(.05)
+    while time.time() < end and not all((tmp_path/f'{i}.txt').stat().st_size for i in range(8)): time.sleep(.05)
     time.sleep(seconds)
     for p in ps: p.send_signal(signal.SIGKILL)
     errors = [p.communicate()[1].decode() for p in ps]
@@ -35,8 +35,8 @@ def check_writers(where, pictures, acknowledged):
     store = Store(where, pictures)
     found = {r['question'] for r in store.rows(sa.select(store['messages'].c.question))}
     names = [l.strip() for l in acknowledged]
-    assert len({n.split(' asks')[0] for n in names})==8 and set(names) <= found
-    assert len(store.rows(sa.select(store['messages'].c.id)))==len(found)
+    assert len({n.split(' asks')[0] for n in names}) == 8 and set(names) <= found
+    assert len(store.rows(sa.select(store['messages'].c.id))) == len(found)
     store.close()
     return len(names)
 
@@ -45,7 +45,7 @@ def test_kill_while_eight_write(tmp_path):
     acknowledged = kill_writers(where, where+'/pictures', 1., tmp_path)
     print(check_writers(where, where+'/pictures', acknowledged), 'acknowledged')
     db = make_db(f'sqlite:///{where}/tutor.db')
-    with db.connect() as c: assert c.exec_driver_sql('PRAGMA integrity_check').scalar()=='ok' and c.exec_driver_sql('PRAGMA journal_mode').scalar()=='wal'
+    with db.connect() as c: assert c.exec_driver_sql('PRAGMA integrity_check').scalar() == 'ok' and c.exec_driver_sql('PRAGMA journal_mode').scalar() == 'wal'
     db.dispose()
 
 def postgres_bin():
@@ -56,7 +56,7 @@ def postgres_bin():
 def postgres():
     "A PostgreSQL server of our own, on a socket in a temporary folder; its URL and its folder."
     if not (bin := postgres_bin()): pytest.skip('no PostgreSQL on this machine: install the package postgresql')
-    if os.geteuid()==0: user = ['runuser', '-u', 'postgres', '--']
+    if os.geteuid() == 0: user = ['runuser', '-u', 'postgres', '--']
     else: user = []
     folder = tempfile.mkdtemp(prefix='pg-')
     if user: shutil.chown(folder, 'postgres')
@@ -98,31 +98,31 @@ def migrate_all(url, fresh=True):
     db = make_db(url)
     if not fresh:
         with db.begin() as c:
-            for t in ('feedback','messages','conversations','quiz_results','mastery','days','users','alembic_version'): c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
+            for t in ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'users', 'alembic_version'): c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
     migrate(db, '0001')
     old = sa.MetaData()
     old.reflect(db)
     t = old.tables
-    rows = dict(users=[dict(id=i, name=f'child{i}', created=1.5*i) for i in range(1,4)],
-        conversations=[dict(id=f'c{i}', user_id=1+i%3, title=f'Täler & "Berge" {i}', created=i, updated=i+1) for i in range(6)],
-        messages=[dict(id=i, conversation_id=f'c{i%6}', created=i, question=f'Why? {i} 🌋', context='x'*i, choices=['a','b'], picture='ff'*32 if i%2 else None, probs=[.25,.75], text='Because.', note='') for i in range(1,60)],
-        feedback=[dict(message_id=i, thumb=(-1)**i, correction='ü', created=i) for i in range(1,60,7)])
+    rows = dict(users=[dict(id=i, name=f'child{i}', created=1.5*i) for i in range(1, 4)],
+        conversations=[dict(id=f'c{i}', user_id=1+i % 3, title=f'Täler & "Berge" {i}', created=i, updated=i+1) for i in range(6)],
+        messages=[dict(id=i, conversation_id=f'c{i % 6}', created=i, question=f'Why? {i} 🌋', context='x'*i, choices=['a', 'b'], picture='ff'*32 if i % 2 else None, probs=[.25, .75], text='Because.', note='') for i in range(1, 60)],
+        feedback=[dict(message_id=i, thumb=(-1)**i, correction='ü', created=i) for i in range(1, 60, 7)])
     with db.begin() as c:
-        for name,values in rows.items(): c.execute(t[name].insert(), values)
+        for name, values in rows.items(): c.execute(t[name].insert(), values)
     migrate(db)
     new = sa.MetaData()
     new.reflect(db)
     with db.connect() as c:
-        for name,values in rows.items():
+        for name, values in rows.items():
             found = [dict(r) for r in c.execute(new.tables[name].select().order_by(list(new.tables[name].primary_key)[0])).mappings()]
-            assert len(found)==len(values) and all(f[k]==v for f,w in zip(found, values) for k,v in w.items()), name
+            assert len(found) == len(values) and all(f[k] == v for f, w in zip(found, values) for k, v in w.items()), name
     cols = {n: set(new.tables[n].c.keys()) for n in new.tables}
     db.dispose()
     return cols
 
 def test_from_the_first_schema_to_the_last(tmp_path):
     cols = migrate_all(f'sqlite:///{tmp_path}/x.db')
-    assert {'mode','flag','seconds','sources'} <= cols['messages'] and {'role','hash','grade'} <= cols['users'] and {'mastery','quiz_results','days'} <= set(cols) and 'deleted' in cols['conversations']
+    assert {'mode', 'flag', 'seconds', 'sources'} <= cols['messages'] and {'role', 'hash', 'grade'} <= cols['users'] and {'mastery', 'quiz_results', 'days'} <= set(cols) and 'deleted' in cols['conversations']
 
 def test_migrating_twice_changes_nothing(tmp_path):
     store = Store(str(tmp_path))
@@ -134,26 +134,26 @@ def test_migrating_twice_changes_nothing(tmp_path):
 
 def whole_story(store):
     ada, bob = store.add_user('ada', 'password of ada', grade=3), store.add_user('bob', 'password of bob')
-    red = Image.new('RGB', (9,9), 'red')
-    chat, m = store.add_message(ada, None, 'Why is it red?', red, choices=['a','b'], flag='violence')
-    store.set_answer(m, text='Light.', probs=[.1,.9], seconds=3., sources=[dict(kind='card', title='Light')])
+    red = Image.new('RGB', (9, 9), 'red')
+    chat, m = store.add_message(ada, None, 'Why is it red?', red, choices=['a', 'b'], flag='violence')
+    store.set_answer(m, text='Light.', probs=[.1, .9], seconds=3., sources=[dict(kind='card', title='Light')])
     other, n = store.add_message(bob, None, 'And mine?', red)
-    assert other!=chat and len(list(store.pictures.glob('*/*.png')))==1
-    assert store.messages(bob, chat)==[] and store.messages(ada, chat)[0]['probs']==[.1,.9] and store.history(bob, 'light')==[] and len(store.history(ada, 'LIGHT'))==1
+    assert other != chat and len(list(store.pictures.glob('*/*.png'))) == 1
+    assert store.messages(bob, chat) == [] and store.messages(ada, chat)[0]['probs'] == [.1, .9] and store.history(bob, 'light') == [] and len(store.history(ada, 'LIGHT')) == 1
     for f in (lambda: store.rename(bob, chat, 'stolen'), lambda: store.drop_conversation(bob, chat), lambda: store.add_feedback(bob, m, 1)): f()
-    assert store.history(ada)[0]['title']=='Why is it red?' and not store.rows(store['feedback'].select())
-    assert len(store.asked(ada, flagged=True))==1 and not store.asked(bob, flagged=True) and store.asked_today(ada)==1
-    for i in range(3): store.add_result(ada, 'Magnets', 'q', 'c', i>0, .3*i, 2.)
-    assert store.mastery(ada)['Magnets']['asked']==3 and store.summary(ada)['correct']==2
+    assert store.history(ada)[0]['title'] == 'Why is it red?' and not store.rows(store['feedback'].select())
+    assert len(store.asked(ada, flagged=True)) == 1 and not store.asked(bob, flagged=True) and store.asked_today(ada) == 1
+    for i in range(3): store.add_result(ada, 'Magnets', 'q', 'c', i > 0, .3*i, 2.)
+    assert store.mastery(ada)['Magnets']['asked'] == 3 and store.summary(ada)['correct'] == 2
     store.add_feedback(ada, m, 1)
-    assert store.feedback_records()==[]  # it has a flag
+    assert store.feedback_records() == []  # it has a flag
     store.add_feedback(bob, n, -1, 'Because it is paint.')
     r, = store.feedback_records()
-    assert r['conversations'][0]['value'].startswith('<image>\n') and (store.picture_path(r['image'][:-4])).exists() and r['conversations'][1]['value']=='Because it is paint.'
+    assert r['conversations'][0]['value'].startswith('<image>\n') and (store.picture_path(r['image'][:-4])).exists() and r['conversations'][1]['value'] == 'Because it is paint.'
     store.drop_user(ada)
-    assert [u['name'] for u in store.users()]==['bob'] and len(list(store.pictures.glob('*/*.png')))==1
-    for t in ('messages','conversations'): assert len(store.rows(store[t].select()))==1
-    for t in ('quiz_results','mastery'): assert not store.rows(store[t].select())
+    assert [u['name'] for u in store.users()] == ['bob'] and len(list(store.pictures.glob('*/*.png'))) == 1
+    for t in ('messages', 'conversations'): assert len(store.rows(store[t].select())) == 1
+    for t in ('quiz_results', 'mastery'): assert not store.rows(store[t].select())
     store.drop_user(bob)
     assert not list(store.pictures.glob('*/*.png')) and not store.rows(store['messages'].select())
 
@@ -176,7 +176,7 @@ def test_retention(tmp_path, monkeypatch):
     monkeypatch.undo()
     store.add_message(child, None, 'today')
     store.forget(30)
-    assert [c['title'] for c in store.history(child)]==['today'] and not store.results(child) and not store.mastery(child)
+    assert [c['title'] for c in store.history(child)] == ['today'] and not store.results(child) and not store.mastery(child)
 
 @pytest.mark.parametrize('name,password,role,grade', [('', 'long enough', 'child', 3), ('x', 'short', 'child', 3), ('x', 'long enough', 'king', 3), ('x', 'long enough', 'child', 13)])
 def test_bad_users(tmp_path, name, password, role, grade):
@@ -191,15 +191,15 @@ def test_login(tmp_path):
     store.add_user('ada', grade=5)  # keeps the password
     assert store.login('ada', 'correct horse') and b'correct horse' not in (tmp_path/'tutor.db').read_bytes()
 
-def test_active_time(): assert active_seconds([0, 60, 100, 1000, 1010])==110 and active_seconds([])==0
+def test_active_time(): assert active_seconds([0, 60, 100, 1000, 1010]) == 110 and active_seconds([]) == 0
 
 def test_hostile_titles(tmp_path):
     store = Store(str(tmp_path))
     child = store.add_user('ada')
     chat, _ = store.add_message(child, None, "x'; DROP TABLE users; --\n\nand more "*10)
-    assert len(store.history(child)[0]['title'])<=60 and '\n' not in store.history(child)[0]['title'] and store.history(child, "DROP '%_")==[] and store.users()
+    assert len(store.history(child)[0]['title']) <= 60 and '\n' not in store.history(child)[0]['title'] and store.history(child, "DROP '%_") == [] and store.users()
     store.rename(child, chat, '   ')
-    assert store.history(child)[0]['title']=='…'
+    assert store.history(child)[0]['title'] == '…'
 
 def test_a_read_only_folder_is_told_in_one_line(tmp_path):
     (tmp_path/'file').write_text('x')
@@ -207,17 +207,17 @@ def test_a_read_only_folder_is_told_in_one_line(tmp_path):
 
 def test_a_child_deletes_but_not_the_flags(tmp_path):
     store = Store(str(tmp_path))
-    ada, red = store.add_user('ada'), Image.new('RGB', (9,9), 'red')
+    ada, red = store.add_user('ada'), Image.new('RGB', (9, 9), 'red')
     chat, _ = store.add_message(ada, None, 'Why is the sky blue?', red)
-    store.add_message(ada, chat, 'I want to hurt someone', Image.new('RGB', (9,9), 'blue'), flag='violence')
+    store.add_message(ada, chat, 'I want to hurt someone', Image.new('RGB', (9, 9), 'blue'), flag='violence')
     store.drop_conversation(ada, chat)
     kept, = store.asked(ada)
-    assert kept['question']=='I want to hurt someone' and kept['deleted'] and len(list(store.pictures.glob('*/*.png')))==1
-    assert not store.history(ada) and not store.messages(ada, chat) and store.asked_today(ada)==2 and store.summary(ada)['flags']==1
+    assert kept['question'] == 'I want to hurt someone' and kept['deleted'] and len(list(store.pictures.glob('*/*.png'))) == 1
+    assert not store.history(ada) and not store.messages(ada, chat) and store.asked_today(ada) == 2 and store.summary(ada)['flags'] == 1
     other, _ = store.add_message(ada, chat, 'And now?')  # what is deleted is not gone on with
-    assert other!=chat and [c['title'] for c in store.history(ada)]==['And now?'] and store.asked(ada)[0]['deleted'] is None
+    assert other != chat and [c['title'] for c in store.history(ada)] == ['And now?'] and store.asked(ada)[0]['deleted'] is None
     store.drop_conversation(ada, other)
-    assert len(store.rows(store['conversations'].select()))==1 and store.asked_today(ada)==3
+    assert len(store.rows(store['conversations'].select())) == 1 and store.asked_today(ada) == 3
     store.drop_user(ada)
     assert not list(store.pictures.glob('*/*')) and not any(store.rows(store[t].select()) for t in ('messages', 'conversations', 'days', 'users'))
 
@@ -226,15 +226,15 @@ def test_the_count_survives_edits_and_ends_with_the_day(tmp_path, monkeypatch):
     ada, now = store.add_user('ada'), time.time()
     chat, m = store.add_message(ada, None, 'Why?')
     store.drop_message(m)
-    assert store.asked_today(ada)==1
+    assert store.asked_today(ada) == 1
     monkeypatch.setattr(time, 'strftime', lambda f, t=None: '2199-01-01')
-    assert store.asked_today(ada)==0
+    assert store.asked_today(ada) == 0
 
 def test_a_picture_is_not_lost_between_two_children(tmp_path):
     "One child deletes a picture again and again while another asks about the same one."
     import threading
     store, other = Store(str(tmp_path)), Store(str(tmp_path))
-    ada, bob, red, lost, stop = store.add_user('ada'), store.add_user('bob'), Image.new('RGB', (9,9), 'red'), [], threading.Event()
+    ada, bob, red, lost, stop = store.add_user('ada'), store.add_user('bob'), Image.new('RGB', (9, 9), 'red'), [], threading.Event()
     def drop():
         while not stop.is_set(): other.drop_conversation(ada, other.add_message(ada, None, 'Mine', red)[0])
     t = threading.Thread(target=drop)

@@ -1,44 +1,44 @@
 "Teaching without a page."
 import random
 import pytest
-from sciencetutor.teach import (MASTERED, KNOWN0, class_table, draw_quiz, find_cards, gives_away, hints, next_skill, print_quiz, sample_bank, share, simulate, trace)
+from sciencetutor.app.teaching import (MASTERED, KNOWN0, class_table, draw_quiz, find_cards, gives_away, hints, next_skill, print_quiz, sample_bank, share, simulate, trace)
 
 def test_tracing_by_hand():
     "Corbett & Anderson 1995, section 3: P(L|right) = P(L)(1-S) / (P(L)(1-S) + (1-P(L))G), then learning."
     seen = .4*.9/(.4*.9+.6*.25)
-    assert trace(.4, True, 4)==pytest.approx(seen+(1-seen)*.05)
+    assert trace(.4, True, 4) == pytest.approx(seen+(1-seen)*.05)
     seen = .4*.1/(.4*.1+.6*.75)
-    assert trace(.4, False, 4)==pytest.approx(seen+(1-seen)*.05)
-    assert trace(.4, True, 2)<trace(.4, True, 4) and trace(.4, False, 4)<.4<trace(.4, True, 2)
+    assert trace(.4, False, 4) == pytest.approx(seen+(1-seen)*.05)
+    assert trace(.4, True, 2) < trace(.4, True, 4) and trace(.4, False, 4) < .4 < trace(.4, True, 2)
 
-def test_most_children_are_judged_right(): assert share(k==m for _,k,m,_ in simulate(200, seed=1))>.9
+def test_most_children_are_judged_right(): assert share(k == m for _, k, m, _ in simulate(200, seed=1)) > .9
 
 def test_what_next():
     skills, at = [dict(skill=s) for s in 'ABC'], lambda k: dict(known=k, asked=3)
-    assert next_skill(skills, {'A': at(.8)})==('A', 'nearly') and next_skill(skills, {'A': at(.5), 'B': at(.4)})==('A', 'begun')
-    assert next_skill(skills, {'A': at(.1)})[1]=='new'  # the hard one rests
-    assert next_skill(skills, {s: at(.1) for s in 'ABC'})[1]=='begun' and next_skill(skills, {s: at(MASTERED) for s in 'ABC'})[1]=='review'
-    assert next_skill(skills, {'A': at(.8), 'B': at(.5)}, ['A','A'])[0]=='B' and next_skill(skills[:1], {'A': at(.8)}, ['A','A'])[0]=='A'
+    assert next_skill(skills, {'A': at(.8)}) == ('A', 'nearly') and next_skill(skills, {'A': at(.5), 'B': at(.4)}) == ('A', 'begun')
+    assert next_skill(skills, {'A': at(.1)})[1] == 'new'  # the hard one rests
+    assert next_skill(skills, {s: at(.1) for s in 'ABC'})[1] == 'begun' and next_skill(skills, {s: at(MASTERED) for s in 'ABC'})[1] == 'review'
+    assert next_skill(skills, {'A': at(.8), 'B': at(.5)}, ['A', 'A'])[0] == 'B' and next_skill(skills[:1], {'A': at(.8)}, ['A', 'A'])[0] == 'A'
 
 def test_hints_never_tell_before_the_end():
     for p in draw_quiz(sample_bank(), 100, seed=2):
         ladder = hints(p['question'], p['choices'], p['answer'], find_cards(p['question']))
-        assert ladder[-1]=={'kind':'answer'} and all(h['kind']!='answer' for h in ladder[:-1])
+        assert ladder[-1] == {'kind': 'answer'} and all(h['kind'] != 'answer' for h in ladder[:-1])
         for h in ladder:
-            assert h['kind']!='rule' or not gives_away(h['text'], p['choices'], p['answer'])
-            assert h['kind']!='strike' or h['choice']!=p['answer']
+            assert h['kind'] != 'rule' or not gives_away(h['text'], p['choices'], p['answer'])
+            assert h['kind'] != 'strike' or h['choice'] != p['answer']
 
-def test_hints_without_anything(): assert hints('Why?', [], None, [])==[dict(kind='answer')]
+def test_hints_without_anything(): assert hints('Why?', [], None, []) == [dict(kind='answer')]
 
 def test_quiz_on_paper_is_escaped_and_complete():
     ps = draw_quiz(sample_bank(), 10, grade=4)
     ps[0] = ps[0] | dict(question='<script>x</script>')
     page = print_quiz(ps)
-    assert '<script' not in page and page.count('type="A"')==10 and page.count('data:image/png')==sum(p['image'] is not None for p in ps) and 'http' not in page
+    assert '<script' not in page and page.count('type="A"') == 10 and page.count('data:image/png') == sum(p['image'] is not None for p in ps) and 'http' not in page
 
 def test_bank_picks_by_subject_and_grade():
     bank = sample_bank()
-    assert all(s['subject']=='language science' and s['grades'][0]<=2<=s['grades'][1] for s in bank.pick('language science', 2)) and bank.pick('language science', 2)
+    assert all(s['subject'] == 'language science' and s['grades'][0] <= 2 <= s['grades'][1] for s in bank.pick('language science', 2)) and bank.pick('language science', 2)
     assert not bank.pick('alchemy')
 
-def test_class(): assert class_table([('a', {}), ('b', {'X': dict(known=.5)})])==(['X'], [('a', [None]), ('b', [.5])])
+def test_class(): assert class_table([('a', {}), ('b', {'X': dict(known=.5)})]) == (['X'], [('a', [None]), ('b', [.5])])

@@ -3,10 +3,10 @@ import json, random, signal, time
 import pytest, torch
 from fastcore.script import CliError
 from killable import begin, end
-from sciencetutor.data import load_split, run_data
-from sciencetutor.model import load_model
-from sciencetutor.score import branch_batch, per_branch, token_logprobs
-from sciencetutor.train import Questions, choice_loss, collate, run_train
+from sciencetutor.data.core import load_split, run_data
+from sciencetutor.models.core import load_model
+from sciencetutor.models.scoring import branch_batch, per_branch, token_logprobs
+from sciencetutor.train.core import Questions, choice_loss, collate, run_train
 
 
 @pytest.fixture(scope='module')

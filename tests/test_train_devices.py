@@ -2,8 +2,8 @@
 import json, os, subprocess, sys
 from pathlib import Path
 import pytest
-from sciencetutor.data import run_data
-from sciencetutor.train import run_train
+from sciencetutor.data.core import run_data
+from sciencetutor.train.core import run_train
 
 BIN = Path(sys.executable).parent
 FLAGS = '--model tiny --precision fp32 --warmup 2 --freeze vision projector --batch-tokens 1024'.split()

@@ -1,7 +1,7 @@
 "What a user meets when something goes wrong in the middle of a run."
 import json, os, subprocess, sys
 import pytest
-from sciencetutor.data import run_data
+from sciencetutor.data.core import run_data
 
 
 @pytest.fixture(scope='module')
@@ -15,7 +15,7 @@ FULL = """
 import resource, sys, torch
 torch.set_num_threads(1)
 from fastcore.script import CliError
-from sciencetutor.train import run_train
+from sciencetutor.train.core import run_train
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))  # a file may not grow beyond
 try: print('steps', run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=4, warmup=1, precision='fp32', save_minutes=0)['steps'])
 except CliError as e: print('CliError', e)
@@ -39,10 +39,10 @@ def test_a_full_disk_at_the_end_says_so(data, tmp_path):
 
 
 def test_lost_wandb_connection_does_not_end_the_run(data, tmp_path, monkeypatch, capsys):
-    "A server that refuses: logging goes to the disk; a log call that fails: training goes on without"
+    "A server that refuses: logging goes to the disk; a log call that fails: training goes on without."
     wandb = pytest.importorskip('wandb')
-    from sciencetutor.tracking import Wandb
-    from sciencetutor.train import run_train
+    from sciencetutor.train.tracking import Wandb
+    from sciencetutor.train.core import run_train
     monkeypatch.setenv('WANDB_MODE', 'offline')
     calls = []
     def log(self, *a, **k): calls.append(a); raise ConnectionError('the connection was lost')

@@ -3,14 +3,14 @@ import inspect, json
 import pytest, torch, transformers, yaml
 from pathlib import Path
 from fastcore.script import CliError
-from sciencetutor.batches import Questions, batch_units, choice_loss, collate, read_packed, shuffle_choices
-from sciencetutor.data import load_split, run_data
-from sciencetutor.footprint import activation_bytes, check_memory, empty_model
-from sciencetutor.model import CHAT_TEMPLATE, byte_tokenizer, load_model
-from sciencetutor.score import token_logprobs
-from sciencetutor.techniques import add_lora, can_bf16, freeze_parts, part_groups, pick_precision, zero_stage
-from sciencetutor.tracking import Meter
-from sciencetutor.train import plan_batches, run_train, with_recipes
+from sciencetutor.train.batches import Questions, batch_units, choice_loss, collate, read_packed, shuffle_choices
+from sciencetutor.data.core import load_split, run_data
+from sciencetutor.train.memory_estimate import activation_bytes, check_memory, empty_model
+from sciencetutor.models.core import CHAT_TEMPLATE, byte_tokenizer, load_model
+from sciencetutor.models.scoring import token_logprobs
+from sciencetutor.train.efficiency import add_lora, can_bf16, freeze_parts, part_groups, pick_precision, zero_stage
+from sciencetutor.train.tracking import Meter
+from sciencetutor.train.core import plan_batches, run_train, with_recipes
 
 BASE = dict(model='tiny', freeze=[], freeze_layers=0, lora_r=0, load_in_4bit=False, gradient_checkpointing=False, deepspeed='', precision='fp32')
 
@@ -44,7 +44,7 @@ def grads(model, loss):
 
 
 def test_answer_batch_has_the_gradient_of_single_questions(data):
-    "Without a mask, padded on the right: the same as one by one, weighted by tokens"
+    "Without a mask, padded on the right: the same as one by one, weighted by tokens."
     model, items, pad = batches(data)
     together = collate(items, pad)
     assert 'attention_mask' not in together['inputs']
@@ -59,7 +59,7 @@ def test_answer_batch_has_the_gradient_of_single_questions(data):
 
 @pytest.mark.parametrize('objective', ['answer', 'choices'])
 def test_a_packed_row_has_the_loss_and_gradient_of_single_questions(data, objective):
-    "Pictures, branches and explanations included; the single questions are read by the model as it was"
+    "Pictures, branches and explanations included; the single questions are read by the model as it was."
     model, items, pad = batches(data, objective, explain_tokens=12 if objective == 'choices' else 0)
     together, total = collate(items, pad, packing=True), 0
     assert together['inputs']['input_ids'].shape == (1, sum(together['inputs']['sizes'])) and pad not in together['inputs']['input_ids']
@@ -109,11 +109,11 @@ def test_a_blank_picture_changes_nothing(data, packing):
 
 @pytest.mark.parametrize('objective', ['choices', 'answer'])
 def test_accumulation_1x8_equals_8x1(data, tmp_path, monkeypatch, objective):
-    "One optimizer step over the same eight questions, in eight batches and in one"
+    "One optimizer step over the same eight questions, in eight batches and in one."
     def plan(size): return lambda *a, **k: [list(range(i, i + size)) for i in range(0, 8, size)]
     reports, weights = [], []
     for size in (1, 8):
-        monkeypatch.setattr('sciencetutor.train.plan_batches', plan(size))
+        monkeypatch.setattr('sciencetutor.train.core.plan_batches', plan(size))
         reports.append(train(data, tmp_path/f'{size}', steps=1, grad_accum=8//size, objective=objective, keep_order=True))
         weights.append(load_model(str(tmp_path/f'{size}'), dtype='float32')[0].state_dict())
     (a, b), (wa, wb) = [r['log'][0] for r in reports], weights
@@ -194,22 +194,22 @@ def test_projector_first(data, tmp_path):
 
 
 def test_cached_features_change_no_loss(data, tmp_path, monkeypatch):
-    monkeypatch.setattr('sciencetutor.features.user_cache_path', lambda *a: tmp_path)
+    monkeypatch.setattr('sciencetutor.train.feature_cache.user_cache_path', lambda *a: tmp_path)
     kw = dict(freeze=['vision'], steps=None, epochs=2)
     plain, first = train(data, tmp_path/'a', **kw), train(data, tmp_path/'b', cache_features=True, **kw)
     assert list((tmp_path/'features').glob('*/features.bin'))
-    monkeypatch.setattr('sciencetutor.features.FeatureCache.put', lambda *a: pytest.fail('the second run asks the tower'))
+    monkeypatch.setattr('sciencetutor.train.feature_cache.FeatureCache.put', lambda *a: pytest.fail('the second run asks the tower'))
     again = train(data, tmp_path/'c', cache_features=True, **kw)
     for report in (first, again): assert losses(report) == pytest.approx(losses(plain), abs=1e-5)
 
 
 def test_stops_early_and_keeps_the_best(data, tmp_path, monkeypatch):
-    "Accuracy .5, .6, then worse: the weights of the second measurement are kept"
+    "Accuracy .5, .6, then worse: the weights of the second measurement are kept."
     values, seen = iter([.5, .6, .6, .4]), []
     def measure(self, model, step):
         seen.append({k: v.clone() for k, v in model.state_dict().items()})
         return dict(step=step, accuracy=next(values), n=4, chance=.4, by={})
-    monkeypatch.setattr('sciencetutor.tracking.Validation.measure', measure)
+    monkeypatch.setattr('sciencetutor.train.tracking.Validation.measure', measure)
     report = train(data, tmp_path/'ck', steps=50, eval_steps=2, patience=2)
     assert report['steps'] == 8 and [v['accuracy'] for v in report['val']] == [.5, .6, .6, .4]
     kept = load_model(str(tmp_path/'ck'))[0].state_dict()
@@ -217,7 +217,7 @@ def test_stops_early_and_keeps_the_best(data, tmp_path, monkeypatch):
 
 
 def test_accuracy_on_the_way_is_that_of_eval(data, tmp_path):
-    from sciencetutor.eval import run_eval
+    from sciencetutor.eval.core import run_eval
     report = train(data, tmp_path/'ck', eval_steps=3, val_questions=12)
     last = report['val'][-1]
     assert last['n'] == 12 and 0 <= last['accuracy'] <= 1 and last['by']
@@ -228,7 +228,7 @@ def test_accuracy_on_the_way_is_that_of_eval(data, tmp_path):
 
 
 def test_memory_estimate_is_near_what_is_kept(data):
-    "Against the bytes that autograd saves, weights left out"
+    "Against the bytes that autograd saves, weights left out."
     model, processor = load_model('tiny')
     freeze_parts(model, [])
     q = Questions(load_split(data, 'train'), processor)
@@ -248,7 +248,7 @@ def test_memory_estimate_is_near_what_is_kept(data):
 
 
 def test_what_does_not_fit_is_refused_in_one_line(data, tmp_path, monkeypatch):
-    monkeypatch.setattr('sciencetutor.footprint.free_memory', lambda: 10**6)
+    monkeypatch.setattr('sciencetutor.train.memory_estimate.free_memory', lambda: 10**6)
     with pytest.raises(CliError, match='tiny needs about .* try .*--force') as e: train(data, tmp_path/'no')
     assert '\n' not in str(e.value) and not (tmp_path/'no.training').exists()
     assert train(data, tmp_path/'yes', force=True, steps=1)['steps'] == 1
@@ -262,7 +262,7 @@ def test_auto_batch_keeps_the_update(data, tmp_path, monkeypatch):
 
 
 def read(**kw):
-    "What the stage is told, without the stage"
+    "What the stage is told, without the stage."
     def stage(**given): return given
     stage.__signature__ = inspect.signature(run_train)
     return with_recipes(stage)(**kw)
@@ -317,7 +317,7 @@ def test_the_stage_of_a_file_decides_not_its_name(tmp_path):
 
 @pytest.fixture(scope='module')
 def idefics(tmp_path_factory):
-    "Not a LLaVA: pictures of several sizes, in pieces, with a mask"
+    "Not a LLaVA: pictures of several sizes, in pieces, with a mask."
     tok = byte_tokenizer()
     tok.add_special_tokens({'additional_special_tokens': ['<image>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>']})
     images = transformers.Idefics3ImageProcessorPil(size={'longest_edge': 128}, max_image_size={'longest_edge': 64})

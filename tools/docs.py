@@ -10,8 +10,10 @@ from pathlib import Path
 root = Path(__file__).resolve().parent.parent
 nbs, docs = root / 'nbs', root / 'docs'
 
-# A decade of notebook numbers is a stage, and a stage is a section of the sidebar.
-stages = {0: 'Data', 1: 'Model', 2: 'Training', 3: 'Evaluation', 4: 'Serving', 5: 'Cloud', 6: 'In one command'}
+# A section of the sidebar: its title, the notebooks that open it, and the folder of the notebooks that follow.
+sections = [('Data', ['00_data'], 'data'), ('Samples', [], 'samples'), ('Model', ['10_model'], 'models'), ('Engine', [], 'engine'),
+            ('Training', ['20_train'], 'train'), ('Evaluation', ['30_eval'], 'eval'), ('The tutor', [], 'app'), ('Serving', ['40_serve'], 'serve'),
+            ('Cloud', ['50_cloud'], 'cloud'), ('In one command', ['60_cli', '61_quickstart', '62_release'], ''), ('Foundations', ['01_files', '02_resources'], '')]
 
 
 def settings() -> dict:
@@ -40,17 +42,23 @@ def sync_metadata():
 
 
 def page_name(name: str) -> str:
-    "`10_model.ipynb` is the page `model`, as in nbdev's own links."
-    return re.sub(r'^\d[0-9a-z]*_', '', name)
+    "`data/01_formats.ipynb` is the page `data/formats`, as in nbdev's own links."
+    return re.sub(r'(^|/)\d\d_', r'\1', name)
+
+
+def notebooks(folder: Path = nbs) -> list[str]:
+    "All notebooks with a number, by their path below `folder`."
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('[0-9]*.ipynb') if '.ipynb_checkpoints' not in p.parts)
 
 
 def write_sidebar():
-    "Group the notebooks by stage."
-    pages = sorted((p.name for p in nbs.glob('[0-9]*.ipynb')), key=lambda name: name.split('_')[0])  # 01, 011, 012, 02
-    lines = ['website:', '  sidebar:', '    contents:', '      - index.ipynb']
-    for decade, title in stages.items():
-        inside = [p for p in pages if int(p[:2]) // 10 == decade]
-        if inside: lines += [f'      - section: {title}', '        contents:', *(f'          - {p}' for p in inside)]
+    "Group the notebooks by stage: its front page, then its parts in reading order."
+    lines, names = ['website:', '  sidebar:', '    contents:', '      - index.ipynb'], notebooks()
+    for title, fronts, folder in sections:
+        pages = [f'{front}.ipynb' for front in fronts] + [n for n in names if folder and n.startswith(f'{folder}/')]
+        lines += [f'      - section: {title}', '        contents:', *(f'          - {page}' for page in pages)]
+    listed = {line.strip(' -') for line in lines}
+    if left := [n for n in names if n not in listed]: raise SystemExit(f'docs: {", ".join(left)} is in no section of the sidebar: add it to `sections`')
     write(nbs / 'sidebar.yml', '\n'.join(lines) + '\n')
 
 
@@ -63,7 +71,7 @@ def colab_cell() -> dict:
 
 def write_colab_cells():
     "Put that cell under the title of every notebook."
-    for path in [nbs / 'index.ipynb', *nbs.glob('[0-9]*.ipynb')]:
+    for path in [nbs / name for name in ['index.ipynb', *notebooks()]]:
         nb = json.loads(path.read_text(encoding='utf-8'))
         rest = [c for c in nb['cells'] if 'google.colab' not in ''.join(c['source'])]
         nb['cells'] = [rest[0], colab_cell(), *rest[1:]]
@@ -85,14 +93,11 @@ def build_site():
     from smalldocs.site import build
     proc = proc_nbs(nbs, n_workers=2, force=True)
     shutil.copytree(nbs / 'images', proc / 'images', dirs_exist_ok=True)
-    names = [p.name for p in proc.glob('[0-9]*.ipynb')]
-    badges = {page_name(name): name for name in names}  # the links below are to the notebooks themselves
-    for p in [*proc.glob('*.ipynb'), proc / 'sidebar.yml']:
-        text = p.read_text(encoding='utf-8')
-        for name in names: text = text.replace(name, page_name(name))
-        p.write_text(text, encoding='utf-8')
+    names = notebooks(proc)
+    for p in [*proc.rglob('*.ipynb'), proc / 'sidebar.yml']:  # the links are to the notebooks themselves
+        p.write_text(re.sub(r'\b\d\d_(\w+\.ipynb)', r'\1', p.read_text(encoding='utf-8')), encoding='utf-8')
     for name in names: (proc / name).rename(proc / page_name(name))
-    for page, name in badges.items(): add_badge(proc / page, name)
+    for name in names: add_badge(proc / page_name(name), name)
     site = build(proc, quiet=True)
     known = 'format-links', 'output-file'  # of nbdev, for Quarto
     for line in site.warnings:

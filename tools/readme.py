@@ -36,7 +36,7 @@ def write_readme():
     text = '\n\n'.join(filter(None, map(cell_text, cells)))
     text = re.sub(r'^(# .*)\n+> (.*)', lambda m: f'{m[1]}\n\n{m[2]}\n\n{badges()}', text)
     text = re.sub(r'(?<=[("])images/', 'nbs/images/', text)
-    text = re.sub(r'(?<=\()\d\w*\.ipynb', lambda m: settings()['doc_url'] + page_name(m[0]).replace('.ipynb', '.html'), text)
+    text = re.sub(r'(?<=\()[\w/]*\d\d_\w+\.ipynb', lambda m: settings()['doc_url'] + page_name(m[0]).replace('.ipynb', '.html'), text)
     write(root / 'README.md', f'<!-- Written from nbs/index.ipynb by tools/readme.py: edit there. -->\n\n{text}\n')
 
 
