@@ -138,7 +138,7 @@ def test_examples_are_everybodys(server):
 
 def test_examples_outlive_gradios_cleaning(house):
     from gradio.route_utils import delete_files_created_by_app
-    from sciencetutor.serve import make_app
+    from sciencetutor.serve.core import make_app
     app = make_app(Script())
     blocks, before = app.state.gradio.get_blocks(), {f for f in files() if f.parent.name == 'public'}
     delete_files_created_by_app(blocks, None)
@@ -149,7 +149,7 @@ def test_gradios_own_check_is_on(house):
     import asyncio, gradio.processing_utils as gp
     from gradio.context import LocalContext
     from gradio.exceptions import InvalidPathError
-    from sciencetutor.serve import make_app
+    from sciencetutor.serve.core import make_app
     blocks = make_app(Script()).state.gradio.get_blocks()
     async def move():
         LocalContext.blocks.set(blocks)
@@ -218,7 +218,7 @@ def raw(url, text, wait=5, until=None):
 def test_every_route_of_gradio_is_known(server):
     "A route that a newer Gradio adds is closed until somebody has looked at it."
     from sciencetutor.serve.access import route_kind
-    from sciencetutor.serve import make_app
+    from sciencetutor.serve.core import make_app
     gradio = make_app(Script()).state.gradio
     known = {('GET', '/'), ('GET', '/config'), ('GET', '/gradio_api/info'), ('GET', '/gradio_api/heartbeat/x'), ('GET', '/gradio_api/queue/data'), ('GET', '/gradio_api/file=x'), ('GET', '/gradio_api/call/x/x'),
         ('POST', '/gradio_api/upload'), ('POST', '/gradio_api/queue/join'), ('POST', '/gradio_api/cancel'), ('POST', '/gradio_api/reset'), ('POST', '/gradio_api/run/x'), ('POST', '/gradio_api/api/x'), ('POST', '/gradio_api/call/x'),

@@ -79,7 +79,7 @@ def test_hints_before_the_answer(quiet):
 
 def test_current_is_dropped(quiet):
     list(quiet.answer(Asked('Why?'), [], 'api-1'))
-    assert not quiet.current and not [p for p in Path(quiet.folder).iterdir() if p.name.startswith('api')]
+    assert not quiet.current and not quiet.uploads.files
 
 def test_a_login_is_needed():
     page = Page(Script(), examples=0, auth=True)
