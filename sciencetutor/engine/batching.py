@@ -10,6 +10,7 @@ import hashlib, queue, secrets, threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 import torch
 from fastcore.basics import patch
 from fastcore.script import CliError
@@ -21,8 +22,8 @@ from ..models.knn import index_of
 from ..models.scoring import branch_batch, cached_logprobs, per_branch, to_device
 
 # %% auto #0
-__all__ = ['MAX_DRAFT', 'KVCacheLayer', 'KVCacheTable', 'IncrementalDetokenizer', 'Sampling', 'Request', 'prefill_chunks',
-           'prefix_key', 'shared_prefix', 'PrefixCache', 'ContinuousBatcher']
+__all__ = ['MAX_DRAFT', 'KVCacheLayer', 'KVCacheTable', 'IncrementalDetokenizer', 'Sampling', 'Request', 'Chunk',
+           'prefill_chunks', 'prefix_key', 'shared_prefix', 'PrefixCache', 'ContinuousBatcher']
 
 # %% ../../nbs/engine/01_batching.ipynb #400aa92b
 class KVCacheLayer(CacheLayerMixin):
@@ -111,6 +112,7 @@ class IncrementalDetokenizer:
         self.held, self.stopped = '', False
 
     def window(self, end=None) -> str:
+        "The text of the window, up to a token."
         return self.tokenizer.decode(self.ids[self.start:end], skip_special_tokens=True)
 
     def add(self,
@@ -222,25 +224,32 @@ def accept(self: Request,
     return not reason
 
 # %% ../../nbs/engine/01_batching.ipynb #46f4fd07
+class Chunk(NamedTuple):
+    "A span of a prompt's tokens, and the pictures in it."
+    start: int
+    stop: int
+    first_picture: int
+    end_picture: int  # one after the last
+
 def prefill_chunks(
     ids: list[int],  # of the prompt
     image_id: int,  # of the image token
     pictures: int,  # how many
     start: int = 0,  # tokens that need not be read
     size: int = 128,  # tokens
-) -> list[tuple[int, int, int, int]]:  # from token, to token, from picture, to picture
+) -> list[Chunk]:
     "A prompt as spans to read one after the other."
     image = [i == image_id for i in ids]
     begin = [i for i in range(len(ids)) if image[i] and (i == 0 or not image[i-1])]
     end = [i+1 for i in range(len(ids)) if image[i] and (i == len(ids)-1 or not image[i+1])]
     side_by_side = len(begin) != pictures  # which tokens are whose?
-    if side_by_side and end and start < end[-1]: return [(0, len(ids), 0, pictures)]
-    spans = []
+    if side_by_side and end and start < end[-1]: return [Chunk(0, len(ids), 0, pictures)]
+    chunks = []
     while start < len(ids):
         stop = next((e for b, e in zip(begin, end) if b < start+size < e), min(start+size, len(ids)))
-        spans.append((start, stop, sum(b < start for b in begin), sum(b < stop for b in begin)))
+        chunks.append(Chunk(start, stop, sum(b < start for b in begin), sum(b < stop for b in begin)))
         start = stop
-    return spans
+    return chunks
 
 # %% ../../nbs/engine/01_batching.ipynb #0dd0fed4
 def prefix_key(
@@ -323,13 +332,13 @@ def prefill(self: ContinuousBatcher, r: Request) -> Iterator[None]:
     pictures = len(r.inputs.get('pixel_values', ()))
     extra = {k: v for k, v in r.inputs.items() if k not in ('input_ids', 'attention_mask') and len(v) == pictures}
     cache, known = self.prefixes.get(key)
-    spans = prefill_chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
-    if spans[0][0] != known: cache = DynamicCache()
-    for a, b, i, j in spans:
+    chunks = prefill_chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
+    if chunks[0].start != known: cache = DynamicCache()
+    for start, stop, first, end in chunks:
         while self.budget <= 0: yield
-        self.budget -= max(16, b-a)  # a pass reads all weights, however few its tokens
-        seen = {k: v[i:j] for k, v in extra.items()} if j > i else {}
-        out = self.model(input_ids=ids[:, a:b], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen)
+        self.budget -= max(16, stop-start)  # a pass reads all weights, however few its tokens
+        seen = {k: v[first:end] for k, v in extra.items()} if end > first else {}
+        out = self.model(input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen)
         logits = out.logits[0, -1]
     self.prefixes.put(key, cache)
     if r.branches:

@@ -115,7 +115,10 @@ def logits_at(
 ):
     "Within this context the model's `logits` have shape (n, vocabulary)."
     head = model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, args: (args[0][rows.to(args[0].device), cols.to(args[0].device)],))
+    def pick(_, args):
+        hidden, = args  # (rows, columns, hidden size)
+        return hidden[rows.to(hidden.device), cols.to(hidden.device)],
+    hook = head.register_forward_pre_hook(pick)
     try: yield
     finally: hook.remove()
 
