@@ -3,7 +3,7 @@
     python bench/looks.py DATA            DATA: a data set folder from `sciencetutor data`; into bench/results/looks.json
     python bench/looks.py DATA --n 100    quicker
 
-The text-only tutor is made in the same way from the same questions, with every picture taken away: its memory is built and its ranker trained again. Both share the language
+The text-only tutor is made in the same way from the same questions, with every picture taken away: its index is built and its ranker trained again. Both share the language
 model, which reads words only. Each half of the questions is judged by weights fitted on the other half (`sciencetutor.release.crossfit`); with another question's picture, by the weights
 of the right ones. Three seeds of the ranker; p is McNemar's exact test on the flips (`sciencetutor.eval.metrics.mcnemar`).
 """
@@ -12,7 +12,7 @@ import argparse, json, platform
 from pathlib import Path
 import datasets, torch
 from sciencetutor.data.core import load_split
-from sciencetutor.models.knn import Memory, asked, evidence, fit_mix, index, learn, others_say, pad_choices
+from sciencetutor.models.knn import KNNIndex, evidence, fit_mix, fit_ranker, index_tensors, last_question, leave_one_out, pad_choices
 from sciencetutor.eval.metrics import mcnemar
 from sciencetutor.models.core import load_model
 from sciencetutor.models.scoring import question_item, score_choices
@@ -20,11 +20,11 @@ from sciencetutor.models.scoring import question_item, score_choices
 SEEDS = 3
 
 
-def teachers(rows) -> list[Memory]:
-    "The same memory with rankers of several seeds."
-    memory, answer = Memory(index(rows)), torch.tensor(list(rows['answer_index']))
-    x, mask = pad_choices(others_say(memory, rows))
-    return [learn(memory, x, mask, answer, seed) for seed in range(SEEDS)]
+def teachers(rows) -> list[KNNIndex]:
+    "The same index with rankers of several seeds."
+    index, answer = KNNIndex(index_tensors(rows)), torch.tensor(list(rows['answer_index']))
+    x, mask = pad_choices(leave_one_out(index, rows))
+    return [fit_ranker(index, x, mask, answer, seed) for seed in range(SEEDS)]
 
 
 def right(scores, fitted, judged, answers) -> list[bool]:
@@ -56,11 +56,11 @@ def main():
     chance = 100*sum(1/len(it['choices']) for it in items)/len(items)
 
     model, processor = load_model(args.model, dtype='float32')
-    model.memory, model.config.tools = None, False
+    model.knn_index = None
     scores = score_choices(model, processor, items, batch_tokens=512, progress=True)
     own = [it['images'][-1] if it['images'] else val[i]['image'] for it, i in zip(items, seen)]
     other = own[len(own)//2:] + own[:len(own)//2]
-    ask = lambda memory, pictures: [evidence(memory, asked(it['messages']), it['choices'], p) for it, p in zip(items, pictures)]
+    ask = lambda index, pictures: [evidence(index, last_question(it['messages']), it['choices'], p) for it, p in zip(items, pictures)]
 
     blank = rows.remove_columns('image').add_column('image', [None]*len(rows))
     runs, percent = [], lambda xs: round(100*sum(xs)/len(xs), 2)

@@ -3,7 +3,7 @@
     python bench/reduce_bench.py                            `tutor` on val of SCIENCEQA_DIR (else of the samples), into bench/results/reduce.json
     python bench/reduce_bench.py --limit 200 --model tiny   quicker
 
-One forward pass a question gives all three. A model with a memory is asked with it for the mean, which is what it was fitted to, and without for the others;
+One forward pass a question gives all three. A model with a KNN index is asked with it for the mean, which is what it was fitted to, and without for the others;
 `mean alone` leaves it out.
 """
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 from host import machine
 
 
-def variants(memory, items: list[dict], sums: list, sizes: list) -> dict:
+def variants(index, items: list[dict], sums: list, sizes: list) -> dict:
     "Scores of each item's choices in every variant."
     import torch
-    from sciencetutor.models.knn import combine
+    from sciencetutor.models.knn import mix_scores
     mean = [s/torch.tensor(n) for s, n in zip(sums, sizes)]
     out = dict(sum=sums, char=[s/torch.tensor([max(1, len(c)) for c in it['choices']]) for s, it in zip(sums, items)], mean=mean)
-    return out if memory is None else out | {'mean': [combine(memory, it, m) for it, m in zip(items, mean)], 'mean alone': mean}
+    return out if index is None else out | {'mean': [mix_scores(index, it, m) for it, m in zip(items, mean)], 'mean alone': mean}
 
 
 def measure(data: str, model: str, limit: int, dtype: str, batch_tokens: int, window: int = 64) -> dict:
@@ -36,7 +36,7 @@ def measure(data: str, model: str, limit: int, dtype: str, batch_tokens: int, wi
         sums = score_choices(m, processor, items, batch_tokens=batch_tokens, reduce='sum')
         sizes = [[len(encode_reply(processor, c)) for c in it['choices']] for it in items]
         chance += sum(1/len(r['choices']) for r in rows)
-        for name, scores in variants(getattr(m, 'memory', None), items, sums, sizes).items():
+        for name, scores in variants(m.knn_index, items, sums, sizes).items():
             right[name] = right.get(name, 0) + sum(int(s.argmax()) == r['answer_index'] for s, r in zip(scores, rows))
     return dict(count=n, chance=100*chance/n, correct=right, acc={k: 100*v/n for k, v in right.items()})
 

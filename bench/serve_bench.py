@@ -54,10 +54,10 @@ def whys(n: int = 30) -> list:
 def guessing(engine) -> dict:
     "Tokens per second of explanations, written by one who is alone, with guesses and without."
     from sciencetutor.app.turns import EXPLANATION
-    guess, spent = engine.batch.guess, {True: [0, 0.], False: [0, 0.]}
+    draft, spent = engine.batcher.draft, {True: [0, 0.], False: [0, 0.]}
     def why(messages, guesses):
         usage, words = {}, ''
-        engine.batch.guess = guess if guesses else lambda r: []
+        engine.batcher.draft = draft if guesses else lambda r: []
         for delta in engine.generate(messages, max_new_tokens=EXPLANATION, repetition_penalty=1., usage=usage):
             first = time.perf_counter() if not words else first
             words += delta
@@ -65,7 +65,7 @@ def guessing(engine) -> dict:
         return words
     asked = whys()
     same = [why(m, True) == why(m, False) for m in asked]
-    engine.batch.guess = guess
+    engine.batcher.draft = draft
     fast, slow = (n/(s or 1) for n, s in (spent[True], spent[False]))
     return dict(n=len(asked), same=sum(same), tokens_per_s=fast, without_tokens_per_s=slow, ratio=fast/(slow or 1))
 
@@ -214,20 +214,20 @@ def main():
         return print(json.dumps(dict(crowd=crowd, among=among, in_turn=in_turn)[what](url, model, int(n), int(tokens))))
     import torch, transformers, uvicorn
     from sciencetutor.serve.api import make_api
-    from sciencetutor.engine.core import aside
+    from sciencetutor.engine.core import run_in_thread
     from sciencetutor.models.core import load_model
     from sciencetutor.serve.core import make_engine
-    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), aside(load_model, a.model, dtype='float32')
+    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), run_in_thread(load_model, a.model, dtype='float32')
     why = guessing(engine)
-    engine.eos, engine.batch.guess = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
-    engine.batch.prefixes.kept.clear()
-    engine.batch.prefixes.put = lambda *a: None  # and reads the whole prompt
+    engine.eos, engine.batcher.draft = set(), lambda r: []  # everybody gets the same number of tokens; what follows an end repeats itself and is too easily guessed
+    engine.batcher.prefixes.entries.clear()
+    engine.batcher.prefixes.put = lambda *a: None  # and reads the whole prompt
     sock = socket.create_server(('127.0.0.1', 0))
     server = uvicorn.Server(uvicorn.Config(make_api(engine, rate=0), log_level='critical'))
     threading.Thread(target=server.run, args=([sock],), daemon=True).start()
     while not server.started: time.sleep(.02)
     url = f'http://127.0.0.1:{sock.getsockname()[1]}/v1'
-    alike = lambda n, m=theirs, tokens=a.tokens: aside(static, m, processor, n, tokens)
+    alike = lambda n, m=theirs, tokens=a.tokens: run_in_thread(static, m, processor, n, tokens)
     for m in theirs, engine.model: alike(2, m, 4)
     rounds = []
     for _ in range(a.runs):

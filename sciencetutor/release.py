@@ -1,4 +1,4 @@
-"""The model that ships: trained in three passes, given a memory, weighed on val, packed into a package.
+"""The model that ships: trained in three passes, given a KNN index, weighed on val, packed into a package.
 
 Docs: https://sciencetutor.github.io/sciencetutor/release.html.md"""
 
@@ -19,21 +19,21 @@ from fastcore.script import CliError
 from safetensors.torch import save_file
 from .data.core import load_split
 from .models.delta import apply_delta, make_delta
-from .models.knn import asked, evidence, fit_mix, make_memory, save_memory
+from .models.knn import fit_mix, item_evidence, make_index, save_index
 from .models.core import load_model
 from .models.scoring import encode_reply, question_item, score_choices
 from .train.core import run_train
 
 # %% ../nbs/62_release.ipynb #28e6dea6
 def opinions(
-    model,  # without a memory
+    model,  # without an index
     processor,
-    memory,  # a `Memory`
+    index,  # a `KNNIndex`
     rows,  # a split of the data stage
 ) -> tuple[list, list]:  # for each question: (choices,) log-likelihoods and (choices,) evidence
-    "What the language model and the memory think of each choice."
+    "What the language model and the index think of each choice."
     items = [question_item(r) for r in rows]
-    evidences = [evidence(memory, asked(it['messages']), it['choices'], it['images'][-1] if it['images'] else None) for it in items]
+    evidences = [item_evidence(index, it) for it in items]
     return score_choices(model, processor, items, batch_tokens=512, progress=True), evidences
 
 # %% ../nbs/62_release.ipynb #da78c57b
@@ -65,8 +65,8 @@ def judge(
     scores: list,  # as from `opinions`
     evidences: list,
     answers: list[int],
-) -> dict:  # n, chance, accuracies in percent of: model, memory, both; calibration error of both in points
-    "The language model alone, the memory alone, and the two."
+) -> dict:  # n, chance, accuracies in percent of: model, memory (the index), both; calibration error of both in points
+    "The language model alone, the index alone, and the two."
     percent = lambda xs: round(100*sum(xs)/len(xs), 2) if xs else None
     best = lambda xs: percent([int(x.argmax()) == a for x, a in zip(xs, answers)])
     right, sure = crossfit(scores, evidences, answers)
@@ -75,20 +75,20 @@ def judge(
 
 # %% ../nbs/62_release.ipynb #d8d35fcf
 def weigh(
-    model,  # without a memory; gets one
+    model,  # without an index; gets one
     processor,
-    memory,
+    index,
     rows,  # the split that the weights are fitted on
 ) -> dict:  # `judge`'s table for `words` (no picture) and `picture`
-    "Fit the mix of model and memory, and say how good each of them is."
-    thoughts = opinions(model, processor, memory, rows)
+    "Fit the mix of model and index, and say how good each of them is."
+    thoughts = opinions(model, processor, index, rows)
     kinds, table = [image is not None for image in rows.cast_column('image', datasets.Image(decode=False))['image']], {}
     for kind, name in enumerate(('words', 'picture')):
         scores, evidences, answers = mine = [[x[i] for i, k in enumerate(kinds) if k == kind] for x in (*thoughts, list(rows['answer_index']))]
         if len(answers) < 4: continue
-        memory.tensors['mix'][kind] = fit_mix(*mine)
+        index.tensors['mix'][kind] = fit_mix(*mine)
         table[name] = judge(*mine)
-    model.memory = memory
+    model.knn_index = index
     return table
 
 # %% ../nbs/62_release.ipynb #5de8423d
@@ -129,11 +129,11 @@ What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the chan
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 
-| questions | n | chance | language model | memory | both | calibration error |
+| questions | n | chance | language model | KNN index | both | calibration error |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-- **Limits**: the language model was trained on words alone; pictures are seen by the memory, as a coarse fingerprint. It is strong on questions like those of
+- **Limits**: the language model was trained on words alone; pictures are seen by the index, as a coarse fingerprint. It is strong on questions like those of
   ScienceQA and weak on anything else, and its explanations can be wrong. Not for marking exams.
 """
 
@@ -171,9 +171,9 @@ def run_tutor(
         elif (old := json.loads(done.read_text())['settings']) | settings != old: raise CliError(f'{out/name} was trained with other settings: delete it, or name another OUT')
     solved = datasets.concatenate_datasets([load_split(data, s) for s in train])
     net, processor = pack(tuned, model, out/'packed')
-    memory = make_memory(solved, replies=[encode_reply(processor, s) for s in solved['solution'] if s])
-    table = weigh(net, processor, memory, held_out)
-    save_memory(memory, out/'packed')
+    index = make_index(solved, replies=[encode_reply(processor, s) for s in solved['solution'] if s])
+    table = weigh(net, processor, index, held_out)
+    save_index(index, out/'packed')
     report = dict(trained=[summary(json.loads((out/n/'training.json').read_text())) for n in PASSES], val=table)
     (out/'packed'/'tutor.json').write_text(json.dumps(report))
     (out/'packed'/'README.md').write_text(model_card(report))

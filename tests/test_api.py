@@ -8,7 +8,7 @@ from websockets.sync.client import connect
 from sciencetutor.serve import api
 from sciencetutor.serve.api import make_api
 from sciencetutor.engine.core import Engine
-from sciencetutor.engine.remote import Remote
+from sciencetutor.engine.remote import RemoteEngine
 from sciencetutor.serve.core import Server, open_port
 
 EXAMPLES = Path(__file__).resolve().parent.parent/'examples'
@@ -498,7 +498,7 @@ def test_sigterm_lets_answers_finish():
 # in front of another server
 
 def test_remote_says_what_the_server_says(url, engine):
-    r, kw = Remote(url, 'tiny'), dict(max_new_tokens=20, temperature=1., seed=3, repetition_penalty=1.)
+    r, kw = RemoteEngine(url, 'tiny'), dict(max_new_tokens=20, temperature=1., seed=3, repetition_penalty=1.)
     messages, images, usage = [dict(role='user', content=[dict(type='image'), dict(type='text', text='What?')])], [Image.new('RGB', (40, 30), 'red')], {}
     assert ''.join(r.generate(messages, images, usage=usage, **kw)) == ''.join(engine.generate(messages, images, **kw))
     assert usage['completion_tokens'] == 20 and usage['finish_reason'] == 'length' and not r._running
@@ -508,7 +508,7 @@ def test_remote_says_what_the_server_says(url, engine):
 def test_remote_cancel():
     slow = Slow()
     with serving(make_api(slow)) as url:
-        r, got = Remote(url, 'slow'), []
+        r, got = RemoteEngine(url, 'slow'), []
         for piece in r.generate([dict(role='user', content='?')], request='ada', max_new_tokens=1000):
             got.append(piece)
             if len(got) == 3: r.cancel('ada')
@@ -520,7 +520,7 @@ def test_remote_score_is_cancelled():
     slow = Slow()
     slow.pause = 5
     with serving(make_api(slow)) as url:
-        r, got = Remote(url, 'slow'), []
+        r, got = RemoteEngine(url, 'slow'), []
         t = threading.Thread(target=lambda: got.append(r.score([dict(role='user', content='?')], ['a', 'b'], request='ada')))
         t.start()
         until(lambda: slow.running)
@@ -530,7 +530,7 @@ def test_remote_score_is_cancelled():
         slow.cancel()
 
 def test_a_server_in_front_of_a_server(url):
-    with serving(make_api(Remote(url, 'tiny'))) as front:
+    with serving(make_api(RemoteEngine(url, 'tiny'))) as front:
         body = dict(messages=[dict(role='user', content='Why?')], max_tokens=15, seed=2, temperature=1)
         text = lambda u: requests.post(f'{u}/v1/chat/completions', json=body).json()['choices'][0]['message']['content']
         assert text(front) == text(url)

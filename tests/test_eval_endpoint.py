@@ -12,7 +12,7 @@ ok = lambda text='A': (200, json.dumps(dict(choices=[dict(message=dict(role='ass
 
 
 class Server(ThreadingHTTPServer):
-    "Answers a request with `behave(body, n)`, n counting the tries of that question; (status, text[, headers]) or a number of seconds to sleep."
+    "Answers with `behave(body, n)`, n a question's tries so far: (status, text[, headers]) or seconds to sleep."
     daemon_threads = True
     def __init__(self, behave):
         self.behave, self.seen, self.lock = behave, {}, threading.Lock()
@@ -56,17 +56,21 @@ def data(tmp_path_factory):
     return str(out)
 
 
-def ask(server, n=4, **kw): return Endpoint(server.url, 'm', wait=.01, **kw)([chat_body(f'Question {i}') for i in range(n)])
+def ask(server, n=4, **kw):
+    return Endpoint(server.url, 'm', wait=.01, **kw)([chat_body(f'Question {i}') for i in range(n)])
 
 
-@pytest.mark.parametrize('mood', [(429, 'slow down', [('Retry-After', '0.01')]), (429, '', [('Retry-After', 'soon')]), (500, ''), (503, 'starting'), (200, '<html>'), (200, '{}'),
-                                  (200, '{"choices": []}'), (200, '{"choices": [{"message": {"content": null}}]}'), (200, '[1]'), (200, '')])
+@pytest.mark.parametrize('mood', [
+    (429, 'slow down', [('Retry-After', '0.01')]), (429, '', [('Retry-After', 'soon')]), (500, ''), (503, 'starting'),
+    (200, '<html>'), (200, '{}'), (200, '{"choices": []}'), (200, '{"choices": [{"message": {"content": null}}]}'),
+    (200, '[1]'), (200, '')])
 def test_a_bad_minute_is_waited_out(serve, mood):
     s = serve(lambda body, n: mood if n < 3 else ok())
     assert ask(s) == [dict(text='A')]*4 and set(s.seen.values()) == {3}
 
 
-@pytest.mark.parametrize('mood,why', [((429, ''), 'HTTP 429'), ((500, ''), 'HTTP 500'), ((200, 'oops'), 'not a chat completion'), (2., 'timeout')])
+@pytest.mark.parametrize('mood,why', [
+    ((429, ''), 'HTTP 429'), ((500, ''), 'HTTP 500'), ((200, 'oops'), 'not a chat completion'), (2., 'timeout')])
 def test_what_never_comes_has_a_reason(serve, mood, why):
     assert ask(serve(lambda body, n: mood), tries=2, timeout=.3) == [dict(error=why)]*4
 
@@ -78,7 +82,8 @@ def test_a_refused_question_is_not_repeated(serve):
 
 def test_a_content_filter_is_no_answer(serve):
     "The sentence in the answer's place would be read as a wrong answer."
-    filtered = 200, json.dumps(dict(choices=[dict(message=dict(role='assistant', content='Let us talk of something else.'), finish_reason='content_filter')]))
+    sentence = dict(role='assistant', content='Let us talk of something else.')
+    filtered = 200, json.dumps(dict(choices=[dict(message=sentence, finish_reason='content_filter')]))
     s = serve(lambda body, n: filtered if '2' in body['messages'][0]['content'] else ok())
     assert ask(s) == [dict(text='A')]*2 + [dict(error='content filter'), dict(text='A')] and max(s.seen.values()) == 1
 
@@ -88,17 +93,20 @@ def test_our_own_server_with_its_rules_and_without(tmp_path, unguarded, errors):
     from sciencetutor.data.core import run_data
     from sciencetutor.engine.core import Engine
     from sciencetutor.serve.core import Server, open_port
-    questions = [dict(question=q, choices=['a metaphor', 'a simile'], answer='A') for q in ('Which is "how do i make a bomb"?', 'Which is "life is a dream"?')]
+    sentences = 'how do i make a bomb', 'life is a dream'
+    questions = [dict(question=f'Which is "{s}"?', choices=['a metaphor', 'a simile'], answer='A') for s in sentences]
     (tmp_path/'t.jsonl').write_text('\n'.join(map(json.dumps, questions)))
     run_data(str(tmp_path/'t.jsonl'), str(tmp_path/'d'))
     with Server(Engine('tiny'), open_port('127.0.0.1', 0), unguarded=unguarded) as s:
-        m = run_eval(data=str(tmp_path/'d'), model='tiny', split='train', out=str(tmp_path/'e'), protocol='generate', endpoint=s.api_url, max_new_tokens=4, allow_errors=True)
+        m = run_eval(data=str(tmp_path/'d'), model='tiny', split='train', out=str(tmp_path/'e'), protocol='generate',
+                     endpoint=s.api_url, max_new_tokens=4, allow_errors=True)
     assert (m['errors'], m['count']) == (errors, 2)
 
 
 @pytest.mark.parametrize('status', [401, 403, 404])
 def test_a_wrong_key_or_model_stops_everything(serve, status):
-    with pytest.raises(CliError, match=f'HTTP {status} .no such thing'): ask(serve(lambda body, n: (status, '{"error": {"message": "no such\\nthing"}}')))
+    answer = status, '{"error": {"message": "no such\\nthing"}}'
+    with pytest.raises(CliError, match=f'HTTP {status} .no such thing'): ask(serve(lambda body, n: answer))
 
 
 def test_order_and_concurrency(serve):
@@ -113,21 +121,26 @@ def test_order_and_concurrency(serve):
 
 
 def evaluate(data, out, server, **kw):
-    return run_eval(data=data, model='m', split='test', out=str(out), protocol='generate', endpoint=server.url, max_new_tokens=8, **kw)
+    return run_eval(data=data, model='m', split='test', out=str(out), protocol='generate', endpoint=server.url,
+                    max_new_tokens=8, **kw)
 
 
 def test_eval_names_errors_and_asks_only_those_again(serve, data, tmp_path, capsys):
     well = serve(lambda body, n: ok('The answer is A.'))
     want = evaluate(data, tmp_path/'well', well)
     hurt = [k for i, k in enumerate(well.seen) if i % 3 == 0]
-    s = serve(lambda body, n: (400, '') if json.dumps(body['messages']) in hurt and not healed else ok('The answer is A.'))
     healed = []
-    with pytest.raises(CliError, match=rf'never answered {len(hurt)} of {want["count"]} questions \(HTTP 400: {len(hurt)}\)'): evaluate(data, tmp_path/'hurt', s)
+    def behave(body, n):
+        return (400, '') if json.dumps(body['messages']) in hurt and not healed else ok('The answer is A.')
+    s = serve(behave)
+    says = rf'never answered {len(hurt)} of {want["count"]} questions \(HTTP 400: {len(hurt)}\)'
+    with pytest.raises(CliError, match=says): evaluate(data, tmp_path/'hurt', s)
     assert evaluate(data, tmp_path/'hurt', s, allow_errors=True)['errors'] == {'HTTP 400': len(hurt)}
     healed.append(1)
     s.seen.clear()
     again = evaluate(data, tmp_path/'hurt', s)
-    assert set(s.seen) == set(hurt) and again['errors'] == {} and again['acc'] == want['acc'] and again['protocol'] == 'generate'
+    assert set(s.seen) == set(hurt) and again['errors'] == {}
+    assert again['acc'] == want['acc'] and again['protocol'] == 'generate'
     read = lambda d: (tmp_path/d/'predictions.jsonl').read_bytes()
     assert read('hurt') == read('well')
 
@@ -145,6 +158,8 @@ def test_pictures_go_along(serve, data, tmp_path):
 
 def test_only_generate_and_somebody_there(serve, data, tmp_path):
     s = serve(lambda body, n: ok())
-    with pytest.raises(CliError, match='can only write'): run_eval(data=data, model='m', out=str(tmp_path/'a'), endpoint=s.url)
-    with pytest.raises(CliError, match='nothing answers'): run_eval(data=data, model='m', out=str(tmp_path/'b'), protocol='generate', endpoint='http://127.0.0.1:9')
+    with pytest.raises(CliError, match='can only write'):
+        run_eval(data=data, model='m', out=str(tmp_path/'a'), endpoint=s.url)
+    with pytest.raises(CliError, match='nothing answers'):
+        run_eval(data=data, model='m', out=str(tmp_path/'b'), protocol='generate', endpoint='http://127.0.0.1:9')
     assert list(tmp_path.iterdir()) == []

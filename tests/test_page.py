@@ -63,13 +63,13 @@ def test_data_uri(uri):
     page = Page(Script(), examples=0)
     assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1] == T['bad_picture'] and not page.engine.asked
 
-@pytest.mark.parametrize('words_only,memory,choices,picture,blind', [(True, None, [], True, True), (True, object(), [], True, True), (True, object(), ['a', 'b'], True, False),
+@pytest.mark.parametrize('words_only,index,choices,picture,blind', [(True, None, [], True, True), (True, object(), [], True, True), (True, object(), ['a', 'b'], True, False),
     (True, None, ['a', 'b'], True, True), (False, None, [], True, False), (True, None, [], False, False), (None, None, [], True, False)])
-def test_a_picture_that_is_not_looked_at(words_only, memory, choices, picture, blind):
+def test_a_picture_that_is_not_looked_at(words_only, index, choices, picture, blind):
     from types import SimpleNamespace as NS
     from sciencetutor.models.core import WORDS_ONLY
     engine = Script()
-    if words_only is not None: engine.processor, engine.model = NS(chat_template=WORDS_ONLY if words_only else 'with pictures'), NS(memory=memory)
+    if words_only is not None: engine.processor, engine.model = NS(chat_template=WORDS_ONLY if words_only else 'with pictures'), NS(knn_index=index)
     page, turn = Page(engine, examples=0), Asked('What is this?', choices, Image.new('RGB', (9, 9)) if picture else None)
     page.admit(turn, user := page.store.user(None), None)
     for _ in page.answer(turn, [], 's'): pass

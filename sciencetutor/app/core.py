@@ -18,6 +18,7 @@ from ..engine.core import Engine, TooLong
 from ..data.images import BadImage, data_uri, open_image
 from .views import TEXTS, UI, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
+from ..models.knn import index_of
 from .retrieval import card_says, sure_key
 from .safety import Guard, keep_words
 from ..samples.core import make_problems
@@ -243,8 +244,8 @@ def lean(self: Page, turn: Asked):
 @patch
 def blind(self: Page, turn: Turn) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
-    processor, memory = getattr(self.engine, 'processor', None), getattr(getattr(self.engine, 'model', None), 'memory', None)
-    return turn.picture is not None and processor is not None and not reads_pictures(processor) and not (turn.choices and memory)
+    processor, index = getattr(self.engine, 'processor', None), index_of(getattr(self.engine, 'model', None))
+    return turn.picture is not None and processor is not None and not reads_pictures(processor) and not (turn.choices and index)
 
 @patch
 def admit(self: Page, turn: Asked, user: dict | None, chat: str | None) -> str | None:  # the conversation in the store

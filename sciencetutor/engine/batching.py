@@ -6,37 +6,46 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/batching.html.md"""
 
 # %% ../../nbs/engine/01_batching.ipynb #b70ea78a
 from __future__ import annotations
-import hashlib, queue, threading
+import hashlib, queue, secrets, threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 import torch
 from fastcore.basics import patch
 from fastcore.script import CliError
-from transformers import DynamicCache, LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (DynamicCache, LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
+                          TopKLogitsWarper, TopPLogitsWarper)
 from transformers.cache_utils import Cache, CacheLayerMixin
-from ..models.fp16 import hand_back
-from ..models.core import load_model
+from ..models.fp16 import release_free_memory
+from ..models.knn import index_of
+from ..models.scoring import branch_batch, cached_logprobs, per_branch, to_device
 
 # %% auto #0
-__all__ = ['RowLayer', 'RowCache', 'Deltas', 'samplers', 'Request', 'chunks', 'prompt_key', 'Prefixes', 'Batch']
+__all__ = ['MAX_DRAFT', 'KVCacheLayer', 'KVCacheTable', 'IncrementalDetokenizer', 'Sampling', 'Request', 'Chunk',
+           'prefill_chunks', 'prefix_key', 'shared_prefix', 'PrefixCache', 'ContinuousBatcher']
 
 # %% ../../nbs/engine/01_batching.ipynb #400aa92b
-class RowLayer(CacheLayerMixin):
+class KVCacheLayer(CacheLayerMixin):
     "Keys and values of one layer, (rows, heads, positions, size); row i is filled up to `table.lengths[i]`."
-    def __init__(self, table): super().__init__(); self.table = table
+    def __init__(self, table: KVCacheTable): super().__init__(); self.table = table
     def lazy_initialization(self, keys, values): pass
     def get_seq_length(self): return max(self.table.lengths, default=0)
     def get_mask_sizes(self, query_length): return self.get_seq_length()+query_length, 0
     def get_max_length(self): return -1
+
     def update(self, keys, values, *args, **kw):
-        row, at, width = self.table.place
-        if len(keys) == 1: self.keys[0, :, width-keys.shape[2]:width], self.values[0, :, width-keys.shape[2]:width] = keys[0], values[0]
+        row, at, width = self.table.slots
+        if len(keys) == 1:
+            start = width-keys.shape[2]
+            self.keys[0, :, start:width], self.values[0, :, start:width] = keys[0], values[0]
         else:
             row, at = row.to(keys.device), at.to(keys.device)  # a model may be spread over several
             self.keys[row, :, at], self.values[row, :, at] = keys[:, :, 0], values[:, :, 0]
         return self.keys[:len(keys), :, :width], self.values[:len(keys), :, :width]
-    def room(self, like, rows, width):
-        "Make the table at least this large; zeros, for what is masked must still be a number."
+
+    def grow(self, like: torch.Tensor, rows: int, width: int):
+        "Make the layer at least this large; zeros, for what is masked must still be a number."
         def grown(old):
             new = like.new_zeros(rows, like.shape[1], width, like.shape[3])
             if old is not None: new[:len(old), :, :old.shape[2]] = old
@@ -44,58 +53,75 @@ class RowLayer(CacheLayerMixin):
         self.keys, self.values = grown(self.keys), grown(self.values)
 
 # %% ../../nbs/engine/01_batching.ipynb #404ee6fe
-class RowCache(Cache):
+class KVCacheTable(Cache):
     "The cache of a running batch."
     def __init__(self): super().__init__(layers=[]); self.lengths, self.size = [], (0, 0)
-    def fit(self, like: list, rows: int, width: int):
+
+    def reserve(self, like: list, rows: int, width: int):
         "Make room for so many rows and positions; `like` has a tensor for each layer."
-        if rows <= self.size[0] and width <= self.size[1]: return
-        self.size = max(rows, 2*self.size[0] if rows > self.size[0] else self.size[0]), max(self.size[1], -(-width//256)*256)
-        for layer, t in zip(self.layers, like): layer.room(t, *self.size)
-    def step(self,
+        have, wide = self.size
+        if rows <= have and width <= wide: return
+        self.size = max(rows, 2*have if rows > have else have), max(wide, -(-width//256)*256)
+        for layer, t in zip(self.layers, like): layer.grow(t, *self.size)
+
+    def extend(self,
         device,  # of the model
         new: int = 1,  # tokens for each row; more than one only for a single row
-    ) -> tuple[torch.Tensor, torch.Tensor]:  # positions of the new tokens (rows, new), attention mask (rows, 1, new, positions) to be added
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # positions (rows, new), mask to be added (rows, 1, new, positions)
         "Make room for new tokens in every row."
         start, width = torch.tensor(self.lengths, device=device), max(self.lengths)+new
-        self.fit([l.keys for l in self.layers], len(start), width)
-        self.place = torch.arange(len(start), device=device), start, width
+        self.reserve([l.keys for l in self.layers], len(start), width)
+        self.slots = torch.arange(len(start), device=device), start, width
         at = start[:, None] + torch.arange(new, device=device)
         hidden = torch.arange(width, device=device) > at[..., None]
-        return at, torch.zeros(hidden.shape, dtype=self.layers[0].keys.dtype, device=device).masked_fill_(hidden, float('-inf'))[:, None]
-    def join(self,
-        cache: DynamicCache,  # of one prompt
-    ):
-        "A new last row."
-        n, i = cache.get_seq_length(), len(self.lengths)
-        if not self.layers: self.layers = [RowLayer(self) for _ in cache.layers]
-        self.fit([l.keys for l in cache.layers], i+1, n+1)
-        for mine, new in zip(self.layers, cache.layers): mine.keys[i, :, :n], mine.values[i, :, :n] = new.keys[0], new.values[0]
-        self.lengths.append(n)
-    def leave(self, i: int):
-        "Remove row i; the last one takes its place."
-        n = self.lengths.pop()
-        if i < len(self.lengths):
-            for l in self.layers: l.keys[i, :, :n], l.values[i, :, :n] = l.keys[len(self.lengths), :, :n].clone(), l.values[len(self.lengths), :, :n].clone()
-            self.lengths[i] = n
-        if not self.lengths: self.layers, self.size = [], (0, 0)
+        mask = torch.zeros(hidden.shape, dtype=self.layers[0].keys.dtype, device=device)
+        return at, mask.masked_fill_(hidden, float('-inf'))[:, None]
+
+# %% ../../nbs/engine/01_batching.ipynb #7471c81c
+@patch
+def admit(self: KVCacheTable,
+    cache: DynamicCache,  # of one prompt
+):
+    "A new last row."
+    n, i = cache.get_seq_length(), len(self.lengths)
+    if not self.layers: self.layers = [KVCacheLayer(self) for _ in cache.layers]
+    self.reserve([l.keys for l in cache.layers], i+1, n+1)
+    for mine, new in zip(self.layers, cache.layers):
+        mine.keys[i, :, :n], mine.values[i, :, :n] = new.keys[0], new.values[0]
+    self.lengths.append(n)
+
+@patch
+def evict(self: KVCacheTable, i: int):
+    "Remove row i; the last one takes its place."
+    n, last = self.lengths.pop(), len(self.lengths)
+    if i < last:
+        for l in self.layers:
+            l.keys[i, :, :n], l.values[i, :, :n] = l.keys[last, :, :n].clone(), l.values[last, :, :n].clone()
+        self.lengths[i] = n
+    if not self.lengths: self.layers, self.size = [], (0, 0)
 
 # %% ../../nbs/engine/01_batching.ipynb #345442b8
-class Deltas:
+class IncrementalDetokenizer:
     "Token ids in, new text out."
     def __init__(self,
         tokenizer,
-        stop: tuple = (),  # strings that end the text and are not part of it
+        stop: Sequence[str] = (),  # strings that end the text and are not part of it
     ):
-        self.tokenizer, self.stop, self.ids, self.start, self.read, self.held, self.ended = tokenizer, [s for s in stop if s], [], 0, 0, '', False
-    def _decode(self, end=None): return self.tokenizer.decode(self.ids[self.start:end], skip_special_tokens=True)
-    def put(self,
+        self.tokenizer, self.stop = tokenizer, [s for s in stop if s]
+        self.ids, self.start, self.read = [], 0, 0  # tokens, where the window begins, how many have been said
+        self.held, self.stopped = '', False
+
+    def window(self, end=None) -> str:
+        "The text of the window, up to a token."
+        return self.tokenizer.decode(self.ids[self.start:end], skip_special_tokens=True)
+
+    def add(self,
         token: int,  # the next one
         last: bool = False,  # give out what was held back
-    ) -> str:  # new text; afterwards `ended` says whether a stop string was there
+    ) -> str:  # new text; afterwards `stopped` says whether a stop string was there
         "What can be said for certain after one more token."
         self.ids.append(token)
-        before, text = self._decode(self.read), self._decode()
+        before, text = self.window(self.read), self.window()
         if last: text = text.rstrip('\ufffd')
         new = '' if text.endswith('\ufffd') else text[len(before):]
         if new: self.start, self.read = self.read, len(self.ids)
@@ -103,91 +129,130 @@ class Deltas:
 
 # %% ../../nbs/engine/01_batching.ipynb #f90c13c0
 @patch
-def until_stop(self: Deltas, new: str, last: bool) -> str:
+def until_stop(self: IncrementalDetokenizer, new: str, last: bool) -> str:
     "Text up to a stop string, or up to where one may begin."
     text = self.held + new
     found = [at for s in self.stop if (at := text.find(s)) >= 0]
     if found:
-        self.held, self.ended = '', True
+        self.held, self.stopped = '', True
         return text[:min(found)]
-    keep = 0 if last else max((n for s in self.stop for n in range(1, len(s)) if text.endswith(s[:n])), default=0)
+    begun = [n for s in self.stop for n in range(1, len(s)) if text.endswith(s[:n])]
+    keep = 0 if last else max(begun, default=0)
     self.held = text[len(text)-keep:]
     return text[:len(text)-keep]
 
 # %% ../../nbs/engine/01_batching.ipynb #98aa16aa
-def samplers(
-    temperature: float,  # 0 takes the likeliest token
-    top_p: float = 1.,  # sample from the likeliest tokens that make up this probability
-    top_k: int = 0,  # sample from the k likeliest tokens; 0 from all
-    repetition_penalty: float = 1.,  # above 1, tokens that were there already become less likely
-) -> LogitsProcessorList:
-    "What `generate` does to the logits, in its order."
-    steps = LogitsProcessorList()
-    if repetition_penalty != 1: steps.append(RepetitionPenaltyLogitsProcessor(float(repetition_penalty)))
-    if temperature > 0 and temperature != 1: steps.append(TemperatureLogitsWarper(float(temperature)))
-    if temperature > 0 and top_k > 0: steps.append(TopKLogitsWarper(top_k))
-    if temperature > 0 and top_p < 1: steps.append(TopPLogitsWarper(float(top_p)))
-    return steps
+@dataclass
+class Sampling:
+    "How tokens are chosen, and what ends an answer."
+    max_new_tokens: int = 200  # longest answer, in tokens
+    temperature: float = 0.  # 0 takes the likeliest token each time
+    top_p: float = 1.  # sample from the likeliest tokens that make up this probability
+    repetition_penalty: float = 1.1  # above 1, tokens that were there already become less likely
+    seed: int | None = None  # the same seed gives the same sample; None or -1 a new one each time
+    top_k: int = 0  # sample from the k likeliest tokens; 0 from all
+    stop: Sequence[str] = ()  # strings that end the answer
 
+    def logits_processors(self) -> LogitsProcessorList:
+        "What `generate` does to the logits, in its order."
+        t, steps = self.temperature, LogitsProcessorList()
+        if self.repetition_penalty != 1: steps.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
+        if t > 0 and t != 1: steps.append(TemperatureLogitsWarper(float(t)))
+        if t > 0 and self.top_k > 0: steps.append(TopKLogitsWarper(self.top_k))
+        if t > 0 and self.top_p < 1: steps.append(TopPLogitsWarper(float(self.top_p)))
+        return steps
+
+    def generator(self) -> torch.Generator | None:  # None takes the likeliest token
+        "The source of chance of one answer."
+        if self.temperature <= 0: return None
+        new = self.seed is None or self.seed < 0
+        return torch.Generator().manual_seed(secrets.randbits(63) if new else self.seed)
+
+# %% ../../nbs/engine/01_batching.ipynb #a213f55e
 @dataclass(eq=False)
 class Request:
     "One prompt, and what is to become of it."
     inputs: dict  # of the processor, batch of one
+    tokenizer: object
+    sampling: Sampling = field(default_factory=Sampling)
     branches: list = ()  # token ids of candidate replies: they are scored, nothing is written
-    max_new_tokens: int = 200
-    warp: LogitsProcessorList = field(default_factory=LogitsProcessorList)
-    generator: torch.Generator | None = None  # None takes the likeliest token
     eos: set = frozenset()  # token ids that end the answer
-    text: Deltas = None
-    stop: threading.Event = field(default_factory=threading.Event)  # set it to end the answer
-    out: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)  # pieces of text or the scores, then None or an exception
     usage: dict = field(default_factory=dict)  # filled in: prompt_tokens, completion_tokens, finish_reason
-    def end(self, why=None, error=None):
-        if why: self.usage['finish_reason'] = why
-        self.out.put(error)
+    cancelled: threading.Event = field(default_factory=threading.Event)  # set it to end the answer
+    output: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)  # text or scores, then None or an exception
+
+    def __post_init__(self):
+        self.ids = self.inputs['input_ids'][0].cpu()
+        self.usage['prompt_tokens'] = len(self.ids)
+        self.text = IncrementalDetokenizer(self.tokenizer, self.sampling.stop)
+        self.processors, self.generator = self.sampling.logits_processors(), self.sampling.generator()
+
+    def finish(self, reason=None, error=None):
+        "Tell the reader that it is over, and why."
+        if reason: self.usage['finish_reason'] = reason
+        self.output.put(error)
 
 # %% ../../nbs/engine/01_batching.ipynb #a34613dc
 @patch
-def take(self: Request,
-    logits: torch.Tensor,  # (tokens, vocabulary) float32, on the CPU: after the last token, and after each that was guessed to follow it
-    guesses: list = (),  # token ids
+def choose(self: Request,
+    logits: torch.Tensor,  # (vocabulary,) float32, on the CPU
+) -> tuple[str, str | None]:  # what can be said now, and why the answer ends here, if it does
+    "Choose the next token."
+    scores = self.processors(self.ids[None], logits[None])
+    if self.generator is None: token = int(scores.argmax())
+    else: token = int(torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
+    self.ids, self.last = torch.cat([self.ids, torch.tensor([token])]), token
+    self.usage['completion_tokens'] = n = self.usage.get('completion_tokens', 0)+1
+    full = n >= self.sampling.max_new_tokens
+    words = self.text.add(token, last=token in self.eos or full)
+    if token in self.eos or self.text.stopped: return words, 'stop'
+    return words, 'length' if full else None
+
+@patch
+def accept(self: Request,
+    logits: torch.Tensor,  # (1 + drafted, vocabulary) float32: after the last token, and after each drafted one
+    draft: Sequence[int] = (),  # token ids
 ) -> bool:  # whether the answer goes on
-    "Choose the next token, and as long as that was guessed the one after it; say them."
-    words = ''
-    for after, guess in zip(logits, [*guesses, None]):
-        scores = self.warp(self.ids[None], after[None])
-        token = int(scores.argmax() if self.generator is None else torch.multinomial(scores.softmax(-1), 1, generator=self.generator))
-        self.ids, self.last = torch.cat([self.ids, torch.tensor([token])]), token
-        self.usage['completion_tokens'] = n = self.usage.get('completion_tokens', 0)+1
-        words += self.text.put(token, last=token in self.eos or n >= self.max_new_tokens)
-        why = 'stop' if token in self.eos or self.text.ended else 'length' if n >= self.max_new_tokens else None
-        if why or token != guess: break
-    if words: self.out.put(words)
-    if why: self.end(why)
-    return not why
+    "Choose the next token, and the ones after it as long as they were drafted; say them."
+    said = ''
+    for after, drafted in zip(logits, [*draft, None]):
+        words, reason = self.choose(after)
+        said += words
+        if reason or self.last != drafted: break
+    if said: self.output.put(said)
+    if reason: self.finish(reason)
+    return not reason
 
 # %% ../../nbs/engine/01_batching.ipynb #46f4fd07
-def chunks(
+class Chunk(NamedTuple):
+    "A span of a prompt's tokens, and the pictures in it."
+    start: int
+    stop: int
+    first_picture: int
+    end_picture: int  # one after the last
+
+def prefill_chunks(
     ids: list[int],  # of the prompt
     image_id: int,  # of the image token
     pictures: int,  # how many
     start: int = 0,  # tokens that need not be read
     size: int = 128,  # tokens
-) -> list[tuple[int, int, int, int]]:  # from token, to token, from picture, to picture
+) -> list[Chunk]:
     "A prompt as spans to read one after the other."
     image = [i == image_id for i in ids]
     begin = [i for i in range(len(ids)) if image[i] and (i == 0 or not image[i-1])]
     end = [i+1 for i in range(len(ids)) if image[i] and (i == len(ids)-1 or not image[i+1])]
-    if len(begin) != pictures and end and start < end[-1]: return [(0, len(ids), 0, pictures)]  # pictures side by side: which tokens are whose?
-    spans = []
+    side_by_side = len(begin) != pictures  # which tokens are whose?
+    if side_by_side and end and start < end[-1]: return [Chunk(0, len(ids), 0, pictures)]
+    chunks = []
     while start < len(ids):
         stop = next((e for b, e in zip(begin, end) if b < start+size < e), min(start+size, len(ids)))
-        spans.append((start, stop, sum(b < start for b in begin), sum(b < stop for b in begin)))
+        chunks.append(Chunk(start, stop, sum(b < start for b in begin), sum(b < stop for b in begin)))
         start = stop
-    return spans
+    return chunks
 
 # %% ../../nbs/engine/01_batching.ipynb #0dd0fed4
-def prompt_key(
+def prefix_key(
     inputs: dict,  # of the processor, batch of one
     image_id: int,  # of the image token
 ) -> list[int]:  # the prompt's tokens, with pictures told apart
@@ -198,46 +263,61 @@ def prompt_key(
     mark = -int.from_bytes(digest[:8], 'big')
     return [mark if i == image_id else i for i in ids]
 
-class Prefixes:
+def shared_prefix(
+    known: list[int],  # a key
+    key: list[int],  # another one; its last token is never shared, for it must be read
+) -> int:  # tokens
+    "How many tokens two keys begin with in common; not up to the middle of a picture."
+    pairs = zip(known, key[:-1])
+    same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(known), len(key)-1))
+    while same and key[same] < 0 and key[same-1] == key[same]: same -= 1
+    return same
+
+# %% ../../nbs/engine/01_batching.ipynb #b50ad883
+class PrefixCache:
     "Keys and values of the latest prompts."
-    def __init__(self, tokens: int = 1024): self.tokens, self.kept = tokens, deque()
-    def put(self, key: list, cache: DynamicCache):
+    def __init__(self,
+        tokens: int = 1024,  # of all prompts but the latest
+    ):
+        self.tokens, self.entries = tokens, deque()
+
+    def put(self, key: list[int], cache: DynamicCache):
         "Keep a prompt; what it continues goes, and the oldest ones."
-        kept = [(k, kv) for k, kv in self.kept if key[:len(k)] != k]
-        self.kept = deque([*kept, (key, [(l.keys, l.values) for l in cache.layers])])
-        while len(self.kept) > 1 and sum(len(k) for k, _ in self.kept) > self.tokens: self.kept.popleft()
-    def get(self, key: list) -> tuple[DynamicCache, int]:  # keys and values, of how many tokens
+        kept = [(k, kv) for k, kv in self.entries if key[:len(k)] != k]
+        self.entries = deque([*kept, (key, [(l.keys, l.values) for l in cache.layers])])
+        while len(self.entries) > 1 and sum(len(k) for k, _ in self.entries) > self.tokens: self.entries.popleft()
+
+    def get(self, key: list[int]) -> tuple[DynamicCache, int]:  # keys and values, of how many tokens
         "The longest beginning that is known, but for the last token."
-        cache, best, n = DynamicCache(), None, 15  # a shorter one is not worth the copy
-        for known, kv in self.kept:
-            same = next((i for i, (a, b) in enumerate(zip(known, key[:-1])) if a != b), min(len(known), len(key)-1))
-            while same and key[same] < 0 and key[same-1] == key[same]: same -= 1  # not in the middle of a picture
+        cache, best, n = DynamicCache(), None, 15
+        for known, kv in self.entries:
+            same = shared_prefix(known, key)
             if same > n: best, n = kv, same
         for i, (k, v) in enumerate(best or ()): cache.update(k[:, :, :n], v[:, :, :n], i)
         return cache, n if best else 0
 
 # %% ../../nbs/engine/01_batching.ipynb #b0ffe16c
-class Batch:
+class ContinuousBatcher:
     "A model, and the answers that it is writing."
     def __init__(self,
         model,  # LLaVA-like, in evaluation mode
         processor,
         max_rows: int = 32,  # answers written at a time
-        chunk: int = 128,  # tokens of a prompt read at a time
+        chunk: int = 128,  # tokens of prompts read between two tokens of the answers
     ):
-        if 'mrope' in str(getattr(model.config, 'text_config', '')): raise CliError(f"A {model.config.model_type} counts positions in its own way: serve it with vLLM and name that with --endpoint.")
+        if 'mrope' in str(model.config.get_text_config()):
+            raise CliError(f"A {model.config.model_type} counts positions in its own way: "
+                           "serve it with vLLM and name that with --endpoint.")
         self.model, self.processor, self.max_rows, self.chunk = model, processor, max_rows, chunk
         self.image_id = getattr(model.config, 'image_token_id', None)
-        self.rows, self.cache, self.prefixes = [], RowCache(), Prefixes()
-        memory = getattr(model, 'memory', None)
-        self.follows = {(a, b): c for a, b, c in memory.tensors['continuations'].tolist()} if memory and 'continuations' in memory.tensors else {}
-        self.waiting, self.coming, self.lock, self.busy = deque(), None, threading.Lock(), False
+        self.rows, self.cache, self.prefixes = [], KVCacheTable(), PrefixCache()
+        index = index_of(model)
+        self.continuations = index.continuations if index else {}
+        self.waiting, self.prefilling, self.lock, self.busy = deque(), None, threading.Lock(), False
 
 @patch
-def submit(self: Batch, request: Request):
+def submit(self: ContinuousBatcher, request: Request):
     "Put a request in line."
-    request.ids = request.inputs['input_ids'][0].cpu()
-    request.usage['prompt_tokens'] = len(request.ids)
     with self.lock:
         self.waiting.append(request)
         if self.busy: return
@@ -246,124 +326,130 @@ def submit(self: Batch, request: Request):
 
 # %% ../../nbs/engine/01_batching.ipynb #99259ef9
 @patch
-def read(self: Batch, r: Request):
-    "Read a prompt, as much in a step as there is room for."
-    key, ids = prompt_key(r.inputs, self.image_id), r.inputs['input_ids']
+def prefill(self: ContinuousBatcher, r: Request) -> Iterator[None]:
+    "Read a prompt, as much in a step as its budget allows."
+    key, ids = prefix_key(r.inputs, self.image_id), r.inputs['input_ids']
     pictures = len(r.inputs.get('pixel_values', ()))
     extra = {k: v for k, v in r.inputs.items() if k not in ('input_ids', 'attention_mask') and len(v) == pictures}
     cache, known = self.prefixes.get(key)
-    spans = chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
-    if spans[0][0] != known: cache = DynamicCache()
-    for a, b, i, j in spans:
-        while self.room <= 0: yield
-        self.room -= max(16, b-a)  # a pass reads all weights, however few its tokens
-        seen = {k: v[i:j] for k, v in extra.items()} if j > i else {}
-        logits = self.model(input_ids=ids[:, a:b], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen).logits[0, -1]
+    chunks = prefill_chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
+    if chunks[0].start != known: cache = DynamicCache()
+    for start, stop, first, end in chunks:
+        while self.budget <= 0: yield
+        self.budget -= max(16, stop-start)  # a pass reads all weights, however few its tokens
+        seen = {k: v[first:end] for k, v in extra.items()} if end > first else {}
+        out = self.model(input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen)
+        logits = out.logits[0, -1]
     self.prefixes.put(key, cache)
     if r.branches:
-        self.room -= sum(map(len, r.branches))
-        r.out.put(self.branch_scores(cache, logits, r.branches))
-        r.end()
-    elif r.take(logits[None].float().cpu()):
-        self.cache.join(cache)
+        self.budget -= sum(map(len, r.branches))
+        r.output.put(self.branch_scores(r, cache, logits))
+        r.finish()
+    elif r.accept(logits[None].float().cpu()):
+        self.cache.admit(cache)
         self.rows.append(r)
 
 # %% ../../nbs/engine/01_batching.ipynb #514172e5
 @patch
-def branch_scores(self: Batch, cache: DynamicCache, logits: torch.Tensor, branches: list[list[int]]) -> list[float]:
+def branch_scores(self: ContinuousBatcher, r: Request, cache: DynamicCache, logits: torch.Tensor) -> list[float]:
     "Mean log-likelihood of each branch after the prompt in the cache."
-    n, m, dev = cache.get_seq_length(), sum(map(len, branches)), logits.device
-    segment = torch.tensor([s for s, b in enumerate(branches) for _ in b], device=dev)
-    ids = torch.tensor([i for b in branches for i in b], device=dev)
-    pos = torch.tensor([n+i for b in branches for i in range(len(b))], device=dev)
-    own = (segment[:, None] == segment) & torch.ones(m, m, dtype=torch.bool, device=dev).tril()
-    mask = torch.cat([own.new_ones(m, n), own], 1)[None, None]
-    after = self.model(input_ids=ids[None], position_ids=pos[None], attention_mask=mask, past_key_values=cache, use_cache=True).logits[0]
-    first = torch.cat([segment.new_tensor([1]), segment.diff()]).bool()
-    source = torch.where(first[:, None], logits[None].float(), after.roll(1, 0).float())
-    each = source.log_softmax(-1).gather(1, ids[:, None])[:, 0]
-    return [each[segment == s].mean().item() for s in range(len(branches))]
+    item = dict(prompt=r.ids.tolist(), branches=r.branches, starts=[0]*len(r.branches), pixel_values=None)
+    batch = to_device(branch_batch([item], pad=0), logits.device)
+    return per_branch(cached_logprobs(self.model, batch, cache, logits), batch).tolist()
 
 # %% ../../nbs/engine/01_batching.ipynb #7609183d
 @patch
-def sweep(self: Batch):
-    "Those who have gone away make room."
-    with self.lock: gone, self.waiting = [r for r in self.waiting if r.stop.is_set()], deque(r for r in self.waiting if not r.stop.is_set())
-    for i in reversed([i for i, r in enumerate(self.rows) if r.stop.is_set()]): gone.append(self.drop(i))
-    if self.coming and self.coming[0].stop.is_set():
-        gone.append(self.coming[0])
-        self.coming = None
-    for r in gone: r.end('cancelled')
-
-@patch
-def drop(self: Batch, i: int) -> Request:
+def evict(self: ContinuousBatcher, i: int) -> Request:
     "Row i leaves; the last one takes its place."
     r, self.rows[i] = self.rows[i], self.rows[-1]
     self.rows.pop()
-    self.cache.leave(i)
+    self.cache.evict(i)
     return r
 
-# %% ../../nbs/engine/01_batching.ipynb #c07d3b58
 @patch
-def guess(self: Batch, r: Request) -> list[int]:
-    "At most five tokens that may come next: those that followed when the last two stood there before, or else follow them most often in explanations."
-    most = min(5, r.max_new_tokens-r.usage['completion_tokens']-1)  # the pass gives one token more than were guessed
+def evict_cancelled(self: ContinuousBatcher):
+    "Those who were cancelled make room."
+    with self.lock:
+        gone = [r for r in self.waiting if r.cancelled.is_set()]
+        self.waiting = deque(r for r in self.waiting if not r.cancelled.is_set())
+    for i in reversed(range(len(self.rows))):
+        if self.rows[i].cancelled.is_set(): gone.append(self.evict(i))
+    if self.prefilling and self.prefilling[0].cancelled.is_set():
+        gone.append(self.prefilling[0])
+        self.prefilling = None
+    for r in gone: r.finish('cancelled')
+
+# %% ../../nbs/engine/01_batching.ipynb #c07d3b58
+MAX_DRAFT = 5  # tokens
+
+@patch
+def draft(self: ContinuousBatcher, r: Request) -> list[int]:
+    "Tokens that may come next: what followed the last two when they stood there before, or else in explanations."
+    left = r.sampling.max_new_tokens-r.usage['completion_tokens']
+    most = min(MAX_DRAFT, left-1)  # a pass gives one token more than were drafted
     before = (r.ids.unfold(0, 2, 1)[:-1] == r.ids[-2:]).all(1).nonzero()
     if len(before):
         start = int(before[-1])+2
         new = r.ids[start:start+most].tolist()
-        return new[:new.index(self.image_id)] if self.image_id in new else new  # an image token would ask for its picture
+        return new[:new.index(self.image_id)] if self.image_id in new else new  # it would ask for its picture
     new, last = [], tuple(r.ids[-2:].tolist())
-    while len(new) < most and last in self.follows:
-        new.append(self.follows[last])
+    while len(new) < most and last in self.continuations:
+        new.append(self.continuations[last])
         last = last[1], new[-1]
     return new
 
+# %% ../../nbs/engine/01_batching.ipynb #9679a614
 @patch
-def write(self: Batch):
+def decode(self: ContinuousBatcher):
     "A token for every row, or more for one that is alone."
-    guesses = self.guess(self.rows[0]) if len(self.rows) == 1 else []
-    at, mask = self.cache.step(self.model.device, 1+len(guesses))
-    ids = torch.tensor([[r.last, *guesses] for r in self.rows], device=at.device)
-    logits = self.model(input_ids=ids, position_ids=at, attention_mask=mask, past_key_values=self.cache, use_cache=True).logits.float().cpu()
+    draft = self.draft(self.rows[0]) if len(self.rows) == 1 else []
+    positions, mask = self.cache.extend(self.model.device, 1+len(draft))
+    ids = torch.tensor([[r.last, *draft] for r in self.rows], device=positions.device)
+    logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=self.cache,
+                        use_cache=True).logits.float().cpu()
     for i, r in reversed([*enumerate(self.rows)]):
-        told = r.usage['completion_tokens']
-        goes_on = r.take(logits[i], guesses)
-        self.cache.lengths[i] += r.usage['completion_tokens']-told
-        if not goes_on: self.drop(i)
+        before = r.usage['completion_tokens']
+        goes_on = r.accept(logits[i], draft)
+        self.cache.lengths[i] += r.usage['completion_tokens']-before
+        if not goes_on: self.evict(i)
 
 # %% ../../nbs/engine/01_batching.ipynb #123708db
 @patch
-def call(self: Batch):
-    "The next newcomer, if somebody waits and there is a row left."
+def admit(self: ContinuousBatcher) -> bool:  # whether somebody's prompt is being read
+    "Begin with the next newcomer's prompt, if there is a row left for it."
     with self.lock:
-        if not self.coming and self.waiting and len(self.rows) < self.max_rows: self.coming = (r := self.waiting.popleft(), self.read(r))
-    return self.coming
+        if not self.prefilling and self.waiting and len(self.rows) < self.max_rows:
+            r = self.waiting.popleft()
+            self.prefilling = r, self.prefill(r)
+    return self.prefilling is not None
 
 @patch
-def step(self: Batch):
+def step(self: ContinuousBatcher):
     "A chunk of the newcomers' prompts, then a pass for all rows."
-    self.sweep()
-    self.room = self.chunk
-    while self.room > 0 and self.call():
-        r, reading = self.coming
+    self.evict_cancelled()
+    self.budget = self.chunk
+    while self.budget > 0 and self.admit():
+        r, reading = self.prefilling
         try: next(reading)
-        except StopIteration: self.coming = None
-        except Exception as e: self.coming = r.end(error=e)
-    if self.rows:
-        try: self.write()
+        except StopIteration: self.prefilling = None
         except Exception as e:
-            failed, self.rows, self.cache = self.rows, [], RowCache()
-            for r in failed: r.end(error=e)
+            self.prefilling = None
+            r.finish(error=e)
+    if not self.rows: return
+    try: self.decode()
+    except Exception as e:
+        failed, self.rows, self.cache = self.rows, [], KVCacheTable()
+        for r in failed: r.finish(error=e)
 
+# %% ../../nbs/engine/01_batching.ipynb #8de43777
 @patch
-def run(self: Batch):
+def run(self: ContinuousBatcher):
     "Step until nobody is left."
     with torch.inference_mode():
         while True:
             with self.lock:
-                if not (self.waiting or self.coming or self.rows):
+                if not (self.waiting or self.prefilling or self.rows):
                     self.busy = False
                     break
             self.step()
-    if not self.busy: hand_back()  # nobody came meanwhile
+    if not self.busy: release_free_memory()

@@ -6,29 +6,31 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/engine.html.md"""
 
 # %% ../../nbs/engine/02_engine.ipynb #718eec54
 from __future__ import annotations
-import secrets, threading
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from PIL.Image import Image
 import torch
 from fastcore.basics import patch
+from fastcore.meta import delegates
 from fastcore.script import CliError
 from transformers import BatchEncoding
-from .batching import Batch, Deltas, Request, samplers
-from ..models.fp16 import hand_back
+from .batching import ContinuousBatcher, Request, Sampling
+from ..models.fp16 import release_free_memory
 from ..models.core import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
-from ..models.scoring import conclude, encode_reply
+from ..models.scoring import add_evidence, encode_reply
 
 # %% auto #0
-__all__ = ['TooLong', 'aside', 'Engine']
+__all__ = ['TooLong', 'run_in_thread', 'Engine']
 
 # %% ../../nbs/engine/02_engine.ipynb #e93025b2
 class TooLong(CliError):
     "A question that does not fit what the model can read."
 
-def aside(f, *args, **kw):
-    "What `f(*args, **kw)` gives, worked out by a thread that ends with it; Ctrl+C does not wait for it."
+def run_in_thread(f, *args, **kw):
+    "What `f(*args, **kw)` returns, worked out by a thread that ends with it; Ctrl+C does not wait for it."
     done = Future()
     def work():
         try: done.set_result(f(*args, **kw))
@@ -39,6 +41,7 @@ def aside(f, *args, **kw):
     thread.join()
     return result
 
+# %% ../../nbs/engine/02_engine.ipynb #90109acb
 class Engine:
     "One model in this process, asked by many."
     def __init__(self,
@@ -49,16 +52,17 @@ class Engine:
         dtype: str = 'auto',  # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
         self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
-        self.model, self.processor = aside(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
-        hand_back()
-        self.batch = Batch(self.model, self.processor, max_rows)
+        self.model, self.processor = run_in_thread(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
+        release_free_memory()
+        self.batcher = ContinuousBatcher(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id
         self.eos = {self.processor.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])}
+        self.max_positions = getattr(self.model.config.get_text_config(), 'max_position_embeddings', 1 << 30)
         self._running, self._lock = {}, threading.Lock()
     @property
-    def waiting(self) -> int: return len(self.batch.waiting)
+    def waiting(self) -> int: return len(self.batcher.waiting)
     @property
-    def running(self) -> int: return len(self.batch.rows)
+    def running(self) -> int: return len(self.batcher.rows)
     def __repr__(self): return f"Engine({self.name!r}, {self.running} running, {self.waiting} waiting)"
 
 # %% ../../nbs/engine/02_engine.ipynb #e2962de0
@@ -67,82 +71,94 @@ def prompt(self: Engine, messages: list[dict]) -> str:
     "Messages as the string that the model continues."
     if messages[0]['role'] != 'prompt': return render_prompt(self.processor, messages)
     mark, sees = getattr(self.processor, 'image_token', IMAGE_TOKEN), reads_pictures(self.processor)
-    text = ''.join('\0'*sees if p['type'] == 'image' else p['text'].replace('\0', '') for p in messages[0]['content'])
-    return text.replace(mark, '').replace(mark, ' ').replace('\0', mark+'\n')  # what is left of a mark may make another: a space keeps it apart
+    text = ''
+    for part in messages[0]['content']:
+        if part['type'] == 'text': text += part['text'].replace('\0', '')
+        elif sees: text += '\0'
+    # what is left of a mark that is taken out may make another: a space keeps it apart
+    return text.replace(mark, '').replace(mark, ' ').replace('\0', mark+'\n')
 
 @patch
 def tokens(self: Engine, text: str, images: Sequence[Image]) -> dict:
     "A prompt and its pictures as tensors; a model of words alone is not shown the pictures."
-    return self.processor(text=[text], images=list(images) if images and reads_pictures(self.processor) else None, return_tensors='pt')
-
-@patch
-def encode(self: Engine,
-    messages: list[dict],  # chat messages: `[{'role':'user','content':[{'type':'image'},{'type':'text','text':'...'}]}]`
-    images: Sequence[Image] = (),  # one for each picture part, in order
-) -> dict:  # input_ids (1, length) and attention_mask, pixel_values (pictures, 3, height, width) where there are pictures
-    "The tensors of a conversation whose next word is the tutor's."
-    text, most = self.prompt(messages), self.max_prompt_tokens
-    if len(text) > 50*most: raise TooLong(f"The question is {len(text):,} characters long, and at most {most} tokens fit: ask a shorter one.")
-    inputs = self.tokens(text, images)
-    if messages[0]['role'] == 'prompt' and not images: inputs = BatchEncoding({k: v[:, -min(most, messages[0].get('most', most)):] for k, v in inputs.items()})
-    if (n := inputs['input_ids'].shape[1]) > most: raise TooLong(f"The question is {n} tokens long, and at most {most} fit: ask a shorter one.")
-    if not n: raise CliError("The question is empty: write something.")
-    if 'pixel_values' in inputs: inputs['pixel_values'] = inputs['pixel_values'].to(self.model.dtype)
-    return inputs.to(self.model.device)
-
+    shown = list(images) if images and reads_pictures(self.processor) else None
+    return self.processor(text=[text], images=shown, return_tensors='pt')
 
 @patch
 def count(self: Engine, messages: list[dict], images: Sequence[Image] = ()) -> int:
     "How many tokens messages have."
     return self.tokens(self.prompt(messages), images)['input_ids'].shape[1]
 
+# %% ../../nbs/engine/02_engine.ipynb #6fa1464c
+@patch
+def check_length(self: Engine, n: int):
+    "Raise `TooLong` for so many tokens that they don't fit."
+    if n <= self.max_prompt_tokens: return
+    raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
+
+@patch
+def encode(self: Engine,
+    messages: list[dict],  # `[{'role':'user','content':[{'type':'image'},{'type':'text','text':'...'}]}]`
+    images: Sequence[Image] = (),  # one for each picture part, in order
+) -> dict:  # input_ids (1, length), attention_mask; with pictures pixel_values (pictures, 3, height, width)
+    "The tensors of a conversation whose next word is the tutor's."
+    text, most = self.prompt(messages), self.max_prompt_tokens
+    if len(text) > 50*most:
+        raise TooLong(f"The question is {len(text):,} characters long, and at most {most} tokens fit: "
+                      "ask a shorter one.")
+    inputs = self.tokens(text, images)
+    if messages[0]['role'] == 'prompt' and not images:
+        left = min(most, messages[0].get('max_prompt_tokens', most))
+        inputs = BatchEncoding({k: v[:, -left:] for k, v in inputs.items()})
+    n = inputs['input_ids'].shape[1]
+    self.check_length(n)
+    if not n: raise CliError("The question is empty: write something.")
+    if 'pixel_values' in inputs: inputs['pixel_values'] = inputs['pixel_values'].to(self.model.dtype)
+    return inputs.to(self.model.device)
+
 # %% ../../nbs/engine/02_engine.ipynb #222cf174
 @patch
 @contextmanager
-def asking(self: Engine,
+def submitted(self: Engine,
     r: Request,
     name,  # what `cancel` knows it by; several may have the same
 ):
     "Submit a request; it is over at the end of this context."
-    with self._lock: self._running.setdefault(name, set()).add(r.stop)
+    with self._lock: self._running.setdefault(name, set()).add(r.cancelled)
     try:
-        self.batch.submit(r)
+        self.batcher.submit(r)
         yield r
     finally:
-        r.stop.set()
+        r.cancelled.set()
         with self._lock:
-            self._running[name].discard(r.stop)
+            self._running[name].discard(r.cancelled)
             if not self._running[name]: del self._running[name]
 
 @patch
-def pieces(self: Engine, r: Request, name) -> Iterator:
-    "What the batch has to say to a request."
-    with self.asking(r, name):
-        while (piece := r.out.get()) is not None:
+def outputs(self: Engine, r: Request, name) -> Iterator:
+    "What comes of a request: pieces of text, or the scores of its branches."
+    with self.submitted(r, name):
+        while (piece := r.output.get()) is not None:
             if isinstance(piece, BaseException): raise piece
             yield piece
 
 # %% ../../nbs/engine/02_engine.ipynb #b90331f3
 @patch
+@delegates(Sampling)
 def generate(self: Engine,
     messages: list[dict],  # the conversation so far, as for `encode`
     images: Sequence[Image] = (),  # its pictures, in order
-    max_new_tokens: int = 200,  # longest answer, in tokens
-    temperature: float = 0.,  # 0 takes the likeliest token each time
-    top_p: float = 1.,  # sample from the likeliest tokens that make up this probability
-    repetition_penalty: float = 1.1,  # above 1, words already used become less likely
-    seed: int | None = None,  # the same seed gives the same sample; None or -1 a new one each time
     request: str | None = None,  # a name to `cancel` it by
-    top_k: int = 0,  # sample from the k likeliest tokens; 0 from all
-    stop: Sequence[str] = (),  # strings that end the answer
     usage: dict | None = None,  # filled in: prompt_tokens, completion_tokens, finish_reason (stop, length or cancelled)
+    **kwargs,  # fields of `Sampling`
 ) -> Iterator[str]:  # pieces of the answer, as they come; raises `TooLong`
     "Stream the tutor's next message."
-    inputs, generator = self.encode(messages, images), None
-    room = getattr(self.model.config.get_text_config(), 'max_position_embeddings', 1 << 30) - inputs['input_ids'].shape[1]
-    if temperature > 0: generator = torch.Generator().manual_seed(secrets.randbits(63) if seed is None or seed < 0 else seed)
-    yield from self.pieces(Request(inputs, max_new_tokens=max(1, min(max_new_tokens, room)), warp=samplers(temperature, top_p, top_k, repetition_penalty),
-        generator=generator, eos=self.eos, text=Deltas(self.processor.tokenizer, stop), usage={} if usage is None else usage), request)
+    inputs, asked = self.encode(messages, images), Sampling(**kwargs)
+    room = self.max_positions - inputs['input_ids'].shape[1]
+    asked = replace(asked, max_new_tokens=max(1, min(asked.max_new_tokens, room)))
+    usage = {} if usage is None else usage
+    r = Request(inputs, self.processor.tokenizer, asked, eos=self.eos, usage=usage)
+    yield from self.outputs(r, request)
 
 # %% ../../nbs/engine/02_engine.ipynb #d595581c
 @patch
@@ -164,8 +180,9 @@ def score(self: Engine,
 ) -> list[float]:  # probabilities, in the order of the choices; empty if it was cancelled
     "How likely each choice is as the answer."
     inputs, branches = self.encode(messages, images), [encode_reply(self.processor, c) for c in choices]
-    n = inputs['input_ids'].shape[1] + sum(map(len, branches))
-    if n > self.max_prompt_tokens: raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
-    found = next(self.pieces(Request(inputs, branches=branches), request), None)
-    if found is None: return []
-    return conclude(self.model, dict(messages=messages, images=images, choices=choices), torch.tensor(found)).softmax(-1).tolist()
+    self.check_length(inputs['input_ids'].shape[1] + sum(map(len, branches)))
+    r = Request(inputs, self.processor.tokenizer, branches=branches)
+    scores = next(self.outputs(r, request), None)
+    if scores is None: return []
+    item = dict(messages=messages, images=images, choices=choices)
+    return add_evidence(self.model, item, torch.tensor(scores)).softmax(-1).tolist()

@@ -8,12 +8,12 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['data_url', 'chat_body', 'Refused', 'Busy', 'reply_text', 'said', 'retry_after', 'ask', 'Endpoint']
+__all__ = ['data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_message', 'retry_after', 'reply_text', 'ask',
+           'Endpoint']
 
 # %% ../../nbs/engine/03_endpoint.ipynb #ccb1cfdc
 import base64, io, os, time
 from concurrent.futures import ThreadPoolExecutor
-
 import httpx
 from fastcore.script import CliError
 
@@ -33,37 +33,22 @@ def chat_body(
     max_tokens: int = 256,  # longest answer, in tokens
 ) -> dict:  # body of the request
     "A question as the OpenAI chat API wants it."
-    content = [dict(type='image_url', image_url=dict(url=data_url(image)))] if image is not None else []
-    return dict(model=model, messages=[dict(role='user', content=content + [dict(type='text', text=text)] if content else text)],
-                temperature=0, max_tokens=max_tokens)
+    content = text
+    if image is not None:
+        picture = dict(type='image_url', image_url=dict(url=data_url(image)))
+        content = [picture, dict(type='text', text=text)]
+    return dict(model=model, messages=[dict(role='user', content=content)], temperature=0, max_tokens=max_tokens)
 
 # %% ../../nbs/engine/03_endpoint.ipynb #52c81f0b
-class Refused(Exception):
+class RequestRefused(Exception):
     "The endpoint does not take this question."
 
-class Busy(Exception):
+class ServerBusy(Exception):
     "The endpoint may take it later; `wait` is what it asked for, in seconds."
     def __init__(self, what, wait=0.): super().__init__(what); self.wait = wait
 
-# %% ../../nbs/engine/03_endpoint.ipynb #69053dc8
-def reply_text(
-    r: httpx.Response,  # a reply
-    url: str,  # the endpoint, for the message
-) -> str:  # what the model wrote
-    "The answer in a reply, or the right exception."
-    if r.status_code in (401, 403, 404):
-        raise CliError(f'{url} answers HTTP {r.status_code} ({said(r)}): check the address, the model name and the key in OPENAI_API_KEY')
-    if r.status_code in (408, 409, 425, 429) or r.status_code >= 500: raise Busy(f'HTTP {r.status_code}', retry_after(r))
-    if r.status_code >= 300: raise Refused(f'HTTP {r.status_code}')
-    try: text, end = (choice := r.json()['choices'][0])['message']['content'], choice.get('finish_reason')
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError): raise Busy('not a chat completion') from None
-    if end == 'content_filter': raise Refused('content filter')
-    if not isinstance(text, str): raise Busy('not a chat completion')
-    return text.strip()
-
-# %% ../../nbs/engine/03_endpoint.ipynb #845d6b5a
-def said(r: httpx.Response) -> str:
-    "The server's own words, kept short."
+def error_message(r: httpx.Response) -> str:
+    "The server's own words about an error, kept short."
     try: text = str(r.json()['error']['message'])
     except (ValueError, KeyError, TypeError): text = r.text
     return ' '.join(text.split())[:120] or 'no message'
@@ -72,6 +57,27 @@ def retry_after(r: httpx.Response) -> float:
     "Seconds that the server asks us to wait, at most a minute."
     try: return min(60., max(0., float(r.headers.get('retry-after', 0))))
     except ValueError: return 0.
+
+# %% ../../nbs/engine/03_endpoint.ipynb #69053dc8
+def reply_text(
+    r: httpx.Response,  # a reply
+    url: str,  # the endpoint, for the message
+) -> str:  # what the model wrote
+    "The answer in a reply, or the right exception."
+    if r.status_code in (401, 403, 404):
+        raise CliError(f'{url} answers HTTP {r.status_code} ({error_message(r)}): '
+                       'check the address, the model name and the key in OPENAI_API_KEY')
+    if r.status_code in (408, 409, 425, 429) or r.status_code >= 500:
+        raise ServerBusy(f'HTTP {r.status_code}', retry_after(r))
+    if r.status_code >= 300: raise RequestRefused(f'HTTP {r.status_code}')
+    try:
+        choice = r.json()['choices'][0]
+        text, end = choice['message']['content'], choice.get('finish_reason')
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ServerBusy('not a chat completion') from None
+    if end == 'content_filter': raise RequestRefused('content filter')
+    if not isinstance(text, str): raise ServerBusy('not a chat completion')
+    return text.strip()
 
 # %% ../../nbs/engine/03_endpoint.ipynb #bc3a9183
 def ask(
@@ -83,12 +89,14 @@ def ask(
 ) -> dict:  # `text`, or `error` with the reason
     "One answer, however busy the server is."
     for i in range(tries):
+        pause = 0.
         try: return dict(text=reply_text(client.post(f'{url}/chat/completions', json=body), url))
-        except Refused as e: return dict(error=str(e))
-        except Busy as e: why, pause = str(e), e.wait
-        except httpx.TimeoutException: why, pause = 'timeout', 0.
-        except httpx.InvalidURL: raise CliError(f'{url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
-        except httpx.HTTPError: why, pause = 'no connection', 0.
+        except RequestRefused as e: return dict(error=str(e))
+        except ServerBusy as e: why, pause = str(e), e.wait
+        except httpx.TimeoutException: why = 'timeout'
+        except httpx.InvalidURL:
+            raise CliError(f'{url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
+        except httpx.HTTPError: why = 'no connection'
         if i+1 < tries: time.sleep(max(pause, wait * 2**i))
     return dict(error=why)
 
@@ -111,8 +119,8 @@ class Endpoint:
         self.client = httpx.Client(timeout=timeout, headers={'Authorization': f'Bearer {key}'} if key else {},
                                    limits=httpx.Limits(max_connections=concurrency))
 
-    def knock(self):
-        "Is anybody there?"
+    def check_reachable(self):
+        "Raise `CliError` where nobody answers."
         try: self.client.get(f'{self.url}/models', timeout=10)
         except httpx.TimeoutException: pass
         except (httpx.HTTPError, httpx.InvalidURL):

@@ -6,17 +6,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/remote.html.md"""
 
 # %% ../../nbs/engine/04_remote.ipynb #e032a8dc
 from __future__ import annotations
-import json, math, threading
-from collections.abc import Iterator, Sequence
+import json, math, socket, threading
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 import httpx
 from fastcore.basics import patch
+from fastcore.meta import delegates
 from fastcore.script import CliError
-from .endpoint import Endpoint, data_url, said
+from ..data.formats import LETTERS
+from .endpoint import Endpoint, data_url, error_message
+from .batching import Sampling
 from .core import TooLong
 
 # %% auto #0
-__all__ = ['to_openai', 'Remote', 'Stream', 'letter_probs']
+__all__ = ['to_openai', 'RemoteEngine', 'ResponseStream', 'chat_options', 'letter_probs']
 
 # %% ../../nbs/engine/04_remote.ipynb #551699c1
 def to_openai(
@@ -25,12 +28,17 @@ def to_openai(
 ) -> list[dict]:
     "Messages as OpenAI's API has them."
     images = iter(images)
-    part = lambda p: dict(type='image_url', image_url=dict(url=data_url(next(images)))) if p['type'] == 'image' else dict(type='text', text=p['text'])
-    def content(c): return c if isinstance(c, str) else c[0]['text'] if [p['type'] for p in c] == ['text'] else [part(p) for p in c]
-    return [dict(role='user' if m['role'] == 'prompt' else m['role'], content=content(m['content'])) for m in messages]
+    def part(p):
+        if p['type'] == 'text': return dict(type='text', text=p['text'])
+        return dict(type='image_url', image_url=dict(url=data_url(next(images))))
+    def content(c):
+        if isinstance(c, str): return c
+        return c[0]['text'] if [p['type'] for p in c] == ['text'] else [part(p) for p in c]
+    role = lambda m: 'user' if m['role'] == 'prompt' else m['role']
+    return [dict(role=role(m), content=content(m['content'])) for m in messages]
 
 # %% ../../nbs/engine/04_remote.ipynb #95fc1898
-class Remote:
+class RemoteEngine:
     "An engine behind an OpenAI-compatible endpoint."
     waiting = 0
     def __init__(self,
@@ -39,106 +47,123 @@ class Remote:
         timeout: float = 120.,  # seconds without a sign of life
     ):
         self.endpoint, self.name = Endpoint(url, model, concurrency=256, timeout=timeout), model
-        self.endpoint.knock()
+        self.endpoint.check_reachable()
         self._running, self._lock = {}, threading.Lock()
     @property
     def running(self) -> int: return sum(map(len, list(self._running.values())))
-    def __repr__(self): return f"Remote({self.endpoint.url!r}, {self.name!r})"
+    def __repr__(self): return f"RemoteEngine({self.endpoint.url!r}, {self.name!r})"
     def count(self, messages, images=()) -> int:
         "About how many tokens messages have: the endpoint doesn't tell before it answers."
         return sum(len(p['text'])//4+1 if p['type'] == 'text' else 0 for m in messages for p in m['content'])
 
 @patch
-def cancel(self: Remote, request: str | None = None):
+def cancel(self: RemoteEngine, request: str | None = None):
     "End what is running under a name, or everything."
     with self._lock: streams = [s for name, ss in self._running.items() if request in (None, name) for s in ss]
-    for s in streams: s.stop()
+    for s in streams: s.cancel()
 
 # %% ../../nbs/engine/04_remote.ipynb #02564d88
-class Stream:
+class ResponseStream:
     "One open request, and what came back."
-    def __init__(self, client, url, body):
-        self.cm, self.lock, self.known = client.stream('POST', url, json=body), threading.Lock(), threading.Event()
-        self.response, self.error, self.stopped, self.over = None, None, False, False
-    def enter(self):
-        "Send it, and wait for the head of the response: only a thread of its own can be left waiting."
+    def __init__(self, client: httpx.Client, url: str, body: dict):
+        self.context, self.lock = client.stream('POST', url, json=body), threading.Lock()
+        self.ready = threading.Event()  # there is a response or an error, or it was cancelled
+        self.response, self.error, self.cancelled, self.closed = None, None, False, False
+
+    def send(self):
+        "Send the request and wait for the head of the response, in a thread of its own."
         response = None
-        try: response = self.cm.__enter__()
+        try: response = self.context.__enter__()
         except Exception as e: self.error = e
         with self.lock:
-            if response is not None and self.over: self.cm.__exit__(None, None, None)
+            if response is not None and self.closed: self.context.__exit__(None, None, None)
             else: self.response = response
-        self.known.set()
-    def open(self):
-        "The response, or the reason why there is none."
-        threading.Thread(target=self.enter, daemon=True).start()
-        self.known.wait()
-        if self.stopped: raise OSError('cancelled')
-        if self.error: raise self.error
-        if (r := self.response).status_code == 200: return r
-        r.read()
-        raise (TooLong if r.status_code in (400, 413) else CliError)(f"The endpoint answers HTTP {r.status_code}: {said(r)}")
-    def stop(self):
-        "Wake up who waits for the head, or reads the rest."
-        self.stopped = True
-        self.known.set()
-        stream = self.response is not None and self.response.extensions.get('network_stream')
-        sock = stream and stream.get_extra_info('socket')
-        try: sock.shutdown(2)
-        except (OSError, AttributeError): pass
-    def end(self):
-        "It is over: close the connection, now or as soon as it answers."
+        self.ready.set()
+
+    def close(self):
+        "It is over: close the connection, now or as soon as the endpoint answers."
         with self.lock:
-            self.over = True
-            if self.response is not None: self.cm.__exit__(None, None, None)
+            self.closed = True
+            if self.response is not None: self.context.__exit__(None, None, None)
+
+# %% ../../nbs/engine/04_remote.ipynb #710a9f84
+@patch
+def open(self: ResponseStream) -> httpx.Response:
+    "The response, or the reason why there is none."
+    threading.Thread(target=self.send, daemon=True).start()
+    self.ready.wait()
+    if self.cancelled: raise OSError('cancelled')
+    if self.error: raise self.error
+    r = self.response
+    if r.status_code == 200: return r
+    r.read()
+    kind = TooLong if r.status_code in (400, 413) else CliError
+    raise kind(f"The endpoint answers HTTP {r.status_code}: {error_message(r)}")
 
 @patch
-@contextmanager
-def asking(self: Remote, body: dict, request) -> Iterator[Stream]:
-    "A request that `cancel` can end; it is over at the end of this context."
-    stream = Stream(self.endpoint.client, f'{self.endpoint.url}/chat/completions', body)
-    with self._lock: self._running.setdefault(request, set()).add(stream)
+def cancel(self: ResponseStream):
+    "Wake up who waits for the head, or reads the rest."
+    self.cancelled = True
+    self.ready.set()
+    if self.response is None: return
+    stream = self.response.extensions.get('network_stream')
+    sock = stream and stream.get_extra_info('socket')
     try:
-        try: yield stream
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, OSError) as e:
-            if not stream.stopped: raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
+        if sock: sock.shutdown(socket.SHUT_RDWR)
+    except OSError: pass  # it is closed
+
+# %% ../../nbs/engine/04_remote.ipynb #68d5a4b3
+@patch
+@contextmanager
+def submitted(self: RemoteEngine, body: dict, request) -> Generator[ResponseStream]:
+    "A request that `cancel` can end; it is over at the end of this context."
+    stream = ResponseStream(self.endpoint.client, f'{self.endpoint.url}/chat/completions', body)
+    with self._lock: self._running.setdefault(request, set()).add(stream)
+    try: yield stream
+    except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, OSError) as e:
+        if not stream.cancelled:
+            raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
     finally:
         with self._lock:
             self._running[request].discard(stream)
             if not self._running[request]: del self._running[request]
-        stream.end()
+        stream.close()
 
 @patch
-def lines(self: Remote, body: dict, request) -> Iterator[dict]:
+def events(self: RemoteEngine, body: dict, request) -> Iterator[dict]:
     "The events of a streamed answer."
-    with self.asking(body, request) as stream:
+    with self.submitted(body, request) as stream:
         for line in stream.open().iter_lines():
-            if stream.stopped or line == 'data: [DONE]': return
+            if stream.cancelled or line == 'data: [DONE]': return
             if line.startswith('data:'): yield json.loads(line[5:])
 
 # %% ../../nbs/engine/04_remote.ipynb #b75db93b
+def chat_options(
+    sampling: Sampling,
+) -> dict:  # fields of the request's body
+    "How to sample, as the chat API says it."
+    options = dict(max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, top_p=sampling.top_p)
+    if sampling.seed is not None and sampling.seed >= 0: options['seed'] = sampling.seed % (1 << 31)
+    if sampling.stop: options['stop'] = list(sampling.stop)[:4]
+    if sampling.top_k: options['top_k'] = sampling.top_k
+    return options
+
 @patch
-def generate(self: Remote,
+@delegates(Sampling)
+def generate(self: RemoteEngine,
     messages: list[dict],  # the conversation so far, as for `Engine.generate`
     images: Sequence = (),  # its pictures, in order
-    max_new_tokens: int = 200,  # longest answer, in tokens
-    temperature: float = 0.,  # 0 takes the likeliest token each time
-    top_p: float = 1.,  # sample from the likeliest tokens that make up this probability
-    repetition_penalty: float = 1.,  # not sent: OpenAI's API has none, and every server its own
-    seed: int | None = None,  # the same seed gives the same sample, if the endpoint keeps to it
     request: str | None = None,  # a name to `cancel` it by
-    top_k: int = 0,  # sample from the k likeliest tokens; vLLM, SGLang and llama.cpp know it, OpenAI refuses it, so it is sent only if it is not 0
-    stop: Sequence[str] = (),  # strings that end the answer, the first four of them
     usage: dict | None = None,  # filled in: prompt_tokens, completion_tokens, finish_reason
+    **kwargs,  # fields of `Sampling`
 ) -> Iterator[str]:  # pieces of the answer, as they come
     "Stream the next message, as `Engine.generate` does."
-    body = dict(model=self.name, messages=to_openai(messages, images), max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, stream=True, stream_options=dict(include_usage=True))
-    if seed is not None and seed >= 0: body['seed'] = seed % (1 << 31)
-    if stop: body['stop'] = list(stop)[:4]
-    if top_k: body['top_k'] = top_k
+    body = dict(model=self.name, messages=to_openai(messages, images), stream=True,
+                stream_options=dict(include_usage=True), **chat_options(Sampling(**kwargs)))
     usage = {} if usage is None else usage
-    for event in self.lines(body, request):
-        usage.update({k: v for k, v in (event.get('usage') or {}).items() if k in ('prompt_tokens', 'completion_tokens')})
+    for event in self.events(body, request):
+        counts = event.get('usage') or {}
+        usage.update({k: counts[k] for k in ('prompt_tokens', 'completion_tokens') if k in counts})
         for c in event.get('choices') or ():
             if c.get('finish_reason'): usage['finish_reason'] = c['finish_reason']
             if text := (c.get('delta') or {}).get('content'): yield text
@@ -149,17 +174,19 @@ def letter_probs(
     n: int,  # how many choices
 ) -> list[float]:
     "Probabilities of the letters A, B, ... in a reply."
-    first = ((choice.get('logprobs') or {}).get('content') or [{}])[0].get('top_logprobs') or []
-    probs = [0.]*n
-    for t in first:
-        i = ord(t['token'].strip().upper()[:1] or ' ')-65
-        if 0 <= i < n and len(t['token'].strip()) == 1: probs[i] += math.exp(t['logprob'])
-    said = (choice['message'].get('content') or '').strip(' (').upper()[:1] or ' '
-    if not sum(probs) and 0 <= ord(said)-65 < n: probs[ord(said)-65] = 1.
-    return [p/sum(probs) for p in probs] if sum(probs) else [1/n]*n
+    logprobs = (choice.get('logprobs') or {}).get('content') or [{}]
+    probs = dict.fromkeys(LETTERS[:n], 0.)
+    for t in logprobs[0].get('top_logprobs') or []:
+        letter = t['token'].strip().upper()
+        if letter in probs: probs[letter] += math.exp(t['logprob'])
+    written = (choice['message'].get('content') or '').strip(' (').upper()[:1]
+    if not sum(probs.values()) and written in probs: probs[written] = 1.
+    total = sum(probs.values())
+    return [p/total for p in probs.values()] if total else [1/n]*n
 
+# %% ../../nbs/engine/04_remote.ipynb #68b5e736
 @patch
-def score(self: Remote,
+def score(self: RemoteEngine,
     messages: list[dict],  # the conversation up to the question
     choices: list[str],  # two or more
     images: Sequence = (),  # its pictures, in order
@@ -167,8 +194,11 @@ def score(self: Remote,
 ) -> list[float]:  # probabilities, in the order of the choices; empty if it was cancelled
     "How likely each choice is as the answer, by its letter."
     *before, last = to_openai(messages, images)
-    options = '\n'.join(f'{chr(65+i)}. {c}' for i, c in enumerate(choices)) + "\nAnswer with the option's letter from the given choices directly."
+    lines = [f'{letter}. {c}' for letter, c in zip(LETTERS, choices)]
+    lines.append("Answer with the option's letter from the given choices directly.")
     parts = [dict(type='text', text=last['content'])] if isinstance(last['content'], str) else last['content']
-    body = dict(model=self.name, messages=[*before, {**last, 'content': [*parts, dict(type='text', text=options)]}], max_tokens=4, temperature=0, logprobs=True, top_logprobs=20)
-    with self.asking(body, request) as stream: return letter_probs(json.loads(stream.open().read())['choices'][0], len(choices))
+    asked = {**last, 'content': [*parts, dict(type='text', text='\n'.join(lines))]}
+    body = dict(model=self.name, messages=[*before, asked], max_tokens=4, temperature=0, logprobs=True, top_logprobs=20)
+    with self.submitted(body, request) as stream:
+        return letter_probs(json.loads(stream.open().read())['choices'][0], len(choices))
     return []  # it was cancelled

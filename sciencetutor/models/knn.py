@@ -8,10 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/knn.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'normalize', 'choice_id',
-           'fingerprint', 'voices', 'make_ranker', 'ranker_input', 'Memory', 'features', 'continuations', 'pad_choices',
-           'train_ranker', 'index', 'make_memory', 'others_say', 'learn', 'evidence', 'combine', 'last_turn', 'asked',
-           'fit_mix', 'save_memory', 'load_memory']
+__all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'INDEX_FILE', 'normalize',
+           'choice_id', 'fingerprint', 'pool_neighbours', 'make_ranker', 'ranker_input', 'KNNIndex', 'features',
+           'continuations', 'pad_choices', 'train_ranker', 'index_tensors', 'leave_one_out', 'fit_ranker', 'make_index',
+           'evidence', 'last_question', 'item_evidence', 'mix_scores', 'fit_mix', 'save_index', 'load_index',
+           'index_of']
 
 # %% ../../nbs/models/02_knn.ipynb #9c20f3d1
 import re
@@ -26,10 +27,12 @@ from scipy.fft import dctn
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from torch import nn
+from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 # %% ../../nbs/models/02_knn.ipynb #d3d926bc
-hasher = HashingVectorizer(n_features=2**18, ngram_range=(1, 3), token_pattern=r'\w+', alternate_sign=False, norm=None, dtype=np.float32)
+hasher = HashingVectorizer(n_features=2**18, ngram_range=(1, 3), token_pattern=r'\w+', alternate_sign=False, norm=None,
+                           dtype=np.float32)
 
 def normalize(text: str) -> str:
     "Words only, in lower case."
@@ -47,20 +50,21 @@ def fingerprint(
 ) -> np.ndarray:  # (3*FREQUENCIES**2,) int8
     "The coarse layout and colours of a picture."
     small = np.asarray(image.convert('RGB').resize((32, 32), Image.Resampling.BOX), dtype=np.float32)/255
-    low = dctn(small, axes=(0, 1), norm='ortho')[:FREQUENCIES, :FREQUENCIES]/32
-    return np.clip(np.round(low*254 - np.where(np.indices((8, 8)).sum(0)[..., None] == 0, 127, 0)), -127, 127).astype(np.int8).ravel()
+    low = np.float64(254*dctn(small, axes=(0, 1), norm='ortho')[:FREQUENCIES, :FREQUENCIES]/32)
+    low[0, 0] -= 127  # the mean of a colour is never negative, the other frequencies are around zero
+    return np.clip(np.round(low), -127, 127).astype(np.int8).ravel()
 
 # %% ../../nbs/models/02_knn.ipynb #00e5378d
-KERNELS = np.array([(.05, .003), (.05, .02), (.2, .01), (.5, .03)])  # (a, b): distances at which a voice has faded to 1/e
+KERNELS = np.array([(.05, .003), (.05, .02), (.2, .01), (.5, .03)])  # (a, b): distances at which a weight is 1/e
 ONE_HAS_PICTURE = 2.5  # what it costs, in the exponent, when one question has a picture and the other none
 SAME_PICTURE = .005    # kernel width of "this very picture"
 FEATURES = 4*len(KERNELS) + 4
 
-def voices(
-    k: np.ndarray,  # (questions, kernels) how loud each of them speaks
+def pool_neighbours(
+    weights: np.ndarray,  # (questions, kernels) how much each of them counts
 ) -> np.ndarray:  # (2*kernels,)
-    "The loudest voice and the sum of all, for each kernel."
-    return np.concatenate([k.max(0, initial=0), np.log(k.sum(0) + 1e-3)])
+    "The largest weight and the logarithm of their sum, for each kernel."
+    return np.concatenate([weights.max(0, initial=0), np.log(weights.sum(0) + 1e-3)])
 
 # %% ../../nbs/models/02_knn.ipynb #26592240
 def make_ranker(hidden: int = 64) -> nn.Sequential:
@@ -77,67 +81,76 @@ def ranker_input(
     return torch.cat([x, x - best, picture[:, None, None].expand(*x.shape[:2], 1).to(x.dtype)], -1)
 
 # %% ../../nbs/models/02_knn.ipynb #5597dbfa
-class Memory:
+class KNNIndex:
     "Solved questions, looked up by wording, picture and choice."
     def __init__(self,
-        tensors: dict,  # what `save_memory` writes: hashed terms, fingerprints, choices, the ranker's weights, how explanations go on
+        tensors: dict,  # what `save_index` writes: terms, fingerprints, choices, the ranker's weights, continuations
     ):
         t = {k: v.numpy() for k, v in tensors.items()}
         self.tensors, self.picture = tensors, t['picture']
         self.fingerprints = t['fingerprints'].astype(np.float32)
-        counts = csr_matrix((t['counts'].astype(np.float32), t['terms'], t['starts']), shape=(len(self.picture), hasher.n_features))
+        counts = csr_matrix((t['counts'].astype(np.float32), t['terms'], t['starts']),
+                            shape=(len(self.picture), hasher.n_features))
         self.tfidf = TfidfTransformer(sublinear_tf=True).fit(counts)
         self.vectors = self.tfidf.transform(counts).T.tocsr()  # (terms, questions)
         order = np.argsort(t['choice'], kind='stable')
         ids, first = np.unique(t['choice'][order], return_index=True)
-        self.seen = dict(zip(ids.tolist(), np.split(np.stack([t['owner'], t['right']], 1)[order], first[1:])))  # choice -> (question, was it right)
-        self.ranker = make_ranker()
-        if 'ranker.0.weight' in tensors: self.ranker.load_state_dict({k.removeprefix('ranker.'): v for k, v in tensors.items() if k.startswith('ranker.')})
-        self.ranker.eval()
+        owners = np.split(np.stack([t['owner'], t['right']], 1)[order], first[1:])
+        self.seen = dict(zip(ids.tolist(), owners))  # choice -> (question, was it right)
+        self.ranker = make_ranker().eval()
+        weights = {k.removeprefix('ranker.'): v for k, v in tensors.items() if k.startswith('ranker.')}
+        if weights: self.ranker.load_state_dict(weights)
 
     def __len__(self): return len(self.picture)
 
-    def distances(self,
-        question: str,
-        image=None,  # a PIL image
-    ) -> tuple[np.ndarray, np.ndarray]:  # (questions,) each; of the wording, from 0 to 1, and of the picture: infinite where a question has none
-        "How far every solved question is from this one."
-        text = 1 - (self.tfidf.transform(hasher.transform([question])) @ self.vectors).toarray()[0]
-        look = np.full(len(self), np.inf, dtype=np.float32)
-        if image is not None and len(self.fingerprints):
-            each = np.abs(self.fingerprints - fingerprint(image)).mean(1)/254
-            look[self.picture >= 0] = each[self.picture[self.picture >= 0]]
-        return text, look
+    @property
+    def continuations(self) -> dict[tuple[int, int], int]:  # two tokens -> the one that most often followed them
+        "How explanations go on; empty for an index that was made without any."
+        return {(a, b): c for a, b, c in self.tensors.get('continuations', torch.empty(0, 3)).tolist()}
+
+# %% ../../nbs/models/02_knn.ipynb #2d1f4821
+@patch
+def distances(self: KNNIndex,
+    question: str,
+    image=None,  # a PIL image
+) -> tuple[np.ndarray, np.ndarray]:  # (questions,) each: of wording, 0 to 1; of pictures, infinite where there is none
+    "How far every solved question is from this one."
+    text = 1 - (self.tfidf.transform(hasher.transform([question])) @ self.vectors).toarray()[0]
+    look = np.full(len(self), np.inf, dtype=np.float32)
+    if image is not None and len(self.fingerprints):
+        each = np.abs(self.fingerprints - fingerprint(image)).mean(1)/254
+        look[self.picture >= 0] = each[self.picture[self.picture >= 0]]
+    return text, look
 
 # %% ../../nbs/models/02_knn.ipynb #88433d37
 def features(
-    memory: Memory,
+    index: KNNIndex,
     question: str,
     choices: list[str],
     image=None,  # a PIL image
     skip: int = -1,  # a solved question to leave out
 ) -> np.ndarray:  # (choices, FEATURES) float32
     "What the solved questions say about each choice."
-    text, look = memory.distances(question, image)
-    if image is None: apart = np.where(memory.picture >= 0, ONE_HAS_PICTURE, 0)[:, None]
+    text, look = index.distances(question, image)
+    if image is None: apart = np.where(index.picture >= 0, ONE_HAS_PICTURE, 0)[:, None]
     else: apart = np.where(np.isinf(look)[:, None], ONE_HAS_PICTURE, look[:, None]/KERNELS[:, 1])
     rows = []
     for choice in choices:
-        seen = memory.seen.get(choice_id(choice), np.empty((0, 2), dtype=int))
+        seen = index.seen.get(choice_id(choice), np.empty((0, 2), dtype=int))
         where, right = seen[seen[:, 0] != skip].T
         right = right.astype(bool)
-        k = np.exp(-text[where, None]/KERNELS[:, 0] - apart[where])
+        weights = np.exp(-text[where, None]/KERNELS[:, 0] - apart[where])
         same = np.exp(-look[where]/SAME_PICTURE)
         sides = (right, ~right)
-        rows.append(np.concatenate([*(voices(k[s]) for s in sides), [same[s].max(initial=0) for s in sides], [np.log1p(s.sum()) for s in sides]]))
+        pooled = [pool_neighbours(weights[s]) for s in sides]
+        pictures = [same[s].max(initial=0) for s in sides]
+        counts = [np.log1p(s.sum()) for s in sides]
+        rows.append(np.concatenate([*pooled, pictures, counts]))
     return np.array(rows, dtype=np.float32)
-
-# %% ../../nbs/models/02_knn.ipynb #c7e49d63
-MIX = torch.tensor([[.8, .9], [.35, 1.2]])  # weights of model and memory, for questions without and with a picture, until others are fitted: see `combine`
 
 # %% ../../nbs/models/02_knn.ipynb #c98344ce
 def continuations(
-    replies,  # token ids of each
+    replies: list[list[int]],  # token ids of each
     least: int = 3,  # times that the three must have been there in a row
     share: float = .3,  # of the times that the first two were there
 ) -> torch.Tensor:  # (pairs, 3) int32: two tokens, and the one that most often followed
@@ -145,14 +158,16 @@ def continuations(
     after = defaultdict(Counter)
     for ids in replies:
         for a, b, c in zip(ids, ids[1:], ids[2:]): after[a, b][c] += 1
-    followed = ((*pair, *n.most_common(1)[0], sum(n.values())) for pair, n in after.items())
-    kept = [(a, b, c) for a, b, c, times, total in followed if times >= max(least, share*total)]
+    kept = []
+    for pair, followers in after.items():
+        token, times = followers.most_common(1)[0]
+        if times >= max(least, share*followers.total()): kept.append((*pair, token))
     return torch.tensor(kept, dtype=torch.int32).view(-1, 3)
 
 # %% ../../nbs/models/02_knn.ipynb #ae1c67cd
 def pad_choices(
     rows: list[np.ndarray],  # (choices, FEATURES) of each item
-) -> tuple[torch.Tensor, torch.Tensor]:  # (items, most choices, FEATURES), (items, most choices) True where there is a choice
+) -> tuple[torch.Tensor, torch.Tensor]:  # (items, choices, FEATURES); (items, choices) True where there is a choice
     "Items of different numbers of choices as one tensor."
     x = nn.utils.rnn.pad_sequence([torch.from_numpy(r) for r in rows], batch_first=True)
     n = torch.tensor([len(r) for r in rows])
@@ -179,99 +194,114 @@ def train_ranker(
     return net.eval()
 
 # %% ../../nbs/models/02_knn.ipynb #89310829
-def index(
+def index_tensors(
     rows,  # of the data stage
-) -> dict:  # tensors of a `Memory` without its ranker
+) -> dict[str, torch.Tensor]:  # tensors of a `KNNIndex` without its ranker
     "Questions, pictures and choices as numbers."
     counts = hasher.transform(rows['question'])
-    known, picture = {}, []
+    known, picture = {}, []  # fingerprint -> its number; each question's, -1 without a picture
     for image in tqdm(rows['image'], desc='fingerprints', leave=False):
         picture.append(-1 if image is None else known.setdefault(fingerprint(image).tobytes(), len(known)))
-    choices = [(choice_id(c), i, n == a) for i, (cs, a) in enumerate(zip(rows['choices'], rows['answer_index'])) for n, c in enumerate(cs)]
-    choice, owner, right = (torch.tensor(v) for v in zip(*choices))
+    choice, owner, right = [], [], []
+    for i, (texts, answer) in enumerate(zip(rows['choices'], rows['answer_index'])):
+        choice += map(choice_id, texts)
+        owner += [i]*len(texts)
+        right += [n == answer for n in range(len(texts))]
     prints = np.frombuffer(b''.join(known), dtype=np.int8).reshape(len(known), 3*FREQUENCIES**2)
-    return dict(terms=torch.from_numpy(counts.indices.astype(np.int32)), starts=torch.from_numpy(counts.indptr.astype(np.int32)),
-                counts=torch.from_numpy(counts.data.clip(max=255).astype(np.uint8)), fingerprints=torch.from_numpy(prints.copy()),
-                picture=torch.tensor(picture, dtype=torch.int32), choice=choice, owner=owner.int(), right=right.to(torch.uint8))
+    numbers = dict(
+        terms=counts.indices.astype(np.int32), starts=counts.indptr.astype(np.int32),
+        counts=counts.data.clip(max=255).astype(np.uint8), fingerprints=prints.copy(),
+        picture=np.array(picture, np.int32), choice=np.array(choice, np.int64), owner=np.array(owner, np.int32),
+        right=np.array(right, np.uint8))
+    return {k: torch.from_numpy(v) for k, v in numbers.items()}
 
-def make_memory(
-    rows,  # a `Dataset` of the data stage, or anything with columns question, choices, answer_index, image
-    seed: int = 0,  # of the ranker
-    replies=(),  # token ids of explanations
-) -> Memory:
-    "Remember solved questions, and learn how far to trust them."
-    memory, answer = Memory(index(rows) | dict(continuations=continuations(replies))), torch.tensor(list(rows['answer_index']))
-    return learn(memory, *pad_choices(others_say(memory, rows)), answer, seed)
+# %% ../../nbs/models/02_knn.ipynb #f8a98b58
+MIX = torch.tensor([[.8, .9], [.35, 1.2]])  # weights of model and index, for questions without and with a picture
 
-def others_say(
-    memory: Memory,  # of these rows
+def leave_one_out(
+    index: KNNIndex,  # of these rows
     rows,
-) -> list[np.ndarray]:  # (choices, FEATURES) for each
+) -> list[np.ndarray]:  # (choices, FEATURES) for each row
     "What the other solved questions say about each."
     asked = zip(rows['question'], rows['choices'], rows['image'])
-    return [features(memory, *q, skip=i) for i, q in enumerate(tqdm(asked, desc='looking up', total=len(memory), leave=False))]
+    bar = tqdm(asked, desc='looking up', total=len(index), leave=False)
+    return [features(index, *q, skip=i) for i, q in enumerate(bar)]
 
-def learn(
-    memory: Memory,  # its ranker is new
-    x: torch.Tensor,  # (items, choices, FEATURES), from `others_say` and `pad_choices`
+def fit_ranker(
+    index: KNNIndex,  # its ranker is new
+    x: torch.Tensor,  # (items, choices, FEATURES), from `leave_one_out` and `pad_choices`
     mask: torch.Tensor,  # (items, choices)
     answer: torch.Tensor,  # (items,)
     seed: int = 0,
-) -> Memory:
-    "The memory with a ranker trained on its own questions."
+) -> KNNIndex:
+    "The index with a ranker trained on its own questions."
     std, mean = torch.std_mean(x[mask], 0)
     std = std.clamp(min=1e-3)
-    net = train_ranker((x - mean)/std, mask, torch.from_numpy(memory.picture >= 0), answer, seed=seed)
-    learned = dict(mean=mean, std=std, mix=MIX.clone(), **{f'ranker.{k}': v for k, v in net.state_dict().items()})
-    return Memory(memory.tensors | learned)
+    net = train_ranker((x - mean)/std, mask, torch.from_numpy(index.picture >= 0), answer, seed=seed)
+    weights = {f'ranker.{k}': v for k, v in net.state_dict().items()}
+    return KNNIndex(index.tensors | dict(mean=mean, std=std, mix=MIX.clone(), **weights))
+
+# %% ../../nbs/models/02_knn.ipynb #981f093c
+def make_index(
+    rows,  # a `Dataset` of the data stage, or anything with columns question, choices, answer_index, image
+    seed: int = 0,  # of the ranker
+    replies=(),  # token ids of explanations
+) -> KNNIndex:
+    "Index solved questions, and learn how far to trust them."
+    index = KNNIndex(index_tensors(rows) | dict(continuations=continuations(replies)))
+    return fit_ranker(index, *pad_choices(leave_one_out(index, rows)), torch.tensor(list(rows['answer_index'])), seed)
 
 # %% ../../nbs/models/02_knn.ipynb #69b6bf00
 @torch.inference_mode()
 def evidence(
-    memory: Memory,
+    index: KNNIndex,
     question: str,
     choices: list[str],
     image=None,  # a PIL image
 ) -> torch.Tensor:  # (choices,)
     "What the solved questions say, as log-odds."
-    x = (torch.from_numpy(features(memory, question, choices, image))[None] - memory.tensors['mean'])/memory.tensors['std']
+    x = torch.from_numpy(features(index, question, choices, image))[None]
+    x = (x - index.tensors['mean'])/index.tensors['std']
     mask = torch.ones(1, len(choices), dtype=torch.bool)
-    return memory.ranker(ranker_input(x, mask, torch.tensor([image is not None])))[0, :, 0]
+    return index.ranker(ranker_input(x, mask, torch.tensor([image is not None])))[0, :, 0]
 
 # %% ../../nbs/models/02_knn.ipynb #2e95ce31
-def combine(
-    memory: Memory,
-    item: dict,  # {messages, images, choices}, as `score` knows it
-    scores: torch.Tensor,  # (choices,) the model's mean log-likelihoods
-) -> torch.Tensor:  # (choices,) log-odds
-    "The model's opinion and the memory's."
-    image = item['images'][-1] if item['images'] else None
-    a, b = memory.tensors['mix'][int(image is not None)]
-    return a*scores + b*evidence(memory, asked(item['messages']), item['choices'], image)
-
-def last_turn(
-    messages: list[dict],  # chat messages
-) -> str:
-    "What the user said last: a question, with its context."
-    content = next(m['content'] for m in reversed(messages) if m['role'] == 'user')
-    return content if isinstance(content, str) else ' '.join(p['text'] for p in content if p['type'] == 'text')
-
-def asked(
+def last_question(
     messages: list[dict],  # chat messages
 ) -> str:
     "The question in the last user turn, without its context."
-    text = last_turn(messages)
+    content = next(m['content'] for m in reversed(messages) if m['role'] == 'user')
+    text = content if isinstance(content, str) else ' '.join(p['text'] for p in content if p['type'] == 'text')
     return text.rpartition('Question:')[2].strip() or text
 
+def item_evidence(
+    index: KNNIndex,
+    item: dict,  # {messages, images, choices}, as scoring has them
+) -> torch.Tensor:  # (choices,) log-odds
+    "What the solved questions say about the choices of an item, by its last question and its last picture."
+    image = item['images'][-1] if item['images'] else None
+    return evidence(index, last_question(item['messages']), item['choices'], image)
+
+def mix_scores(
+    index: KNNIndex,
+    item: dict,  # {messages, images, choices}
+    scores: torch.Tensor,  # (choices,) the language model's mean log-likelihoods
+) -> torch.Tensor:  # (choices,) log-odds
+    "The weighted sum of the language model's opinion and the index's."
+    a, b = index.tensors['mix'][int(bool(item['images']))]
+    return a*scores + b*item_evidence(index, item)
+
+# %% ../../nbs/models/02_knn.ipynb #62e92124
 def fit_mix(
     scores: list[torch.Tensor],  # the model's, (choices,) for each item
-    evidences: list[torch.Tensor],  # the memory's
+    evidences: list[torch.Tensor],  # the index's
     answers: list[int],
     start: float = 1.,
     decay: float = 1e-3,  # pull towards 0: few questions, few certainties
 ) -> torch.Tensor:  # (2,)
     "Weights of the two opinions that make the right choices likeliest."
-    x = nn.utils.rnn.pad_sequence([torch.stack(p, -1).float() for p in zip(scores, evidences)], batch_first=True)
+    pairs = [torch.stack(p, -1).float() for p in zip(scores, evidences)]
+    x = nn.utils.rnn.pad_sequence(pairs, batch_first=True)
     mask = torch.arange(x.shape[1]) < torch.tensor([len(s) for s in scores])[:, None]
     w, y = torch.full((2,), start, requires_grad=True), torch.tensor(answers)
     opt = torch.optim.LBFGS([w], max_iter=100)
@@ -284,18 +314,26 @@ def fit_mix(
     return w.detach()
 
 # %% ../../nbs/models/02_knn.ipynb #3d60f4f7
-def save_memory(
-    memory: Memory,
+INDEX_FILE = 'memory.safetensors'
+
+def save_index(
+    index: KNNIndex,
     folder: Path,  # made if it is not there
 ):
-    "Write `memory.safetensors`."
+    "Write an index into a folder, as `INDEX_FILE`."
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(memory.tensors, folder/'memory.safetensors')
+    save_file(index.tensors, folder/INDEX_FILE)
 
-def load_memory(
-    folder: Path,  # where `save_memory` wrote
-) -> Memory | None:  # None if there is none
-    "Read a memory."
-    file = Path(folder)/'memory.safetensors'
-    return Memory(load_file(file)) if file.exists() else None
+def load_index(
+    folder: Path,  # where `save_index` wrote
+) -> KNNIndex | None:  # None if there is none
+    "Read the index of a checkpoint folder."
+    file = Path(folder)/INDEX_FILE
+    return KNNIndex(load_file(file)) if file.exists() else None
+
+def index_of(
+    model,  # from `load_model`, or made otherwise
+) -> KNNIndex | None:
+    "The index that a model carries."
+    return getattr(model, 'knn_index', None)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['question_item', 'encode_reply', 'encode_item', 'item_length', 'length_batches', 'branch_batch', 'logits_at',
-           'token_logprobs', 'per_branch', 'to_device', 'conclude', 'score_choices']
+           'token_logprobs', 'per_branch', 'to_device', 'cached_logprobs', 'score_choices', 'add_evidence',
+           'answer_scores']
 
 # %% ../../nbs/models/01_scoring.ipynb #d6206e6c
+import warnings
 from contextlib import contextmanager
 from itertools import accumulate
 import torch
 from tqdm.auto import tqdm
 from ..data.formats import question_text
-from .knn import combine
+from .knn import index_of, mix_scores
 from .core import clean_text, reads_pictures, render_prompt
 
 # %% ../../nbs/models/01_scoring.ipynb #1d08a9fb
@@ -43,11 +45,13 @@ def encode_item(
     item: dict,  # {messages, images, choices}
 ) -> dict:  # {prompt: ids, branches: [ids], starts: [int], pixel_values: (pictures, 3, H, W) or None}
     "An item as token ids and pixels."
-    text, images = render_prompt(processor, item['messages']), item['images'] if reads_pictures(processor) else []
+    text = render_prompt(processor, item['messages'])
+    images = item['images'] if reads_pictures(processor) else []
     if images: inputs = processor(text=text, images=images, return_tensors='pt')
     else: inputs = processor.tokenizer(text, return_tensors='pt')
     branches = [encode_reply(processor, c) for c in item['choices']]
-    return dict(prompt=inputs['input_ids'][0].tolist(), branches=branches, starts=[0]*len(branches), pixel_values=inputs.get('pixel_values'))
+    return dict(prompt=inputs['input_ids'][0].tolist(), branches=branches, starts=[0]*len(branches),
+                pixel_values=inputs.get('pixel_values'))
 
 # %% ../../nbs/models/01_scoring.ipynb #7e485976
 def item_length(
@@ -96,8 +100,8 @@ def branch_batch(
             targets += part[k.start:]; branch += [len(owner)]*len(k); owner.append(b)
     same = (segment[:, None] == 0) | (segment[:, None] == segment[..., None])
     mask = torch.ones(L, L, dtype=torch.bool).tril() & same
-    pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
     inputs = dict(input_ids=ids, position_ids=pos, attention_mask=mask[:, None])
+    pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
     if pixels: inputs['pixel_values'] = torch.cat(pixels)
     where = dict(rows=rows, cols=cols, targets=targets, branch=branch, owner=owner)
     return dict(inputs=inputs, **{k: torch.tensor(v) for k, v in where.items()})
@@ -111,7 +115,10 @@ def logits_at(
 ):
     "Within this context the model's `logits` have shape (n, vocabulary)."
     head = model.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, args: (args[0][rows.to(args[0].device), cols.to(args[0].device)],))
+    def pick(_, args):
+        hidden, = args  # (rows, columns, hidden size)
+        return hidden[rows.to(hidden.device), cols.to(hidden.device)],
+    hook = head.register_forward_pre_hook(pick)
     try: yield
     finally: hook.remove()
 
@@ -144,14 +151,19 @@ def to_device(
     "The batch with all its tensors on a device."
     return {k: to_device(v, device) if isinstance(v, dict) else v.to(device) for k, v in batch.items()}
 
-# %% ../../nbs/models/01_scoring.ipynb #e1b4cfd8
-def conclude(
-    model,  # with a `memory`, if it has one
-    item: dict,  # {messages, images, choices}
-    scores: torch.Tensor,  # (choices,) the language model's mean log-likelihoods
-) -> torch.Tensor:  # (choices,) log-odds; the scores as they are without a memory
-    "The language model's scores, together with what the model remembers."
-    return combine(model.memory, item, scores) if getattr(model, 'memory', None) else scores
+# %% ../../nbs/models/01_scoring.ipynb #1c9ea2dc
+def cached_logprobs(
+    model,
+    batch: dict,  # from `branch_batch`, of one item, on the model's device
+    cache,  # keys and values of its prompt; the branches are added
+    last: torch.Tensor,  # (vocabulary,) logits after the prompt
+) -> torch.Tensor:  # (predicted tokens,), float32
+    "Log-likelihood of each predicted token of an item whose prompt was read before."
+    n, inputs = cache.get_seq_length(), batch['inputs']
+    logits = model(input_ids=inputs['input_ids'][:, n:], position_ids=inputs['position_ids'][:, n:],
+                   attention_mask=inputs['attention_mask'][:, :, n:], past_key_values=cache, use_cache=True).logits[0]
+    source = torch.cat([last[None].to(logits), logits])[batch['cols'] - (n - 1)]
+    return torch.log_softmax(source.float(), -1).gather(1, batch['targets'][:, None])[:, 0]
 
 # %% ../../nbs/models/01_scoring.ipynb #182dc19e
 @torch.inference_mode()
@@ -163,14 +175,41 @@ def score_choices(
     reduce: str = 'mean',  # log-likelihood per token (mean), per character (char) or in all (sum)
     progress: bool = False,  # show a progress bar
 ) -> list[torch.Tensor]:  # for each item the scores of its choices, float32
-    "Log-likelihood of each choice as the reply, or what the model `conclude`s from it."
+    "Log-likelihood of each choice as the reply, by the language model alone."
     encoded = [encode_item(processor, it) for it in items]
     scores = [None]*len(items)
     batches = length_batches([item_length(e) for e in encoded], batch_tokens)
     for ks in tqdm(batches, desc='scoring', disable=not progress):
         batch = to_device(branch_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model.device)
         ll = per_branch(token_logprobs(model, batch), batch, mean=reduce == 'mean').cpu()
+        owner = batch['owner'].cpu()
         for b, k in enumerate(ks):
-            scores[k] = ll[batch['owner'].cpu() == b]
+            scores[k] = ll[owner == b]
             if reduce == 'char': scores[k] = scores[k]/torch.tensor([max(1, len(c)) for c in items[k]['choices']])
-    return [conclude(model, it, s) for it, s in zip(items, scores)] if reduce == 'mean' else scores
+    return scores
+
+# %% ../../nbs/models/01_scoring.ipynb #030228f3
+def add_evidence(
+    model,  # its index counts, if it carries one
+    item: dict,  # {messages, images, choices}
+    scores: torch.Tensor,  # (choices,) the language model's mean log-likelihoods
+) -> torch.Tensor:  # (choices,) log-odds; the scores as they are without an index
+    "The scores of an answer: those of the language model together with the evidence of the model's index."
+    index = index_of(model)
+    return mix_scores(index, item, scores) if index else scores
+
+def answer_scores(
+    model,
+    processor,
+    items: list[dict],  # {messages, images, choices}
+    batch_tokens: int = 4096,  # most tokens in one forward pass
+    reduce: str = 'mean',  # as for `score_choices`; with an index another one than mean is warned of
+    progress: bool = False,  # show a progress bar
+) -> list[torch.Tensor]:  # for each item the scores of its choices, float32
+    "How good an answer each choice is, by all that the model goes by."
+    scores = score_choices(model, processor, items, batch_tokens, reduce, progress)
+    if reduce == 'mean': return [add_evidence(model, it, s) for it, s in zip(items, scores)]
+    if index_of(model):
+        warnings.warn(f'the KNN index is weighed against mean log-likelihoods: with {reduce} '
+                      'the language model answers alone', stacklevel=2)
+    return scores

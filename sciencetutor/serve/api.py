@@ -248,7 +248,7 @@ def raw_prompt(b: Generate) -> tuple[list[dict], list]:  # messages and picture 
     check_text(*texts)
     files = check_pictures(sources)
     parts = [p for i, t in enumerate(texts) for p in ([dict(type='image')] if i else []) + [dict(type='text', text=t)]]
-    return [dict(role='prompt', content=parts, most=max(16, b.truncation_length-b.max_new_tokens))], files
+    return [dict(role='prompt', content=parts, max_prompt_tokens=max(16, b.truncation_length-b.max_new_tokens))], files
 
 def raw_sampling(b: Generate) -> dict:
     "Its sampling parameters."

@@ -193,8 +193,8 @@ class Server:
 def make_engine(model: str, endpoint: str | None = None, load_in_4bit: bool = False, max_rows: int = 32, dtype: str = 'auto'):
     "Who answers: a model in this process, or one behind an address."
     if endpoint:
-        from sciencetutor.engine.remote import Remote
-        return Remote(endpoint, model)
+        from sciencetutor.engine.remote import RemoteEngine
+        return RemoteEngine(endpoint, model)
     from sciencetutor.engine.core import Engine
     from sciencetutor.models.fp16 import quickest_dtype
     return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=quickest_dtype() if dtype == 'auto' and not load_in_4bit else dtype)

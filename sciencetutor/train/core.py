@@ -28,7 +28,7 @@ from .batches import Questions, batch_units, choice_loss, collate, padding_share
 from ..data.core import load_split
 from .feature_cache import FeatureCache, pass_features
 from .memory_estimate import batch_size, check_memory, estimate_memory, split_batch
-from ..models.knn import make_memory
+from ..models.knn import make_index
 from ..models.core import CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, resolve_model, save_model
 from ..models.scoring import encode_reply, token_logprobs
 from .efficiency import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
@@ -400,7 +400,7 @@ def run_train(
     net = prepare_model(s)
     base = net.get_base_model() if s['lora_r'] else net
     if s['packing']: read_packed(base)
-    if s['memory'] and is_first(): base.memory = make_memory(rows, replies=[encode_reply(processor, t) for t in rows['solution'] if t] if s['explain_tokens'] else ())
+    if s['memory'] and is_first(): base.knn_index = make_index(rows, replies=[encode_reply(processor, t) for t in rows['solution'] if t] if s['explain_tokens'] else ())
     if s['cache_features']:
         dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
         questions.features = FeatureCache(base, processor, rows, dtype)

@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 from .batches import answer_item
 from ..data.formats import LETTERS
-from ..models.scoring import question_item, score_choices
+from ..models.scoring import answer_scores, question_item
 from .efficiency import agree, devices, is_first
 
 # %% ../../nbs/train/05_tracking.ipynb #24854639
@@ -81,7 +81,7 @@ class Validation(TrainerCallback, ExportableState):
         items = [val_item(row, self.s['objective'], self.s['text_only']) for row in self.rows]
         reduce = 'mean' if self.s['objective'] == 'choices' else 'sum'
         model.eval()
-        with self.trainer.accelerator.autocast(): scores = score_choices(model, self.processor, items, self.s['batch_tokens'], reduce)
+        with self.trainer.accelerator.autocast(): scores = answer_scores(model, self.processor, items, self.s['batch_tokens'], reduce)
         model.train()
         right = [int(t.argmax()) == a for t, a in zip(scores, self.rows['answer_index'])]
         groups = {}
