@@ -7,19 +7,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/teaching.html.md"""
 # %% ../../nbs/app/03_teaching.ipynb #c88b1f0e
 from __future__ import annotations
 import base64, html, io, random, re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from fastcore.script import CliError
-from .retrieval import STOP, WISH, find_cards, sentences
 from ..samples.core import lecture_cards, make_problem
-from ..resources import cards
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'DULL', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank',
-           'next_skill', 'words_of', 'nouns', 'nouns_of', 'smaller_question', 'gives_away', 'hints', 'reading_grade',
-           'for_grade', 'draw_quiz', 'print_quiz', 'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank', 'next_skill',
+           'smaller_question', 'gives_away', 'hints', 'reading_grade', 'draw_quiz', 'print_quiz', 'class_table']
 
 # %% ../../nbs/app/03_teaching.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -126,50 +122,27 @@ def next_skill(
     if new: return rng.choice(new), 'new'
     return min(names, key=lambda s: mastery[s].get('updated', 0)), 'review'
 
-# %% ../../nbs/app/03_teaching.ipynb #300e912d
-def words_of(text: str) -> Counter:
-    "The words that carry meaning, without plural s."
-    return Counter(re.sub(r'(?<=\w{3})s$', '', w) for w in re.findall(r"[a-z]{2,}", text.lower()) if w not in STOP)
-
 # %% ../../nbs/app/03_teaching.ipynb #c6447462
-DULL = set('both first four half help good kind largest left living need north number other order part people right same second smallest south thing things third time want warmer'.split())  # no answer to a question
-
-@lru_cache(1)
-def nouns() -> set[str]:
-    "Words that stand between an article and a pause somewhere in the cards."
-    after = r"\b(?:an?|the|of|its|their|two|three|many|no) ([a-z]{4,})(?=[.,;:]| (?:is|are|was|were|of|in|and|or|that|has|have|on|from|to|with|by|can|into|at|for)\b)"
-    return {w for c in cards().values() for w in re.findall(after, c['text'].lower())} - DULL - STOP
-
-def nouns_of(text: str) -> list[str]:
-    "The nouns of a text, the most frequent first."
-    return [w for w, _ in Counter(re.findall(r"[a-z]{4,}", text.lower())).most_common() if w in nouns()]
-
 def smaller_question(
-    card: dict,  # lecture card
+    card: dict,  # from `find_cards`
     rng: random.Random,  # of chance
-) -> dict | None:  # question, choices, answer; None if the card is too short
-    "A gap in one sentence of a lecture, to be filled from three words."
-    own, kin = nouns_of(card['text']), nouns_of(' '.join(c['text'] for c in cards().values() if c['topic'] == card['topic']))
-    for line in sorted(sentences(card['text']), key=len):
-        gaps = [m for m in re.finditer(r"\b[a-z]{4,}\b", line) if m[0] in own]
-        if len(line.split()) < 6 or not gaps: continue
-        gap = min(gaps, key=lambda m: own.index(m[0]))
-        others = [w for w in dict.fromkeys([*own, *kin]) if not words_of(w).keys() & words_of(line).keys() and w.endswith('s') == gap[0].endswith('s')][:4]
-        if len(others) < 2: continue
-        choices = [gap[0], *rng.sample(others, 2)]
-        rng.shuffle(choices)
-        return dict(question=line[:gap.start()]+'____'+line[gap.end():], choices=choices, answer=choices.index(gap[0]))
+) -> dict | None:  # question, choices, answer (an index); None if the card has none
+    "The question of a card to check oneself, its choices in another order."
+    if not (check := card.get('check')): return None
+    choices = rng.sample(check['choices'], len(check['choices']))
+    return dict(question=check['question'], choices=choices, answer=choices.index(check['answer']))
 
 def gives_away(line: str, choices: Sequence[str], best: int | None) -> bool:
     "Whether a sentence names the answer and not the other choices."
     inside = [bool(re.search(rf'\b{re.escape(c.lower().rstrip("."))}\b', line.lower())) for c in choices]
     return best is not None and inside[best] and not all(inside)
 
+# %% ../../nbs/app/03_teaching.ipynb #hints
 def hints(
     question: str,  # with its context
     choices: Sequence[str],  # may be empty
     best: int | None,  # the answer, if it is known
-    sources: Sequence[dict],  # of `find_cards` or `46_retrieve`
+    sources: Sequence[dict],  # of `find_cards`
     probs: Sequence[float] = (),  # of the choices: the least likely one is struck out
     rng: random.Random | None = None,  # of chance
 ) -> list[dict]:  # kind (about, rule, smaller, strike, answer) with what it says
@@ -177,10 +150,9 @@ def hints(
     rng, card, out = rng or random.Random(0), next((s for s in sources if s.get('kind') == 'card'), None), []
     if card:
         out.append(dict(kind='about', title=card['title']))
-        asked = words_of(question+' '+' '.join(choices))
-        rules = sorted((l for l in sentences(card['text']) if not gives_away(l, choices, best)), key=lambda l: -sum((words_of(l) & asked).values()))
-        if rules: out.append(dict(kind='rule', text=rules[0]))
-        if small := smaller_question(card | dict(text='\n'.join(rules[1:])), rng): out.append(dict(kind='smaller', **small))
+        out += [dict(kind='rule', text=h) for h in card.get('hints', ()) if not gives_away(h, choices, best)]
+        small = smaller_question(card, rng)
+        if small and not gives_away(f"{small['question']} {small['choices'][small['answer']]}", choices, best): out.append(dict(kind='smaller', **small))
     if len(choices) > 2 and best is not None:
         wrong = [i for i in range(len(choices)) if i != best]
         out.append(dict(kind='strike', choice=min(wrong, key=lambda i: probs[i]) if probs else rng.choice(wrong)))
@@ -194,13 +166,6 @@ def reading_grade(
     if len(text.split()) < 5: return None
     import textstat
     return max(0., round(float(textstat.automated_readability_index(text)), 1))
-
-def for_grade(
-    context: str,  # of an open question
-    grade: int | None,  # of the child
-) -> str:  # context with a wish
-    "Ask for words that a grade can read."
-    return '\n'.join(filter(None, [context, grade and WISH.format(grade=grade)]))
 
 # %% ../../nbs/app/03_teaching.ipynb #69345c44
 def draw_quiz(

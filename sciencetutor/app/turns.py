@@ -6,18 +6,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/turns.html.md"""
 
 # %% ../../nbs/app/01_turns.ipynb #imports
 from __future__ import annotations
-import re
+import re, tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from PIL.Image import Image
 import torch
 from fastcore.basics import patch
-from .retrieval import PHRASES, card_says, find_cards, look_up, sure_key, terms
+from .answers import ASK, SURE, TELL, Answer, answer_question, converse
+from .retrieval import finder
 from ..data.formats import question_text
 from ..engine.core import Engine
+from ..resources import asset
 
 # %% auto #0
-__all__ = ['WHY', 'OWN_WORDS', 'EXPLANATION', 'find_choices', 'Turn', 'looks_up', 'answer_open', 'reply']
+__all__ = ['WHY', 'PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
+           'as_source', 'looks_up', 'answer_open', 'add_notes', 'reply']
 
 # %% ../../nbs/app/01_turns.ipynb #bbb7e3ef
 _lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)
@@ -86,8 +89,10 @@ class Turn:
     text: str = ''  # the explanation, or the answer to an open question
     file: str | None = None  # where a page shows the picture from
     note: str = ''  # why there is no more text: the key of a sentence that a page has for it
-    sources: list[dict] = field(default_factory=list)  # lecture cards and solved questions that it leans on, best first
+    sources: list[dict] = field(default_factory=list)  # cards that it leans on, best first, as from `find_cards`
     sure: float | None = None  # of an open question: how likely what is said is right; 0 for "I don't know"
+    answer: Answer | None = None  # to an open question, from the cards
+    notes: str = ''  # cards that a large model is given to lean on
     @classmethod
     def read(cls, text: str, choices: Sequence[str] = (), picture: Image | None = None):
         "A turn from what was typed; choices are looked for in the text unless they are given."
@@ -106,44 +111,70 @@ def _say(role, text, picture=None): return dict(role=role, content=[dict(type='i
 @patch
 def messages(self: Turn) -> list[dict]:
     "This turn as the model reads it: the question, and as much of the answer as there is."
-    msgs = [_say('user', question_text(dict(question=self.question, context=self.context)), self.picture)]
+    text = question_text(dict(question=self.question, context=self.context))
+    msgs = [_say('user', f'{self.notes}\n\n{text}' if self.notes else text, self.picture)]
     if self.probs: msgs += [_say('assistant', self.choices[self.best]), _say('user', WHY)]
     if self.text: msgs.append(_say('assistant', self.text))
     return msgs
 
 # %% ../../nbs/app/01_turns.ipynb #726a17df
+PHRASES = tomllib.loads(asset('texts.toml'))  # what the page says, by language
+SAID_AS = dict(sure=SURE, think=.5, unsure=0.)  # from this probability that a choice is right
+
+def sure_key(
+    prob: float,  # that what is said is right
+) -> str:  # a key of the texts: sure, think or unsure
+    "How an answer is introduced."
+    return next((k for k, p in SAID_AS.items() if prob >= p), 'unsure')
+
+def find_cards(
+    question: str,  # with its choices
+    k: int = 3,  # how many
+    least: float = ASK,  # probability that a card must have
+) -> list[dict]:  # kind, id, title, text, sure, hints, check, best first; none if nothing fits
+    "The cards that an answer can lean on, as the page and the APIs show them."
+    return [as_source(f) for f in finder().find(question, k) if f.sure >= least]
+
+def as_source(found) -> dict:  # from a `Found`
+    "A card that was found, as the page and the APIs show it."
+    c = found.card
+    return dict(kind='card', id=c.id, title=c.title, text=c.answer, sure=round(found.sure, 3), hints=list(c.hints), check=c.check, topic=c.topic, owner=c.owner)
+
+# %% ../../nbs/app/01_turns.ipynb #answer-open
 OWN_WORDS = 1e9  # parameters from which a model may answer an open question in its own words
 
 def looks_up(engine) -> bool:
-    "Whether open questions are looked up rather than left to the model."
+    "Whether open questions are answered from the cards rather than left to the model."
     return isinstance(model := getattr(engine, 'model', None), torch.nn.Module) and model.num_parameters() < OWN_WORDS
 
 def answer_open(
-    engine: Engine,  # its `quiz_data`, if it has one, is the folder of solved questions
+    engine: Engine,
     turn: Turn,  # without choices; the answer is written into it
     before: Sequence[Turn] = (),  # earlier turns
-    t: dict = PHRASES['en'],  # a column of the texts
-    request: str | None = None,  # a name to `cancel` it by
+    grade: int | None = None,  # of the child
 ):
-    "Answer from what is found."
+    "Answer an open question from the cards."
     asked = '\n'.join(filter(None, [turn.context, turn.question]))
     if why := getattr(engine, 'refusal', lambda _: '')(asked):  # an engine with a guard
         turn.text, turn.sure = why, 0.
         return
-    last = next((b for b in reversed(before) if b.text), None)
-    if last and len(terms(asked)) < 2 and not find_cards(asked) and (found := find_cards('\n'.join([last.context, last.question, *last.choices]))):
-        card = found[0]
-        turn.text, turn.sure, turn.sources = t['card_says'].format(**card), card['sure'], found
-        return
-    a = look_up(asked, t, getattr(engine, 'quiz_data', None))
-    turn.sources, turn.sure = a['sources'], a['sure']
-    if a['choices']:
-        probs = engine.score(turn.messages(), a['choices'], images=[turn.picture] if turn.picture else [], **(dict(request=request) if request else {}))
-        if not probs: return  # cancelled
-        turn.sure, choice = max(zip(probs, a['choices']))
-        why = [t['card_says'].format(title=c['title'], text=card_says(c, asked+' '+choice)) for c in a['sources'][:1]]
-        a['text'] = '\n\n'.join([t[sure_key(turn.sure)].format(choice=choice), *why])
-    turn.text = a['text']
+    talked = [(b.question, b.answer) for b in before if b.answer]
+    turn.answer = converse(asked, finder(), grade, talked)
+    turn.text, turn.sure = turn.answer.text, turn.answer.sure
+    turn.sources = [as_source(f) for f in turn.answer.found]
+
+# %% ../../nbs/app/01_turns.ipynb #notes
+NOTES = """You are a friendly science tutor{grade}. Answer in a few short sentences. Lean on these notes where they fit; never contradict them; if you do not know, say so.
+{notes}"""
+
+def add_notes(
+    turn: Turn,  # an open question
+    grade: int | None = None,  # of the child
+):
+    "Give a turn the best cards as notes, and name them as its sources."
+    turn.sources = find_cards(f'{turn.context} {turn.question}'.strip())
+    said = '\n'.join(f"- {s['title']}: {s['text']}" for s in turn.sources)
+    if said: turn.notes = NOTES.format(grade=f' of a child in grade {grade}' if grade else '', notes=said)
 
 # %% ../../nbs/app/01_turns.ipynb #d31ee20f
 EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wanders in longer ones
@@ -151,14 +182,16 @@ EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wande
 def reply(
     engine: Engine,  # or anything with its `score` and `generate`
     turn: Turn,  # the question; the answer is written into it
-    before: Sequence[Turn] = (),  # earlier turns, the latest two of which are remembered
+    before: Sequence[Turn] = (),  # earlier turns
+    grade: int | None = None,  # of the child
     **kw,  # passed on to `engine.generate`
 ) -> Iterator[Turn]:  # the same turn again and again, with more of the answer each time
     "Answer a turn, step by step."
     if looks_up(engine) and not turn.choices:
-        answer_open(engine, turn, before, request=kw.get('request'))
+        answer_open(engine, turn, before, grade)
         yield turn
         return
+    if not turn.choices and not turn.picture and not turn.notes: add_notes(turn, grade)
     history = [] if turn.choices or turn.picture else [t for t in before if t.text][-2:]
     while history and sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
     if turn.choices:

@@ -1,0 +1,61 @@
+"""How the tutor answers questions that children ask: `python bench/asked_bench.py answer QUESTIONS.json --out answers.json`.
+
+QUESTIONS.json is a list of {id, grade, kind, text, must, wrong, before}. Somebody who wrote neither questions nor cards then marks each answer:
+`mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe. `python bench/asked_bench.py report answers.json marks.json` makes the table.
+"""
+import argparse, json, statistics, sys, time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+MARKS = ('helpful', 'poor', 'wrong', 'dont_know')
+
+
+def answers(questions: list[dict]) -> list[dict]:
+    "Every question answered as the page would, the guard included, with the time it took."
+    from sciencetutor.app.answers import Answer, converse
+    from sciencetutor.app.retrieval import finder
+    from sciencetutor.app.safety import Guard
+    import tomllib
+    from sciencetutor.resources import asset
+    PHRASES = tomllib.loads(asset('texts.toml'))
+    find, guard, out = finder(), Guard(), []
+    for q in questions:
+        before = [b['child'] for b in q.get('before', ())]
+        talked = []
+        for text in before: talked.append((text, converse(text, find, q['grade'], talked)))
+        begun = time.perf_counter()
+        verdict = guard.check(q['text'])
+        said = Answer(PHRASES['en']['refuse_'+verdict.level], 'refused') if verdict else converse(q['text'], find, q['grade'], talked)
+        took = time.perf_counter()-begun
+        out.append(dict(id=q['id'], grade=q['grade'], kind=q['kind'], before=before, text=q['text'], must=q['must'], wrong=q['wrong'], answer=said.text, how=said.kind,
+                        sure=round(said.sure, 3), cards=[f.card.id for f in said.found[:1]], ms=round(1000*took, 1)))
+    return out
+
+
+def report(said: list[dict], marks: dict[str, dict]) -> dict:
+    "Shares of the marks by kind, and how often a sure answer is right."
+    table = defaultdict(Counter)
+    for a in said: table[a['kind']][marks[a['id']]['mark']] += 1
+    shares = {kind: dict(n=sum(c.values()), **{m: round(100*c[m]/sum(c.values()), 1) for m in MARKS}) for kind, c in table.items()}
+    sure = defaultdict(list)
+    for a in said:
+        if a['kind'] == 'science' and a['sure']: sure['sure' if a['sure'] >= .8 else 'think' if a['sure'] >= .4 else 'less'].append(marks[a['id']]['mark'] != 'wrong')
+    return dict(marks=shares, unsafe=[a['id'] for a in said if marks[a['id']].get('safety') == 'unsafe'], not_wrong={k: dict(n=len(v), percent=round(100*sum(v)/len(v), 1)) for k, v in sure.items()},
+                median_ms=statistics.median(a['ms'] for a in said))
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', choices=['answer', 'report'])
+    p.add_argument('file', type=Path)
+    p.add_argument('marks', type=Path, nargs='?')
+    p.add_argument('--out', type=Path)
+    a = p.parse_args()
+    if a.what == 'answer': result = answers(json.loads(a.file.read_text()))
+    else: result = report(json.loads(a.file.read_text()), {m['id']: m for m in json.loads(a.marks.read_text())})
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    if a.out: a.out.write_text(text+'\n')
+    else: sys.stdout.write(text+'\n')
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,100 @@
+"What is said: straight, yes or no, corrected, compared, followed up, in other languages, or not at all."
+import pytest
+
+from sciencetutor.app.answers import (Answer, bare, compared, converse, false_premise, leans_on_last, meet_wish, other_language, overlap, say_card,
+                                      small_talk, verdict, wants_yes_or_no, wish_of)
+from sciencetutor.app.cards import Card
+from sciencetutor.app.retrieval import finder
+
+ICE = Card('ice', 'Why ice floats', [2, 5], 'Ice floats because it is less dense than water.', ['why does ice float'], deeper='Its molecules stand farther apart.', example='An ice cube in a glass.',
+           facts=['Ice is less dense than water.', 'Ice floats on water.'], misconceptions=[['Ice is heavier than water.', 'Ice is lighter than the same amount of water.']],
+           check=dict(question='What floats?', choices=['ice', 'iron'], answer='ice'), activity='Put an ice cube into a glass of water.', care='Never walk on a frozen pond.')
+
+
+@pytest.fixture(scope='module')
+def find(): return finder()
+
+
+@pytest.mark.parametrize('question, expected', [
+    ('Is ice less dense than water?', 'yes'), ('does ice float on water', 'yes'), ('Is ice heavier than water?', 'no'), ('my brother says ice is heavier than water is that true', 'no'),
+    ('is it true that ice floats on water', 'yes'), ('Is ice not less dense than water?', None), ('Is ice slippery?', None), ('Why does ice float?', None), ('can you tell me if ice floats', None),
+])
+def test_yes_or_no(question, expected): assert (verdict(question, [ICE]) or (None,))[0] == expected
+
+
+def test_no_comes_with_the_truth():
+    assert verdict('Is ice heavier than water?', [ICE]) == ('no', ICE.misconceptions[0][1])
+    assert say_card(ICE, 'no', ICE.misconceptions[0][1]).startswith('No. Ice is lighter')
+
+
+def test_a_false_premise_is_corrected():
+    assert false_premise('why is ice heavier than water', ICE) == ICE.misconceptions[0][1]
+    assert false_premise('why does ice float on water', ICE) == ''
+
+
+def test_a_card_is_said_whole():
+    text = say_card(ICE)
+    assert text.startswith(ICE.answer) and ICE.care in text
+    assert ICE.deeper in say_card(ICE, grade=7) and ICE.deeper not in say_card(ICE, grade=3)
+
+
+def test_statements():
+    assert wants_yes_or_no('Do you know why ice floats?') is None and wants_yes_or_no('is it a frog or a toad') is None
+    assert overlap('Ice floats on water', 'Does water float on ice?') == 1 and overlap('', 'x') == 0
+
+
+@pytest.mark.parametrize('text, kind', [('hi!', 'hello'), ('thank you so much', 'thanks'), ('who are you', 'who'), ('tell me a joke', 'off-task'), ('write my essay about volcanoes', 'off-task'),
+                                        ('what is my name', 'private'), ('will it rain on my birthday next year', 'future'), ('whats the best animal', 'opinion'), ('what happens when we die', 'unknowable')])
+def test_talk(text, kind): assert small_talk(text)[0] == kind
+
+
+@pytest.mark.parametrize('text', ['who eats who in a food chain', 'how do i read a map key', 'what is the best conductor of electricity', 'why is ice slippery', 'how do you kill germs', 'is a whale a fish', 'what is a joke',
+                                  'what will happen to the water if i heat it', 'how many bones are in my body', 'are sharks fish', 'what is the biggest animal', 'how do plants make food', 'do fish sleep'])
+def test_questions_are_no_talk(text): assert small_talk(text) is None and wish_of(text) is None
+
+
+@pytest.mark.parametrize('text, wish', [('why?', 'why'), ('how come', 'why'), ('more', 'more'), ('tell me more about it', 'more'), ('give me an example', 'example'), ('like what', 'example'), ('easier please', 'easier'),
+                                        ('i dont get it', 'easier'), ("I don't understand", 'easier'), ('huh?', 'easier'), ('can i try it at home', 'activity'), ('quiz me', 'quiz')])
+def test_wishes(text, wish): assert wish_of(text) == wish
+
+
+def test_a_wish_is_met_from_the_card():
+    assert ICE.example in meet_wish('example', ICE) and meet_wish('more', ICE) == ICE.deeper and meet_wish('activity', ICE) == ICE.activity
+    assert 'What floats?' in meet_wish('quiz', ICE) and 'less dense' in meet_wish('easier', ICE)
+    assert meet_wish('more', ICE, said=ICE.deeper) != ICE.deeper
+
+
+@pytest.mark.parametrize('text, pair', [('difference between a frog and a toad', ('frog', 'toad')), ('Atom vs molecule', ('atom', 'molecule')), ('how is mass different from weight', ('mass', 'weight')), ('what is a frog', None)])
+def test_compared(text, pair): assert compared(text) == pair
+
+
+@pytest.mark.parametrize('text, language', [('¿Por qué el cielo es azul?', 'es'), ('Pourquoi le ciel est bleu ?', 'fr'), ('天空为什么是蓝色的', 'zh'), ('आसमान नीला क्यों है', 'hi'), ('لماذا السماء زرقاء', 'ar'), ('Почему небо голубое', 'ru'),
+                                            ('আকাশ নীল কেন', 'bn'), ('آسمان نیلا کیوں ہے ٹھیک', 'ur'), ('Por que o céu é azul?', 'pt'), ('Mengapa langit itu biru?', 'id'), ('wat is a baloon made of', None), ('why is la paz so high', None)])
+def test_other_languages(text, language): assert other_language(text) == language
+
+
+def test_conversation(find):
+    first = converse('why does ice float', find)
+    assert first.kind == 'card' and first.found and 'dense' in first.text
+    before = [('why does ice float', first)]
+    more = converse('more', find, before=before)
+    assert more.kind == 'follow-up' and more.found[0].card.id == first.found[0].card.id and more.text != first.text
+    assert converse('thanks', find, before=before).kind == 'talk'
+    assert converse('why are flamingos pink', find, before=before).found[0].card.id == 'flamingo-why-pink'
+    assert converse('i dont get it', find).kind == 'talk'
+
+
+@pytest.mark.parametrize('text', ['', '   ', '🌋🌋', '???', '...'])
+def test_no_words(find, text): assert converse(text, find).kind == 'talk'
+
+
+def test_nothing_is_made_up(find):
+    a = converse('who won the football match last night', find)
+    assert a.kind in ('unknown', 'talk') and not a.found
+    assert converse('which of these is a mammal', find).text.startswith("I can't see")
+
+
+def test_leaning(): assert leans_on_last('and a whale?') and leans_on_last('how fast tho') and not leans_on_last('why do leaves change color in autumn every year')
+
+
+def test_bare(): assert bare("What's THAT?!") == 'whats that' and isinstance(Answer('x', 'talk'), Answer)

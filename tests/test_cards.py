@@ -1,0 +1,103 @@
+"The cards: their form, that all of them are whole, and what is said about those that are not."
+import shutil
+from collections import Counter
+
+import pytest
+from fastcore.script import CliError
+
+from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, check_folder, coverage, field_faults, load_cards, parse_cards, read_folder,
+                                    run_check, too_hard)
+
+GOOD = '''topic: Ice
+cards:
+- id: ice-floats
+  title: Why ice floats
+  grades: 3-6
+  answer: Ice floats because it is less dense than water.
+  asked: [why does ice float]
+'''
+
+
+@pytest.fixture(scope='module')
+def cards(): return load_cards()
+
+
+def test_our_cards_are_whole(cards):
+    found, faults = check_folder(KNOWLEDGE)
+    assert faults == [] and len(found) == len(cards) >= 1500
+    for card in cards:
+        assert card.idea in IDEAS and 25 <= len(card.answer.split()) <= 95, card.id
+        assert card.deeper and card.example and len(card.asked) >= 6 and len(card.facts) >= 2 and card.misconceptions, card.id
+        assert len(card.hints) == 2 and len(card.keywords) >= 3 and card.related, card.id
+        assert 3 <= len(card.check['choices']) <= 5, card.id
+        assert card.grades[0] <= card.grades[1], card.id
+
+
+def test_nothing_is_missing(cards):
+    table = coverage(cards)
+    empty = [(idea, band) for idea, row in table.items() for band in BANDS if not row[band]]
+    assert not empty
+    assert sum(bool(c.activity) for c in cards) >= 300
+    assert sum(bool(c.care) for c in cards) >= 100
+
+
+def test_children_can_read_them(cards):
+    assert [c.id for c in cards if too_hard(c)] == []
+
+
+def test_no_way_to_ask_leads_to_two_cards(cards):
+    "Some do; they are few, and a third card must not join them."
+    asked = Counter(a.lower().strip(' ?') for c in cards for a in set(c.asked))
+    assert sum(n > 1 for n in asked.values()) < .03*len(asked)
+
+
+@pytest.mark.parametrize('change, line, says', [
+    ('  title: Why ice floats\n', 3, "the field 'title' is missing"),
+    ('  answer: Ice floats because it is less dense than water.\n', 3, "the field 'answer' is missing"),
+    ('  grades: 3-6\n', 3, "the field 'grades' is missing"),
+])
+def test_a_missing_field_is_named(change, line, says):
+    _, faults, _ = parse_cards(GOOD.replace(change, ''), 'ice.yaml')
+    assert [(f.file, f.line, f.says) for f in faults] == [('ice.yaml', line, says)]
+
+
+@pytest.mark.parametrize('raw, says', [
+    (dict(answer=True), 'answer must be a text'), (dict(asked=['a', 1]), 'asked must be a list of texts'), (dict(grades='4'), 'must be like 1-4'),
+    (dict(colour='blue'), "there is no field 'colour'"), (dict(id='Ice floats'), 'small letters'),
+])
+def test_what_a_field_must_be(raw, says):
+    whole = dict(id='ice', title='Ice', grades='1-3', answer='Ice is cold.', asked=['ice']) | raw
+    assert any(says in f for f in field_faults(whole))
+
+
+def test_a_folder(tmp_path):
+    (tmp_path/'a.yaml').write_text(GOOD)
+    (tmp_path/'b.yaml').write_text(GOOD.replace('ice-floats', 'ice-sinks') + '  related: [nothing-here, ice-floats]\n')
+    with pytest.raises(CliError, match=r"b\.yaml:3: ice-sinks: related: there is no card 'nothing-here'"): read_folder(tmp_path)
+    (tmp_path/'b.yaml').write_text(GOOD)
+    with pytest.raises(CliError, match=r'b\.yaml:3: ice-floats: this id is there already, in a\.yaml'): read_folder(tmp_path)
+    (tmp_path/'b.yaml').write_text('cards: [')
+    with pytest.raises(CliError, match='this is not YAML'): read_folder(tmp_path)
+    (tmp_path/'b.yaml').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(CliError, match='could not be read'): read_folder(tmp_path)
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    with pytest.raises(CliError, match='no cards here'): read_folder(tmp_path)
+
+
+def test_a_teachers_card_comes_first(tmp_path, cards):
+    taken = cards[5].id
+    (tmp_path/'mine.yaml').write_text(GOOD.replace('ice-floats', taken))
+    both = load_cards(str(tmp_path))
+    assert len(both) == len(cards) and both[0].id == taken and both[0].owner == tmp_path.name and both[0].title == 'Why ice floats'
+    with pytest.raises(CliError, match='no such folder'): load_cards(str(tmp_path/'nowhere'))
+
+
+def test_check_command(tmp_path, capsys):
+    (tmp_path/'mine.yaml').write_text(GOOD)
+    run_check(str(tmp_path))
+    assert '1 good card, 0 faults' in capsys.readouterr().out
+    (tmp_path/'mine.yaml').write_text(GOOD.replace('grades: 3-6', 'grades: all'))
+    with pytest.raises(CliError, match='1 fault in'): run_check(str(tmp_path/'mine.yaml'))
+    assert "mine.yaml:3: ice-floats: grades 'all' must be like 1-4" in capsys.readouterr().out
+    with pytest.raises(CliError, match='could not be read'): run_check(str(tmp_path/'none.yaml'))

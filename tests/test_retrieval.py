@@ -1,0 +1,80 @@
+"Finding a card: by other words, by misspelled words, by none; and how sure the finder is."
+import time
+
+import numpy as np
+import pytest
+
+from sciencetutor.app.cards import Card, load_cards
+from sciencetutor.app.embedding import sentence_encoder
+from sciencetutor.app.retrieval import Finder, features, finder, lead, left_out, plain_words
+
+
+@pytest.fixture(scope='module')
+def find(): return finder()
+
+
+def titles(found): return [f.card.title for f in found]
+
+
+@pytest.mark.parametrize('question, said', [
+    ('why does my hair stick up wen i rub a baloon on it', 'charge'), ('what dose my heart do', 'pump'), ('why are flamingos pink', 'food'),
+    ('how is lightning made', 'charge'), ('why is the sky blue', 'light'), ('what is an atom', 'element'), ('why do leaves fall off trees', 'leaves'),
+    ('wat is a noun', 'person'), ('how do vaccines work', 'body'), ('why cant we see in the dark', 'light'),
+])
+def test_the_card_that_fits(find, question, said):
+    best = find.find(question, 1)[0]
+    assert best.sure > .4 and said in best.card.answer.lower(), (best.sure, best.card.title)
+
+
+@pytest.mark.parametrize('question', ['who won the football match last night', 'how do i get free robux', 'qwrt zxcv', '', 'who is the best singer', '7'])
+def test_nothing_fits(find, question): assert find.find(question, 1)[0].sure < .4
+
+
+def test_most_cards_are_found_by_their_own_words(find):
+    some = find.cards[::60]
+    assert np.mean([find.find(c.title, 1)[0].card.id == c.id or find.find(c.asked[0], 1)[0].card.id == c.id for c in some]) > .85
+
+
+def test_spelling(find):
+    assert find.spell('a vulcano and its temprature') == 'a volcano and its temperature'
+    assert find.spell('my cat sat on a mat') == 'my cat sat on a mat'
+    assert find.spell('x'*500) == 'x'*500
+
+
+def test_a_new_card_is_found_at_once():
+    mine = Card('my-school-pond', 'The pond of our school', [2, 5], 'Our pond has newts because the water is clean and there are no fish in it.', ['what lives in our school pond', 'why are there newts in our pond'])
+    own = Finder([mine, *load_cards()[:50]])
+    assert own.meaning.fresh >= 1
+    assert own.find('are there newts in the school pond', 1)[0].card.id == 'my-school-pond'
+
+
+def test_the_weights_fit_our_cards(find):
+    "Cards that changed since `make finder` are embedded at each start: that takes time, so they must be few."
+    assert find.meaning.fresh < 50
+
+
+def test_lead():
+    assert lead(np.array([1., 5., 3.])).tolist() == [-4, 2, -2]
+    assert lead(np.array([[2., 9.], [4., 4.]])).tolist() == [[-7, 7], [0, 0]]
+    assert features(np.zeros((2, 3)), np.ones((2, 3))).shape == (2, 3, 5)
+
+
+def test_words(): assert plain_words('Why do the ice cubes float?') == ['ice', 'cube', 'float'] and plain_words("what's it?") == []
+
+
+def test_left_out_does_not_move():
+    cards = [Card(str(i), 't', [1, 2], 'a', ['x', 'y', 'z']) for i in range(20)]
+    assert left_out(cards, 'measure') == left_out(cards[::-1], 'measure')[::-1] and set(left_out(cards, 'fuse')) <= {0, 1, 2}
+
+
+def test_padding_changes_nothing():
+    encode = sentence_encoder()
+    alone, beside = encode(['short']), encode(['short', 'a long sentence about magnets '*8])
+    assert np.allclose(alone[0], beside[0], atol=1e-3)
+
+
+def test_long_and_odd_questions_are_bounded(find):
+    for text in ('a'*100_000, 'why '*20_000, '🌋'*5_000, '\0\n'*1_000):
+        begun = time.perf_counter()
+        find.find(text, 3)
+        assert time.perf_counter()-begun < 5
