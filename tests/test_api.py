@@ -297,7 +297,7 @@ PATHS = '/api/v1/generate', '/api/v1/token-count', '/chat', '/v1/chat/completion
 def test_nothing_is_read_from_who_may_not_come_in(path):
     with serving(make_api(Slow(), keys=('apple',))) as url: assert first_words(url, path, 9_000_000) == 401
     app = make_api(Slow(), queue=1)
-    app.state.desk.door.inside = 1
+    app.state.gateway.admission.active = 1
     with serving(app) as url: assert first_words(url, path, 9_000_000) == 429
 
 def picture_requests(url):
@@ -310,14 +310,14 @@ def picture_requests(url):
 
 def test_pictures_are_decoded_inside_the_door(monkeypatch):
     app, inside = make_api(slow := Slow(), queue=5), []
-    slow.pause, read, desk = 0, api.read_pictures, app.state.desk
-    monkeypatch.setattr(api, 'read_pictures', lambda files: (inside.append(desk.door.inside), read(files))[1])
-    monkeypatch.setattr(desk.door, 'check', lambda: None)  # full only once the body has been read
+    slow.pause, read, gateway = 0, api.read_pictures, app.state.gateway
+    monkeypatch.setattr(api, 'read_pictures', lambda files: (inside.append(gateway.admission.active), read(files))[1])
+    monkeypatch.setattr(gateway.admission, 'check', lambda: None)  # full only once the body has been read
     with serving(app) as url:
         assert [r.status_code for r in picture_requests(url)] == [200]*4 and inside == [1]*4
         monkeypatch.undo()
         monkeypatch.setattr(api, 'read_pictures', lambda files: inside.append('full'))
-        monkeypatch.setattr(desk, 'door', type('Full', (), dict(inside=0, check=lambda s: None, __enter__=lambda s: api.Door(0).check(), __exit__=lambda *a: None))())
+        monkeypatch.setattr(gateway, 'admission', type('Full', (), dict(active=0, check=lambda s: None, __enter__=lambda s: api.AdmissionControl(0).check(), __exit__=lambda *a: None))())
         assert [r.status_code for r in picture_requests(url)] == [429]*4 and 'full' not in inside
 
 def test_two_pictures_are_decoded_at_a_time(monkeypatch):
@@ -341,8 +341,8 @@ def test_two_pictures_are_decoded_at_a_time(monkeypatch):
 def test_bytes_in_memory_are_bounded():
     slow = Slow()
     app = make_api(slow)
-    held = app.state.desk.held
-    held.size = 3000
+    budget = app.state.gateway.budget
+    budget.size = 3000
     with serving(app) as url:
         t = threading.Thread(target=lambda: requests.post(f'{url}/api/v1/generate', json=dict(prompt='?'*2000, max_new_tokens=1000)))
         t.start()
@@ -352,10 +352,10 @@ def test_bytes_in_memory_are_bounded():
         assert requests.post(f'{url}/api/v1/generate', json=dict(prompt='?', max_new_tokens=1)).status_code == 200
         requests.post(f'{url}/api/v1/stop-stream')
         t.join(20)
-        until(lambda: not held.bytes)
+        until(lambda: not budget.used)
 
 def test_websocket_memory_is_bounded(server):
-    desk = server.api.state.desk
+    gateway = server.api.state.gateway
     address = f'{server.stream_url}/api/v1/stream'
     with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e:
         converse(ws, prompt='x'*9_000_000)
@@ -365,19 +365,19 @@ def test_websocket_memory_is_bounded(server):
         for _ in range(3): ws.send(body)
         while True: ws.recv(timeout=20)
     assert e.value.rcvd.code == 1008
-    before, desk.held.size = desk.held.size, desk.held.bytes+1000
+    before, gateway.budget.size = gateway.budget.size, gateway.budget.used+1000
     try:
         with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e: converse(ws, prompt='x'*2000)
-    finally: desk.held.size = before
+    finally: gateway.budget.size = before
     assert e.value.rcvd.code == 1013 and 'hands full' in e.value.rcvd.reason
-    before, desk.sockets.size = desk.sockets.size, 1
+    before, gateway.sockets.size = gateway.sockets.size, 1
     try:
-        until(lambda: not desk.sockets.inside)
+        until(lambda: not gateway.sockets.active)
         with connect(address, ping_interval=None) as ws:
             with pytest.raises(websockets.exceptions.InvalidStatus): connect(address)
             assert len(converse(ws, prompt='Why', max_new_tokens=30)) > 1
-    finally: desk.sockets.size = before
-    until(lambda: not desk.held.bytes and not desk.sockets.inside)
+    finally: gateway.sockets.size = before
+    until(lambda: not gateway.budget.used and not gateway.sockets.active)
 
 def test_deadline():
     slow = Slow()
@@ -396,10 +396,10 @@ def test_silent_websocket_is_closed():
 
 def test_body_that_never_ends(monkeypatch):
     "At the API and at the page: told, and hung up on."
-    from sciencetutor.serve.limits import Bounded
+    from sciencetutor.serve.limits import RequestLimits
     from sciencetutor.serve.core import make_app
-    monkeypatch.setattr(Bounded.__init__, '__defaults__', (*Bounded.__init__.__defaults__[:-1], .5))
-    for app, path in (make_api(Slow()), '/api/v1/generate'), (Bounded(make_app(Slow()), deadline=None), '/gradio_api/queue/join'):
+    monkeypatch.setattr(RequestLimits.__init__, '__defaults__', (*RequestLimits.__init__.__defaults__[:-1], .5))
+    for app, path in (make_api(Slow()), '/api/v1/generate'), (RequestLimits(make_app(Slow()), deadline=None), '/gradio_api/queue/join'):
         with serving(app) as url, socket.create_connection(('127.0.0.1', int(url.rsplit(':', 1)[1])), timeout=20) as s:
             s.sendall(f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"data":'.encode())
             said = b''

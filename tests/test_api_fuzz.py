@@ -83,8 +83,8 @@ def well(server, url):
     r = requests.get(f'{url}/metrics').text
     assert 'sciencetutor_errors_total{' not in r, [l for l in r.splitlines() if 'errors_total' in l]
     end = time.time()+20
-    while (server.engine.running or server.engine.waiting or server.api.state.desk.door.inside) and time.time() < end: time.sleep(.05)
-    assert not server.engine.running and not server.engine.waiting and not server.api.state.desk.door.inside and not server.api.state.desk.names
+    while (server.engine.running or server.engine.waiting or server.api.state.gateway.admission.active) and time.time() < end: time.sleep(.05)
+    assert not server.engine.running and not server.engine.waiting and not server.api.state.gateway.admission.active and not server.api.state.gateway.running
     assert requests.post(f'{url}/api/v1/generate', json=GENERATE).status_code == 200
 
 def test_mutated_requests(server):

@@ -389,7 +389,7 @@ def test_many_heartbeats(house):
 
 def test_idle_streams_are_closed(house, monkeypatch):
     from sciencetutor.serve import access
-    monkeypatch.setattr(access, 'IDLE', 1.)
+    monkeypatch.setattr(access, 'IDLE_TIMEOUT', 1.)
     with Server(Script(), open_port('127.0.0.1', 0), rate=0) as s:
         v, begun = visit(s.url), time.time()
         with v.get(f'{v.api}/heartbeat/abcdef', stream=True, **TOO) as r: assert b''.join(r.iter_content(100)).startswith(b'data: ALIVE')

@@ -5,7 +5,7 @@ from fastcore.script import CliError
 from gradio_client import Client
 from PIL import Image
 from websockets.sync.client import connect
-from sciencetutor.serve.core import Local, Server, ask, hang_up, is_loopback, open_port, run_serve
+from sciencetutor.serve.core import Server, ask, close_idle, is_loopback, open_port, run_serve, trusted_hosts
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
 
@@ -83,11 +83,15 @@ def test_other_names_are_refused(server, host):
     if host and host != '[':
         with pytest.raises(websockets.exceptions.InvalidStatus): connect(server.stream_url+'/api/v1/stream', additional_headers=dict(host=host))
 
-@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:7860', '127.0.0.1:1', '127.1.2.3', '[::1]:7860'])
+@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:7860', '127.0.0.1:1', '[::1]:7860'])
 def test_own_names_are_not(server, host): assert requests.get(server.url+'/healthz', headers=dict(host=host)).status_code == 200
 
 def test_names_of_a_proxy():
-    assert Local(None, ('https://school.example:8443',)).known('school.example') and Local(None, ('*',)).known('any.example') and not Local(None).known('school.example')
+    own = ['127.0.0.1', '[::1]', 'localhost']
+    assert trusted_hosts(['127.0.0.1'], ('https://school.example:8443',)) == [*own, 'school.example']
+    assert trusted_hosts(['127.0.0.1'], ('*',)) == ['*'] and trusted_hosts(['127.0.0.1', '::1']) == own
+
+def test_address_of_its_own(): assert '127.1.2.3' in trusted_hosts(['127.1.2.3'])
 
 def test_page_is_bounded(server):
     upload = lambda n: requests.post(f'{server.url}/gradio_api/upload', files=dict(files=('a.png', bytes(n))))
@@ -102,13 +106,13 @@ def test_page_is_bounded(server):
     with socket.create_connection((host, int(port))) as s:
         s.sendall(b'POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n')
         assert s.recv(20).startswith(b'HTTP/1.1 413')
-    assert not server.api.state.desk.held.bytes
+    assert not server.api.state.gateway.budget.used
 
 def test_page_is_counted(server):
     with Server(server.engine, open_port('127.0.0.1', 0), rate=3) as s:
         ask = lambda: requests.post(f'{s.url}/gradio_api/call/ask', json=dict(data=['Why?', None, None])).status_code
         assert ask() == 200
-        s.api.state.desk.rate.buckets['127.0.0.1'] = 0., time.monotonic()  # all of them spent, just now
+        s.api.state.gateway.limiter.buckets['127.0.0.1'] = 0., time.monotonic()  # all of them spent, just now
         assert ask() == 429
         answers = [0]
         while answers[-1] != 429 and len(answers) < 300: answers.append((r := requests.post(f'{s.url}/gradio_api/queue/join', json={})).status_code)
@@ -135,7 +139,7 @@ def test_page_fetches_nothing(server, monkeypatch):
     assert not fetched and not end['success'] and 'not fetched' in json.dumps(end), end
 
 class Connection:
-    "What uvicorn has of a connection, as far as `hang_up` looks at it."
+    "What uvicorn has of a connection, as far as `close_idle` looks at it."
     def __init__(self, **kw): self.closed, self.transport = 0, self; self.__dict__.update(kw)
     def close(self): self.closed += 1
 
@@ -143,10 +147,11 @@ def test_silent_connections_are_closed():
     from weakref import WeakKeyDictionary
     done = lambda: type('Cycle', (), dict(response_complete=True))()
     silent, socket_, busy, regular = Connection(cycle=None), Connection(), Connection(cycle=type('Cycle', (), dict(response_complete=False))()), Connection(cycle=done())
-    seen = WeakKeyDictionary()
+    seen, before = WeakKeyDictionary(), []
     for now in range(0, 60, 5):
-        regular.cycle, before = done(), regular.cycle  # another request every five seconds
-        hang_up({silent, socket_, busy, regular}, seen, now)
+        before.append(regular.cycle)  # kept, so that the next one has another id
+        regular.cycle = done()  # another request every five seconds
+        close_idle({silent, socket_, busy, regular}, seen, now)
         assert bool(silent.closed) == (now > 20)
     assert not (socket_.closed or busy.closed or regular.closed)
 
