@@ -21,7 +21,8 @@ def test_without_downloads(monkeypatch):
     monkeypatch.delattr(processing, 'async_ssrf_protected_download')
     with pytest.raises(CliError, match='async_ssrf_protected_download'): make_app(Script())
 
-@pytest.mark.parametrize('change', [compat.enable_path_checks, compat.slow_polling, lambda b: compat.limit_sessions(b, 5)])
+@pytest.mark.parametrize('change',
+                         [compat.enable_path_checks, compat.slow_polling, lambda b: compat.limit_sessions(b, 5)])
 def test_without_an_attribute_of_blocks(change):
     with pytest.raises(CliError, match='|'.join(NEEDED)): change(object())
 

@@ -371,7 +371,7 @@ def ask(
     choices: Several = None,  # the choices, if they are not in the text
     model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
     max_new_tokens: int = 200,  # longest answer, in tokens; why a choice is right is said in fewer
-) -> Turn:  # the question with its answer
+) -> 'Turn':  # the question with its answer; a string, for the command line evaluates annotations
     "Ask the tutor one question."
     if not text.strip(): raise CliError("The question is empty: write it after `sciencetutor ask`, in quotes.")
     if choices is not None and len(choices) < 2:
