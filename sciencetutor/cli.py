@@ -6,11 +6,6 @@ Docs: https://sciencetutor.github.io/sciencetutor/cli.html.md"""
 
 # %% ../nbs/60_cli.ipynb #60-cli-003
 from __future__ import annotations
-
-# %% auto #0
-__all__ = ['commands', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'main', 'choose', 'dispatch']
-
-# %% ../nbs/60_cli.ipynb #60-cli-004
 import argparse, os, select, sys
 from importlib import import_module
 from typing import NamedTuple
@@ -18,33 +13,45 @@ from collections.abc import Callable
 
 from . import __version__
 
+# %% auto #0
+__all__ = ['commands', 'UNSET', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'find_command',
+           'reader_has_gone', 'main', 'dispatch']
+
 # %% ../nbs/60_cli.ipynb #60-cli-006
 class Command(NamedTuple):
     "One subcommand."
-    target: str   # module and function, as in `data:run_data`
-    help: str     # what it does, in one line
+    target: str  # module and function, as in `data:run_data`
+    help: str  # what it does, in one line
     example: str  # arguments of a typical call
     extra: str = 'all'  # the optional packages it needs, as in `pip install "sciencetutor[train]"`
     short: dict = {}  # short forms of its flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-007
 commands = {
-    'quickstart': Command('quickstart:run_quickstart', 'see it all at once: samples, a short fine-tune, its accuracy, the page', ''),
+    'quickstart': Command('quickstart:run_quickstart',
+        'see it all at once: samples, a short fine-tune, its accuracy, the page', ''),
     'data': Command('data:run_data', 'turn questions into a data set', '--source samples --out data/samples'),
     'check': Command('data.tables:run_check', "check a teacher's own questions, row by row", 'questions.csv'),
-    'export': Command('data.exports:run_export', 'write a data set for other programs', '--data data/samples --out data/llava --to llava'),
-    'upload': Command('data.hub:run_upload', 'publish a data set or a checkpoint, privately', 'data/samples hf://datasets/OWNER/NAME', 'cloud'),
+    'export': Command('data.exports:run_export', 'write a data set for other programs',
+        '--data data/samples --out data/llava --to llava'),
+    'upload': Command('data.hub:run_upload', 'publish a data set or a checkpoint, privately',
+        'data/samples hf://datasets/OWNER/NAME', 'cloud'),
     'download': Command('data.hub:run_download', 'fetch one', 'gs://BUCKET/PATH data/class', 'cloud'),
-    'train': Command('train:run_train', 'fine-tune a model on a data set', '--data data/samples --model tutor-base --minutes 2', 'train'),
-    'eval': Command('eval:run_eval', 'measure a model on a split', '--data data/samples --model checkpoints/tutor --split test'),
-    'score': Command('eval:run_score', 'score a file of predictions', 'predictions.jsonl --source samples --split test'),
+    'train': Command('train:run_train', 'fine-tune a model on a data set',
+        '--data data/samples --model tutor-base --minutes 2', 'train'),
+    'eval': Command('eval:run_eval', 'measure a model on a split',
+        '--data data/samples --model checkpoints/tutor --split test'),
+    'score': Command('eval:run_score', 'score a file of predictions',
+        'predictions.jsonl --source samples --split test'),
     'ask': Command('serve:ask', 'ask the tutor one question', '"Which is a mammal?" --choices trout bat robin'),
     'serve': Command('serve:run_serve', 'open the page where a child can ask', '--model tutor --port 7860', 'serve'),
     'user': Command('app.store:run_user', 'add a child or an adult who may log in', 'ada --grade 4', 'serve'),
-    'cloud doctor': Command('cloud.gcp:run_doctor', 'what Google Cloud needs to know, and what is missing', '', 'cloud'),
-    'cloud train': Command('cloud.vertex:run_cloud_train', 'train on Vertex AI', '--config vertex-a100 --data data/samples', 'cloud'),
-    'cloud pipeline': Command('cloud.pipeline:run_pipeline', 'data, train, eval, upload as one graph', '--all --local --config cpu', 'cloud,pipeline',
-                              {'-p': '--data', '-t': '--train', '-w': '--all'}),
+    'cloud doctor': Command('cloud.gcp:run_doctor', 'what Google Cloud needs to know, and what is missing',
+        '', 'cloud'),
+    'cloud train': Command('cloud.vertex:run_cloud_train', 'train on Vertex AI',
+        '--config vertex-a100 --data data/samples', 'cloud'),
+    'cloud pipeline': Command('cloud.pipeline:run_pipeline', 'data, train, eval, upload as one graph',
+        '--all --local --config cpu', 'cloud,pipeline', {'-p': '--data', '-t': '--train', '-w': '--all'}),
     'cloud deploy': Command('cloud.vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
     'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
     'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
@@ -54,15 +61,18 @@ commands = {
 # %% ../nbs/60_cli.ipynb #60-cli-009
 def usage() -> str:
     "What `sciencetutor --help` prints."
-    rows = [f'  {name:<15}{c.help}\n  {"":<15}  sciencetutor {name} {c.example}'.rstrip() for name, c in commands.items()]
-    return '\n'.join([f'ScienceTutor {__version__}: train, measure and run a science tutor on your own machine.', '',
-                      'usage: sciencetutor COMMAND [options]', '       sciencetutor COMMAND --help', '', *rows])
+    rows = [f'ScienceTutor {__version__}: train, measure and run a science tutor on your own machine.', '',
+            'usage: sciencetutor COMMAND [options]', '       sciencetutor COMMAND --help', '']
+    for name, c in commands.items():
+        rows += [f'  {name:<15}{c.help}', f'  {"":<15}  sciencetutor {name} {c.example}'.rstrip()]
+    return '\n'.join(rows)
 
 # %% ../nbs/60_cli.ipynb #60-cli-012
-def make_parser(name: str,         # the subcommand
-                func: Callable,    # its function, with docments
-                example: str = '',  # arguments of a typical call
-               ):  # an `argparse.ArgumentParser`
+def make_parser(
+    name: str,  # the subcommand
+    func: Callable,  # its function, with docments
+    example: str = '',  # arguments of a typical call
+) -> argparse.ArgumentParser:
     "The argument parser of `func`."
     from fastcore.script import anno_parser
     p = anno_parser(func, prog=f'sciencetutor {name}')
@@ -71,22 +81,27 @@ def make_parser(name: str,         # the subcommand
     return p
 
 # %% ../nbs/60_cli.ipynb #60-cli-015
-def call(name: str,         # the subcommand
-         func: Callable,    # its function
-         argv: list[str],   # arguments after the subcommand
-         example: str = '',  # shown by --help
-        ):
-    "Call `func` with what `argv` says, and leave the rest to it: a flag that is given is told from a default."
+UNSET = object()  # the value of a flag that was not given
+
+def call(
+    name: str,  # the subcommand
+    func: Callable,  # its function
+    argv: list[str],  # arguments after the subcommand
+    example: str = '',  # shown by --help
+):
+    "Call `func` with what `argv` gives."
     p = make_parser(name, func, example)
-    p.parse_args(argv)  # help and errors
-    for a in p._actions:
-        if a.option_strings: a.default = argparse.SUPPRESS
-    args = vars(p.parse_args(argv))
-    return func(**{k: v for k, v in args.items() if k not in ('pdb', 'xtra')})  # fastcore's own hidden flags
+    names = vars(p.parse_args(argv))  # help and errors
+    p.set_defaults(**dict.fromkeys(names, UNSET))
+    given = {k: v for k, v in vars(p.parse_args(argv)).items() if v is not UNSET}
+    return func(**{k: v for k, v in given.items() if k not in ('pdb', 'xtra')})  # fastcore's own hidden flags
 
 # %% ../nbs/60_cli.ipynb #60-cli-018
-def fail(msg: str, code: int = 2) -> int:
-    "Print `msg` as one line on standard error; returns the exit code."
+def fail(
+    msg: str,  # may have several lines
+    code: int = 2,
+) -> int:  # the exit code
+    "Print `msg` as one line on standard error."
     print(' '.join(str(msg).split()), file=sys.stderr)
     return code
 
@@ -96,30 +111,19 @@ def load(target: str) -> Callable:
     module, func = target.split(':')
     return getattr(import_module(f'sciencetutor.{module}'), func)
 
-# %% ../nbs/60_cli.ipynb #60-cli-021
 def unknown(name: str) -> str:
     "The line for a subcommand that does not exist."
     from difflib import get_close_matches
-    if more := [c for c in commands if c.startswith(f'{name} ')]: return f'sciencetutor {name} what? there are: {", ".join(more)}'
+    more = [c for c in commands if c.startswith(f'{name} ')]
+    if more: return f'sciencetutor {name} what? there are: {", ".join(more)}'
     near = get_close_matches(name, commands, n=1)
     hint = f'did you mean `{near[0]}`?' if near else '`sciencetutor --help` lists the commands'
     return f'sciencetutor: there is no command {name!r}; {hint}'
 
 # %% ../nbs/60_cli.ipynb #60-cli-022
-def main(argv: list[str] | None = None,  # without the program's name; default `sys.argv[1:]`
-        ) -> int:  # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
-    "Run `sciencetutor COMMAND ...`."
-    try:
-        try: return choose(sys.argv[1:] if argv is None else argv)
-        finally: sys.stdout.flush()
-    except BrokenPipeError:
-        (out := select.poll()).register(sys.stdout)
-        if not any(event & select.POLLERR for _, event in out.poll(0)): raise  # it was another pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes when it exits
-        return 1
-
-def choose(argv: list[str],  # without the program's name
-          ) -> int:  # exit code
+def find_command(
+    argv: list[str],  # without the program's name
+) -> int:  # exit code
     "Find the subcommand that is meant, and run it."
     name, *rest = argv or ['--help']
     if rest and f'{name} {rest[0]}' in commands: name, rest = f'{name} {rest[0]}', rest[1:]  # `cloud train`
@@ -129,10 +133,29 @@ def choose(argv: list[str],  # without the program's name
     else: return dispatch(name, rest)
     return 0
 
+def reader_has_gone() -> bool:
+    "Whether nobody reads standard output any more."
+    out = select.poll()
+    out.register(sys.stdout)
+    return any(event & select.POLLERR for _, event in out.poll(0))
+
+def main(
+    argv: list[str] | None = None,  # without the program's name; default `sys.argv[1:]`
+) -> int:  # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
+    "Run `sciencetutor COMMAND ...`."
+    try:
+        try: return find_command(sys.argv[1:] if argv is None else argv)
+        finally: sys.stdout.flush()
+    except BrokenPipeError:
+        if not reader_has_gone(): raise  # it was another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still flushes when it exits
+        return 1
+
 # %% ../nbs/60_cli.ipynb #60-cli-023
-def dispatch(name: str,       # a key of `commands`
-             argv: list[str],  # arguments after it
-            ) -> int:  # exit code
+def dispatch(
+    name: str,  # a key of `commands`
+    argv: list[str],  # arguments after it
+) -> int:  # exit code
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]

@@ -11,7 +11,7 @@ from pathlib import Path
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['swap_dirs', 'alive', 'sweep', 'atomic_dir', 'write_atomic', 'write_json']
+__all__ = ['swap_dirs', 'process_exists', 'remove_leftovers', 'atomic_dir', 'write_atomic', 'write_json']
 
 # %% ../nbs/01_files.ipynb #e72a40d2
 def swap_dirs(
@@ -26,17 +26,17 @@ def swap_dirs(
     old.rename(aside); new.rename(old); aside.rename(new)
 
 # %% ../nbs/01_files.ipynb #e9cc6274
-def alive(
+def process_exists(
     pid: int,  # process id
-) -> bool:  # is there such a process?
-    "Does the process still run?"
+) -> bool:
+    "Whether a process still runs."
     try: os.kill(pid, 0)
     except ProcessLookupError: return False
     except PermissionError: pass
     return True
 
 # %% ../nbs/01_files.ipynb #127ee4dd
-def sweep(
+def remove_leftovers(
     path: Path,  # a target folder
     key: str = '',  # keep a folder with this key
 ) -> Path | None:  # the folder kept
@@ -44,7 +44,7 @@ def sweep(
     kept = None
     for p in path.parent.glob(f'.{path.name}.tmp*'):
         pid = p.name.rpartition('.tmp')[2].split('.')[0]
-        if not pid.isdigit() or (alive(int(pid)) and int(pid) != os.getpid()): continue
+        if not pid.isdigit() or (process_exists(int(pid)) and int(pid) != os.getpid()): continue
         if key and not kept and (p/'.key').is_file() and (p/'.key').read_text() == key: kept = p
         else: shutil.rmtree(p, ignore_errors=True)
     return kept
@@ -59,15 +59,21 @@ def atomic_dir(
     path = Path(path).absolute()
     if path.is_file(): raise CliError(f'{path} is a file: name a folder to write to')
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept, tmp, stopped = sweep(path, key), path.with_name(f'.{path.name}.tmp{os.getpid()}'), False
-    kept.rename(tmp) if kept else tmp.mkdir()
+    kept, tmp = remove_leftovers(path, key), path.with_name(f'.{path.name}.tmp{os.getpid()}')
+    if kept: kept.rename(tmp)
+    else: tmp.mkdir()
     if key and not kept: (tmp/'.key').write_text(key)  # its age tells when the content was begun
+    resumable = False
     try:
         yield tmp
         (tmp/'.key').unlink(missing_ok=True)
-        swap_dirs(tmp, path) if path.exists() else tmp.rename(path)
-    except KeyboardInterrupt: stopped = bool(key); raise
-    finally: stopped or shutil.rmtree(tmp, ignore_errors=True)
+        if path.exists(): swap_dirs(tmp, path)
+        else: tmp.rename(path)
+    except KeyboardInterrupt:
+        resumable = bool(key)
+        raise
+    finally:
+        if not resumable: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
@@ -84,5 +90,5 @@ def write_json(
     path: Path,  # file to write
     value,  # anything JSON can say
 ) -> None:
-    "JSON, indented, UTF-8."
+    "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')

@@ -6,24 +6,26 @@ Docs: https://sciencetutor.github.io/sciencetutor/quickstart.html.md"""
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-003
 from __future__ import annotations
-
-# %% auto #0
-__all__ = ['groups', 'QUICK', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show', 'try_port', 'open_page']
-
-# %% ../nbs/61_quickstart.ipynb #1-quickstart-004
 import json, shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .cli import load
+if TYPE_CHECKING: from matplotlib.figure import Figure
+
+# %% auto #0
+__all__ = ['GROUPS', 'QUICK', 'METRICS', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show', 'try_port',
+           'open_page']
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-006
-def once(folder: Path,     # what the step makes; its note is `<folder>.json`
-         title: str,       # said when the step begins
-         settings: dict,   # all that the result depends on
-         work: Callable[[], dict],  # makes the folder; its result goes into the note
-        ) -> dict:  # the result
+def once(
+    folder: Path,  # what the step makes; its note is `<folder>.json`
+    title: str,  # said when the step begins
+    settings: dict,  # all that the result depends on
+    work: Callable[[], dict],  # makes the folder; its result goes into the note
+) -> dict:  # the result
     "Do `work` unless it was finished with the same settings."
     note = folder.with_name(folder.name + '.json')
     try: begun = json.loads(note.read_text(encoding='utf-8'))
@@ -39,87 +41,106 @@ def once(folder: Path,     # what the step makes; its note is `<folder>.json`
     return result
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-010
-groups = {'all questions': None, 'with a picture': 'img', 'text only': 'noimg'}
+GROUPS = {'all questions': None, 'with a picture': 'img', 'text only': 'noimg'}
 
-def comparison(before: dict,  # metrics of the model as it came
-               after: dict,  # metrics of the fine-tuned one, on the same questions
-              ) -> dict:  # group of questions: (before, after), each with `acc`, `lo`, `hi`, `chance` in percent and `count`
+def comparison(
+    before: dict,  # metrics of the model as it came
+    after: dict,  # metrics of the fine-tuned one, on the same questions
+) -> dict:  # group of questions: (before, after), each with `acc`, `lo`, `hi`, `chance` in percent and `count`
     "Accuracy before and after, over all questions and with and without a picture."
-    pick = lambda m, key: m[key] if key else m
-    rows = {title: (pick(before, key), pick(after, key)) for title, key in groups.items()}
-    return {title: pair for title, pair in rows.items() if pair[0]['count']}
+    rows = {}
+    for title, key in GROUPS.items():
+        pair = (before[key], after[key]) if key else (before, after)
+        if pair[0]['count']: rows[title] = pair
+    return rows
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-011
-def table(rows: dict,  # from `comparison`
-         ) -> str:
+def table(
+    rows: dict,  # from `comparison`
+) -> str:
     "The comparison as a Markdown table, which reads well in a terminal too."
     line = '| {:<14} | {:>4} | {:>6} | {:>6} | {:>6} |'.format
-    head = [line('questions', 'n', 'chance', 'before', 'after'), line(':---', *['---:']*4)]
-    return '\n'.join(head + [line(title, b['count'], *(f'{v:.1f}%' for v in (b['chance'], b['acc'], a['acc']))) for title, (b, a) in rows.items()])
+    lines = [line('questions', 'n', 'chance', 'before', 'after'), line(':---', *['---:']*4)]
+    for title, (before, after) in rows.items():
+        percents = [f'{v:.1f}%' for v in (before['chance'], before['acc'], after['acc'])]
+        lines.append(line(title, before['count'], *percents))
+    return '\n'.join(lines)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-012
-def plot(rows: dict,  # from `comparison`
-        ):  # a matplotlib Figure
+def plot(
+    rows: dict,  # from `comparison`
+) -> Figure:
     "Two bars a group with 95% intervals, chance as a dotted line."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(6, 3), layout='constrained')
     ax = fig.subplots()
     for x, pair in enumerate(rows.values()):
         for m, dx, colour, label in zip(pair, (-.19, .19), ('#b8c4d0', '#2780e3'), ('before', 'after')):
-            ax.bar(x + dx, m['acc'], .36, color=colour, label=label if x == 0 else None,
-                   yerr=[[max(0, m['acc'] - m['lo'])], [max(0, m['hi'] - m['acc'])]], capsize=2, ecolor='#555')
+            interval = [[max(0, m['acc'] - m['lo'])], [max(0, m['hi'] - m['acc'])]]
+            ax.bar(x + dx, m['acc'], .36, color=colour, label=label if x == 0 else None, yerr=interval, capsize=2,
+                   ecolor='#555')
             ax.text(x + dx, 2, f'{m["acc"]:.0f}%', ha='center')
         ax.plot([x - .42, x + .42], [pair[0]['chance']]*2, ':', color='#222', label='chance' if x == 0 else None)
-    ax.set(ylim=(0, 100), ylabel='accuracy, %', xticks=range(len(rows)), xticklabels=[f'{t} (n={b["count"]})' for t, (b, _) in rows.items()])
+    labels = [f'{title} (n={before["count"]})' for title, (before, _) in rows.items()]
+    ax.set(ylim=(0, 100), ylabel='accuracy, %', xticks=range(len(rows)), xticklabels=labels)
     ax.spines[['top', 'right']].set_visible(False)
     ax.legend(frameon=False, ncols=3, loc='lower center', bbox_to_anchor=(.5, 1))
     return fig
 
-# %% ../nbs/61_quickstart.ipynb #1-quickstart-017
-def measure(model: str,  # model name or folder
-            data: Path,  # data set folder
-            out: Path,  # where the evaluation goes
-           ) -> dict:  # the metrics that the comparison shows
-    "Accuracy on the test split."
-    m = load('eval:run_eval')(data=str(data), model=str(model), split='test', out=str(out))
-    pick = lambda d: {k: d[k] for k in ('acc', 'lo', 'hi', 'count', 'chance')}
-    return pick(m) | {g: pick(m[g]) for g in ('img', 'noimg')}
-
-# %% ../nbs/61_quickstart.ipynb #1-quickstart-019
+# %% ../nbs/61_quickstart.ipynb #quicksettin
 QUICK = dict(batch_tokens=1024, warmup=5, lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=0.5)
 
+# %% ../nbs/61_quickstart.ipynb #1-quickstart-017
+METRICS = ('acc', 'lo', 'hi', 'count', 'chance')
+
+def measure(
+    model: str,  # model name or folder
+    data: Path,  # data set folder
+    out: Path,  # where the evaluation goes
+) -> dict:  # the metrics that the comparison shows
+    "Accuracy on the test split."
+    m = load('eval:run_eval')(data=str(data), model=str(model), split='test', out=str(out))
+    def shown(d): return {k: d[k] for k in METRICS}
+    return shown(m) | {group: shown(m[group]) for group in ('img', 'noimg')}
+
+# %% ../nbs/61_quickstart.ipynb #1-quickstart-019
 def run_quickstart(
     out: str = 'runs/quickstart',  # folder for data, checkpoint, evaluations and the plot
-    model: str = 'tutor-base',    # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
-    n: int = 500,                 # sample questions to train on; a fifth as many to test with
-    minutes: float = 2,           # time to train
-    seed: int = 0,                # of samples and training
-    serve: bool = True,           # open the page at the end
-    host: str = '127.0.0.1',      # address of the page
-    port: int = 7860,             # port of the page
+    model: str = 'tutor-base',  # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
+    n: int = 500,  # sample questions to train on; a fifth as many to test with
+    minutes: float = 2,  # time to train
+    seed: int = 0,  # of samples and training
+    serve: bool = True,  # open the page at the end
+    host: str = '127.0.0.1',  # address of the page
+    port: int = 7860,  # port of the page
 ) -> dict:  # the metrics before and after
     "Samples, a short fine-tune, accuracy before and after, the page. Finished steps are not repeated."
     if serve: try_port(host, port)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     data, trained = folder/'data', folder/'tutor'
+    def make_data(): return load('data:run_data')(out=str(data), n=n, seed=seed)
+    def train():
+        options = dict(QUICK, minutes=minutes, seed=seed)
+        return load('train:run_train')(data=str(data), model=model, out=str(trained), **options)
     s = dict(version=__version__, n=n, seed=seed)
-    once(data, f'1/5 Questions: {n} samples to train on', s, lambda: load('data:run_data')(out=str(data), n=n, seed=seed))
+    once(data, f'1/5 Questions: {n} samples to train on', s, make_data)
     s |= dict(model=model)
-    before = once(folder/'before', f'2/5 Accuracy of {model} before', s, lambda: measure(model, data, folder/'before'))
+    title = f'2/5 Accuracy of {model} before'
+    before = once(folder/'before', title, s, lambda: measure(model, data, folder/'before'))
     s |= dict(minutes=minutes)
-    once(trained, f'3/5 Fine-tuning {model} for {minutes:g} minutes', s,
-         lambda: load('train:run_train')(data=str(data), model=model, out=str(trained), minutes=minutes, seed=seed, **QUICK))
+    once(trained, f'3/5 Fine-tuning {model} for {minutes:g} minutes', s, train)
     after = once(folder/'after', '4/5 Accuracy after', s, lambda: measure(trained, data, folder/'after'))
     show(before, after, folder)
     if serve: open_page('tutor', host, port)
     return dict(before=before, after=after)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-020
-def show(before: dict,  # metrics
-         after: dict,  # metrics
-         folder: Path,  # where the plot goes
-        ):
+def show(
+    before: dict,  # metrics
+    after: dict,  # metrics
+    folder: Path,  # where the plot goes
+):
     "Print the table and save the plot."
     rows = comparison(before, after)
     plot(rows).savefig(folder/'accuracy.png', dpi=110)

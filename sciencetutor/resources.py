@@ -14,8 +14,9 @@ from importlib.resources import files
 __all__ = ['asset', 'cards', 'word_lists', 'words']
 
 # %% ../nbs/02_resources.ipynb #6e0678d6
-def asset(name: str  # file in sciencetutor/assets
-         ) -> str:  # its text
+def asset(
+    name: str,  # file in sciencetutor/assets
+) -> str:
     "The text of a file that comes with the package."
     return (files('sciencetutor')/'assets'/name).read_text(encoding='utf-8')
 
@@ -28,13 +29,14 @@ def cards() -> dict:  # id -> card, in the order of the file
 @lru_cache(None)
 def word_lists() -> dict:  # section -> its entries as they stand
     "All sections of words.txt."
-    out, name = {}, None
-    for ln in asset('words.txt').splitlines():
-        if ln.startswith('['): out[name := ln.strip('[]')] = []
-        elif ln and not ln.startswith('#'): out[name] += [e.strip() for e in ln.split(';') if e.strip()]
-    return out
+    sections, entries = {}, []
+    for line in asset('words.txt').splitlines():
+        if line.startswith('['): entries = sections[line.strip('[]')] = []
+        elif line and not line.startswith('#'): entries += [e.strip() for e in line.split(';') if e.strip()]
+    return sections
 
-def words(name: str  # section of words.txt
-         ) -> list:  # its entries: strings, or tuples of their parts
+def words(
+    name: str,  # section of words.txt
+) -> list:  # its entries: strings, or tuples of their parts
     "A word list."
     return [tuple(p.strip() for p in e.split('|')) if '|' in e else e for e in word_lists()[name]]

@@ -13,7 +13,7 @@ SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air i
 class Script:
     "Says the same words to everybody, a word at a time; certain words in a question make it fail or be slow."
     words = "A rock keeps its shape wherever you put it. Milk takes the shape of its glass. $$E = m c^2$$ ![x](http://example.com/x.png) <img src='http://example.com/y.png'> Finis coronat.".split(' ')
-    def __init__(self): self.stops, self.asked, self.running, self.waiting = {}, [], 0, 0
+    def __init__(self): self.stops, self.asked, self.running, self.waiting, self.name = {}, [], 0, 0, 'script'
     def score(self, messages, choices, images=(), request=None):
         self.asked.append((messages, list(images)))
         p = [1, *[6 if i == 1 else 1 for i in range(1, len(choices))]]

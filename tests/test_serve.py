@@ -5,11 +5,13 @@ from fastcore.script import CliError
 from gradio_client import Client
 from PIL import Image
 from websockets.sync.client import connect
-from sciencetutor.serve.core import Local, Server, ask, hang_up, is_loopback, open_port, run_serve
+from sciencetutor.serve.core import Server, ask, close_idle, is_loopback, open_port, run_serve, trusted_hosts
 
 ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
 
-def cli(*args, **kw): return subprocess.run([sys.executable, '-m', 'sciencetutor.cli', *args], capture_output=True, text=True, timeout=120, env=ENV, **kw)
+def cli(*args, **kw):
+    return subprocess.run([sys.executable, '-m', 'sciencetutor.cli', *args], capture_output=True, text=True,
+                          timeout=120, env=ENV, **kw)
 
 def one_line(result, *words):
     assert result.returncode == 2 and not result.stdout, (result.stdout, result.stderr)
@@ -35,11 +37,15 @@ def test_port_in_use():
         taken = str(s.getsockname()[1])
         one_line(cli('serve', '--model', 'tiny', '--port', taken), taken, '--port')
         with pytest.raises(CliError, match=f'{taken}.*--api-port'): run_serve('tiny', port=0, api_port=int(taken))
-        with pytest.raises(CliError, match=f'{taken}.*--stream-port'): run_serve('tiny', port=0, api_port=0, stream_port=int(taken))
+        with pytest.raises(CliError, match=f'{taken}.*--stream-port'):
+            run_serve('tiny', port=0, api_port=0, stream_port=int(taken))
 
-def test_unknown_model(): one_line(cli('serve', '--model', 'no-such-model', '--port', '0', '--one-port'), 'no-such-model')
+def test_unknown_model():
+    one_line(cli('serve', '--model', 'no-such-model', '--port', '0', '--one-port'), 'no-such-model')
 
-@pytest.mark.parametrize('host,port,flag', [('192.0.2.1', 0, '--host'), ('no.such.host.invalid', 0, '--host'), ('127.0.0.1', 70000, '--port'), ('127.0.0.1', -1, '--port')])
+@pytest.mark.parametrize('host,port,flag',
+                         [('192.0.2.1', 0, '--host'), ('no.such.host.invalid', 0, '--host'),
+                          ('127.0.0.1', 70000, '--port'), ('127.0.0.1', -1, '--port')])
 def test_bad_address(host, port, flag):
     with pytest.raises(CliError, match=flag): open_port(host, port)
 
@@ -55,17 +61,23 @@ def test_warns_before_letting_others_in(capsys):
         assert 'Warning' not in capsys.readouterr().err
 
 def test_without_safety_rules_only_here():
-    with pytest.raises(CliError, match='--unguarded.*--host'): run_serve('no-such-model', host='0.0.0.0', unguarded=True)
+    with pytest.raises(CliError, match='--unguarded.*--host'):
+        run_serve('no-such-model', host='0.0.0.0', unguarded=True)
 
 def test_endpoint_that_is_not_there():
-    with pytest.raises(CliError, match='nothing answers'): run_serve('any', port=0, one_port=True, endpoint='http://127.0.0.1:9')
+    with pytest.raises(CliError, match='nothing answers'):
+        run_serve('any', port=0, one_port=True, endpoint='http://127.0.0.1:9')
 
 def test_serve_starts_answers_and_ends_on_sigterm():
-    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0', '--api-port', '0', '--stream-port', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    flags = ['--model', 'tiny', '--port', '0', '--api-port', '0', '--stream-port', '0']
+    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', *flags], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True, env=ENV)
     try:
         line = p.stdout.readline()
-        url, api_url, stream_url = re.search(r'(http://[\d.:]+), its APIs at (http://[\d.:]+)/apidocs and (ws://[\d.:]+)', line).groups()
-        assert 'ScienceTutor' in httpx.get(url).text and httpx.get(api_url+'/healthz').status_code == 200 and len({url, api_url, stream_url}) == 3
+        said = re.search(r'(http://[\d.:]+), its APIs at (http://[\d.:]+)/apidocs and (ws://[\d.:]+)', line)
+        url, api_url, stream_url = said.groups()
+        assert 'ScienceTutor' in httpx.get(url).text and httpx.get(api_url+'/healthz').status_code == 200
+        assert len({url, api_url, stream_url}) == 3
         p.send_signal(signal.SIGTERM)
         out, err = p.communicate(timeout=30)
     finally: p.kill()
@@ -75,43 +87,56 @@ def test_headers_forbid_other_hosts(server):
     for path in '/', '/config', '/theme.css':
         assert "default-src 'self'" in httpx.get(server.url+path).headers['content-security-policy']
 
-@pytest.mark.parametrize('host', ['evil.example', 'evil.example:7860', 'localhost.evil.example', '0.0.0.0', '192.168.1.2', '[::2]:80', '[', ''])
+@pytest.mark.parametrize('host',
+                         ['evil.example', 'evil.example:7860', 'localhost.evil.example', '0.0.0.0', '192.168.1.2',
+                          '[::2]:80', '[', ''])
 def test_other_names_are_refused(server, host):
     "A page elsewhere whose name has been pointed at this computer gets nothing, here or on a websocket."
-    for path in '/', '/config', '/healthz', '/status': assert requests.get(server.url+path, headers=dict(host=host)).status_code in (421, 400)
-    assert requests.post(server.url+'/api/v1/generate', json=dict(prompt='?'), headers=dict(host=host)).status_code in (421, 400)
+    for path in '/', '/config', '/healthz', '/status':
+        assert requests.get(server.url+path, headers=dict(host=host)).status_code in (421, 400)
+    assert requests.post(server.url+'/api/v1/generate', json=dict(prompt='?'),
+                         headers=dict(host=host)).status_code in (421, 400)
     if host and host != '[':
-        with pytest.raises(websockets.exceptions.InvalidStatus): connect(server.stream_url+'/api/v1/stream', additional_headers=dict(host=host))
+        with pytest.raises(websockets.exceptions.InvalidStatus):
+            connect(server.stream_url+'/api/v1/stream', additional_headers=dict(host=host))
 
-@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:7860', '127.0.0.1:1', '127.1.2.3', '[::1]:7860'])
-def test_own_names_are_not(server, host): assert requests.get(server.url+'/healthz', headers=dict(host=host)).status_code == 200
+@pytest.mark.parametrize('host', ['localhost', 'LOCALHOST:7860', '127.0.0.1:1', '[::1]:7860'])
+def test_own_names_are_not(server, host):
+    assert requests.get(server.url+'/healthz', headers=dict(host=host)).status_code == 200
 
 def test_names_of_a_proxy():
-    assert Local(None, ('https://school.example:8443',)).known('school.example') and Local(None, ('*',)).known('any.example') and not Local(None).known('school.example')
+    own = ['127.0.0.1', '[::1]', 'localhost']
+    assert trusted_hosts(['127.0.0.1'], ('https://school.example:8443',)) == [*own, 'school.example']
+    assert trusted_hosts(['127.0.0.1'], ('*',)) == ['*'] and trusted_hosts(['127.0.0.1', '::1']) == own
+
+def test_address_of_its_own(): assert '127.1.2.3' in trusted_hosts(['127.1.2.3'])
 
 def test_page_is_bounded(server):
     upload = lambda n: requests.post(f'{server.url}/gradio_api/upload', files=dict(files=('a.png', bytes(n))))
     assert upload(3_000_000).status_code == 200
     pieces = (bytes(1_000_000) for _ in range(40))  # of a size that is not told
-    for send in lambda: upload(40_000_000), lambda: requests.post(f'{server.url}/gradio_api/queue/join', data=bytes(40_000_000)), lambda: requests.post(f'{server.url}/gradio_api/queue/join', data=pieces):
+    join = lambda data: requests.post(f'{server.url}/gradio_api/queue/join', data=data)
+    for send in lambda: upload(40_000_000), lambda: join(bytes(40_000_000)), lambda: join(pieces):
         try:
             r = send()
             assert r.status_code == 413 and '16,777,216 bytes' in r.json()['error']['message']
-        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError): pass  # it was told and hung up on while it was still sending
+        except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
+            pass  # it was told and hung up on while it was still sending
     host, port = server.url.removeprefix('http://').split(':')
     with socket.create_connection((host, int(port))) as s:
         s.sendall(b'POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000000\r\n\r\n')
         assert s.recv(20).startswith(b'HTTP/1.1 413')
-    assert not server.api.state.desk.held.bytes
+    assert not server.api.state.gateway.budget.used
 
 def test_page_is_counted(server):
     with Server(server.engine, open_port('127.0.0.1', 0), rate=3) as s:
         ask = lambda: requests.post(f'{s.url}/gradio_api/call/ask', json=dict(data=['Why?', None, None])).status_code
         assert ask() == 200
-        s.api.state.desk.rate.buckets['127.0.0.1'] = 0., time.monotonic()  # all of them spent, just now
+        s.api.state.gateway.limiter.buckets['127.0.0.1'] = 0., time.monotonic()  # all of them spent, just now
         assert ask() == 429
         answers = [0]
-        while answers[-1] != 429 and len(answers) < 300: answers.append((r := requests.post(f'{s.url}/gradio_api/queue/join', json={})).status_code)
+        while answers[-1] != 429 and len(answers) < 300:
+            answers.append((r := requests.post(f'{s.url}/gradio_api/queue/join', json={})).status_code)
         assert answers[-1] == 429 and len(answers) > 31 and int(r.headers['retry-after']) >= 1
         assert requests.get(s.url).status_code == 200
 
@@ -125,24 +150,29 @@ def test_page_fetches_nothing(server, monkeypatch):
     box = next(c['id'] for c in config['components'] if c['props'].get('elem_id') == 'box')
     send = next(d for d in config['dependencies'] if [box, 'submit'] in [list(t) for t in d['targets']])
     picture = dict(path='http://93.184.216.34/x.png', meta={'_type': 'gradio.FileData'})
-    body = dict(data=[dict(text='What?', files=[picture]), None, None, 'explain'], fn_index=send['id'], session_hash='abcdefg')
+    body = dict(data=[dict(text='What?', files=[picture]), None, None, 'explain'], fn_index=send['id'],
+                session_hash='abcdefg')
     r = requests.post(f'{server.url}/gradio_api/queue/join', json=body)
     assert r.status_code == 403 and 'addresses are not opened' in r.text and not fetched
-    with pytest.raises(Exception, match='not fetched'): asyncio.run(processing_utils.async_ssrf_protected_download('http://93.184.216.34/x.png', 'x'))
+    download = processing_utils.async_ssrf_protected_download('http://93.184.216.34/x.png', 'x')
+    with pytest.raises(Exception, match='not fetched'): asyncio.run(download)
 
 class Connection:
-    "What uvicorn has of a connection, as far as `hang_up` looks at it."
+    "What uvicorn has of a connection, as far as `close_idle` looks at it."
     def __init__(self, **kw): self.closed, self.transport = 0, self; self.__dict__.update(kw)
     def close(self): self.closed += 1
 
 def test_silent_connections_are_closed():
     from weakref import WeakKeyDictionary
     done = lambda: type('Cycle', (), dict(response_complete=True))()
-    silent, socket_, busy, regular = Connection(cycle=None), Connection(), Connection(cycle=type('Cycle', (), dict(response_complete=False))()), Connection(cycle=done())
-    seen = WeakKeyDictionary()
+    half = type('Cycle', (), dict(response_complete=False))()
+    silent, socket_ = Connection(cycle=None), Connection()
+    busy, regular = Connection(cycle=half), Connection(cycle=done())
+    seen, before = WeakKeyDictionary(), []
     for now in range(0, 60, 5):
-        regular.cycle, before = done(), regular.cycle  # another request every five seconds
-        hang_up({silent, socket_, busy, regular}, seen, now)
+        before.append(regular.cycle)  # kept, so that the next one has another id
+        regular.cycle = done()  # another request every five seconds
+        close_idle({silent, socket_, busy, regular}, seen, now)
         assert bool(silent.closed) == (now > 20)
     assert not (socket_.closed or busy.closed or regular.closed)
 
@@ -159,7 +189,9 @@ def test_ask_with_choices_and_picture(client):
     got = client.predict("What colour is it?", ["red", "blue", "green"], data_uri(), api_name='/ask')
     assert got['choices'] == ['red', 'blue', 'green'] and not got['note']
 
-@pytest.mark.parametrize('picture', ['/etc/passwd', 'http://127.0.0.1:1/x.png', 'file:///etc/passwd', 'data:image/png;base64,!!', 'data:image/png;base64,aGVsbG8=', 'data:text/html;base64,aGVsbG8='])
+@pytest.mark.parametrize('picture',
+                         ['/etc/passwd', 'http://127.0.0.1:1/x.png', 'file:///etc/passwd', 'data:image/png;base64,!!',
+                          'data:image/png;base64,aGVsbG8=', 'data:text/html;base64,aGVsbG8='])
 def test_picture_must_be_a_picture(client, picture):
     got = client.predict("What is it?", None, picture, api_name='/ask')
     assert 'picture' in got['note'] and not got['text']
@@ -169,7 +201,8 @@ def test_long_question_is_refused_kindly(client):
 
 def test_many_clients_at_once(server):
     got = []
-    def child(i): got.append(Client(server.url, verbose=False).predict(f"Is {i} a number? A. yes B. no", api_name='/ask'))
+    def child(i):
+        got.append(Client(server.url, verbose=False).predict(f"Is {i} a number? A. yes B. no", api_name='/ask'))
     threads = [threading.Thread(target=child, args=(i,)) for i in range(8)]
     for t in threads: t.start()
     for t in threads: t.join(120)
@@ -180,8 +213,10 @@ def test_page_events_are_not_an_api(client):
 
 def test_ask_in_the_terminal(tmp_path):
     Image.new('RGB', (40, 30), 'red').save(tmp_path/'red.png')
-    r = cli('ask', 'What colour is it?', '--image', str(tmp_path/'red.png'), '--choices', 'red', 'blue', '--model', 'tiny')
-    assert r.returncode == 0 and re.search(r'\d+%  A\. red', r.stdout) and re.search(r'\d+%  B\. blue', r.stdout), r.stderr
+    r = cli('ask', 'What colour is it?', '--image', str(tmp_path/'red.png'), '--choices', 'red', 'blue', '--model',
+            'tiny')
+    assert r.returncode == 0, r.stderr
+    assert re.search(r'\d+%  A\. red', r.stdout) and re.search(r'\d+%  B\. blue', r.stdout)
     assert not r.stderr.strip()
 
 def test_ask_mistakes(tmp_path):

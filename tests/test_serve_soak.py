@@ -10,7 +10,9 @@ ENV = {**os.environ, 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
 @pytest.fixture(scope='module')
 def served():
     "The address of `sciencetutor serve`, and its process."
-    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', '--model', 'tiny', '--port', '0', '--one-port', '--rate', '0'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    flags = ['--model', 'tiny', '--port', '0', '--one-port', '--rate', '0']
+    p = subprocess.Popen([sys.executable, '-m', 'sciencetutor.cli', 'serve', *flags], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True, env=ENV)
     try:
         url = re.search(r'http://127\.0\.0\.1:\d+', p.stdout.readline())[0]
         for body in CHAT, {**CHAT, 'stream': False}: requests.post(f'{url}/v1/chat/completions', json=body)
@@ -25,7 +27,8 @@ def until(what, seconds=30):
     while not what() and time.time() < end: time.sleep(.05)
     assert what()
 
-def figure(url, name): return float(re.search(rf'^sciencetutor_{name} (\S+)', requests.get(f'{url}/metrics').text, re.M)[1])
+def figure(url, name):
+    return float(re.search(rf'^sciencetutor_{name} (\S+)', requests.get(f'{url}/metrics').text, re.M)[1])
 
 def well(url):
     "Nobody waits, nothing is written, no error was ours."
@@ -35,13 +38,15 @@ def well(url):
 
 def page_request(url, rng):
     "What `gradio_client` does, by hand."
-    r = requests.post(f'{url}/gradio_api/call/ask', json=dict(data=[rng.choice(['Which is red? A. this B. that', 'Why?']), None, None]), timeout=60)
+    r = requests.post(f'{url}/gradio_api/call/ask',
+                      json=dict(data=[rng.choice(['Which is red? A. this B. that', 'Why?']), None, None]), timeout=60)
     text = requests.get(f"{url}/gradio_api/call/ask/{r.json()['event_id']}", timeout=120).text
     return 200 if 'event: complete' in text else 599
 
 def leave(url, rng):
     "Ask for much, read a word, go."
-    path, body = rng.choice([('/v1/chat/completions', {**CHAT, 'max_tokens': 1000}), ('/v1/tutor/answer', {**ANSWER, 'max_new_tokens': 1000})])
+    path, body = rng.choice([('/v1/chat/completions', {**CHAT, 'max_tokens': 1000}),
+                             ('/v1/tutor/answer', {**ANSWER, 'max_new_tokens': 1000})])
     host, port = url.removeprefix('http://').split(':')
     data = json.dumps(body).encode()
     with socket.create_connection((host, int(port)), timeout=60) as s:
@@ -51,10 +56,18 @@ def leave(url, rng):
         except TimeoutError: pass
     return 0
 
-KINDS = [(.3, 'chat', lambda url, rng: requests.post(f'{url}/v1/chat/completions', json={**CHAT, 'max_tokens': 30, 'seed': rng.randrange(99)}, timeout=120).status_code),
-         (.1, 'form with a picture', lambda url, rng: requests.post(f'{url}/chat', data=dict(prompt='Why?'), files=dict(image=picture()), timeout=120).status_code),
-         (.1, 'websocket', socket_request), (.15, 'left', leave), (.1, 'nonsense', json_request), (.1, 'broken form', form_request), (.05, 'page', page_request),
-         (.1, 'answer', lambda url, rng: requests.post(f'{url}/v1/tutor/answer', json=ANSWER, timeout=120).status_code)]
+def chat(url, rng):
+    body = {**CHAT, 'max_tokens': 30, 'seed': rng.randrange(99)}
+    return requests.post(f'{url}/v1/chat/completions', json=body, timeout=120).status_code
+
+def form_with_picture(url, rng):
+    return requests.post(f'{url}/chat', data=dict(prompt='Why?'), files=dict(image=picture()), timeout=120).status_code
+
+def answer(url, rng): return requests.post(f'{url}/v1/tutor/answer', json=ANSWER, timeout=120).status_code
+
+KINDS = [(.3, 'chat', chat), (.1, 'form with a picture', form_with_picture), (.1, 'websocket', socket_request),
+         (.15, 'left', leave), (.1, 'nonsense', json_request), (.1, 'broken form', form_request),
+         (.05, 'page', page_request), (.1, 'answer', answer)]
 
 def visitor(url, rng, end, seen, stuck):
     "One client of many."
@@ -62,12 +75,14 @@ def visitor(url, rng, end, seen, stuck):
         _, kind, ask = rng.choices(KINDS, [k[0] for k in KINDS])[0]
         try: seen.append((kind, ask(url, rng)))
         except requests.exceptions.Timeout: stuck.append(kind)
-        except (requests.exceptions.ConnectionError, httpx.RemoteProtocolError, ConnectionError): seen.append((kind, 0))  # a header that is none
+        except (requests.exceptions.ConnectionError, httpx.RemoteProtocolError, ConnectionError):
+            seen.append((kind, 0))  # a header that is none
 
 def mixed_traffic(url, process, seconds, clients=16):
-    "What came of it. Memory is compared with what it was after a fifth of the time, when everything has been used once."
+    "What came of it; memory is compared with a fifth of the time, when everything has been used once."
     seen, stuck, start = [], [], time.time()
-    threads = [threading.Thread(target=visitor, args=(url, random.Random(i), start+seconds, seen, stuck)) for i in range(clients)]
+    threads = [threading.Thread(target=visitor, args=(url, random.Random(i), start+seconds, seen, stuck))
+               for i in range(clients)]
     for t in threads: t.start()
     time.sleep(seconds/5)
     early = process.memory_info().rss
@@ -75,8 +90,10 @@ def mixed_traffic(url, process, seconds, clients=16):
     stuck += [t.name for t in threads if t.is_alive()]
     well(url)
     late, codes = process.memory_info().rss, Counter(c for _, c in seen)
-    return dict(clients=clients, seconds=round(time.time()-start), requests=len(seen), kinds=dict(Counter(k for k, _ in seen)), statuses={str(c): n for c, n in sorted(codes.items())},
-                errors_5xx=sum(n for c, n in codes.items() if c >= 500), stuck=stuck, rss_early_mb=round(early/1e6), rss_late_mb=round(late/1e6), growth_percent=round(100*(late/early-1), 1))
+    return dict(clients=clients, seconds=round(time.time()-start), requests=len(seen),
+                kinds=dict(Counter(k for k, _ in seen)), statuses={str(c): n for c, n in sorted(codes.items())},
+                errors_5xx=sum(n for c, n in codes.items() if c >= 500), stuck=stuck, rss_early_mb=round(early/1e6),
+                rss_late_mb=round(late/1e6), growth_percent=round(100*(late/early-1), 1))
 
 def test_mixed_traffic_for_a_moment(served):
     report = mixed_traffic(*served, 4, clients=8)
@@ -100,7 +117,8 @@ def test_five_hundred_connections(served):
 def test_silence_is_hung_up(served):
     "Connections that ask nothing, or stop in the middle of a header, end by themselves."
     host, port = served[0].removeprefix('http://').split(':')
-    with socket.create_connection((host, int(port)), timeout=60) as silent, socket.create_connection((host, int(port)), timeout=60) as slow:
+    address = host, int(port)
+    with socket.create_connection(address, timeout=60) as silent, socket.create_connection(address, timeout=60) as slow:
         slow.sendall(b'GET / HTTP/1.1\r\nHost: loc')
         assert silent.recv(1) == b'' and slow.recv(1) == b''
 
@@ -114,22 +132,26 @@ def test_mixed_traffic_for_ten_minutes(served):
 
 def curl(url, *args):
     "Status and seconds, as curl sees them."
-    done = subprocess.run(['curl', '-s', '-o', os.devnull, '-w', '%{http_code} %{time_total}', url, *args], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(['curl', '-s', '-o', os.devnull, '-w', '%{http_code} %{time_total}', url, *args],
+                          capture_output=True, text=True, timeout=300)
     return int(done.stdout.split()[0]), float(done.stdout.split()[1])
 
 LONG = dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=10_000)
 
 def dawdle(url):
-    "Ask for a long stream, and read none of it until somebody else has asked twice; what the other one waited, and what there was to read in the end."
+    "Ask for a long stream, read nothing until somebody has asked twice: seconds that these waited, bytes to read."
     host, port = url.removeprefix('http://').split(':')
     data = json.dumps({**LONG, 'seed': 5, 'stream': True}).encode()
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         s.connect((host, int(port)))
-        s.sendall(f'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n'.encode() + data)
+        head = f'Host: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n'
+        s.sendall(f'POST /v1/chat/completions HTTP/1.1\r\n{head}'.encode() + data)
         until(lambda: figure(url, 'running'))
         start = time.time()
-        for _ in range(2): assert requests.post(f'{url}/v1/chat/completions', json={**CHAT, 'stream': False}, timeout=60).status_code == 200
+        for _ in range(2):
+            assert (requests.post(f'{url}/v1/chat/completions', json={**CHAT, 'stream': False}, timeout=60).status_code
+                    == 200)
         waited, size = (time.time()-start)/2, 0
         until(lambda: not figure(url, 'running'), 60)
         s.settimeout(60)
@@ -138,7 +160,7 @@ def dawdle(url):
 
 @pytest.mark.soak
 def test_too_much_in_figures(served, tmp_path):
-    "What is refused how soon, what is bounded to what, and how much the process grows meanwhile; the figures are printed."
+    "What is refused how soon, what is bounded to what, how much the process grows meanwhile; all of it is printed."
     url, process = served
     large = tmp_path/'large.png'
     large.write_bytes(bomb() + random.Random(0).randbytes(40_000_000))
@@ -147,14 +169,18 @@ def test_too_much_in_figures(served, tmp_path):
     text.write_text(json.dumps(dict(prompt='why ' * 250_000)))
     words.write_text(json.dumps(dict(prompt=f'<img src="{uri(bomb())}">')))
     report, before = {}, process.memory_info().rss
-    for name, want, path, *args in [('PNG of 30,000 x 30,000, 40 MB', 413, '/chat', '-F', 'prompt=Why?', '-F', f'image=@{large}'), ('the same, 15 MB', 400, '/chat', '-F', f'image=@{small}'),
-                                    ('the same in a prompt', 400, '/api/v1/generate', '-d', f'@{words}'), ('a prompt of 1 MB', 413, '/api/v1/generate', '-d', f'@{text}')]:
+    cases = [('PNG of 30,000 x 30,000, 40 MB', 413, '/chat', '-F', 'prompt=Why?', '-F', f'image=@{large}'),
+             ('the same, 15 MB', 400, '/chat', '-F', f'image=@{small}'),
+             ('the same in a prompt', 400, '/api/v1/generate', '-d', f'@{words}'),
+             ('a prompt of 1 MB', 413, '/api/v1/generate', '-d', f'@{text}')]
+    for name, want, path, *args in cases:
         status, seconds = curl(url+path, *args)
         report[name] = dict(status=status, ms=round(1e3*seconds))
         assert status == want and seconds < 5, report
     start = time.time()
     usage = requests.post(f'{url}/v1/chat/completions', json={**LONG, 'temperature': 0}, timeout=300).json()['usage']
-    report['10,000 new tokens'] = dict(status=200, written=usage['completion_tokens'], seconds=round(time.time()-start, 1))
+    report['10,000 new tokens'] = dict(status=200, written=usage['completion_tokens'],
+                                       seconds=round(time.time()-start, 1))
     waited, size = dawdle(url)
     report['a slow reader'] = dict(others_waited_ms=round(1e3*waited), bytes_kept_for_it=size)
     report['grown_mb'] = round((process.memory_info().rss-before)/1e6)

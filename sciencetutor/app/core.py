@@ -594,7 +594,7 @@ def make_page(
     shared: bool = False,  # visitors without a login don't know each other: each visit has its own chats, and nobody sees all
     uploads: Uploads | None = None,  # where pictures are
 ) -> gr.Blocks:
-    "The page where a child asks; `make_app` serves it with `look()` behind a `PageGate`."
+    "The page where a child asks; `make_app` serves it with `look()` behind an `AccessControl`."
     page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find, shared, uploads)
     t = page.t
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:

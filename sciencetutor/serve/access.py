@@ -11,32 +11,42 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import parse_qs, urlencode
-from starlette.datastructures import Headers as HeaderMap
+from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse
 from fastcore.basics import patch
 from ..app.uploads import COOKIE, MAX_FILE, NAME, Refusal, Uploads, session_of, visitor_of
-from .limits import MAX_PICTURES, check_origin, read_json, refuse
+from .compat import logged_in_user
+from .limits import MAX_PICTURES, check_origin, content_length, read_json, send_refusal
 
 # %% auto #0
-__all__ = ['ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE', 'KEYS', 'SMALL', 'route_kind', 'check_site', 'Streams',
-           'check_paths', 'clean_event', 'PageGate', 'body_of']
+__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'SMALL_BODY',
+           'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'own_session',
+           'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
-ROUTES = {  # what is open, by method and kind
-    'GET': dict(public=r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+|/(gradio_api/)?theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt',
-        login=r'/config|/logout|/gradio_api/(login_check|user|app_id)', read=r'/gradio_api/(info|openapi\.json|startup-events|queue/status)', file=r'/gradio_api/file=.+',
+STATIC = (r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+'
+          r'|/(gradio_api/)?theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt')
+ROUTES = {  # method -> kind -> what is open
+    'GET': dict(
+        public=STATIC,
+        login=r'/config|/logout|/gradio_api/(login_check|user|app_id)',
+        read=r'/gradio_api/(info|openapi\.json|startup-events|queue/status)',
+        file=r'/gradio_api/file=.+',
         stream=rf'/gradio_api/(heartbeat/{NAME}|queue/data|call/{NAME}/{NAME})'),
-    'POST': dict(login='/login', upload='/gradio_api/upload', event=rf'/gradio_api/(queue/join|cancel|reset|(run|api|call)/{NAME})')}
+    'POST': dict(
+        login='/login',
+        upload='/gradio_api/upload',
+        event=rf'/gradio_api/(queue/join|cancel|reset|(run|api|call)/{NAME})')}
 
 def route_kind(
     method: str,  # GET, HEAD, POST, ...
     path: str,  # decoded, without the query
 ) -> str | None:  # None where nothing is open
     "What kind of route this is."
-    open_ = ROUTES.get('GET' if method == 'HEAD' else method, {})
-    kind = next((k for k, pattern in open_.items() if re.fullmatch(pattern, path, re.A | re.S)), None)
+    patterns = ROUTES.get('GET' if method == 'HEAD' else method, {})
+    kind = next((k for k, pattern in patterns.items() if re.fullmatch(pattern, path, re.A | re.S)), None)
     return kind if method != 'HEAD' or kind in ('public', 'file') else None
 
 # %% ../../nbs/serve/03_access.ipynb #1da7cb26
@@ -47,38 +57,44 @@ def check_site(
     "Refuse what another site's page makes its reader's browser send."
     origins = tuple(o for o in origins if o != '*')
     check_origin(headers, origins)
-    site = headers.get('sec-fetch-site', 'none')
-    if site not in ('none', 'same-origin') and headers.get('origin') not in origins: raise Refusal(403, "Pages of other sites may not ask here.")
+    same_site = headers.get('sec-fetch-site', 'none') in ('none', 'same-origin')
+    if not same_site and headers.get('origin') not in origins:
+        raise Refusal(403, "Pages of other sites may not ask here.")
 
 # %% ../../nbs/serve/03_access.ipynb #2b7f6518
 MAX_STREAMS, MAX_STREAMS_EACH = 300, 150  # open at a time, in all and of an address
-IDLE = 7200.  # seconds without an event of the visitor
+IDLE_TIMEOUT = 7200.  # seconds without an event of the visitor
 
-class Streams:
-    "How many event streams are open, of whom, and since when their visitors are silent."
-    def __init__(self): self.open, self.addresses, self.visitors, self.seen = 0, Counter(), Counter(), {}
-    def heard(self, visitor: str):
+class StreamQuota:
+    "How many event streams are open, of whom, and when their visitors last sent something."
+    def __init__(self):
+        self.open, self.by_address, self.by_visitor = 0, Counter(), Counter()
+        self.last_event = {}  # visitor -> seconds
+    def touch(self, visitor: str):
         "A visitor has sent something."
-        if visitor in self.seen: self.seen[visitor] = time.monotonic()
-    def left(self, visitor: str) -> float:
-        "Seconds until a visitor's streams are closed."
-        return self.seen[visitor]+IDLE-time.monotonic()
+        if visitor in self.last_event: self.last_event[visitor] = time.monotonic()
+    def seconds_left(self, visitor: str) -> float:
+        "Seconds until a visitor's streams are closed as idle."
+        return self.last_event[visitor] + IDLE_TIMEOUT - time.monotonic()
     @contextmanager
-    def one(self, address: str, visitor: str) -> Iterator:
+    def acquire(self, address: str, visitor: str) -> Iterator:
         "Count a stream while it is open, or refuse it."
-        if self.open >= MAX_STREAMS or self.addresses[address] >= MAX_STREAMS_EACH: raise Refusal(429, "Too many pages are open: close some, or come back later.", 30)
-        self.open, self.seen[visitor] = self.open+1, time.monotonic()
-        for c, k in (self.addresses, address), (self.visitors, visitor): c[k] += 1
+        if self.open >= MAX_STREAMS or self.by_address[address] >= MAX_STREAMS_EACH:
+            raise Refusal(429, "Too many pages are open: close some, or come back later.", 30)
+        self.open, self.last_event[visitor] = self.open+1, time.monotonic()
+        self.by_address[address] += 1
+        self.by_visitor[visitor] += 1
         try: yield
         finally:
             self.open -= 1
-            for c, k in (self.addresses, address), (self.visitors, visitor):
-                c[k] -= 1
-                if not c[k]: del c[k]
-            if visitor not in self.visitors: del self.seen[visitor]
+            for counter, key in (self.by_address, address), (self.by_visitor, visitor):
+                counter[key] -= 1
+                if not counter[key]: del counter[key]
+            if visitor not in self.by_visitor: del self.last_event[visitor]
 
 # %% ../../nbs/serve/03_access.ipynb #84f91f1d
-KEYS = ('data', 'event_data', 'fn_index', 'trigger_id', 'session_hash', 'event_id')  # of an event
+EVENT_KEYS = ('data', 'event_data', 'fn_index', 'trigger_id', 'session_hash', 'event_id')
+FILE_KEYS = {'path', 'meta', 'orig_name', 'size', 'mime_type', 'alt_text'}
 
 def check_paths(
     data,  # JSON
@@ -88,10 +104,13 @@ def check_paths(
     todo = [data]
     while todo:
         part = todo.pop()
-        if isinstance(part, dict) and 'path' in part:
-            if not owns(part['path']): raise Refusal(403, "A picture is an upload here: paths and addresses are not opened.")
-            for k in set(part)-{'path', 'meta', 'orig_name', 'size', 'mime_type', 'alt_text'}: del part[k]
-        todo += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if isinstance(part, list): todo += part
+        if not isinstance(part, dict): continue
+        if 'path' in part:
+            if not owns(part['path']):
+                raise Refusal(403, "A picture is an upload here: paths and addresses are not opened.")
+            for k in set(part)-FILE_KEYS: del part[k]
+        todo += part.values()
 
 def clean_event(
     raw: bytes,  # body of a request
@@ -99,114 +118,126 @@ def clean_event(
     owns: Callable,  # whether a path may be named
 ) -> bytes:
     "An event as Gradio may see it, or a refusal."
-    data = {k: v for k, v in read_json(raw).items() if k in KEYS}
+    data = {k: v for k, v in read_json(raw).items() if k in EVENT_KEYS}
     if data.get('session_hash') is not None: data['session_hash'] = session_of(visitor, data['session_hash'])
     check_paths(data, owns)
     return json.dumps(data).encode()
 
 # %% ../../nbs/serve/03_access.ipynb #ea09e33d
-SMALL = 1 << 16  # bytes of a body that is read before a refusal: a sender that is hung up on may not hear why
+SMALL_BODY = 1 << 16  # bytes that are read before a refusal: a sender that is hung up on may not hear why
 
-class PageGate:
+class AccessControl:
     "ASGI middleware before Gradio: which routes are open, to whom, and under which names."
     def __init__(self, app,
         gradio,  # Gradio's app, which knows who is logged in
         uploads: Uploads,  # where pictures are
-        streams: Streams,  # what is open
+        streams: StreamQuota,  # what is open
         origins: tuple = (),  # of which pages may ask besides our own
     ):
         self.app, self.gradio, self.uploads, self.streams, self.origins = app, gradio, uploads, streams, origins
-        uploads.here = lambda visitor: visitor in streams.visitors
-    def user(self, cookies: dict) -> str | None:
-        "Who is logged in."
-        names = (f'access-token-{self.gradio.cookie_id}', f'access-token-unsecure-{self.gradio.cookie_id}')
-        return next((u for n in names if (u := self.gradio.tokens.get(cookies.get(n)))), None)
+        uploads.here = lambda visitor: visitor in streams.by_visitor
 
 # %% ../../nbs/serve/03_access.ipynb #d00a9a7e
 @patch
-def admit(self: PageGate, scope) -> tuple[str, str]:  # kind of route, visitor
+def admit(self: AccessControl, scope) -> tuple[str, str]:  # kind of route, visitor
     "Let a request in, or refuse it."
-    if not (kind := route_kind(scope['method'], scope['path'])): raise Refusal(404, "The page has no such address.")
-    headers, address = HeaderMap(scope=scope), (scope.get('client') or ['?'])[0]
+    kind = route_kind(scope['method'], scope['path'])
+    if not kind: raise Refusal(404, "The page has no such address.")
+    headers, address = Headers(scope=scope), (scope.get('client') or ['?'])[0]
     if kind != 'public': check_site(headers, self.origins)
     cookies = cookie_parser(headers.get('cookie', ''))
-    user = self.user(cookies)
+    user = logged_in_user(self.gradio, cookies)
     if self.gradio.auth and not user and kind not in ('public', 'login'): raise Refusal(401, "Log in first.")
     return kind, visitor_of(cookies.get(COOKIE), address, user)
 
 @patch
-async def __call__(self: PageGate, scope, receive, send):
+async def __call__(self: AccessControl, scope, receive, send):
     if scope['type'] != 'http': return await self.app(scope, receive, send)
     try: kind, visitor = self.admit(scope)
     except Refusal as e:
-        length = HeaderMap(scope=scope).get('content-length', '')
+        length = content_length(scope)
         with suppress(Refusal):
-            if re.fullmatch('[0-9]{1,9}', length) and int(length) <= SMALL: await body_of(receive)
-        return await refuse(send, e)
-    try: await getattr(self, kind)(scope, receive, send, visitor)
-    except Refusal as e: await refuse(send, e)
+            if length is not None and length <= SMALL_BODY: await body_of(receive)
+        return await send_refusal(send, e)
+    handlers = dict(public=self.public, login=self.login, read=self.read, file=self.file, stream=self.stream,
+                    event=self.event, upload=self.upload)
+    try: await handlers[kind](scope, receive, send, visitor)
+    except Refusal as e: await send_refusal(send, e)
 
 # %% ../../nbs/serve/03_access.ipynb #f4b34ba9
 @patch
-async def public(self: PageGate, scope, receive, send, visitor):
+async def public(self: AccessControl, scope, receive, send, visitor):
     "The frame of the page, with a cookie for who has none."
-    had = re.fullmatch(r'[A-Za-z0-9_-]{43}', cookie_parser(HeaderMap(scope=scope).get('cookie', '')).get(COOKIE, ''), re.A)
-    async def with_cookie(message):
-        if message['type'] == 'http.response.start' and scope['path'] == '/' and not had:
-            cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Lax" + ('; Secure' if scope.get('scheme') == 'https' else '')
-            message = {**message, 'headers': [*message['headers'], (b'set-cookie', cookie.encode()), (b'cache-control', b'no-store')]}
+    cookies = cookie_parser(Headers(scope=scope).get('cookie', ''))
+    known = re.fullmatch(r'[A-Za-z0-9_-]{43}', cookies.get(COOKIE, ''), re.A)
+    async def send_cookie(message):
+        if message['type'] == 'http.response.start' and scope['path'] == '/' and not known:
+            secure = '; Secure' if scope.get('scheme') == 'https' else ''
+            cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Lax{secure}"
+            more = [(b'set-cookie', cookie.encode()), (b'cache-control', b'no-store')]
+            message = {**message, 'headers': [*message['headers'], *more]}
         await send(message)
-    await self.app(scope, receive, with_cookie)
+    await self.app(scope, receive, send_cookie)
 
+# %% ../../nbs/serve/03_access.ipynb #accesslog1
 @patch
-async def login(self: PageGate, scope, receive, send, visitor):
+async def login(self: AccessControl, scope, receive, send, visitor):
     "Logging in and out; the cookies stay on this site."
     def lax(k, v):
         if k.lower() != b'set-cookie': return k, v
         return k, re.sub(rb';\s*samesite=\w+', b'', v, flags=re.I) + b'; SameSite=Lax'
-    async def at_home(message):
-        if message['type'] == 'http.response.start': message = {**message, 'headers': [lax(k, v) for k, v in message['headers']]}
+    async def send_lax(message):
+        if message['type'] == 'http.response.start':
+            message = {**message, 'headers': [lax(k, v) for k, v in message['headers']]}
         await send(message)
-    await self.app(scope, receive, at_home)
+    await self.app(scope, receive, send_lax)
 
 @patch
-async def read(self: PageGate, scope, receive, send, visitor):
+async def read(self: AccessControl, scope, receive, send, visitor):
     "What the endpoints are called, and the like."
     await self.app(scope, receive, send)
 
-# %% ../../nbs/serve/03_access.ipynb #90a9d81a
 @patch
-async def file(self: PageGate, scope, receive, send, visitor):
+async def file(self: AccessControl, scope, receive, send, visitor):
     "A picture, to its owner."
-    if not self.uploads.owns(scope['path'].removeprefix('/gradio_api/file='), visitor): raise Refusal(403, "This picture is not yours, or not here any more.")
+    path = scope['path'].removeprefix('/gradio_api/file=')
+    if not self.uploads.owns(path, visitor): raise Refusal(403, "This picture is not yours, or not here any more.")
     await self.app(scope, receive, send)
 
-@patch
-async def stream(self: PageGate, scope, receive, send, visitor):
-    "A heartbeat, or an answer while it is written."
+# %% ../../nbs/serve/03_access.ipynb #90a9d81a
+def own_session(scope: dict, visitor: str) -> dict:
+    "The scope of an event stream, with the visitor's own session in place of the one it asks for."
     head, _, name = scope['path'].rpartition('/')
+    if head.endswith('/heartbeat'):
+        path = f'{head}/{session_of(visitor, name)}'
+        return {**scope, 'path': path, 'raw_path': path.encode()}
+    if name != 'data': return scope
     query = parse_qs(scope['query_string'].decode('latin-1'))
-    if head.endswith('/heartbeat'): scope = {**scope, 'path': (path := f'{head}/{session_of(visitor, name)}'), 'raw_path': path.encode()}
-    elif name == 'data': scope = {**scope, 'query_string': urlencode(dict(session_hash=session_of(visitor, query.get('session_hash', [''])[0]))).encode()}
-    ended = False
-    async def until_idle():
-        while (left := self.streams.left(visitor)) > 0:
+    session = session_of(visitor, query.get('session_hash', [''])[0])
+    return {**scope, 'query_string': urlencode(dict(session_hash=session)).encode()}
+
+@patch
+async def stream(self: AccessControl, scope, receive, send, visitor):
+    "A heartbeat, or an answer while it is written."
+    scope, ended = own_session(scope, visitor), False
+    async def receive_until_idle():
+        while (left := self.streams.seconds_left(visitor)) > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left): return await receive()
         return dict(type='http.disconnect')
-    async def noted(message):
+    async def note_end(message):
         nonlocal ended
         ended = message['type'] == 'http.response.body' and not message.get('more_body')
         await send(message)
-    with self.streams.one((scope.get('client') or ['?'])[0], visitor):
-        try: await self.app(scope, until_idle, noted)
+    with self.streams.acquire((scope.get('client') or ['?'])[0], visitor):
+        try: await self.app(scope, receive_until_idle, note_end)
         finally:
-            if self.streams.visitors[visitor] == 1: self.uploads.leave(visitor=visitor)
+            if self.streams.by_visitor[visitor] == 1: self.uploads.leave(visitor=visitor)
     if not ended: await send(dict(type='http.response.body', body=b''))
 
 # %% ../../nbs/serve/03_access.ipynb #46de28e8
 async def body_of(receive) -> bytes:
-    "All of a request's body; `Bounded` says how much that can be."
+    "All of a request's body; `RequestLimits` says how much that can be."
     body = bytearray()
     while True:
         message = await receive()
@@ -215,29 +246,32 @@ async def body_of(receive) -> bytes:
         if not message.get('more_body'): return bytes(body)
 
 @patch
-async def event(self: PageGate, scope, receive, send, visitor):
+async def event(self: AccessControl, scope, receive, send, visitor):
     "Something was clicked or sent."
-    self.streams.heard(visitor)
+    self.streams.touch(visitor)
     raw = await body_of(receive)
     body = await asyncio.to_thread(clean_event, raw, visitor, lambda p: self.uploads.owns(p, visitor, gone=True))
-    parts = [dict(type='http.request', body=body, more_body=False)]
-    async def again(): return parts.pop() if parts else await receive()
-    headers = [(k, v) for k, v in scope['headers'] if k not in (b'content-length', b'content-type', b'transfer-encoding')]
-    await self.app({**scope, 'headers': [*headers, (b'content-type', b'application/json'), (b'content-length', str(len(body)).encode())]}, again, send)
+    messages = [dict(type='http.request', body=body, more_body=False)]
+    async def receive_clean(): return messages.pop() if messages else await receive()
+    replaced = (b'content-length', b'content-type', b'transfer-encoding')
+    headers = [(k, v) for k, v in scope['headers'] if k not in replaced]
+    headers += [(b'content-type', b'application/json'), (b'content-length', str(len(body)).encode())]
+    await self.app({**scope, 'headers': headers}, receive_clean, send)
 
 # %% ../../nbs/serve/03_access.ipynb #d00a9a80
 @patch
-async def upload(self: PageGate, scope, receive, send, visitor):
+async def upload(self: AccessControl, scope, receive, send, visitor):
     "Pictures come in: they are answered with the paths that only their visitor can use."
-    self.streams.heard(visitor)
-    length = HeaderMap(scope=scope).get('content-length', '0')
-    self.uploads.check_room(visitor, int(length) if length.isdigit() else 0)
+    self.streams.touch(visitor)
+    self.uploads.check_room(visitor, content_length(scope) or 0)
     try: form = await Request(scope, receive).form(max_files=MAX_PICTURES, max_fields=MAX_PICTURES)
     except HTTPException as e: raise Refusal(400, f"The upload can't be read: {e.detail}") from None
     try:
-        files = [f for f in form.getlist('files') if hasattr(f, 'read')]
+        files, paths = [f for f in form.getlist('files') if isinstance(f, UploadFile)], []
         if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
         self.uploads.check_room(visitor, sum(f.size for f in files), len(files))
-        paths = [await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), os.path.splitext(f.filename or '')[1]) for f in files]
+        for f in files:
+            suffix = os.path.splitext(f.filename or '')[1]
+            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), suffix))
     finally: await form.close()
     await JSONResponse(paths)(scope, receive, send)

@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve/api.html.md"""
 # %% ../../nbs/serve/02_api.ipynb #e3c2a4f4
 from __future__ import annotations
 import asyncio, json, logging, re, secrets, sys, threading, time, traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 import torch, transformers
@@ -24,160 +24,194 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from .. import __version__
 from ..app.turns import Turn, reply
 from ..app.uploads import Refusal
-from .limits import (DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, MAX_SOCKETS, RATE, Bounded, Door, Held, Rate,
-                                 check_key, check_origin, check_pictures, check_text, client_of, error_body, read_json, read_pictures)
+from .limits import (
+    DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE,
+    AdmissionControl, ByteBudget, RateLimiter, RequestLimits,
+    check_key, check_origin, check_pictures, check_text, client_id, error_body, read_json, read_pictures)
 
 # %% auto #0
-__all__ = ['NOT_SAMPLED', 'PICTURE_ONLY', 'NOT_DONE', 'in_thread', 'while_there', 'Figures', 'Counted', 'Desk', 'joined',
-           'streamed', 'Body', 'parse', 'json_body', 'documented', 'sampling', 'ignored', 'Generate', 'raw_prompt',
-           'raw_sampling', 'webui_routes', 'listen', 'webui_socket', 'form_messages', 'read_form', 'flask_routes',
-           'Completion', 'chat_messages', 'usage_of', 'finish', 'openai_routes', 'Question', 'tutor_routes',
-           'operator_routes', 'Caught', 'make_api']
+__all__ = ['REFUSALS', 'WEBUI_NEUTRAL', 'PICTURE_ONLY', 'OPENAI_NEUTRAL', 'SWAGGER_FILES', 'CORS_HEADERS', 'iterate_in_thread',
+           'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse',
+           'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Generate', 'prompt_messages', 'prompt_sampling',
+           'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'read_form',
+           'flask_routes', 'Completion', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason',
+           'choice_chunk', 'completion_routes', 'model_routes', 'Question', 'read_question', 'tutor_routes',
+           'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
 
 # %% ../../nbs/serve/02_api.ipynb #ef03b098
-async def in_thread(
+async def iterate_in_thread(
     make: Callable[[], Iterator],  # called in the thread
     end: Callable[[], None],  # ends the iterator's work from outside
     pool: ThreadPoolExecutor,
 ) -> AsyncIterator:
     "Read a blocking iterator without blocking."
     loop, out, gone = asyncio.get_running_loop(), asyncio.Queue(), threading.Event()
-    def put(item):
-        try: loop.call_soon_threadsafe(out.put_nowait, item)
+    def put(piece, error=None, last=False):
+        try: loop.call_soon_threadsafe(out.put_nowait, (piece, error, last))
         except RuntimeError: gone.set()  # the loop has been closed
     def work():
         try:
             if gone.is_set(): return
             for piece in make():
-                put((piece, None))
+                put(piece)
                 if gone.is_set(): break
-        except BaseException as e: put((None, e))
-        finally: put(None)
+        except BaseException as e: put(None, e)
+        finally: put(None, last=True)
     pool.submit(work)
     try:
-        while (item := await out.get()) is not None:
-            if item[1]: raise item[1]
-            yield item[0]
+        while True:
+            piece, error, last = await out.get()
+            if error: raise error
+            if last: return
+            yield piece
     finally:
         gone.set()
         end()
 
-async def while_there(request: Request, work):
+# %% ../../nbs/serve/02_api.ipynb #disconnec1
+async def until_disconnect(request: Request, work: Awaitable):
     "Await something for a client, unless the client goes away first."
-    async def left():
+    async def disconnected():
         while (await request.receive())['type'] != 'http.disconnect': pass
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(left())]
+    answer, gone = asyncio.ensure_future(work), asyncio.ensure_future(disconnected())
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not tasks[0].done(): raise Refusal(499, "The client has gone away.")
-        return tasks[0].result()
+        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done(): raise Refusal(499, "The client has gone away.")
+        return answer.result()
     finally:
-        for t in tasks: t.cancel()
+        answer.cancel()
+        gone.cancel()
 
 # %% ../../nbs/serve/02_api.ipynb #de404c43
-class Figures:
+class Metrics:
     "Counters of one server, in a registry of their own."
     def __init__(self, engine):
-        self.registry, name = prom.CollectorRegistry(), lambda s: f'sciencetutor_{s}'
-        kw = dict(registry=self.registry)
-        prom.Gauge(name('queue'), 'requests that wait for a place in the batch', **kw).set_function(lambda: getattr(engine, 'waiting', 0))
-        prom.Gauge(name('running'), 'answers that are being written', **kw).set_function(lambda: getattr(engine, 'running', 0))
-        self.requests = prom.Counter(name('requests'), 'requests by route and status', ['route', 'status'], **kw)
-        self.errors = prom.Counter(name('errors'), 'errors of the server itself, by kind', ['kind'], **kw)
-        self.tokens = prom.Counter(name('tokens'), 'tokens read and written', ['kind'], **kw)
-        self.ttft = prom.Histogram(name('ttft_seconds'), 'time to the first token', buckets=(.05, .1, .2, .5, 1, 2, 5, 10, 30), **kw)
-        self.speed = prom.Histogram(name('tokens_per_second'), 'tokens per second of an answer, from its first token on', buckets=(1, 2, 5, 10, 20, 50, 100, 200), **kw)
+        self.registry = prom.CollectorRegistry()
+        def make(kind, name, help, *labels, **kw):
+            return kind(f'sciencetutor_{name}', help, labels, registry=self.registry, **kw)
+        make(prom.Gauge, 'queue', 'requests that wait for a place in the batch').set_function(lambda: engine.waiting)
+        make(prom.Gauge, 'running', 'answers that are being written').set_function(lambda: engine.running)
+        self.requests = make(prom.Counter, 'requests', 'requests by route and status', 'route', 'status')
+        self.errors = make(prom.Counter, 'errors', 'errors of the server itself, by kind', 'kind')
+        self.tokens = make(prom.Counter, 'tokens', 'tokens read and written', 'kind')
+        self.ttft = make(prom.Histogram, 'ttft_seconds', 'time to the first token',
+                         buckets=(.05, .1, .2, .5, 1, 2, 5, 10, 30))
+        self.speed = make(prom.Histogram, 'tokens_per_second',
+                          'tokens per second of an answer, from its first token on',
+                          buckets=(1, 2, 5, 10, 20, 50, 100, 200))
 
-class Counted:
+class RequestMetrics:
     "ASGI middleware: count requests by route and status."
-    def __init__(self, app, figures): self.app, self.figures = app, figures
+    def __init__(self, app, metrics: Metrics): self.app, self.metrics = app, metrics
     async def __call__(self, scope, receive, send):
-        async def noted(message):
-            if message['type'] == 'http.response.start': self.figures.requests.labels(getattr(scope.get('route'), 'path', 'other'), message['status']).inc()
+        async def send_counted(message):
+            if message['type'] == 'http.response.start':
+                route = scope.get('route')  # put there by the router
+                self.metrics.requests.labels(route.path if route else 'other', message['status']).inc()
             await send(message)
-        await self.app(scope, receive, noted if scope['type'] == 'http' else send)
+        await self.app(scope, receive, send_counted if scope['type'] == 'http' else send)
 
 # %% ../../nbs/serve/02_api.ipynb #fc23c1bf
-class Desk:
-    "Where requests become answers."
+class Gateway:
+    "What stands before the engine for every request: keys, limits, metrics."
     def __init__(self,
         engine,  # who answers
         keys: tuple = (),  # API keys; none lets everybody in
-        rate: float = RATE,  # requests a minute for each client, 0 for no limit
-        queue: int = MAX_QUEUE,  # requests in the house
+        rate: float = REQUESTS_PER_MINUTE,  # for each client, 0 for no limit
+        queue: int = MAX_QUEUE,  # admitted requests
         cors: tuple = (),  # origins whose pages may ask
     ):
-        self.engine, self.cors, self.name = engine, cors, getattr(engine, 'name', 'tutor')
-        self.keys, self.rate, self.door, self.figures = tuple(keys), Rate(rate), Door(queue), Figures(engine)
-        self.pool = ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
-        self.sockets, self.held = Door(MAX_SOCKETS, 'websockets are open'), Held()
-        self.names = {}  # name of a running request: its client
-    def check(self, scope, headers) -> str:  # who asks
-        "Let a request in, or refuse it."
+        self.engine, self.name, self.keys, self.cors = engine, engine.name, tuple(keys), cors
+        self.limiter, self.metrics = RateLimiter(rate), Metrics(engine)
+        self.admission, self.sockets = AdmissionControl(queue), AdmissionControl(MAX_SOCKETS, 'websockets are open')
+        self.budget, self.pool = ByteBudget(), ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
+        self.running = {}  # id of a request -> its client
+    def authenticate(self, scope, headers) -> str:  # client
+        "Who asks, or a refusal: of the site, the key, or the rate."
         check_origin(headers, self.cors)
         check_key(headers, self.keys)
-        self.rate.take(client := client_of(scope, headers, self.keys))
+        client = client_id(scope, headers, self.keys)
+        self.limiter.acquire(client)
         return client
-    async def enter(self, request: Request) -> str:
+    async def identify(self, request: Request) -> str:
         "The same, as a dependency of a route."
-        return self.check(request.scope, request.headers)
+        return self.authenticate(request.scope, request.headers)
     async def admit(self, request: Request) -> str:
         "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
-        client = self.check(request.scope, request.headers)
-        self.door.check()
+        client = self.authenticate(request.scope, request.headers)
+        self.admission.check()
         return client
-    def look(self, name: str, files: list) -> list:
-        "The pictures of a request, decoded, unless its client has gone meanwhile."
-        images = read_pictures(files)
-        if name not in self.names: raise Refusal(499, "The client has gone away.")
-        return images
-    def stop(self, client: str):
-        "End what is being written for a client."
-        for name in [n for n, c in self.names.items() if c == client]: self.engine.cancel(name)
 
 # %% ../../nbs/serve/02_api.ipynb #002ae2bf
 @patch
-async def run(self: Desk,
-    client: str,  # from `check`
-    make: Callable[[str], Iterator],  # given the request's name
+async def run(self: Gateway,
+    client: str,  # from `authenticate`
+    make: Callable[[str], Iterator],  # given the id of the request
 ) -> AsyncIterator:
-    "An iterator of the engine, as a request that can be cancelled."
-    with self.door:
-        self.names[name := secrets.token_hex(8)] = client
+    "An iterator of the engine, as an admitted request that can be cancelled."
+    with self.admission:
+        request = secrets.token_hex(8)
+        self.running[request] = client
         try:
-            async with aclosing(in_thread(lambda: make(name), lambda: self.engine.cancel(name), self.pool)) as pieces:
+            pieces = iterate_in_thread(lambda: make(request), lambda: self.engine.cancel(request), self.pool)
+            async with aclosing(pieces):
                 async for piece in pieces: yield piece
-        finally: del self.names[name]
+        finally: del self.running[request]
 
 @patch
-async def write(self: Desk, client: str, messages: list[dict], files: list, params: dict, usage: dict) -> AsyncIterator[str]:
+def cancel(self: Gateway, client: str):
+    "End what is being written for a client."
+    for request in [r for r, c in self.running.items() if c == client]: self.engine.cancel(request)
+
+@patch
+def decode(self: Gateway, request: str, files: list) -> list:
+    "The pictures of a request, decoded, unless its client has gone meanwhile."
+    images = read_pictures(files)
+    if request not in self.running: raise Refusal(499, "The client has gone away.")
+    return images
+
+# %% ../../nbs/serve/02_api.ipynb #gatewaygen
+@patch
+async def generate(self: Gateway,
+    client: str,  # from `authenticate`
+    messages: list[dict],
+    files: list,  # its pictures
+    params: dict,  # from `sampling`
+    usage: dict,  # filled by the engine
+) -> AsyncIterator[str]:
     "The tutor's next message, measured."
-    start, first = time.monotonic(), 0.
+    def make(request):
+        return self.engine.generate(messages, self.decode(request, files), request=request, usage=usage, **params)
+    start, first, pieces = time.monotonic(), 0., self.run(client, make)
     try:
-        async with aclosing(self.run(client, lambda name: self.engine.generate(messages, self.look(name, files), request=name, usage=usage, **params))) as pieces:
+        async with aclosing(pieces):
             async for piece in pieces:
-                if not first: self.figures.ttft.observe((first := time.monotonic())-start)
+                if not first:
+                    first = time.monotonic()
+                    self.metrics.ttft.observe(first-start)
                 yield piece
     finally:
-        for kind in 'prompt', 'completion': self.figures.tokens.labels(kind).inc(usage.get(f'{kind}_tokens', 0))
-        if first and usage.get('completion_tokens', 0) > 1: self.figures.speed.observe((usage['completion_tokens']-1)/max(1e-3, time.monotonic()-first))
+        for kind in 'prompt', 'completion': self.metrics.tokens.labels(kind).inc(usage.get(f'{kind}_tokens', 0))
+        after_first = usage.get('completion_tokens', 0) - 1
+        if first and after_first > 0: self.metrics.speed.observe(after_first/max(1e-3, time.monotonic()-first))
 
 # %% ../../nbs/serve/02_api.ipynb #e3b3431d
-async def joined(pieces: AsyncIterator[str]) -> str:
+async def join(pieces: AsyncIterator[str]) -> str:
     "All pieces as one text."
     return ''.join([p async for p in pieces])
 
-async def streamed(request: Request, pieces: AsyncIterator, headers: dict) -> StreamingResponse:
-    "A server-sent event stream, once its first event is there."
-    first = await while_there(request, anext(pieces))
-    async def rest():
-        async with aclosing(pieces):
+async def event_stream(request: Request, events: AsyncIterator, headers: dict) -> StreamingResponse:
+    "A response of server-sent events, once the first of them is there."
+    first = await until_disconnect(request, anext(events))
+    async def all_events():
+        async with aclosing(events):
             yield first
-            async for p in pieces: yield p
-    return StreamingResponse(rest(), media_type='text/event-stream', headers={'cache-control': 'no-cache', 'x-accel-buffering': 'no', **headers})
+            async for e in events: yield e
+    headers = {'cache-control': 'no-cache', 'x-accel-buffering': 'no', **headers}
+    return StreamingResponse(all_events(), media_type='text/event-stream', headers=headers)
 
 # %% ../../nbs/serve/02_api.ipynb #cd270609
 class Body(BaseModel):
@@ -185,41 +219,61 @@ class Body(BaseModel):
     model_config = ConfigDict(extra='allow', allow_inf_nan=False, coerce_numbers_to_str=True)
     @model_validator(mode='before')
     @classmethod
-    def _no_nulls(cls, data): return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+    def _no_nulls(cls, data):
+        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
 
 def parse(model: type[Body], data: dict) -> Body:
     "A body of the right shape, or a refusal in one line that does not repeat what was sent."
     try: return model.model_validate(data)
     except ValidationError as e:
         first = e.errors(include_input=False, include_url=False)[0]
-        raise Refusal(400, f"{'.'.join(map(str, first['loc'])) or 'the request'}: {first['msg']}.") from None
+        where = '.'.join(map(str, first['loc'])) or 'the request'
+        raise Refusal(400, f"{where}: {first['msg']}.") from None
 
 def json_body(model: type[Body]):
     "A dependency that reads a JSON body whatever its content type says."
     async def read(request: Request): return parse(model, read_json(await request.body()))
     return Depends(read)
 
+# %% ../../nbs/serve/02_api.ipynb #documentd1
+REFUSALS = {400: 'A request that makes no sense', 401: 'No key', 413: 'Too large', 429: 'Too many; see Retry-After'}
+
 def documented(model: type[Body]) -> dict:
     "What the documentation says of a route that reads `model`."
     schema = {**model.model_json_schema(), 'additionalProperties': True}
-    return dict(openapi_extra=dict(requestBody=dict(required=True, content={'application/json': dict(schema=schema)})),
-                responses={s: dict(description=d) for s, d in {400: 'A request that makes no sense', 401: 'No key', 413: 'Too large', 429: 'Too many; see Retry-After'}.items()})
+    content = {'application/json': dict(schema=schema)}
+    return dict(openapi_extra=dict(requestBody=dict(required=True, content=content)),
+                responses={status: dict(description=text) for status, text in REFUSALS.items()})
 
 # %% ../../nbs/serve/02_api.ipynb #473add06
+def clip(v, low, high): return max(low, min(high, v))
+
 def sampling(
-    temperature: float, top_p: float = 1., top_k: int = 0, repetition_penalty: float = 1., seed: int = -1, max_new_tokens: int = 200,
+    temperature: float,  # below 0.01: greedy
+    top_p: float = 1.,
+    top_k: int = 0,  # 0 for all tokens
+    repetition_penalty: float = 1.,
+    seed: int = -1,  # negative: any
+    max_new_tokens: int = 200,
     stop: str | list[str] = (),  # strings that end the answer
 ) -> dict:  # arguments of `generate`
     "Sampling parameters, brought into range."
-    clip = lambda v, low, high: max(low, min(high, v))
     stop = [stop] if isinstance(stop, str) else list(stop)
-    if len(stop) > 16 or any(len(s) > 200 for s in stop): raise Refusal(400, "At most 16 stop strings of 200 characters each.")
-    return dict(temperature=0. if temperature < .01 else min(temperature, 10.), top_p=clip(top_p, 0., 1.), top_k=clip(top_k, 0, 1000), repetition_penalty=clip(repetition_penalty, .1, 10.),
-                seed=seed % (1 << 63) if seed >= 0 else None, max_new_tokens=clip(max_new_tokens, 1, MAX_NEW_TOKENS), stop=stop)
+    if len(stop) > 16 or any(len(s) > 200 for s in stop):
+        raise Refusal(400, "At most 16 stop strings of 200 characters each.")
+    return dict(
+        temperature=0. if temperature < .01 else min(temperature, 10.),
+        top_p=clip(top_p, 0., 1.), top_k=clip(top_k, 0, 1000),
+        repetition_penalty=clip(repetition_penalty, .1, 10.), seed=seed % (1 << 63) if seed >= 0 else None,
+        max_new_tokens=clip(max_new_tokens, 1, MAX_NEW_TOKENS), stop=stop)
 
-def ignored(body: Body, neutral: dict) -> dict:  # a header, or nothing
-    "Name what was asked for and is not done: `neutral` has the values that ask for nothing."
-    names = sorted(k for k, v in (body.model_extra or {}).items() if k in neutral and v is not None and v != neutral[k])
+def ignored(
+    body: Body,
+    neutral: dict,  # name -> the value that asks for nothing
+) -> dict:  # a header, or nothing
+    "Name what was asked for and is not done."
+    asked = {k: v for k, v in (body.model_extra or {}).items() if k in neutral and v is not None}
+    names = sorted(k for k, v in asked.items() if v != neutral[k])
     return {'x-ignored-parameters': ', '.join(names)} if names else {}
 
 # %% ../../nbs/serve/02_api.ipynb #3214aba3
@@ -236,72 +290,86 @@ class Generate(Body):
     stopping_strings: str | list[str] = []
     truncation_length: int = 2048
 
-NOT_SAMPLED = dict(typical_p=1, epsilon_cutoff=0, eta_cutoff=0, tfs=1, top_a=0, min_length=0, no_repeat_ngram_size=0, num_beams=1, penalty_alpha=0, length_penalty=1, early_stopping=False,
-    mirostat_mode=0, mirostat_tau=5, mirostat_eta=.1, guidance_scale=1, negative_prompt='', repetition_penalty_range=0, encoder_repetition_penalty=1, grammar_string='',
-    add_bos_token=True, ban_eos_token=False, skip_special_tokens=True, preset='None', custom_token_bans='', auto_max_new_tokens=False, max_tokens_second=0)
+WEBUI_NEUTRAL = dict(  # parameters that we don't sample by
+    typical_p=1, epsilon_cutoff=0, eta_cutoff=0, tfs=1, top_a=0, min_length=0, no_repeat_ngram_size=0, num_beams=1,
+    penalty_alpha=0, length_penalty=1, early_stopping=False, mirostat_mode=0, mirostat_tau=5, mirostat_eta=.1,
+    guidance_scale=1, negative_prompt='', repetition_penalty_range=0, encoder_repetition_penalty=1, grammar_string='',
+    add_bos_token=True, ban_eos_token=False,
+    skip_special_tokens=True, preset='None', custom_token_bans='', auto_max_new_tokens=False, max_tokens_second=0)
 
+# %% ../../nbs/serve/02_api.ipynb #webuiprom1
 _img = re.compile(r'<img\s+src="([^"]*)"\s*/?>')
 
-def raw_prompt(b: Generate) -> tuple[list[dict], list]:  # messages and picture files
+def prompt_messages(b: Generate) -> tuple[list[dict], list]:  # messages and picture files
     "A prompt with `<img src=\"data:...\">` in it."
     texts, sources = _img.split(b.prompt)[::2], _img.findall(b.prompt)
     check_text(*texts)
     files = check_pictures(sources)
-    parts = [p for i, t in enumerate(texts) for p in ([dict(type='image')] if i else []) + [dict(type='text', text=t)]]
+    parts = [dict(type='text', text=texts[0])]
+    for text in texts[1:]: parts += [dict(type='image'), dict(type='text', text=text)]
     return [dict(role='prompt', content=parts, max_prompt_tokens=max(16, b.truncation_length-b.max_new_tokens))], files
 
-def raw_sampling(b: Generate) -> dict:
+def prompt_sampling(b: Generate) -> dict:
     "Its sampling parameters."
-    return sampling(b.temperature if b.do_sample else 0., b.top_p, b.top_k, b.repetition_penalty, b.seed, b.max_new_tokens, b.stopping_strings)
+    temperature = b.temperature if b.do_sample else 0.
+    return sampling(temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, b.max_new_tokens, b.stopping_strings)
 
 # %% ../../nbs/serve/02_api.ipynb #1b6f372e
-def webui_routes(desk: Desk) -> APIRouter:
+def webui_routes(gateway: Gateway) -> APIRouter:
     "text-generation-webui's legacy HTTP API."
     api = APIRouter(prefix='/api/v1', tags=['text-generation-webui'])
 
     @api.post('/generate', **documented(Generate))
-    async def generate(request: Request, client: str = Depends(desk.admit), b: Generate = json_body(Generate)):
+    async def generate(request: Request, client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
         "Continue a prompt."
-        messages, files = await asyncio.to_thread(raw_prompt, b)
-        text = await while_there(request, joined(desk.write(client, messages, files, raw_sampling(b), {})))
-        return JSONResponse(dict(results=[dict(text=text)]), headers=ignored(b, NOT_SAMPLED))
+        messages, files = await asyncio.to_thread(prompt_messages, b)
+        text = await until_disconnect(request, join(gateway.generate(client, messages, files, prompt_sampling(b), {})))
+        return JSONResponse(dict(results=[dict(text=text)]), headers=ignored(b, WEBUI_NEUTRAL))
 
     @api.post('/token-count', **documented(Generate))
-    async def token_count(client: str = Depends(desk.admit), b: Generate = json_body(Generate)):
+    async def token_count(client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
         "How many tokens a prompt has."
-        messages, files = await asyncio.to_thread(raw_prompt, b)
-        return dict(results=[dict(tokens=n) async for n in desk.run(client, lambda name: iter([desk.engine.count(messages, desk.look(name, files))]))])
+        messages, files = await asyncio.to_thread(prompt_messages, b)
+        def count(request): yield gateway.engine.count(messages, gateway.decode(request, files))
+        return dict(results=[dict(tokens=n) async for n in gateway.run(client, count)])
 
     @api.post('/stop-stream')
-    async def stop_stream(client: str = Depends(desk.enter)):
+    async def stop_stream(client: str = Depends(gateway.identify)):
         "End what is being written for this client."
-        desk.stop(client)
+        gateway.cancel(client)
         return dict(results='success')
+    return api
+
+# %% ../../nbs/serve/02_api.ipynb #webuimodl1
+def webui_model_routes(gateway: Gateway) -> APIRouter:
+    "What text-generation-webui's legacy API says of models."
+    api = APIRouter(prefix='/api/v1', tags=['text-generation-webui'])
 
     @api.get('/model')
-    async def model(client: str = Depends(desk.enter)):
+    async def model(client: str = Depends(gateway.identify)):
         "The model's name."
-        return dict(result=desk.name)
+        return dict(result=gateway.name)
 
     @api.post('/model', **documented(Body))
-    async def model_info(client: str = Depends(desk.enter), b: Body = json_body(Body)):
+    async def model_info(client: str = Depends(gateway.identify), b: Body = json_body(Body)):
         "Information about the model; another one is not loaded at a client's request."
         action = (b.model_extra or {}).get('action', '')
-        if action in ('load', 'unload'): raise Refusal(403, "This server keeps its model: start another one to serve another.")
-        if action == 'list': return dict(result=[desk.name])
-        return dict(result=dict(model_name=desk.name, lora_names=[]) if action == 'info' else desk.name)
+        if action in ('load', 'unload'):
+            raise Refusal(403, "This server keeps its model: start another one to serve another.")
+        if action == 'list': return dict(result=[gateway.name])
+        return dict(result=dict(model_name=gateway.name, lora_names=[]) if action == 'info' else gateway.name)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #4350ac9c
 @patch
-async def converse(self: Desk, socket: WebSocket, raw: str, client: str):
+async def answer_message(self: Gateway, socket: WebSocket, raw: str, client: str):
     "Answer one message of a websocket."
     n, end = 0, {}
     try:
-        self.rate.take(client)
+        self.limiter.acquire(client)
         b = parse(Generate, read_json(raw))
-        messages, files = await asyncio.to_thread(raw_prompt, b)
-        async with aclosing(self.write(client, messages, files, raw_sampling(b), {})) as pieces:
+        messages, files = await asyncio.to_thread(prompt_messages, b)
+        async with aclosing(self.generate(client, messages, files, prompt_sampling(b), {})) as pieces:
             async for piece in pieces:
                 await socket.send_json(dict(event='text_stream', message_num=n, text=piece))
                 n += 1
@@ -310,44 +378,51 @@ async def converse(self: Desk, socket: WebSocket, raw: str, client: str):
     await socket.send_json(dict(event='stream_end', message_num=n, **end))
 
 # %% ../../nbs/serve/02_api.ipynb #78ff7c1c
-async def listen(socket: WebSocket, desk: Desk, client: str, deadline: float):
-    "Answer the messages of a websocket, one after the other; one may wait meanwhile."
-    await socket.accept()
-    inbox, size = asyncio.Queue(1), 0
-    async def read():
-        nonlocal size
-        while (m := await socket.receive())['type'] != 'websocket.disconnect':
+class SocketSession:
+    "An open websocket: its messages are answered one after the other; one may wait meanwhile."
+    def __init__(self, socket: WebSocket, gateway: Gateway, client: str, deadline: float):
+        self.socket, self.gateway, self.client, self.deadline = socket, gateway, client, deadline
+        self.inbox, self.size = asyncio.Queue(1), 0  # bytes of what waits or is answered
+    async def read(self):
+        "Take messages in until there are too many, or the client goes."
+        while (m := await self.socket.receive())['type'] != 'websocket.disconnect':
             raw = m.get('text') or (m.get('bytes') or b'').decode('utf-8', 'replace')
-            if inbox.full(): return await socket.close(1008, "Too many messages at once.")
-            try: desk.held.take(len(raw))
-            except Refusal as e: return await socket.close(1013, e.message)
-            size += len(raw)
-            inbox.put_nowait(raw)
-    async def write():
-        nonlocal size
+            if self.inbox.full(): return await self.socket.close(1008, "Too many messages at once.")
+            try: self.gateway.budget.acquire(len(raw))
+            except Refusal as e: return await self.socket.close(1013, e.message)
+            self.size += len(raw)
+            self.inbox.put_nowait(raw)
+    async def write(self):
+        "Answer messages until none has come for too long."
         while True:
-            try: raw = await asyncio.wait_for(inbox.get(), deadline)
-            except TimeoutError: return await socket.close(1001, "Nothing was asked for a long time.")
-            async with asyncio.timeout(deadline): await desk.converse(socket, raw, client)
-            desk.held.give(len(raw))
-            size -= len(raw)
-    tasks = [asyncio.create_task(read()), asyncio.create_task(write())]
+            try: raw = await asyncio.wait_for(self.inbox.get(), self.deadline)
+            except TimeoutError: return await self.socket.close(1001, "Nothing was asked for a long time.")
+            async with asyncio.timeout(self.deadline): await self.gateway.answer_message(self.socket, raw, self.client)
+            self.gateway.budget.release(len(raw))
+            self.size -= len(raw)
+
+# %% ../../nbs/serve/02_api.ipynb #socketses1
+@patch
+async def run(self: SocketSession):
+    "Accept the websocket, and answer until either side ends it."
+    await self.socket.accept()
+    tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.write())]
     try: await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for t in tasks: t.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        desk.held.give(size)
-    with suppress(RuntimeError, WebSocketDisconnect): await socket.close(1011)  # it may be closed already
+        self.gateway.budget.release(self.size)
+    with suppress(RuntimeError, WebSocketDisconnect): await self.socket.close(1011)  # it may be closed already
 
-def webui_socket(desk: Desk, deadline: float) -> APIRouter:
+def webui_socket(gateway: Gateway, deadline: float) -> APIRouter:
     "text-generation-webui's streaming API."
     api = APIRouter()
 
     @api.websocket('/api/v1/stream')
     async def stream(socket: WebSocket):
         try:
-            client = desk.check(socket.scope, socket.headers)
-            with desk.sockets: await listen(socket, desk, client, deadline)
+            client = gateway.authenticate(socket.scope, socket.headers)
+            with gateway.sockets: await SocketSession(socket, gateway, client, deadline).run()
         except Refusal as e: await socket.close(1008, e.message)
     return api
 
@@ -360,53 +435,73 @@ def form_messages(
     pictures: int,  # how many were uploaded
 ) -> list[dict]:
     "A form as chat messages, each picture at its place."
-    texts, left = [*history, prompt], pictures
-    messages = []
+    texts, left, messages = [*history, prompt], pictures, []
     for i, text in enumerate(texts):
-        here = min(left, text.count('<image>')) if i % 2 == 0 or i == len(texts)-1 else 0
+        last = i == len(texts)-1
+        from_user = last or i % 2 == 0
+        here = min(left, text.count('<image>')) if from_user else 0
+        if last: here = left
         left -= here
-        if i == len(texts)-1: here += left
         text = text.replace('<image>', '').strip()
-        messages.append(dict(role='user' if i == len(texts)-1 or i % 2 == 0 else 'assistant', content=[dict(type='image')]*here + [dict(type='text', text=text or PICTURE_ONLY*(here > 0))]))
-    if not messages[-1]['content'][-1]['text']: raise Refusal(400, "Nothing is asked: send a prompt, an image, or both.")
+        if here and not text: text = PICTURE_ONLY
+        content = [dict(type='image')]*here + [dict(type='text', text=text)]
+        messages.append(dict(role='user' if from_user else 'assistant', content=content))
+    if not messages[-1]['content'][-1]['text']:
+        raise Refusal(400, "Nothing is asked: send a prompt, an image, or both.")
     return messages
 
 # %% ../../nbs/serve/02_api.ipynb #9ebbbbb2
-async def read_form(request: Request) -> tuple[dict, list[str], list[bytes]]:  # last value of each field, history, files
+_fields = dict(prompt=dict(type='string'), temperature=dict(type='number', default=1.),
+               image=dict(type='string', format='binary'),
+               **{'history[]': dict(type='array', items=dict(type='string'))})
+_form = {'multipart/form-data': dict(schema=dict(type='object', properties=_fields))}
+
+async def read_form(
+    request: Request,
+) -> tuple[dict, list[str], list[bytes]]:  # last value of each field, history, files
     "A form, multipart or not."
     try: form = await request.form(max_files=MAX_PICTURES, max_fields=200, max_part_size=MAX_BODY)
     except Refusal: raise
-    except Exception: raise Refusal(400, "The form can't be read: send multipart/form-data with prompt, temperature, image and history[].") from None
-    texts = [(k, v) for k, v in form.multi_items() if isinstance(v, str)]
-    files = [data for k, v in form.multi_items() if not isinstance(v, str) and k == 'image' and (data := await v.read())]
+    except Exception:
+        wanted = "multipart/form-data with prompt, temperature, image and history[]"
+        raise Refusal(400, f"The form can't be read: send {wanted}.") from None
+    fields, history, files = {}, [], []
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            fields[name] = value.encode('utf-8', 'replace').decode()
+            if name in ('history[]', 'history'): history.append(fields[name])
+        elif name == 'image':
+            data = await value.read()
+            if data: files.append(data)
     await form.close()
-    clean = lambda s: s.encode('utf-8', 'replace').decode()
-    return {k: clean(v) for k, v in texts}, [clean(v) for k, v in texts if k in ('history[]', 'history')], files
+    return fields, history, files
 
-_form = dict(type='object', properties=dict(prompt=dict(type='string'), temperature=dict(type='number', default=1.), image=dict(type='string', format='binary'),
-             **{'history[]': dict(type='array', items=dict(type='string'))}))
-
-def flask_routes(desk: Desk) -> APIRouter:
+# %% ../../nbs/serve/02_api.ipynb #flaskrout1
+def flask_routes(gateway: Gateway) -> APIRouter:
     "The earlier Flask service's API."
     api = APIRouter(tags=['Flask service'])
 
-    @api.post('/chat', openapi_extra=dict(requestBody=dict(content={'multipart/form-data': dict(schema=_form)})), responses={400: dict(description='A request that makes no sense')})
-    async def chat(request: Request, client: str = Depends(desk.admit)):
+    @api.post('/chat', openapi_extra=dict(requestBody=dict(content=_form)),
+              responses={400: dict(description=REFUSALS[400])})
+    async def chat(request: Request, client: str = Depends(gateway.admit)):
         "Answer a form."
         fields, history, files = await read_form(request)
+        prompt = fields.get('prompt', '')
         try: temperature = float(fields.get('temperature') or 1.)
         except ValueError: temperature = float('nan')
         if not abs(temperature) < 1e9: raise Refusal(400, "temperature is a number, such as 0.7.")
-        check_text(fields.get('prompt', ''), *history)
-        messages = form_messages(fields.get('prompt', ''), history, len(files))
+        check_text(prompt, *history)
+        messages = form_messages(prompt, history, len(files))
         check_pictures(files)
         params = sampling(temperature, repetition_penalty=1.1, max_new_tokens=256)
-        return dict(response=(await while_there(request, joined(desk.write(client, messages, files, params, {})))).strip())
+        text = await until_disconnect(request, join(gateway.generate(client, messages, files, params, {})))
+        return dict(response=text.strip())
 
     @api.get('/status')
     async def status():
         "Versions."
-        return dict(api_version='1.0', torch_version=torch.__version__, transformers_version=transformers.__version__, sciencetutor_version=__version__, model=desk.name)
+        return dict(api_version='1.0', torch_version=torch.__version__, transformers_version=transformers.__version__,
+                    sciencetutor_version=__version__, model=gateway.name)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #54d708cb
@@ -426,24 +521,40 @@ class Completion(Body):
     stream_options: dict = {}
     n: int = 1
 
-NOT_DONE = dict(presence_penalty=0, frequency_penalty=0, logit_bias={}, logprobs=False, top_logprobs=0, tools=[], tool_choice='none', response_format={'type': 'text'}, best_of=1)
+OPENAI_NEUTRAL = dict(  # parameters that we don't sample by
+    presence_penalty=0, frequency_penalty=0, logit_bias={}, logprobs=False, top_logprobs=0, tools=[],
+    tool_choice='none', response_format={'type': 'text'}, best_of=1)
 
-def chat_messages(messages: list[dict]) -> tuple[list[dict], list]:  # messages as the engine has them, and picture files
+# %% ../../nbs/serve/02_api.ipynb #openaimsg1
+def image_url(part: dict):
+    "The address in a part of a message, which may be wrapped in an object."
+    given = part.get('image_url')
+    return given.get('url') if isinstance(given, dict) else given
+
+def chat_message(m: dict) -> tuple[dict, list]:  # a message as the engine has it, and its picture sources
+    "One of OpenAI's messages."
+    role, content = m.get('role'), m.get('content')
+    if role not in ('system', 'developer', 'user', 'assistant'):
+        raise Refusal(400, "A message's role is system, user or assistant.")
+    parts = [dict(type='text', text=content)] if isinstance(content, str) else content or []
+    if not isinstance(parts, list) or not all(isinstance(p, dict) for p in parts):
+        raise Refusal(400, "A message's content is a string or a list of parts.")
+    texts = [p.get('text') for p in parts if p.get('type') == 'text']
+    urls = [image_url(p) for p in parts if p.get('type') == 'image_url']
+    if len(texts)+len(urls) < len(parts) or not all(isinstance(t, str) for t in [*texts, *urls]):
+        raise Refusal(400, "A part is a text or an image_url with a data URI.")
+    text = '\n'.join(texts) or (PICTURE_ONLY if urls else '')
+    content = [dict(type='image')]*len(urls) + [dict(type='text', text=text)]
+    return dict(role='system' if role == 'developer' else role, content=content), urls
+
+def chat_messages(
+    messages: list[dict],
+) -> tuple[list[dict], list]:  # messages as the engine has them, and picture files
     "OpenAI's messages, with pictures out of their data URIs."
-    out, sources = [], []
-    for m in messages:
-        role, content = m.get('role'), m.get('content')
-        if role not in ('system', 'developer', 'user', 'assistant'): raise Refusal(400, "A message's role is system, user or assistant.")
-        parts = [dict(type='text', text=content)] if isinstance(content, str) else content or []
-        if not isinstance(parts, list) or not all(isinstance(p, dict) for p in parts): raise Refusal(400, "A message's content is a string or a list of parts.")
-        texts = [p.get('text') for p in parts if p.get('type') == 'text']
-        urls = [u.get('url') if isinstance(u := p.get('image_url'), dict) else u for p in parts if p.get('type') == 'image_url']
-        if len(texts)+len(urls) < len(parts) or not all(isinstance(t, str) for t in [*texts, *urls]): raise Refusal(400, "A part is a text or an image_url with a data URI.")
-        sources += urls
-        out.append(dict(role='system' if role == 'developer' else role, content=[dict(type='image')]*len(urls) + [dict(type='text', text='\n'.join(texts) or PICTURE_ONLY*bool(urls))]))
-    if not out or len(out) > 200: raise Refusal(400, "Send 1 to 200 messages.")
-    check_text(*(m['content'][-1]['text'] for m in out))
-    return out, check_pictures(sources)
+    pairs = [chat_message(m) for m in messages]
+    if not pairs or len(pairs) > 200: raise Refusal(400, "Send 1 to 200 messages.")
+    check_text(*(m['content'][-1]['text'] for m, _ in pairs))
+    return [m for m, _ in pairs], check_pictures([u for _, urls in pairs for u in urls])
 
 # %% ../../nbs/serve/02_api.ipynb #ea22b714
 def usage_of(usage: dict) -> dict:
@@ -451,52 +562,75 @@ def usage_of(usage: dict) -> dict:
     p, c = usage.get('prompt_tokens', 0), usage.get('completion_tokens', 0)
     return dict(prompt_tokens=p, completion_tokens=c, total_tokens=p+c)
 
-def finish(usage: dict) -> str: return usage['finish_reason'] if usage.get('finish_reason') in ('length', 'content_filter') else 'stop'
+def finish_reason(usage: dict) -> str:
+    "Why an answer ended, as OpenAI has it."
+    return usage['finish_reason'] if usage.get('finish_reason') in ('length', 'content_filter') else 'stop'
+
+# %% ../../nbs/serve/02_api.ipynb #openaievs0
+def choice_chunk(delta: dict, reason: str | None = None) -> list[dict]:
+    "The `choices` of an event with a piece of an answer, or with the reason of its end."
+    return [dict(index=0, delta=delta, logprobs=None, finish_reason=reason)]
 
 @patch
-async def events(self: Desk, pieces: AsyncIterator[str], head: dict, usage: dict, with_usage: bool) -> AsyncIterator[str]:
+async def completion_events(self: Gateway,
+    pieces: AsyncIterator[str],
+    head: dict,  # of every event
+    usage: dict,  # filled by the engine
+    with_usage: bool,  # end with the usage
+) -> AsyncIterator[str]:
     "Pieces of text as server-sent events."
-    event = lambda **kw: f'data: {json.dumps({**head, **kw})}\n\n'
-    choice = lambda delta, why=None: [dict(index=0, delta=delta, logprobs=None, finish_reason=why)]
+    def event(**kw): return f'data: {json.dumps({**head, **kw})}\n\n'
     async with aclosing(pieces):
         first = await anext(pieces, '')
-        yield event(choices=choice(dict(role='assistant', content='')))
+        yield event(choices=choice_chunk(dict(role='assistant', content='')))
         try:
-            if first: yield event(choices=choice(dict(content=first)))
-            async for p in pieces: yield event(choices=choice(dict(content=p)))
+            if first: yield event(choices=choice_chunk(dict(content=first)))
+            async for p in pieces: yield event(choices=choice_chunk(dict(content=p)))
         except Exception as e: yield event(**self.report(e))
-    yield event(choices=choice({}, finish(usage)))
+    yield event(choices=choice_chunk({}, finish_reason(usage)))
     if with_usage: yield event(choices=[], usage=usage_of(usage))
     yield 'data: [DONE]\n\n'
 
 # %% ../../nbs/serve/02_api.ipynb #9798eb35
-def openai_routes(desk: Desk) -> APIRouter:
-    "OpenAI's API."
-    api, made = APIRouter(prefix='/v1', tags=['OpenAI']), int(time.time())
+def completion_routes(gateway: Gateway) -> APIRouter:
+    "OpenAI's chat completions."
+    api = APIRouter(prefix='/v1', tags=['OpenAI'])
 
     @api.post('/chat/completions', **documented(Completion))
-    async def completions(request: Request, client: str = Depends(desk.admit), b: Completion = json_body(Completion)):
+    async def completions(
+        request: Request, client: str = Depends(gateway.admit), b: Completion = json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
         if b.n != 1: raise Refusal(400, "n is 1 here: ask again for another answer.")
         messages, files = await asyncio.to_thread(chat_messages, b.messages)
-        params, usage = sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, b.max_completion_tokens or b.max_tokens, b.stop), {}
-        pieces, headers = desk.write(client, messages, files, params, usage), ignored(b, NOT_DONE)
-        head = dict(id=f'chatcmpl-{secrets.token_hex(12)}', object='chat.completion.chunk' if b.stream else 'chat.completion', created=int(time.time()), model=desk.name)
-        if b.stream: return await streamed(request, desk.events(pieces, head, usage, bool(b.stream_options.get('include_usage'))), headers)
-        text = await while_there(request, joined(pieces))
-        choice = dict(index=0, message=dict(role='assistant', content=text), logprobs=None, finish_reason=finish(usage))
+        max_tokens, usage = b.max_completion_tokens or b.max_tokens, {}
+        params = sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, max_tokens, b.stop)
+        pieces, headers = gateway.generate(client, messages, files, params, usage), ignored(b, OPENAI_NEUTRAL)
+        kind = 'chat.completion.chunk' if b.stream else 'chat.completion'
+        head = dict(id=f'chatcmpl-{secrets.token_hex(12)}', object=kind, created=int(time.time()),
+                    model=gateway.name)
+        if b.stream:
+            events = gateway.completion_events(pieces, head, usage, bool(b.stream_options.get('include_usage')))
+            return await event_stream(request, events, headers)
+        message = dict(role='assistant', content=await until_disconnect(request, join(pieces)))
+        choice = dict(index=0, message=message, logprobs=None, finish_reason=finish_reason(usage))
         return JSONResponse({**head, 'choices': [choice], 'usage': usage_of(usage)}, headers=headers)
+    return api
 
-    model = dict(id=desk.name, object='model', created=made, owned_by='sciencetutor')
+# %% ../../nbs/serve/02_api.ipynb #openaimod1
+def model_routes(gateway: Gateway) -> APIRouter:
+    "OpenAI's list of models, which has one."
+    api = APIRouter(prefix='/v1', tags=['OpenAI'])
+    model = dict(id=gateway.name, object='model', created=int(time.time()), owned_by='sciencetutor')
+
     @api.get('/models')
-    async def models(client: str = Depends(desk.enter)):
+    async def models(client: str = Depends(gateway.identify)):
         "The one model."
         return dict(object='list', data=[model])
 
     @api.get('/models/{name:path}', responses={404: dict(description='Another model')})
-    async def model_of(name: str, client: str = Depends(desk.enter)):
+    async def model_of(name: str, client: str = Depends(gateway.identify)):
         "The one model, by its name."
-        if name != desk.name: raise Refusal(404, f"This server has the model {desk.name} only.")
+        if name != gateway.name: raise Refusal(404, f"This server has the model {gateway.name} only.")
         return model
     return api
 
@@ -509,33 +643,41 @@ class Question(Body):
     context: str = ''
     max_new_tokens: int = 200
 
-def tutor_routes(desk: Desk) -> APIRouter:
+def read_question(q: Question) -> tuple[Turn, list]:  # and picture files
+    "A question as a turn of the tutor, or a refusal."
+    check_text(q.question, q.context, *q.choices)
+    if not q.question.strip(): raise Refusal(400, "The question is empty: write something.")
+    if len(q.choices) == 1 or len(q.choices) > 10 or not all(c.strip() for c in q.choices):
+        raise Refusal(400, "Give 2 to 10 choices, or none.")
+    turn = Turn.read(q.question, q.choices)
+    turn.context = q.context or turn.context
+    return turn, check_pictures([q.picture] if q.picture else [])
+
+# %% ../../nbs/serve/02_api.ipynb #tutorroute
+def tutor_routes(gateway: Gateway) -> APIRouter:
     "The tutor's own API."
     api = APIRouter(prefix='/v1/tutor', tags=['Tutor'])
 
     @api.post('/answer', **documented(Question))
-    async def answer(request: Request, client: str = Depends(desk.admit), b: Question = json_body(Question)):
+    async def answer(request: Request, client: str = Depends(gateway.admit), b: Question = json_body(Question)):
         "A choice with its probabilities, and an explanation; choices in the question's text are found."
-        check_text(b.question, b.context, *b.choices)
-        if not b.question.strip(): raise Refusal(400, "The question is empty: write something.")
-        if len(b.choices) == 1 or len(b.choices) > 10 or not all(c.strip() for c in b.choices): raise Refusal(400, "Give 2 to 10 choices, or none.")
-        turn, files = Turn.read(b.question, b.choices), await asyncio.to_thread(check_pictures, [b.picture] if b.picture else [])
-        turn.context = b.context or turn.context
+        turn, files = await asyncio.to_thread(read_question, b)
         params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
-        def answered(name):
-            turn.picture = next(iter(desk.look(name, files)), None)
-            yield from reply(desk.engine, turn, request=name, **params)
-        async def steps():
-            async with aclosing(desk.run(client, answered)) as all_steps:
+        def steps(request_id):
+            turn.picture = next(iter(gateway.decode(request_id, files)), None)
+            yield from reply(gateway.engine, turn, request=request_id, **params)
+        async def finish():
+            async with aclosing(gateway.run(client, steps)) as all_steps:
                 async for _ in all_steps: pass
-        await while_there(request, steps())
-        return dict(choice=None if turn.best is None else turn.choices[turn.best], choices=turn.choices, probabilities=turn.probs,
-                    confidence=turn.confidence, explanation=turn.text)
+        await until_disconnect(request, finish())
+        choice = None if turn.best is None else turn.choices[turn.best]
+        return dict(choice=choice, choices=turn.choices, probabilities=turn.probs, confidence=turn.confidence,
+                    explanation=turn.text)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #75906eec
-def operator_routes(desk: Desk) -> APIRouter:
-    "Health, readiness, figures."
+def operator_routes(gateway: Gateway) -> APIRouter:
+    "Health, readiness, metrics."
     api = APIRouter(tags=['For operators'])
 
     @api.get('/healthz')
@@ -546,78 +688,98 @@ def operator_routes(desk: Desk) -> APIRouter:
     @api.get('/readyz', responses={503: dict(description='About to stop')})
     async def readyz():
         "New requests are welcome."
-        return JSONResponse(dict(status='closing'), 503) if desk.door.closing else dict(status='ready', model=desk.name)
+        if gateway.admission.draining: return JSONResponse(dict(status='closing'), 503)
+        return dict(status='ready', model=gateway.name)
 
     @api.get('/metrics', response_class=Response)
     async def metrics():
         "Figures for Prometheus."
-        return Response(prom.generate_latest(desk.figures.registry), media_type=prom.CONTENT_TYPE_LATEST)
+        return Response(prom.generate_latest(gateway.metrics.registry), media_type=prom.CONTENT_TYPE_LATEST)
+    return api
 
-    @api.get('/apidocs', include_in_schema=False)
+# %% ../../nbs/serve/02_api.ipynb #apidocs001
+SWAGGER_FILES = ('swagger-ui-bundle.js', 'swagger-ui.css', 'favicon-32x32.png')
+
+def documentation_routes() -> APIRouter:
+    "The page that documents the API, and its scripts."
+    api, (script, style, icon) = APIRouter(include_in_schema=False), SWAGGER_FILES
+
+    @api.get('/apidocs')
     async def apidocs(request: Request):
-        return get_swagger_ui_html(openapi_url='openapi.json', title='ScienceTutor', swagger_js_url='apidocs/swagger-ui-bundle.js',
-                                   swagger_css_url='apidocs/swagger-ui.css', swagger_favicon_url='apidocs/favicon-32x32.png')
+        return get_swagger_ui_html(openapi_url='openapi.json', title='ScienceTutor', swagger_js_url=f'apidocs/{script}',
+                                   swagger_css_url=f'apidocs/{style}', swagger_favicon_url=f'apidocs/{icon}')
 
-    @api.get('/apidocs/{file}', include_in_schema=False)
+    @api.get('/apidocs/{file}')
     async def apidocs_file(file: str):
         from swagger_ui_bundle import swagger_ui_path
-        if file not in ('swagger-ui-bundle.js', 'swagger-ui.css', 'favicon-32x32.png'): raise Refusal(404, "There is nothing here.")
+        if file not in SWAGGER_FILES: raise Refusal(404, "There is nothing here.")
         return FileResponse(f'{swagger_ui_path}/{file}')
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #d640b986
 @patch
-def report(self: Desk, e: Exception) -> dict:  # what the client is told
+def report(self: Gateway, e: Exception) -> dict:  # what the client is told
     "Note an error, without anybody's text in it."
     if isinstance(e, Refusal): return error_body(e.message, e.status)
     if isinstance(e, CliError): return error_body(str(e), 400)
-    self.figures.errors.labels(type(e).__name__).inc()
+    self.metrics.errors.labels(type(e).__name__).inc()
     at = traceback.extract_tb(e.__traceback__)[-1:]
     print(f"{type(e).__name__} at {at[0].filename}:{at[0].lineno}" if at else type(e).__name__, file=sys.stderr)
     return error_body("Something went wrong in the server.", 500)
 
 @patch
-async def on_error(self: Desk, request: Request, e: Exception) -> JSONResponse:
+async def on_error(self: Gateway, request: Request, e: Exception) -> JSONResponse:
     "Every error as a response."
-    if isinstance(e, HTTPException): return JSONResponse(error_body(str(e.detail), e.status_code), e.status_code, getattr(e, 'headers', None))
+    if isinstance(e, HTTPException):
+        return JSONResponse(error_body(str(e.detail), e.status_code), e.status_code, e.headers)
     body = self.report(e)
-    return JSONResponse(body, body['error']['code'], getattr(e, 'headers', None))
+    return JSONResponse(body, body['error']['code'], e.headers if isinstance(e, Refusal) else None)
 
-class Caught:
+# %% ../../nbs/serve/02_api.ipynb #catchmidd1
+class ErrorReporting:
     "ASGI middleware: no exception of a request reaches the server's log."
-    def __init__(self, app, desk): self.app, self.desk = app, desk
+    def __init__(self, app, gateway: Gateway): self.app, self.gateway = app, gateway
     async def __call__(self, scope, receive, send):
         begun = False
-        async def noted(message):
+        async def note_begin(message):
             nonlocal begun
             begun = True
             await send(message)
-        try: await self.app(scope, receive, noted)
+        try: await self.app(scope, receive, note_begin)
         except Refusal: raise
         except ClientDisconnect: pass
         except Exception as e:
-            body = self.desk.report(e)
+            body = self.gateway.report(e)
             if not begun and scope['type'] == 'http': await JSONResponse(body, 500)(scope, receive, send)
 
 # %% ../../nbs/serve/02_api.ipynb #267f3c84
+CORS_HEADERS = ['authorization', 'content-type', 'x-api-key']
+
 def make_api(
     engine,  # an `Engine`
     keys: tuple = (),  # API keys; none lets everybody in
-    rate: float = RATE,  # requests a minute for each client, 0 for no limit
-    queue: int = MAX_QUEUE,  # requests in the house
+    rate: float = REQUESTS_PER_MINUTE,  # for each client, 0 for no limit
+    queue: int = MAX_QUEUE,  # admitted requests
     deadline: float = DEADLINE,  # seconds for a whole request
     cors: tuple = (),  # origins whose pages may ask, such as https://school.example; `*` for all
-) -> FastAPI:  # `state.desk` is its desk
+) -> FastAPI:  # with its `Gateway` as `state.gateway`
     "The HTTP and websocket API around an engine."
-    app = FastAPI(title='ScienceTutor', version=__version__, docs_url=None, redoc_url=None, openapi_url='/openapi.json',
-                  description="One tutor in four dialects: text-generation-webui's legacy API, the earlier Flask service's, OpenAI's, and its own.")
+    about = ("One tutor in four dialects: text-generation-webui's legacy API, the earlier Flask service's, OpenAI's, "
+             "and its own.")
+    app = FastAPI(title='ScienceTutor', version=__version__, description=about, docs_url=None, redoc_url=None,
+                  openapi_url='/openapi.json')
     app.openapi_version = '3.0.3'  # what the documentation page reads
-    app.state.desk = desk = Desk(engine, keys, rate, queue, cors)
-    for make in tutor_routes, openai_routes, webui_routes, flask_routes, operator_routes: app.include_router(make(desk))
-    app.include_router(webui_socket(desk, deadline))
-    for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, desk.on_error)
-    app.add_middleware(Caught, desk=desk)
-    app.add_middleware(Bounded, deadline=deadline, held=desk.held)
-    app.add_middleware(Counted, figures=desk.figures)
-    if cors: app.add_middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=['GET', 'POST'], allow_headers=['authorization', 'content-type', 'x-api-key'])
+    app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors)
+    for make in (tutor_routes, completion_routes, model_routes, webui_routes, webui_model_routes, flask_routes,
+                 operator_routes):
+        app.include_router(make(gateway))
+    app.include_router(documentation_routes())
+    app.include_router(webui_socket(gateway, deadline))
+    for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)
+    app.add_middleware(ErrorReporting, gateway=gateway)
+    app.add_middleware(RequestLimits, deadline=deadline, budget=gateway.budget)
+    app.add_middleware(RequestMetrics, metrics=gateway.metrics)
+    if cors:
+        app.add_middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=['GET', 'POST'],
+                           allow_headers=CORS_HEADERS)
     return app

@@ -6,15 +6,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve.html.md"""
 
 # %% ../../nbs/40_serve.ipynb #da17542d
 from __future__ import annotations
-import ipaddress, os, signal, socket, sys, threading, time, traceback
-from typing import Annotated
+import errno, ipaddress, os, signal, socket, sys, threading, time, traceback, webbrowser
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
+from fastcore.basics import patch
 from fastcore.script import CliError
+from ..data.formats import LETTERS
+if TYPE_CHECKING:
+    import fastapi
+    from sciencetutor.app.turns import Turn
 
 # %% auto #0
-__all__ = ['POLICY', 'is_loopback', 'open_port', 'Headers', 'Local', 'fetch_nothing', 'make_app', 'Ports', 'hang_up', 'Server',
-           'make_engine', 'open_ports', 'run_serve', 'forget_daily', 'wait_for_end', 'ask', 'table']
+__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'make_app',
+           'SecurityHeaders', 'trusted_hosts', 'PortRouter', 'close_idle', 'make_uvicorn', 'Server', 'make_engine',
+           'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -24,89 +30,101 @@ def is_loopback(
     try: return ipaddress.ip_address(host).is_loopback
     except ValueError: return host == 'localhost'
 
+def port_error(e: OSError | OverflowError, host: str, port: int, flag: str) -> CliError:
+    "Why a port can't be had, and which flag to use."
+    if isinstance(e, socket.gaierror):
+        return CliError(f"No computer is called {host}: give one of this computer's addresses with --host.")
+    if isinstance(e, PermissionError | OverflowError):
+        return CliError(f"Port {port} can't be used: choose one from 1024 to 65535 with {flag}.")
+    if e.errno == errno.EADDRINUSE:
+        return CliError(f"Port {port} on {host} is in use: choose another one with {flag}.")
+    return CliError(f"{host} is not an address of this computer ({e.strerror}): choose another one with --host.")
+
 def open_port(
     host: str,  # name or address of one of this computer's interfaces
     port: int,  # 0 for any that is free
     flag: str = '--port',  # what to name in the message
 ) -> socket.socket:  # bound, not yet listening; raises `CliError` if it can't be had
     "Take the port, or say which flag to use."
-    family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    sock = socket.socket(family)
+    sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try: sock.bind((host, port))
     except (OSError, OverflowError) as e:
         sock.close()
-        if isinstance(e, socket.gaierror): raise CliError(f"No computer is called {host}: give one of this computer's addresses with --host.") from None
-        if isinstance(e, PermissionError) or isinstance(e, OverflowError): raise CliError(f"Port {port} can't be used: choose one from 1024 to 65535 with {flag}.") from None
-        if e.errno == 98 or 'in use' in str(e): raise CliError(f"Port {port} on {host} is in use: choose another one with {flag}.") from None
-        raise CliError(f"{host} is not an address of this computer ({e.strerror}): choose another one with --host.") from None
+        raise port_error(e, host, port, flag) from None
     return sock
 
+# %% ../../nbs/40_serve.ipynb #openports1
+def open_ports(
+    host: str,
+    ports: dict[str, int],  # flag -> port
+) -> list[socket.socket]:
+    "All sockets of a server, or the one-line reason why not."
+    socks = []
+    try:
+        for flag, port in ports.items(): socks.append(open_port(host, port, flag))
+    except CliError:
+        for s in socks: s.close()
+        raise
+    return socks
+
 # %% ../../nbs/40_serve.ipynb #dcc43058
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'self'; form-action 'self'; base-uri 'self'"
-
-class Headers:
-    "ASGI middleware: what every answer of the server tells the browser."
-    def __init__(self, app): self.app = app
-    async def __call__(self, scope, receive, send):
-        async def send_with(message):
-            if message['type'] == 'http.response.start':
-                extra = {'content-security-policy': POLICY, 'referrer-policy': 'no-referrer', 'x-content-type-options': 'nosniff'}
-                message = {**message, 'headers': [*message['headers'], *((k.encode(), v.encode()) for k, v in extra.items())]}
-            await send(message)
-        await self.app(scope, receive, send_with if scope['type'] == 'http' else send)
-
-class Local:
-    "ASGI middleware: answer only those who call this computer by a name of its own."
-    def __init__(self, app, cors: tuple = ()): self.app, self.names = app, {'*' if o == '*' else urlsplit(o).hostname for o in cors}
-    def known(self, host: str) -> bool:
-        "Whether a `Host` header names this computer, or a host that was allowed."
-        try: name = urlsplit(f'//{host}').hostname or ''
-        except ValueError: return False
-        return is_loopback(name) or bool({'*', name} & self.names)
-    async def __call__(self, scope, receive, send):
-        from sciencetutor.app.uploads import Refusal
-        from sciencetutor.serve.limits import refuse
-        if all(self.known(v.decode('latin-1')) for k, v in scope.get('headers', ()) if k == b'host'): return await self.app(scope, receive, send)
-        if scope['type'] == 'http': return await refuse(send, Refusal(421, "This server answers to localhost and 127.0.0.1 only: start it with --host to let others in."))
-        await receive()
-        await send({'type': 'websocket.close', 'code': 1008})
-
-async def fetch_nothing(*args, **kw):
-    "Instead of Gradio's download of a picture that is named by its address."
-    import gradio as gr
-    raise gr.Error("A picture is an upload here: addresses are not fetched.", print_exception=False)
-
 def make_app(
     engine,  # an `Engine`
     language: str = 'en',  # of the page
     cors: tuple = (),  # origins whose pages may ask
     **options,  # for `make_page`: store, auth, daily_limit, data
-) -> 'fastapi.FastAPI':
+) -> fastapi.FastAPI:
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
-    import fastapi, gradio as gr, gradio.processing_utils
-    from sciencetutor.app.uploads import Uploads
-    from sciencetutor.serve.access import PageGate, Streams
-    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
+    import fastapi, gradio as gr
     from sciencetutor.app.core import look, make_page
-    uploads, streams = Uploads(), Streams()
-    if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
-    gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
-    app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
+    from sciencetutor.app.uploads import Uploads
+    from sciencetutor.serve import compat
+    from sciencetutor.serve.access import AccessControl, StreamQuota
+    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
+    uploads, streams = Uploads(), StreamQuota()
+    compat.disable_downloads()
     page = make_page(engine, language, uploads=uploads, **options).queue(max_size=MAX_QUEUE)
-    if not hasattr(page, 'has_launched'): raise CliError('This version of Gradio may check paths in another way: install the one in constraints.txt.')
-    page.has_launched = True  # or paths of uploads are not checked
-    page.state_session_capacity = MAX_CONNECTIONS  # Gradio's own limit is 10,000 visits, and each keeps settings and pictures
-    q = page._queue  # it looks for work a thousand times a second, each time with Python's lock, which the model wants; fifty times make a click wait for 20 ms at most
-    q.sleep_when_free, q.progress_update_sleep_when_free = max(.02, q.sleep_when_free), max(.1, q.progress_update_sleep_when_free)
+    compat.enable_path_checks(page)
+    compat.limit_sessions(page, MAX_CONNECTIONS)
+    compat.slow_polling(page)
+    app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio, app.state.streams = app.routes[-1].app, streams
-    app.add_middleware(PageGate, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
+    compat.check_app(app.state.gradio)
+    app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
     return app
 
+# %% ../../nbs/40_serve.ipynb #headers001
+POLICY = ("default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+          "frame-ancestors 'self'; form-action 'self'; base-uri 'self'")
+SECURITY_HEADERS = {'content-security-policy': POLICY, 'referrer-policy': 'no-referrer',
+                    'x-content-type-options': 'nosniff'}
+
+class SecurityHeaders:
+    "ASGI middleware: what every answer of the server tells the browser."
+    def __init__(self, app): self.app = app
+    async def __call__(self, scope, receive, send):
+        extra = [(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
+        async def send_with_headers(message):
+            if message['type'] == 'http.response.start': message = {**message, 'headers': [*message['headers'], *extra]}
+            await send(message)
+        await self.app(scope, receive, send_with_headers if scope['type'] == 'http' else send)
+
+# %% ../../nbs/40_serve.ipynb #hosts00001
+def trusted_hosts(
+    addresses: list[str],  # on which the server listens
+    cors: tuple = (),  # origins that were allowed
+) -> list[str]:  # `*` for all
+    "The names by which a server may be called."
+    if '*' in cors or not all(map(is_loopback, addresses)): return ['*']
+    own = ['localhost', '127.0.0.1', '::1', *addresses]
+    allowed = [urlsplit(origin).hostname for origin in cors]
+    return sorted({f'[{name}]' if ':' in name else name for name in own + allowed if name})
+
 # %% ../../nbs/40_serve.ipynb #1e9a9188
-class Ports:
+class PortRouter:
     "ASGI app: the page or the API, by port, and by path where both have the same."
     def __init__(self,
         page,  # ASGI app
@@ -114,28 +132,52 @@ class Ports:
         page_port: int,  # where the page is
         api_ports: tuple = (),  # where only the API is
     ): self.page, self.api, self.page_port, self.api_ports = page, api, page_port, api_ports
-    def routed(self, scope) -> bool:
+    def has_route(self, scope) -> bool:
         "Whether the API has a route for this path."
         return any(r.matches(scope)[0].value for r in self.api.router.routes)
-    async def __call__(self, scope, receive, send):
-        port = (scope.get('server') or (None, self.page_port))[1]
-        to_api = scope['type'] != 'lifespan' and (port in self.api_ports or not self.api_ports and self.routed(scope))
-        await (self.api if to_api else self.page)(scope, receive, send)
+    def app_for(self, scope):
+        "The app that a request is for."
+        if scope['type'] == 'lifespan': return self.page
+        _, port = scope.get('server') or (None, self.page_port)
+        to_api = port in self.api_ports if self.api_ports else self.has_route(scope)
+        return self.api if to_api else self.page
+    async def __call__(self, scope, receive, send): await self.app_for(scope)(scope, receive, send)
+
+# %% ../../nbs/40_serve.ipynb #closeidle1
+def close_idle(
+    connections,  # of uvicorn
+    seen,  # a mapping of its own for each server: connection -> the request last seen there, and since when
+    now: float,  # seconds
+    timeout: float = 20.,  # seconds
+):
+    "Close HTTP connections on which nothing has been asked for so long."
+    for c in [c for c in connections if hasattr(c, 'cycle')]:  # a websocket has no requests
+        idle = c.cycle is None or c.cycle.response_complete
+        last, since = seen.get(c, (None, now))
+        if not idle or last != id(c.cycle): seen[c] = id(c.cycle), now
+        elif now-since > timeout: c.transport.close()
+
+# %% ../../nbs/40_serve.ipynb #uvicorn001
+def make_uvicorn(
+    app,  # ASGI app
+    on_shutdown,  # called before it waits for connections to end
+):
+    "A `uvicorn.Server` that closes idle connections and ends the streams of open pages when it stops."
+    import uvicorn
+    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_MESSAGE
+    seen = WeakKeyDictionary()
+    class UvicornServer(uvicorn.Server):
+        async def on_tick(self, counter):
+            if counter % 10 == 0: close_idle(self.server_state.connections, seen, time.monotonic())
+            return await super().on_tick(counter)
+        async def shutdown(self, sockets=None):
+            on_shutdown()
+            await super().shutdown(sockets)
+    return UvicornServer(uvicorn.Config(
+        app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS, lifespan='on',
+        ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
 # %% ../../nbs/40_serve.ipynb #515faa33
-def hang_up(
-    connections,  # of uvicorn
-    since,  # a mapping of its own for each server: what a connection was last seen doing, and when
-    now: float,  # seconds
-    patience: float = 20.,  # seconds
-):
-    "Close connections on which nothing has been asked for so long: whoever opens all of them and is silent shuts everybody else out."
-    for c in list(connections):
-        cycle = getattr(c, 'cycle', c)  # a websocket has none
-        quiet, (last, at) = cycle is None or getattr(cycle, 'response_complete', False), since.get(c, (None, now))
-        if not quiet or last != id(cycle): since[c] = id(cycle), now
-        elif now-at > patience: c.transport.close()
-
 class Server:
     "A running tutor, as a context manager; `url` is where, `api_url` and `stream_url` are where the APIs are."
     def __init__(self,
@@ -147,115 +189,101 @@ class Server:
         unguarded: bool = False,  # the APIs go without the safety rules
         **limits,  # for `make_api`
     ):
-        import uvicorn
-        from sciencetutor.serve.api import make_api
-        from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_MESSAGE, Bounded, Rated
         from sciencetutor.app.safety import Guarded
-        seen = WeakKeyDictionary()
-        class Uvicorn(uvicorn.Server):
-            async def on_tick(self, counter):
-                if counter % 10 == 0: hang_up(self.server_state.connections, seen, time.monotonic())
-                return await super().on_tick(counter)
-            async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
-                page.state.gradio.stop_event.set()
-                await super().shutdown(sockets)
-        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, limits.get('cors', ()), **page_options or {}), make_api(engine if unguarded else Guarded(engine, language=language), **limits)
-        urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h, p in (s.getsockname()[:2] for s in self.socks)]
-        self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
-        ports = [s.getsockname()[1] for s in self.socks]
-        desk, self.streams = self.api.state.desk, page.state.streams
-        app = Headers(Ports(Rated(Bounded(page, deadline=None, held=desk.held), desk.rate), self.api, ports[0], tuple(ports[1:])))
-        if all(is_loopback(s.getsockname()[0]) for s in self.socks): app = Local(app, desk.cors)
-        config = uvicorn.Config(app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
-                                ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60, lifespan='on')
-        self.server = Uvicorn(config)
+        from sciencetutor.serve.api import make_api
+        self.engine, self.socks = engine, [sock, *api_socks]
+        self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
+        self.api = make_api(engine if unguarded else Guarded(engine, language=language), **limits)
+        self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
+        urls = [self.url_of(s) for s in self.socks]
+        self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
+        self.api_url = urls[1] if api_socks else self.url
+        self.server = self.make_server()
         self.thread = threading.Thread(target=self.server.run, args=(self.socks,), daemon=True)
-    def __enter__(self):
-        self.thread.start()
-        while not self.server.started:
-            if not self.thread.is_alive(): raise CliError(f"The server at {self.url} did not start: choose another port with --port.")
-            self.thread.join(.02)
-        return self
-    def __exit__(self, *_):
-        self.api.state.desk.door.closing = True
-        self.engine.cancel()
-        self.server.should_exit = True
-        self.thread.join(10)
-    def drain(self,
-        seconds: float = 30,  # at most
-    ):
-        "Let nobody in, and wait until all answers are written."
-        self.api.state.desk.door.closing = True
-        end = time.monotonic()+seconds
-        while (self.api.state.desk.door.inside or self.engine.running or self.engine.waiting) and time.monotonic() < end: time.sleep(.05)
+    @staticmethod
+    def url_of(sock: socket.socket) -> str:
+        "The address of a socket, for a browser."
+        host, port = sock.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ':' in host else f"http://{host}:{port}"
+
+# %% ../../nbs/40_serve.ipynb #servercls2
+@patch
+def make_server(self: Server):
+    "The apps behind their middleware, in uvicorn."
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from sciencetutor.serve.compat import end_streams
+    from sciencetutor.serve.limits import PageRateLimit, RequestLimits
+    addresses, ports = zip(*(s.getsockname()[:2] for s in self.socks))
+    page = RequestLimits(self.page, deadline=None, budget=self.gateway.budget)
+    app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
+    app = TrustedHostMiddleware(app, trusted_hosts(addresses, self.gateway.cors), www_redirect=False)
+    return make_uvicorn(SecurityHeaders(app), lambda: end_streams(self.page.state.gradio))
+
+@patch
+def __enter__(self: Server):
+    self.thread.start()
+    while not self.server.started:
+        if not self.thread.is_alive():
+            raise CliError(f"The server at {self.url} did not start: choose another port with --port.")
+        self.thread.join(.02)
+    return self
+
+@patch
+def __exit__(self: Server, *_):
+    self.gateway.admission.draining = True
+    self.engine.cancel()
+    self.server.should_exit = True
+    self.thread.join(10)
+
+# %% ../../nbs/40_serve.ipynb #servercls3
+@patch
+def busy(self: Server) -> bool:
+    "Whether an answer is being written or waits to be."
+    return bool(self.gateway.admission.active or self.engine.running or self.engine.waiting)
+
+@patch
+def drain(self: Server,
+    seconds: float = 30,  # at most
+):
+    "Let nobody in, and wait until all answers are written."
+    self.gateway.admission.draining = True
+    end = time.monotonic()+seconds
+    while self.busy() and time.monotonic() < end: time.sleep(.05)
 
 # %% ../../nbs/40_serve.ipynb #9f84908b
-def make_engine(model: str, endpoint: str | None = None, load_in_4bit: bool = False, max_rows: int = 32, dtype: str = 'auto'):
+def make_engine(
+    model: str,  # its name, a hub id or a folder; at an endpoint, its name there
+    endpoint: str | None = None,  # an OpenAI-compatible server
+    load_in_4bit: bool = False,
+    max_rows: int = 32,  # answers written at a time
+    dtype: str = 'auto',  # of weights and arithmetic
+):
     "Who answers: a model in this process, or one behind an address."
     if endpoint:
         from sciencetutor.engine.remote import RemoteEngine
         return RemoteEngine(endpoint, model)
     from sciencetutor.engine.core import Engine
     from sciencetutor.models.fp16 import quickest_dtype
-    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=quickest_dtype() if dtype == 'auto' and not load_in_4bit else dtype)
+    if dtype == 'auto' and not load_in_4bit: dtype = quickest_dtype()
+    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype)
 
-def open_ports(host: str, port: int, api_port: int, stream_port: int, one_port: bool = False) -> list[socket.socket]:
-    "All sockets of a server, or the one-line reason why not."
-    socks = []
-    try:
-        for p, flag in [(port, '--port')] if one_port else [(port, '--port'), (api_port, '--api-port'), (stream_port, '--stream-port')]: socks.append(open_port(host, p, flag))
-        return socks
-    except CliError:
-        for s in socks: s.close()
-        raise
-
-# %% ../../nbs/40_serve.ipynb #d6a7408f
-def run_serve(
-    model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder; with --endpoint its name there
-    host: str = '127.0.0.1',  # address to listen on; 0.0.0.0 lets other computers in
-    port: int = 7860,  # port of the page
-    api_port: int = 5000,  # port of the HTTP APIs; their documentation is there under /apidocs
-    stream_port: int = 5005,  # port of the websocket API
-    one_port: bool = False,  # page and APIs all on --port
-    api_key: Annotated[str, dict(nargs='+')] = None,  # keys of which the APIs ask for one; default: the environment variable SCIENCETUTOR_API_KEY, if it is set
-    endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
-    cors: Annotated[str, dict(nargs='+')] = None,  # web origins whose pages may use the APIs, such as https://school.example, and by whose name a proxy may ask
-    rate: float = 600,  # requests a minute for each client of the APIs, 0 for no limit; the page may send ten times as many
-    queue: int = 64,  # requests to the APIs at a time; more get 429
-    max_rows: int = 32,  # answers written at a time
-    deadline: float = 300,  # seconds for a whole request to the APIs
-    store: str = None,  # where chats and progress are kept: a folder, or the URL of a PostgreSQL database; your own data folder if not given
-    auth: bool = False,  # visitors log in; `sciencetutor user NAME` adds one
-    daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
-    retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
-    quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
-    load_in_4bit: bool = False,  # 4-bit weights: less memory
-    dtype: Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'half'])] = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights in float16, arithmetic in float32
-    unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
-    open_browser: bool = False,  # show the page when it is ready
-):
-    "Serve the tutor until Ctrl+C."
-    keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
-    if unguarded and not is_loopback(host): raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
-    socks = open_ports(host, port, api_port, stream_port, one_port)
-    try:
-        if not is_loopback(host) and not keys:
-            print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
-        from sciencetutor.app.store import Store, default_store
-        shared = not is_loopback(host) and not auth
-        page = dict(store=None if shared else Store(store or default_store()), auth=auth, daily_limit=daily_limit, data=quiz_data, shared=shared)
-        if shared: print("Chats end with the visit, and nobody has the adult's view: give --auth to remember children by name.", file=sys.stderr)
-        elif retention: threading.Thread(target=forget_daily, args=(page['store'], retention), daemon=True).start()
-        if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
-        engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
-        engine.quiz_data = quiz_data
-        with Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ())) as server:
-            where = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
-            print(f"ScienceTutor ({model}) is at {server.url}{where} — stop it with Ctrl+C.", flush=True)
-            if open_browser: __import__('webbrowser').open(server.url)
-            wait_for_end(server)
-    finally:
-        for s in socks: s.close()
+# %% ../../nbs/40_serve.ipynb #runparts01
+def page_options(
+    host: str,  # address to listen on
+    store: str | None,  # folder or database, your own data folder if not given
+    auth: bool,  # visitors log in
+    retention: int,  # days, 0 for never
+    **options,  # more for `make_page`
+) -> dict:  # for `make_page`
+    "What the page keeps, and for how long."
+    if not is_loopback(host) and not auth:
+        print("Chats end with the visit, and nobody has the adult's view: "
+              "give --auth to remember children by name.", file=sys.stderr)
+        return dict(store=None, auth=False, shared=True, **options)
+    from sciencetutor.app.store import Store, default_store
+    kept = Store(store or default_store())
+    if retention: threading.Thread(target=forget_daily, args=(kept, retention), daemon=True).start()
+    return dict(store=kept, auth=auth, shared=False, **options)
 
 def forget_daily(store, days: int):
     "Forget what is older than so many days, now and every day."
@@ -264,6 +292,7 @@ def forget_daily(store, days: int):
         except Exception: traceback.print_exc()  # tomorrow is another day
         time.sleep(24*60*60)
 
+# %% ../../nbs/40_serve.ipynb #runparts03
 def wait_for_end(server: Server):
     "Wait for Ctrl+C or the end of the server; on SIGTERM drain it first."
     asked = threading.Event()
@@ -274,32 +303,90 @@ def wait_for_end(server: Server):
     except KeyboardInterrupt: pass
     print("ScienceTutor has stopped.")
 
+# %% ../../nbs/40_serve.ipynb #d6a7408f
+Several = Annotated[str, dict(nargs='+')]
+Dtype = Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'half'])]
+
+def run_serve(
+    model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder; with --endpoint its name there
+    host: str = '127.0.0.1',  # address to listen on; 0.0.0.0 lets other computers in
+    port: int = 7860,  # port of the page
+    api_port: int = 5000,  # port of the HTTP APIs; their documentation is there under /apidocs
+    stream_port: int = 5005,  # port of the websocket API
+    one_port: bool = False,  # page and APIs all on --port
+    api_key: Several = None,  # keys of which the APIs ask for one; default: those in SCIENCETUTOR_API_KEY, if it is set
+    endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
+    cors: Several = None,  # web origins whose pages and proxies may use the APIs, such as https://school.example
+    rate: float = 600,  # API requests a minute for each client, 0 for no limit; the page may send ten times as many
+    queue: int = 64,  # requests to the APIs at a time; more get 429
+    max_rows: int = 32,  # answers written at a time
+    deadline: float = 300,  # seconds for a whole request to the APIs
+    store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
+    auth: bool = False,  # visitors log in; `sciencetutor user NAME` adds one
+    daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
+    retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
+    quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
+    load_in_4bit: bool = False,  # 4-bit weights: less memory
+    dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
+    unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
+    open_browser: bool = False,  # show the page when it is ready
+):
+    "Serve the tutor until Ctrl+C."
+    keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
+    if unguarded and not is_loopback(host):
+        raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
+    ports = {'--port': port}
+    if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
+    socks = open_ports(host, ports)
+    try:
+        if not is_loopback(host) and not keys:
+            print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. "
+                  "Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
+        page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
+        if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
+        engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
+        engine.quiz_data = quiz_data
+        limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
+        server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, **limits)
+        with server:
+            apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
+            print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
+            if open_browser: webbrowser.open(server.url)
+            wait_for_end(server)
+    finally:
+        for s in socks: s.close()
+
+# %% ../../nbs/40_serve.ipynb #probtable1
+def probability_table(turn: Turn) -> str:
+    "How sure the tutor is, for a terminal."
+    rows = []
+    for i, (letter, choice, p) in enumerate(zip(LETTERS, turn.choices, turn.probs)):
+        rows.append(f"{'>' if i == turn.best else ' '}{round(100*p):4}%  {letter}. {choice}\n")
+    return ''.join(rows)
+
 # %% ../../nbs/40_serve.ipynb #693cdae1
 def ask(
     text: str,  # the question; choices in it are recognised ("A. ... B. ...")
     image: str = None,  # a picture file that belongs to the question
-    choices: Annotated[str, dict(nargs='+')] = None,  # the choices, if they are not in the text
+    choices: Several = None,  # the choices, if they are not in the text
     model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
     max_new_tokens: int = 200,  # longest answer, in tokens; why a choice is right is said in fewer
-) -> 'Turn':  # the question with its answer
+) -> 'Turn':  # the question with its answer; a string, for the command line evaluates annotations
     "Ask the tutor one question."
     if not text.strip(): raise CliError("The question is empty: write it after `sciencetutor ask`, in quotes.")
-    if choices is not None and len(choices) < 2: raise CliError(f"One choice is no choice: give two or more after --choices, not only {choices[0]!r}.")
+    if choices is not None and len(choices) < 2:
+        raise CliError(f"One choice is no choice: give two or more after --choices, not only {choices[0]!r}.")
     if image:
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
     from sciencetutor.app.turns import Turn, reply
     from sciencetutor.engine.core import Engine
-    turn, engine, shown, told = Turn.read(text, choices or (), image), Engine(model), 0, False
+    turn, engine = Turn.read(text, choices or (), image), Engine(model)
+    printed, has_table = 0, False
     for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
-        if turn.probs and not told: print(table(turn))
-        told = bool(turn.probs)
-        print(turn.text[shown:], end='', flush=True)
-        shown = len(turn.text)
+        if turn.probs and not has_table: print(probability_table(turn))
+        has_table = bool(turn.probs)
+        print(turn.text[printed:], end='', flush=True)
+        printed = len(turn.text)
     print()
     return turn
-
-def table(turn) -> str:
-    "How sure the tutor is, for a terminal."
-    rows = [f"{'>' if i == turn.best else ' '}{round(100*p):4}%  {chr(65+i)}. {c}" for i, (c, p) in enumerate(zip(turn.choices, turn.probs))]
-    return '\n'.join(rows) + '\n'

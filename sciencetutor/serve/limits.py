@@ -13,27 +13,45 @@ from ..data.images import BadImage, data_uri, header, open_image
 from ..app.uploads import Refusal
 
 # %% auto #0
-__all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_HELD', 'MAX_PARTS', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS', 'MAX_NEW_TOKENS',
-           'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'ARRIVAL', 'RATE', 'error_body', 'given_key',
-           'check_key', 'check_origin', 'client_of', 'Rate', 'Door', 'Held', 'Bounded', 'refuse', 'Rated',
-           'check_pictures', 'read_pictures', 'read_json', 'check_text']
+__all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_IN_FLIGHT', 'MAX_JSON_PARTS', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS',
+           'MAX_NEW_TOKENS', 'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'BODY_DEADLINE',
+           'REQUESTS_PER_MINUTE', 'ERROR_TYPES', 'error_body', 'too_large', 'send_refusal', 'given_key', 'check_key',
+           'check_origin', 'client_id', 'RateLimiter', 'AdmissionControl', 'ByteBudget', 'CountedBody',
+           'content_length', 'RequestLimits', 'PageRateLimit', 'check_pictures', 'read_pictures', 'no_constant',
+           'read_json', 'check_text']
 
 # %% ../../nbs/serve/01_limits.ipynb #26c2cd5e
-MAX_BODY, MAX_MESSAGE, MAX_HELD = 16 << 20, 8 << 20, 256 << 20  # bytes of a request, of a websocket's message, of all of them
-MAX_PARTS = 250_000  # of a JSON body
+MAX_BODY, MAX_MESSAGE = 16 << 20, 8 << 20  # bytes of a request, of a websocket's message
+MAX_IN_FLIGHT = 256 << 20  # bytes of all requests and messages together
+MAX_JSON_PARTS = 250_000  # of a JSON body
 MAX_PICTURES, MAX_SIDE = 8, 1024  # in a request; pixels
 MAX_CHARS = 100_000  # of all text in a request
 MAX_NEW_TOKENS = 1024
 MAX_QUEUE = 64  # requests
 MAX_CONNECTIONS, MAX_SOCKETS = 500, 64
-DEADLINE, ARRIVAL = 300., 60.  # seconds of a request, and of its body
-RATE = 600  # requests a minute
+DEADLINE, BODY_DEADLINE = 300., 60.  # seconds of a request, and of its body
+REQUESTS_PER_MINUTE = 600
 
 # %% ../../nbs/serve/01_limits.ipynb #2bcecad9
+ERROR_TYPES = {401: 'authentication_error', 403: 'permission_error', 404: 'not_found_error', 429: 'rate_limit_error'}
+
 def error_body(message: str, status: int) -> dict:
     "An error as OpenAI's clients read it."
-    kind = {401: 'authentication_error', 403: 'permission_error', 404: 'not_found_error', 429: 'rate_limit_error'}.get(status, 'invalid_request_error' if status < 500 else 'server_error')
-    return dict(error=dict(message=message, type=kind, param=None, code=status))
+    other = 'invalid_request_error' if status < 500 else 'server_error'
+    return dict(error=dict(message=message, type=ERROR_TYPES.get(status, other), param=None, code=status))
+
+def too_large(max_size: int) -> Refusal:
+    "What a body of too many bytes is told."
+    return Refusal(413, f"The request is larger than {max_size:,} bytes.")
+
+async def send_refusal(send, refusal: Refusal):
+    "Answer a request with a refusal, and close its connection."
+    body = json.dumps(error_body(refusal.message, refusal.status)).encode()
+    headers = {'content-type': 'application/json', 'content-length': str(len(body)), 'connection': 'close',
+               **refusal.headers}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({'type': 'http.response.start', 'status': refusal.status, 'headers': encoded})
+    await send({'type': 'http.response.body', 'body': body})
 
 # %% ../../nbs/serve/01_limits.ipynb #1a2f6d04
 def given_key(headers) -> str:
@@ -44,111 +62,138 @@ def given_key(headers) -> str:
 def check_key(headers, keys: tuple):
     "Refuse who brings none of the keys, if there are any."
     given = given_key(headers).encode()
-    if keys and not any(hmac.compare_digest(given, k.encode()) for k in keys): raise Refusal(401, "This server asks for a key: send it as Authorization: Bearer KEY.")
+    if keys and not any(hmac.compare_digest(given, k.encode()) for k in keys):
+        raise Refusal(401, "This server asks for a key: send it as Authorization: Bearer KEY.")
 
 def check_origin(headers, cors: tuple):
     "Refuse a page of another origin that asks through its reader's browser, unless it is one of `cors`."
     origin = headers.get('origin')
-    if origin and not {'*', origin} & set(cors) and urlsplit(origin).netloc != headers.get('host'): raise Refusal(403, "Pages of other origins may not ask here: start the server with --cors ORIGIN.")
+    if not origin or {'*', origin} & set(cors) or urlsplit(origin).netloc == headers.get('host'): return
+    raise Refusal(403, "Pages of other origins may not ask here: start the server with --cors ORIGIN.")
 
-def client_of(scope: dict, headers, keys: tuple = ()) -> str:
-    "Who this request counts for."
+def client_id(scope: dict, headers, keys: tuple = ()) -> str:
+    "Who this request counts for: its key, or its address."
     return f'key {given_key(headers)}' if keys else (scope.get('client') or ['?'])[0]
 
 # %% ../../nbs/serve/01_limits.ipynb #01733477
-class Rate:
-    "Requests a minute, for each client."
-    def __init__(self, a_minute: float = RATE): self.a_minute, self.buckets = a_minute, OrderedDict()
-    def take(self, client: str, now: float | None = None):
+class RateLimiter:
+    "A token bucket for each client."
+    def __init__(self, per_minute: float = REQUESTS_PER_MINUTE):  # 0 for no limit
+        self.per_minute, self.buckets = per_minute, OrderedDict()  # client -> level, seconds; longest untouched first
+    def acquire(self, client: str, now: float | None = None):
         "Count a request, or refuse it."
-        if not self.a_minute: return
+        if not self.per_minute: return
         now = time.monotonic() if now is None else now
-        level, since = self.buckets.pop(client, (self.a_minute, now))
-        level = min(self.a_minute, level + (now-since)*self.a_minute/60)
-        self.buckets[client] = max(0, level-1) if level >= 1 else level, now
+        level, since = self.buckets.pop(client, (self.per_minute, now))
+        level = min(self.per_minute, level + (now-since)*self.per_minute/60)
+        allowed = level >= 1
+        self.buckets[client] = level-1 if allowed else level, now
+        self.forget_full(now)
+        wait = 60*(1-level)/self.per_minute
+        if not allowed: raise Refusal(429, f"More than {self.per_minute:g} requests a minute: wait a little.", wait)
+    def forget_full(self, now: float):
+        "Drop the buckets that have filled up again."
         while now - next(iter(self.buckets.values()))[1] > 60: self.buckets.popitem(last=False)
-        if level < 1: raise Refusal(429, f"More than {self.a_minute:g} requests a minute: wait a little.", 60*(1-level)/self.a_minute)
 
 # %% ../../nbs/serve/01_limits.ipynb #6a26b15f
-class Door:
-    "Lets a limited number of requests in."
-    def __init__(self, size: int = MAX_QUEUE, what: str = 'requests are waiting'): self.size, self.what, self.inside, self.closing = size, what, 0, False
+class AdmissionControl:
+    "Admits a limited number of requests at a time, as a context manager around each."
+    def __init__(self, size: int = MAX_QUEUE, what: str = 'requests are waiting'):
+        self.size, self.what, self.active, self.draining = size, what, 0, False
     def check(self):
-        "Refuse who would not be let in."
-        if self.closing: raise Refusal(503, "The server is about to stop.", 10)
-        if self.inside >= self.size: raise Refusal(429, f"{self.inside} {self.what} already: try again in a moment.", 5)
+        "Refuse who would not be admitted."
+        if self.draining: raise Refusal(503, "The server is about to stop.", 10)
+        if self.active >= self.size:
+            raise Refusal(429, f"{self.active} {self.what} already: try again in a moment.", 5)
     def __enter__(self):
         self.check()
-        self.inside += 1
-    def __exit__(self, *_): self.inside -= 1
+        self.active += 1
+    def __exit__(self, *_): self.active -= 1
 
-class Held:
-    "How many bytes of requests are in memory."
-    def __init__(self, size: int = MAX_HELD): self.size, self.bytes = size, 0
-    def take(self, n: int):
+class ByteBudget:
+    "How many bytes of requests may be in memory at a time."
+    def __init__(self, size: int = MAX_IN_FLIGHT): self.size, self.used = size, 0
+    def acquire(self, n: int):
         "Count n bytes, or refuse them."
-        if self.bytes+n > self.size: raise Refusal(429, "The server has its hands full: try again in a moment.", 5)
-        self.bytes += n
-    def give(self, n: int): self.bytes -= n
+        if self.used+n > self.size:
+            raise Refusal(429, "The server has its hands full: try again in a moment.", 5)
+        self.used += n
+    def release(self, n: int): self.used -= n
 
 # %% ../../nbs/serve/01_limits.ipynb #747c0f18
-class Bounded:
+class CountedBody:
+    "The body of one request, counted while it arrives."
+    def __init__(self,
+        messages,  # `receive` of ASGI
+        max_size: int,  # bytes
+        budget: ByteBudget,  # of all requests
+        seconds: float,  # until its last byte
+    ):
+        self.messages, self.max_size, self.budget, self.seconds = messages, max_size, budget, seconds
+        self.deadline = asyncio.get_running_loop().time() + seconds  # None once the body is there
+        self.size, self.refusal = 0, None
+    async def next_message(self) -> dict:
+        "The next message before the deadline."
+        try:
+            async with asyncio.timeout_at(self.deadline): message = await self.messages()
+        except TimeoutError:
+            raise Refusal(408, f"The request did not arrive within {self.seconds:g} seconds.") from None
+        if not message.get('more_body'): self.deadline = None
+        return message
+    async def receive(self) -> dict:
+        "The next message, or the first refusal."
+        try:
+            message = await self.next_message()
+            n = len(message.get('body', b''))
+            if self.size+n > self.max_size: raise too_large(self.max_size)
+            self.budget.acquire(n)
+            self.size += n
+        except Refusal as e: self.refusal = self.refusal or e
+        if self.refusal: raise self.refusal
+        return message
+
+# %% ../../nbs/serve/01_limits.ipynb #limitsmw01
+def content_length(scope: dict) -> int | None:
+    "The announced size of a request's body; None if there is no number."
+    length = dict(scope['headers']).get(b'content-length', b'')
+    return int(length[:20]) if length.isdigit() else None
+
+class RequestLimits:
     "ASGI middleware: at most so many bytes and so many seconds a request."
-    def __init__(self, app, max_body: int = MAX_BODY, deadline: float | None = DEADLINE, held: Held | None = None, arrival: float = ARRIVAL):
-        self.app, self.max_body, self.deadline, self.held, self.arrival = app, max_body, deadline, held or Held(), arrival
+    def __init__(self, app, max_body: int = MAX_BODY, deadline: float | None = DEADLINE,
+                 budget: ByteBudget | None = None, body_deadline: float = BODY_DEADLINE):
+        self.app, self.max_body, self.deadline, self.body_deadline = app, max_body, deadline, body_deadline
+        self.budget = budget or ByteBudget()
     async def __call__(self, scope, receive, send):
         if scope['type'] != 'http': return await self.app(scope, receive, send)
-        length = dict(scope['headers']).get(b'content-length', b'0')
-        late = asyncio.get_running_loop().time() + self.arrival  # None once the body is there
-        size, begun, no, large = 0, False, None, Refusal(413, f"The request is larger than {self.max_body:,} bytes.")
-        if length.isdigit() and (len(length) > 19 or int(length) > self.max_body): return await refuse(send, large)
-        async def counted():
-            nonlocal size, no, late
-            try:
-                async with asyncio.timeout_at(late): message = await receive()
-            except TimeoutError:
-                no = no or Refusal(408, f"The request did not arrive within {self.arrival:g} seconds.")
-                raise no from None
-            if not message.get('more_body'): late = None
-            n = len(message.get('body', b''))
-            try:
-                if size+n > self.max_body: raise large
-                self.held.take(n)
-            except Refusal as e: no = no or e
-            if no: raise no
-            size += n
-            return message
-        async def noted(message):
+        if (content_length(scope) or 0) > self.max_body: return await send_refusal(send, too_large(self.max_body))
+        body, begun = CountedBody(receive, self.max_body, self.budget, self.body_deadline), False
+        async def send_unless_refused(message):
             nonlocal begun
             first, begun = not begun, True
-            if not no: await send(message)
-            elif first: await refuse(send, no)  # whatever the app has made of it
+            if not body.refusal: await send(message)
+            elif first: await send_refusal(send, body.refusal)  # whatever the app has made of it
         try:
-            async with asyncio.timeout(self.deadline): await self.app(scope, counted, noted)
+            async with asyncio.timeout(self.deadline): await self.app(scope, body.receive, send_unless_refused)
         except Refusal as e:
-            if not begun: await refuse(send, e)
+            if not begun: await send_refusal(send, e)
         except TimeoutError:
-            if not begun: await refuse(send, Refusal(503, f"No answer within {self.deadline:g} seconds.", 10))
-        finally: self.held.give(size)
+            if not begun: await send_refusal(send, Refusal(503, f"No answer within {self.deadline:g} seconds.", 10))
+        finally: self.budget.release(body.size)
 
-async def refuse(send, e: Refusal):
-    "Answer a request with a refusal, and close its connection."
-    body = json.dumps(error_body(e.message, e.status)).encode()
-    headers = {'content-type': 'application/json', 'content-length': str(len(body)), 'connection': 'close', **e.headers}
-    await send({'type': 'http.response.start', 'status': e.status, 'headers': [(k.encode(), v.encode()) for k, v in headers.items()]})
-    await send({'type': 'http.response.body', 'body': body})
-
-class Rated:
+# %% ../../nbs/serve/01_limits.ipynb #limitsmw02
+class PageRateLimit:
     "ASGI middleware of the page: how often an address may send something."
     def __init__(self, app,
-        rate: Rate,  # of the APIs; what Gradio offers to programs counts there
-        keystrokes: float = 10,  # the page itself may send so many times as much
-    ): self.app, self.rate, self.page = app, rate, Rate(keystrokes*rate.a_minute)
+        api_limiter: RateLimiter,  # of the APIs; what Gradio offers to programs counts there
+        factor: float = 10,  # the page itself may send so many times as much
+    ): self.app, self.api_limiter, self.page_limiter = app, api_limiter, RateLimiter(factor*api_limiter.per_minute)
     async def __call__(self, scope, receive, send):
-        try:
-            if scope['type'] == 'http' and scope['method'] == 'POST':
-                (self.rate if re.search('/(call|run|api)/', scope['path']) else self.page).take(client_of(scope, {}))
-        except Refusal as e: return await refuse(send, e)
+        if scope['type'] == 'http' and scope['method'] == 'POST':
+            by_program = re.search('/(call|run|api)/', scope['path'])
+            limiter = self.api_limiter if by_program else self.page_limiter
+            try: limiter.acquire(client_id(scope, {}))
+            except Refusal as e: return await send_refusal(send, e)
         await self.app(scope, receive, send)
 
 # %% ../../nbs/serve/01_limits.ipynb #c1f88933
@@ -158,7 +203,8 @@ def check_pictures(
     sources: list,  # data URIs, or files as bytes
 ) -> list:  # the files
     "Pictures by their headers, or a refusal."
-    if len(sources) > MAX_PICTURES: raise Refusal(400, f"{len(sources)} pictures, and at most {MAX_PICTURES} fit: send fewer.")
+    if len(sources) > MAX_PICTURES:
+        raise Refusal(400, f"{len(sources)} pictures, and at most {MAX_PICTURES} fit: send fewer.")
     try:
         files = [data_uri(s) if isinstance(s, str) else s for s in sources]
         for f in files: header(f)
@@ -173,18 +219,28 @@ def read_pictures(
         with _decoding: return [open_image(f, max_side=MAX_SIDE) for f in files]
     except BadImage as e: raise Refusal(400, f"A picture can't be used: {e}") from None
 
+# %% ../../nbs/serve/01_limits.ipynb #limitstxt2
+def no_constant(name: str):
+    "Refuse NaN and Infinity, which Python reads and JSON doesn't have."
+    raise ValueError(name)
+
 def read_json(
     raw: bytes | str,  # a body, or a message of a websocket
-) -> dict:  # without halves of characters, which no tokenizer takes
+) -> dict:  # without lone surrogates
     "A JSON object, or a refusal."
-    if sum(raw.count(c if isinstance(raw, str) else c.encode()) for c in ',[{') > MAX_PARTS: raise Refusal(413, f"The request has more than {MAX_PARTS:,} parts: send less.")
+    separators = ',[{' if isinstance(raw, str) else (b',', b'[', b'{')
+    if sum(map(raw.count, separators)) > MAX_JSON_PARTS:
+        raise Refusal(413, f"The request has more than {MAX_JSON_PARTS:,} parts: send less.")
     try:
-        data = json.loads(raw, parse_constant=lambda c: 1/0)
+        data = json.loads(raw, parse_constant=no_constant)
         if not isinstance(data, dict): raise ValueError
-        whole = json.dumps(data, ensure_ascii=False).encode('utf-8', 'replace')
-        return json.loads(whole) if b'?' in whole else data
-    except (ValueError, RecursionError, ZeroDivisionError): raise Refusal(400, 'The request is not a JSON object: send something like {"prompt": "Why?"}.') from None
+        encoded = json.dumps(data, ensure_ascii=False).encode('utf-8', 'replace')
+        return json.loads(encoded) if b'?' in encoded else data
+    except (ValueError, RecursionError):
+        raise Refusal(400, 'The request is not a JSON object: send something like {"prompt": "Why?"}.') from None
 
 def check_text(*texts: str):
     "Refuse more text than any prompt holds."
-    if (n := sum(map(len, texts))) > MAX_CHARS: raise Refusal(413, f"The text has {n:,} characters, and at most {MAX_CHARS:,} fit: send less.")
+    n = sum(map(len, texts))
+    if n > MAX_CHARS:
+        raise Refusal(413, f"The text has {n:,} characters, and at most {MAX_CHARS:,} fit: send less.")
