@@ -33,16 +33,15 @@ def _traits():
     return [Trait(*entry) for entry in words('traits')]
 
 def _cross(rng):
-    "A trait, the parents' genotypes and the four cells."
+    "A trait, the parents' genotypes, the four cells and a description."
     trait = rng.choice(_traits())
-    L = trait.letter
-    p, q = (rng.choice((L+L, L+L.lower(), L+L.lower(), L.lower()*2)) for _ in range(2))
-    hint = one(rng,
-               f'In a group of {trait.who}, the gene for {trait.gene} has two alleles. The allele for {trait.dominant} ({L}) '
-               f'is dominant over the allele for {trait.recessive} ({L.lower()}). The Punnett square shows a cross between '
-               'two of them.',
-               f'{trait.who.capitalize()} have a gene for {trait.gene}. The allele {L} for {trait.dominant} is dominant, the '
-               f'allele {L.lower()} for {trait.recessive} is recessive. The picture shows the Punnett square of two parents.')
+    who, gene, dom, rec, L = trait
+    l = L.lower()
+    p, q = (rng.choice((L+L, L+l, L+l, l+l)) for _ in range(2))
+    hint = one(rng, f'In a group of {who}, the gene for {gene} has two alleles. The allele for {dom} ({L}) is dominant '
+                    f'over the allele for {rec} ({l}). The Punnett square shows a cross between two of them.',
+               f'{who.capitalize()} have a gene for {gene}. The allele {L} for {dom} is dominant, the allele {l} '
+               f'for {rec} is recessive. The picture shows the Punnett square of two parents.')
     return trait, p, q, cross(p, q), hint
 
 # %% ../../nbs/samples/05_biology.ipynb #47dc7dea
@@ -71,15 +70,16 @@ def punnett_probability(rng):
 @skill('punnett-ratio')
 def punnett_ratio(rng):
     n = rng.choice((0, 2, 3, 4))
-    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda trait, p, q, cells, hint: sum(g[0] < 'a' for g in cells) == n)
+    shows = lambda trait, p, q, cells, hint: sum(g[0] < 'a' for g in cells)
+    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda *drawn: shows(*drawn) == n)
     say = lambda k: f'{k}:{4-k}'
     x, y = trait.dominant, trait.recessive
     if rng.random() < .5: x, y, say = y, x, lambda k: f'{4-k}:{k}'
     return ask(one(rng, f'What is the expected ratio of offspring with {x} to offspring with {y}?',
                    f'Which ratio of offspring with {x} to offspring with {y} is most likely?'),
                say(n), [say(k) for k in (0, 2, 3, 4) if k != n], (trait.who, trait.gene, p, q),
-               f'The cells are {", ".join(cells)}. {n} of them show {trait.dominant} and {4-n} show {trait.recessive}. The ratio '
-               f'asked for is {say(n)}.',
+               f'The cells are {", ".join(cells)}. {n} of them show {trait.dominant} and {4-n} show {trait.recessive}. '
+               f'The ratio asked for is {say(n)}.',
                hint=hint, picture=(punnett, p, q, rng.choice(('teal', 'red', 'purple', 'brown', 'blue'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #2e5ce703
