@@ -1,12 +1,14 @@
-"""How fast is the data stage, and how much memory does it take?
+"""How fast the data stage is, and how much memory it takes.
 
     python bench/data_bench.py            every measurement, medians of several runs, into bench/results/data.json
     python bench/data_bench.py --runs 1   quicker
-    python bench/data_bench.py --only scaling --most 100000   only cost and memory by number of rows; the other figures in the file stay
+    python bench/data_bench.py --only scaling --most 100000
+                                          only cost and memory by number of rows; the other figures in the file stay
 
-Each measurement is a process of its own, timed without its imports. `ours` is `run_data`; `baseline` is the usual way, written below: a dict
-per row with the picture's bytes, a pandas frame, `Dataset.from_pandas`, a cast to `Image`, `save_to_disk`. Both write the same features, the
-same strings and the same picture bytes. Real questions come from SCIENCEQA_DIR; without it the same comparison runs on samples.
+Each measurement is a process of its own, timed without its imports. `ours` is `run_data`; `baseline` is the usual way,
+written below: a dict per row with the picture's bytes, a pandas frame, `Dataset.from_pandas`, a cast to `Image`,
+`save_to_disk`. Both write the same features, the same strings and the same picture bytes. Real questions come from
+SCIENCEQA_DIR; without it the same comparison runs on samples.
 """
 from __future__ import annotations
 import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
@@ -35,11 +37,13 @@ def baseline(folder: Path, splits: Path, out: Path) -> int:
             human = f'Context: {context}\nQuestion: {p["question"]}\nOptions: {choice}\n'.replace('  ', ' ').strip()
             if image: human += '\n<image>'
             answer = 'ABCDE'[p['answer']]
-            rows.append(dict(
-                id=f'{"validation" if split == "val" else split}-{len(rows)}', image=image, question=p['question'], context=context, choice=choice,
-                conversations=[{'from': 'human', 'value': human}, {'from': 'gpt', 'value': f'The answer is {answer}.'}], answer=answer,
-                lecture=p['lecture'], solution=p['solution'], pid=pid, choices=p['choices'], answer_index=p['answer'], hint=p['hint'],
-                extra=json.dumps(dict(image=p['image'], split=p['split'])), **{k: p[k] for k in meta}))
+            rows.append(dict(id=f'{"validation" if split == "val" else split}-{len(rows)}', image=image,
+                             question=p['question'], context=context, choice=choice,
+                             conversations=[{'from': 'human', 'value': human},
+                                            {'from': 'gpt', 'value': f'The answer is {answer}.'}],
+                             answer=answer, lecture=p['lecture'], solution=p['solution'], pid=pid, choices=p['choices'],
+                             answer_index=p['answer'], hint=p['hint'],
+                             extra=json.dumps(dict(image=p['image'], split=p['split'])), **{k: p[k] for k in meta}))
         ds = datasets.Dataset.from_pandas(pandas.DataFrame(rows)[list(features())])
         dd[split] = ds.cast(datasets.Features.from_dict(features()))  # `image` to Image, the answer to int8
     datasets.DatasetDict(dd).save_to_disk(str(out))
@@ -54,7 +58,7 @@ def ours(folder: Path, splits: Path | None, out: Path, **kw) -> int:
 
 def peak() -> float:
     "Peak resident memory of this process so far, MB."
-    line = next(l for l in open('/proc/self/status') if l.startswith('VmHWM'))  # ru_maxrss would count the parent's, too
+    line = next(l for l in open('/proc/self/status') if l.startswith('VmHWM'))  # ru_maxrss counts the parent's
     return int(line.split()[1]) / 1024
 
 
@@ -68,7 +72,8 @@ def measure(what: str, folder: Path, splits: Path | None) -> dict:
         before, start, cpu = peak(), time.perf_counter(), time.process_time()
         n = dict(baseline=baseline, ours=ours)[what](folder, splits, out/'d')
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-        return dict(rows=n, seconds=seconds, cpu_seconds=cpu, rows_per_s=n / seconds, peak_mb=peak(), grown_mb=peak() - before)
+        return dict(rows=n, seconds=seconds, cpu_seconds=cpu, rows_per_s=n / seconds, peak_mb=peak(),
+                    grown_mb=peak() - before)
     finally: shutil.rmtree(out)
 
 
@@ -121,7 +126,8 @@ def compare(runs: int) -> dict:
         one = lambda what: child('--one', what, folder, splits)
         pairs = [(one('ours'), one('baseline')) if i % 2 else (one('baseline'), one('ours'))[::-1] for i in range(runs)]
     a, b = medians([p[0] for p in pairs]), medians([p[1] for p in pairs])
-    return dict(data='real' if real else 'samples', ours=a, baseline=b, speed_ratio=statistics.median(x['rows_per_s'] / y['rows_per_s'] for x, y in pairs),
+    return dict(data='real' if real else 'samples', ours=a, baseline=b,
+                speed_ratio=statistics.median(x['rows_per_s'] / y['rows_per_s'] for x, y in pairs),
                 memory_ratio=statistics.median(x['peak_mb'] / y['peak_mb'] for x, y in pairs),
                 grown_ratio=statistics.median(x['grown_mb'] / y['grown_mb'] for x, y in pairs))
 
@@ -145,7 +151,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--one', nargs=3, metavar=('WHAT', 'FOLDER', 'SPLITS'), help='one measurement, as JSON')
     p.add_argument('--runs', type=int, default=5, help='runs to take the median of')
-    p.add_argument('--most', type=int, default=1_000_000, help='rows of the largest data set (a tenth of it with pictures)')
+    p.add_argument('--most', type=int, default=1_000_000,
+                   help='rows of the largest data set (a tenth of it with pictures)')
     p.add_argument('--only', choices=['compare', 'scaling'], help='measure only this')
     p.add_argument('--out', default=str(ROOT/'bench'/'results'), help='folder for data.json')
     a = p.parse_args()
@@ -164,8 +171,10 @@ def main():
 def report(result: dict, runs: int):
     "Compare, and print it."
     c = result['compare'] = dict(compare(runs), runs=runs)
-    for k in ('ours', 'baseline'): print(f'{k:9}{c[k]["rows_per_s"]:>9,.0f} rows/s, peak {c[k]["peak_mb"]:,.0f} MB ({c[k]["grown_mb"]:,.0f} above the imports)')
-    print(f'ratio {c["speed_ratio"]:.1f} in speed, {c["memory_ratio"]:.2f} in peak memory, {c["grown_ratio"]:.2f} above the imports ({c["data"]})')
+    for k in ('ours', 'baseline'): print(f'{k:9}{c[k]["rows_per_s"]:>9,.0f} rows/s, peak {c[k]["peak_mb"]:,.0f} MB '
+                                         f'({c[k]["grown_mb"]:,.0f} above the imports)')
+    print(f'ratio {c["speed_ratio"]:.1f} in speed, {c["memory_ratio"]:.2f} in peak memory, {c["grown_ratio"]:.2f} '
+          f'above the imports ({c["data"]})')
 
 
 if __name__ == '__main__': main()

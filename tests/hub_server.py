@@ -15,9 +15,11 @@ class Hub:
             def log_message(self, *a): pass
 
             def reply(self, body=b'', code=200, **headers):
-                if not isinstance(body, bytes): body, headers = json.dumps(body).encode(), headers | {'Content-Type': 'application/json'}
+                if not isinstance(body, bytes):
+                    body, headers = json.dumps(body).encode(), headers | {'Content-Type': 'application/json'}
                 self.send_response(code)
-                for k, v in {'Content-Length': str(len(body)), **headers}.items(): self.send_header(k.replace('_', '-'), v)
+                for k, v in {'Content-Length': str(len(body)), **headers}.items():
+                    self.send_header(k.replace('_', '-'), v)
                 self.end_headers()
                 if self.command != 'HEAD': self.wfile.write(body)
 
@@ -38,7 +40,7 @@ class Hub:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def transfer(self) -> bool:
-        "May one more file pass?"
+        "Whether one more file may pass."
         if self.fail_after is None: return True
         self.fail_after -= 1
         return self.fail_after >= 0
@@ -54,10 +56,12 @@ class Hub:
             return (dict(url=f'{self.url}/datasets/{name}'),)
         if m := re.fullmatch(r'/api/(?:datasets|models)/([^/]+/[^/]+)/preupload/main', path):
             mode = lambda f: 'lfs' if f['path'].endswith(('.arrow', '.safetensors')) else 'regular'
-            return (dict(files=[dict(path=f['path'], uploadMode=mode(f), shouldIgnore=False) for f in json.loads(body)['files']]),)
+            files = json.loads(body)['files']
+            return (dict(files=[dict(path=f['path'], uploadMode=mode(f), shouldIgnore=False) for f in files]),)
         if path.endswith('/info/lfs/objects/batch'):
-            objects = [dict(oid=o['oid'], size=o['size'], **({} if o['oid'] in self.lfs else dict(actions=dict(upload=dict(href=f'{self.url}/lfs/{o["oid"]}')))))
-                       for o in json.loads(body)['objects']]
+            objects = json.loads(body)['objects']
+            for o in objects:
+                if o['oid'] not in self.lfs: o['actions'] = dict(upload=dict(href=f'{self.url}/lfs/{o["oid"]}'))
             return (dict(transfer='basic', objects=objects),)
         if path.startswith('/lfs/') and method == 'PUT':
             if not self.transfer(): return dict(error='down'), 403
@@ -72,13 +76,16 @@ class Hub:
                 if line['key'] == 'lfsFile': files[v['path']] = self.lfs[v['oid']]
                 if line['key'] == 'deletedFile': files.pop(v['path'], None)
             self.repos[m[1]] = files
-            return (dict(commitUrl=f'{self.url}/{m[1]}/commit/{self.sha(m[1])}', commitOid=self.sha(m[1]), pullRequestUrl=None),)
+            sha = self.sha(m[1])
+            return (dict(commitUrl=f'{self.url}/{m[1]}/commit/{sha}', commitOid=sha, pullRequestUrl=None),)
         if m := re.fullmatch(r'/api/(?:datasets|models)/([^/]+/[^/]+)(/revision/[^/]+|/tree/.+)?', path):
             if m[1] not in self.repos: return dict(error='no such repository'), 404
             if (m[2] or '').startswith('/tree'):
-                return ([dict(type='file', path=p, size=len(b), oid=hashlib.sha1(b).hexdigest()) for p, b in self.repos[m[1]].items()],)
+                files = self.repos[m[1]].items()
+                return ([dict(type='file', path=p, size=len(b), oid=hashlib.sha1(b).hexdigest()) for p, b in files],)
             siblings = [dict(rfilename=p, size=len(b)) for p, b in self.repos[m[1]].items()]
-            return (dict(id=m[1], sha=self.sha(m[1]), siblings=siblings, private=self.private[m[1]] == 'private', tags=[], downloads=0, likes=0),)
+            info = dict(id=m[1], sha=self.sha(m[1]), siblings=siblings, private=self.private[m[1]] == 'private')
+            return (info | dict(tags=[], downloads=0, likes=0),)
         if m := re.fullmatch(r'/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)', path):
             if method == 'GET' and not self.transfer(): return dict(error='down'), 403
             data = self.repos[m[1]][m[3]]

@@ -3,7 +3,8 @@ import pytest
 from fastcore.script import CliError
 from sciencetutor.data.formats import INPUTS, OUTPUTS, Item, parse_format, parse_turns, record
 
-P = dict(question='Q?', choices=['x', 'y'], answer=1, hint='', lecture='Lec.', solution='Sol.', image=None, split='train')
+P = dict(question='Q?', choices=['x', 'y'], answer=1, hint='', lecture='Lec.', solution='Sol.', image=None,
+         split='train')
 PIC = dict(bytes=b'', path='image.png')
 
 
@@ -16,11 +17,13 @@ CQM = [  # problem, picture?, human, gpt
     (dict(question='Which is a gas?', choices=['iron', 'helium'], answer=1), False,
      'Context: N/A\nQuestion: Which is a gas?\nOptions: (A) iron (B) helium', 'The answer is B.'),
     (dict(question='Which is a gas?', choices=['iron', 'helium'], answer=0, hint='Gases fill their container.'), False,
-     'Context: Gases fill their container.\nQuestion: Which is a gas?\nOptions: (A) iron (B) helium', 'The answer is A.'),
+     'Context: Gases fill their container.\nQuestion: Which is a gas?\nOptions: (A) iron (B) helium',
+     'The answer is A.'),
     (dict(question='Which colour is it?', choices=['red', 'blue', 'green'], answer=2), True,
      'Context: N/A\nQuestion: Which colour is it?\nOptions: (A) red (B) blue (C) green\n<image>', 'The answer is C.'),
     (dict(question='Which colour is it?', choices=['red', 'blue'], answer=0, hint='Look at the map.'), True,
-     'Context: Look at the map.\nQuestion: Which colour is it?\nOptions: (A) red (B) blue\n<image>', 'The answer is A.'),
+     'Context: Look at the map.\nQuestion: Which colour is it?\nOptions: (A) red (B) blue\n<image>',
+     'The answer is A.'),
     (dict(question='How many?', choices=['1', '2', '3', '4', '5'], answer=4), False,
      'Context: N/A\nQuestion: How many?\nOptions: (A) 1 (B) 2 (C) 3 (D) 4 (E) 5', 'The answer is E.'),
     (dict(question='Two  spaces?', choices=['a  b', 'c']), False,
@@ -31,11 +34,14 @@ CQM = [  # problem, picture?, human, gpt
      'Context: N/A\nQuestion: Question: which one?\nOptions: (A) a (B) b', 'The answer is B.'),
     (dict(question='Line one\nline two', choices=['a', 'b'], hint='First\n\nSecond'), False,
      'Context: First\n\nSecond\nQuestion: Line one\nline two\nOptions: (A) a (B) b', 'The answer is B.'),
-    (dict(question='Ends', choices=['a', 'b  ']), False, 'Context: N/A\nQuestion: Ends\nOptions: (A) a (B) b', 'The answer is B.'),
+    (dict(question='Ends', choices=['a', 'b  ']), False,
+     'Context: N/A\nQuestion: Ends\nOptions: (A) a (B) b', 'The answer is B.'),
     (dict(question='30° or 45°?', choices=['{a}', '100%']), False,
      'Context: N/A\nQuestion: 30° or 45°?\nOptions: (A) {a} (B) 100%', 'The answer is B.'),
-    (dict(question='Q?', choices=['a', 'b'], hint='  padded  '), False, 'Context: padded\nQuestion: Q?\nOptions: (A) a (B) b', 'The answer is B.'),
-    (dict(question='Q?', choices=['a', 'b'], hint='  '), False, 'Context: N/A\nQuestion: Q?\nOptions: (A) a (B) b', 'The answer is B.'),
+    (dict(question='Q?', choices=['a', 'b'], hint='  padded  '), False,
+     'Context: padded\nQuestion: Q?\nOptions: (A) a (B) b', 'The answer is B.'),
+    (dict(question='Q?', choices=['a', 'b'], hint='  '), False,
+     'Context: N/A\nQuestion: Q?\nOptions: (A) a (B) b', 'The answer is B.'),
 ]
 
 

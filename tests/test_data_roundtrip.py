@@ -9,10 +9,12 @@ from sciencetutor.samples.core import make_problems
 
 text = st.text(st.characters(blacklist_categories=['Cs']), max_size=40)
 word = text.filter(lambda s: s.strip())
-problems = st.lists(st.fixed_dictionaries(dict(
-    question=word, choices=st.lists(word, min_size=1, max_size=6), hint=text, lecture=text, solution=text, task=text, grade=text, subject=text,
-    topic=text, category=text, skill=text, image=st.none(), split=st.sampled_from(['train', 'val', 'test'])),
-    optional=dict(note=text)), min_size=1, max_size=8)
+problems = st.lists(st.fixed_dictionaries(dict(question=word, choices=st.lists(word, min_size=1, max_size=6), hint=text,
+                                               lecture=text, solution=text, task=text, grade=text, subject=text,
+                                               topic=text, category=text, skill=text, image=st.none(),
+                                               split=st.sampled_from(['train', 'val', 'test'])),
+                                          optional=dict(note=text)),
+                    min_size=1, max_size=8)
 
 
 def write_official(folder: Path, ps: dict, splits: dict | None = None) -> Path:
@@ -25,7 +27,9 @@ def write_official(folder: Path, ps: dict, splits: dict | None = None) -> Path:
         p['image'].save(where/'image.png')
         p['image'] = 'image.png'
     (folder/'problems.json').write_text(json.dumps(ps))
-    if splits is None: splits = {s: [k for k, p in ps.items() if p['split'] == s] for s in dict.fromkeys(p['split'] for p in ps.values())}
+    if splits is None:
+        splits = {}
+        for k, p in ps.items(): splits.setdefault(p['split'], []).append(k)
     (folder/'pid_splits.json').write_text(json.dumps(splits))
     return folder
 
@@ -42,7 +46,8 @@ def same_folder(a: Path, b: Path, pids) -> None:
     for pid in pids:
         assert pb[pid] == pa[pid], pid
         f = Path('images')/pa[pid]['split']/pid/(pa[pid]['image'] or 'none')
-        assert (a/f).is_file() == (b/f).is_file() and (not (a/f).is_file() or (a/f).read_bytes() == (b/f).read_bytes()), pid
+        before, after = ((d/f).read_bytes() if (d/f).is_file() else None for d in (a, b))
+        assert before == after, pid
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

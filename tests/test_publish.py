@@ -1,5 +1,5 @@
 "Upload and download against an emulator of Cloud Storage and a hub on loopback."
-import json, os, signal, subprocess, sys, time
+import os, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
@@ -10,9 +10,13 @@ from sciencetutor.data.hub import listing, load_env, run_download, run_upload
 
 @pytest.fixture
 def gcs(monkeypatch):
-    server = pytest.importorskip('gcp_storage_emulator.server').create_server('127.0.0.1', 0, in_memory=True, default_bucket='b')
+    emulator = pytest.importorskip('gcp_storage_emulator.server')
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    server = emulator.create_server('127.0.0.1', port, in_memory=True, default_bucket='b')
     server.start()
-    monkeypatch.setenv('STORAGE_EMULATOR_HOST', f'http://127.0.0.1:{server._api._httpd.server_address[1]}')
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', f'http://127.0.0.1:{port}')
     yield server
     server.stop()
 
@@ -20,7 +24,8 @@ def gcs(monkeypatch):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     hub = Hub()
-    for k, v in dict(HF_ENDPOINT=hub.url, HF_TOKEN=hub.token, HF_HUB_DISABLE_XET='1', HF_HUB_OFFLINE='0', HF_HOME=str(tmp_path/'hf')).items(): monkeypatch.setenv(k, v)
+    env = dict(HF_ENDPOINT=hub.url, HF_TOKEN=hub.token, HF_HUB_DISABLE_XET='1', HF_HUB_OFFLINE='0')
+    for k, v in (env | dict(HF_HOME=str(tmp_path/'hf'))).items(): monkeypatch.setenv(k, v)
     import huggingface_hub.constants as c
     monkeypatch.setattr(c, 'HF_HUB_OFFLINE', False)
     monkeypatch.setattr(c, 'HF_HUB_DISABLE_XET', True)
@@ -59,7 +64,8 @@ def test_gcs_upload_is_all_or_nothing_and_goes_on(gcs, data, tmp_path, monkeypat
     monkeypatch.setattr(Blob, 'upload_from_filename', flaky)
     with pytest.raises(CliError, match='refuses the upload'): run_upload(str(data), 'gs://b/x')
     with pytest.raises(CliError, match='nothing in gs://b/x'): run_download('gs://b/x', str(tmp_path/'back'))
-    monkeypatch.setattr(Blob, 'upload_from_filename', lambda self, file, **kw: sent.append(Path(file).name) or real(self, file, **kw))
+    monkeypatch.setattr(Blob, 'upload_from_filename',
+                        lambda self, file, **kw: sent.append(Path(file).name) or real(self, file, **kw))
     run_upload(str(data), 'gs://b/x')
     assert len(sent) == len(listing(data))  # nothing was sent twice
     run_download('gs://b/x', str(tmp_path/'back'))
@@ -78,7 +84,8 @@ def test_gcs_download_keeps_the_old_and_goes_on(gcs, data, tmp_path, monkeypatch
     monkeypatch.setattr(Blob, 'download_to_filename', flaky)
     with pytest.raises(CliError, match='run the same command again'): run_download('gs://b/x', str(tmp_path/'back'))
     assert listing(tmp_path/'back') == old
-    monkeypatch.setattr(Blob, 'download_to_filename', lambda self, file, **kw: got.append(file) or real(self, file, **kw))
+    monkeypatch.setattr(Blob, 'download_to_filename',
+                        lambda self, file, **kw: got.append(file) or real(self, file, **kw))
     run_download('gs://b/x', str(tmp_path/'back'))
     assert listing(tmp_path/'back') == listing(data) and len(got) == len(listing(data))
 
@@ -92,7 +99,7 @@ def test_gcs_damaged_on_the_way(gcs, data, tmp_path, monkeypatch):
 
 
 def killed_transfers(address, tmp_path, kills):
-    "Uploads of one new version after another and downloads, killed at random moments: at either end there is the old version or the new one, and a second try goes on."
+    "Transfers killed at random moments: at either end there is the old version or the new one, and a retry goes on."
     import random
     import google.cloud.storage, huggingface_hub
     draw, src, back, look = random.Random(kills), tmp_path/'src', tmp_path/'back', tmp_path/'look'
@@ -108,8 +115,9 @@ def killed_transfers(address, tmp_path, kills):
     for i in range(kills):
         kind = ('upload', 'download')[i % 2]
         if i % 4 == 0: new = change()
-        code = (f"import sciencetutor.data.hub as p, huggingface_hub, google.cloud.storage; print(flush=True); p.run_{kind}" +
-                repr((str(src), address) if kind == 'upload' else (address, str(back))))
+        arguments = (str(src), address) if kind == 'upload' else (address, str(back))
+        code = ('import sciencetutor.data.hub as p, huggingface_hub, google.cloud.storage; print(flush=True); '
+                f'p.run_{kind}{arguments!r}')
         p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         p.stdout.readline()  # imported
         time.sleep(draw.uniform(0, took))
@@ -149,7 +157,7 @@ def test_hub_there_and_back(hub, data, tmp_path):
     assert listing(tmp_path/'back') == listing(data)
     assert len(load_split(tmp_path/'back', 'train')) == 30
     (data/'config.json').write_text('{}')
-    for split in ('train', 'val', 'test'): __import__('shutil').rmtree(data/split)
+    for split in ('train', 'val', 'test'): shutil.rmtree(data/split)
     run_upload(str(data), 'hf://me/public-model', public=True)
     assert hub.private['me/public-model'] == 'public'
 
@@ -201,7 +209,8 @@ def test_dotenv(tmp_path, monkeypatch):
 
 def test_dvc_keeps_versions(tmp_path, monkeypatch):
     pytest.importorskip('dvc')
-    repo, env = tmp_path/'repo', dict(os.environ, DVC_NO_ANALYTICS='1', HOME=str(tmp_path), GIT_CONFIG_GLOBAL=os.devnull)
+    repo = tmp_path/'repo'
+    env = dict(os.environ, DVC_NO_ANALYTICS='1', HOME=str(tmp_path), GIT_CONFIG_GLOBAL=os.devnull)
     repo.mkdir()
     def sh(*command):
         if command[0] == 'dvc': command = (sys.executable, '-m', *command)
@@ -219,7 +228,7 @@ def test_dvc_keeps_versions(tmp_path, monkeypatch):
         sh('git', 'add', '.')
         sh('git', 'commit', '-qm', f'{n} questions')
         versions.append(listing(repo/'ScienceQA-LLAVA'))
-    subprocess.run(['rm', '-rf', str(repo/'.dvc'/'cache')])
+    shutil.rmtree(repo/'.dvc'/'cache')
     sh('git', 'checkout', '-q', 'HEAD~1', '--', 'ScienceQA-LLAVA.dvc')
     sh('dvc', 'pull', '-q', '-f')
     assert listing(repo/'ScienceQA-LLAVA') == versions[0] != versions[1]

@@ -60,11 +60,19 @@ def test_picture(name, drawn):
 
 def test_same_everywhere():
     "A fresh process with another hash seed makes the same problems and pixels."
-    code = ('import hashlib; from sciencetutor.samples.core import make_problems; h = hashlib.sha256()\n'
-            'for k,p in make_problems(100, "val", 3).items(): im = p.pop("image"); h.update(repr((k, p)).encode()); im and h.update(im.tobytes())\n'
-            'print(h.hexdigest())')
-    once = [subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': s, 'PATH': ''}, capture_output=True, text=True, check=True).stdout for s in ('1', '2')]
-    assert once[0] == once[1]
+    code = '''
+import hashlib
+from sciencetutor.samples.core import make_problems
+h = hashlib.sha256()
+for k, p in make_problems(100, 'val', 3).items():
+    im = p.pop('image')
+    h.update(repr((k, p)).encode())
+    if im: h.update(im.tobytes())
+print(h.hexdigest())'''
+    def once(seed):
+        env = dict(PYTHONHASHSEED=seed, PATH='')
+        return subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True, check=True).stdout
+    assert once('1') == once('2')
 
 def test_prefix_and_seed():
     a, b, c = (list(make_problems(n, seed=s).items()) for n, s in ((60, 0), (20, 0), (20, 1)))
@@ -78,8 +86,9 @@ def test_errors():
     with pytest.raises(CliError, match='ask for fewer'): make_problems(10_000, 'test', skills=['gravity-energy'])
 
 def test_distinct():
+    pixels = lambda im: im and hashlib.md5(im.tobytes()).digest()
     ps = make_problems(1500).values()
-    seen = {(p['question'], p['hint'], tuple(sorted(p['choices'])), p['image'] and hashlib.md5(p['image'].tobytes()).digest()) for p in ps}
+    seen = {(p['question'], p['hint'], tuple(sorted(p['choices'])), pixels(p['image'])) for p in ps}
     assert len(seen) == 1500
 
 def test_splits_share_nothing(drawn):
@@ -100,8 +109,9 @@ def test_no_entry_without_a_test_split():
     for name in ('mammal', 'solid', 'verbs', 'capitals', 'formal', 'organs'):
         assert {split_of('any', (name, e)) for e in words(name)} == set(SPLITS)
 
-def _share(hits, chance):
-    "Hits and chance as shares, and three standard errors."
+def _share(pick, ps):
+    "How often a rule picks the right choice, how often chance does, and three standard errors."
+    hits, chance = [pick(p) == p['choices'][p['answer']] for p in ps], [1/len(p['choices']) for p in ps]
     n = len(hits)
     return sum(hits)/n, sum(chance)/n, 3*(sum(c*(1-c) for c in chance)/n**2)**.5
 
@@ -115,24 +125,27 @@ def test_positions(mixed):
 @pytest.mark.parametrize('rule', ['longest', 'shortest', 'middle', 'first in the alphabet'])
 def test_no_shortcut(mixed, rule):
     "A rule that reads nothing but the choices is at chance, over all skills."
-    pick = {'longest': lambda c: max(c, key=len), 'shortest': lambda c: min(c, key=len), 'first in the alphabet': min,
-            'middle': lambda c: sorted(c, key=lambda x: [float(d) for d in re.findall(r'-?\d+', x)] or [0])[len(c)//2]}[rule]
+    numbers = lambda c: [float(d) for d in re.findall(r'-?\d+', c)] or [0]
+    pick = {'longest': lambda c: max(c, key=len), 'shortest': lambda c: min(c, key=len),
+            'middle': lambda c: sorted(c, key=numbers)[len(c)//2], 'first in the alphabet': min}[rule]
     ps = [p for v in mixed.values() for p in v]
-    got, chance, err = _share([pick(p['choices']) == p['choices'][p['answer']] for p in ps], [1/len(p['choices']) for p in ps])
+    got, chance, err = _share(lambda p: pick(p['choices']), ps)
     assert abs(got-chance) < max(err, .03), (rule, got, chance)
 
 @pytest.mark.parametrize('name', [k for k, f in SKILLS.items() if f(random.Random(0))['picture']])
 def test_picture_is_needed(name):
-    "Which choices tend to be right does not tell the answer of a question with a picture, nor does the one most like the others."
+    "Neither the choice that tends to be right nor the one most like the others tells the answer of a picture question."
     ps = [make_problem(name, 'train', random.Random(i), draw=False) for i in range(600)]
     good, all_ = Counter(), Counter()
     for p in ps[:400]:
         for c in p['choices']: all_[c] += 1
         good[p['choices'][p['answer']]] += 1
     best = lambda p: max(p['choices'], key=lambda c: (good[c]+.4)/(all_[c]+1))
-    near = lambda p: max(p['choices'], key=lambda c: sum(x == y for d in p['choices'] for x, y in zip(re.findall(r'\w', c), re.findall(r'\w', d))))
+    letters = lambda c: re.findall(r'\w', c)
+    same = lambda c, d: sum(x == y for x, y in zip(letters(c), letters(d)))
+    near = lambda p: max(p['choices'], key=lambda c: sum(same(c, d) for d in p['choices']))
     for rule in (best, near):
-        got, chance, err = _share([rule(p) == p['choices'][p['answer']] for p in ps[400:]], [1/len(p['choices']) for p in ps[400:]])
+        got, chance, err = _share(rule, ps[400:])
         assert got < chance+err+.03, (name, got, chance)
 
 # answers once more, from the picture's own arguments
@@ -146,13 +159,15 @@ def test_concentration():
     for q, ((m, n), (v, w), *_) in each('concentration'):
         a, b = m/v, n/w
         more = 'lower' not in q['question'] and 'less' not in q['question']
-        assert q['right'] == ('neither; their concentrations are the same' if abs(a-b) < 1e-12 else 'Solution A' if (a > b) == more else 'Solution B')
+        if abs(a-b) < 1e-12: assert q['right'] == 'neither; their concentrations are the same'
+        else: assert q['right'] == ('Solution A' if (a > b) == more else 'Solution B')
 
 def test_gas():
     for q, (m, v, *_) in each('gas-temperature'):
         a, b = (k*s**2 for k, s in zip(m, v))
         higher = not re.search('lower|colder', q['question'])
-        assert q['right'] == ('neither; the samples have the same temperature' if a == b else 'sample A' if (a > b) == higher else 'sample B')
+        if a == b: assert q['right'] == 'neither; the samples have the same temperature'
+        else: assert q['right'] == ('sample A' if (a > b) == higher else 'sample B')
 
 def test_magnets():
     for q, (poles, *_) in each('magnets'): assert q['right'] == ('repel' if poles[1] == poles[2] else 'attract')
@@ -166,33 +181,37 @@ def test_net_force():
         assert want in q['right'] if want else re.search('rest|balanced', q['right'])
 
 def test_scales():
-    for q, (t, low, high, step, unit) in each('thermometer'): assert q['right'] == f'{t}{unit}' and low < t < high and t % (step//5) == 0
-    for q, (v, high, step, _) in each('cylinder'): assert q['right'] == f'{v} mL' and 0 < v <= high and v % (step//5) == 0
+    for q, (t, low, high, step, unit) in each('thermometer'):
+        assert q['right'] == f'{t}{unit}' and low < t < high and t % (step//5) == 0
+    for q, (v, high, step, _) in each('cylinder'):
+        assert q['right'] == f'{v} mL' and 0 < v <= high and v % (step//5) == 0
 
 def test_punnett():
+    big = lambda g: sum(x.isupper() for x in g)
+    def dominant(trait, letter, hint):
+        return f'for {trait} ({letter}) is dominant' in hint or f'{letter} for {trait} is dominant' in hint
+    want = {'homozygous dominant': 2, 'heterozygous': 1, 'homozygous recessive': 0}
     for q, (p, r, _) in each('punnett-probability'):
-        cells, dom, rec = cross(p, r), *re.search(r'for ([^(.]+?) (?:\(\w\)|is dominant).*? for ([^(.]+?) (?:\(\w\)|is recessive)', q['hint']).groups()
-        big = lambda g: sum(x.isupper() for x in g)
-        want = {'homozygous dominant': 2, 'heterozygous': 1, 'homozygous recessive': 0}
+        cells = cross(p, r)
         n = next((sum(big(g) == k for g in cells) for w, k in want.items() if w in q['question']), None)
         if n is None:
             asked = re.search(r'will have (.+)\?', q['question']).group(1)
-            shows = '('+q['hint'].split('(')[1][0] if '(' in q['hint'] else ''
-            n = sum(big(g) > 0 for g in cells) if f'have {asked}' in q['question'] and (f'for {asked} ({p.upper()[0]})' in q['hint'] or f'{p.upper()[0]} for {asked} is dominant' in q['hint']) else sum(big(g) == 0 for g in cells)
+            shows = big if dominant(asked, p.upper()[0], q['hint']) else lambda g: not big(g)
+            n = sum(bool(shows(g)) for g in cells)
         assert q['right'] == f'{n}/4'
     for q, (p, r, _) in each('punnett-ratio'):
-        n = sum(any(x.isupper() for x in g) for g in cross(p, r))
+        n = sum(big(g) > 0 for g in cross(p, r))
         first = re.search(r'offspring with (.+?) to offspring', q['question']).group(1)
-        L = p.upper()[0]
-        dominant = f'for {first} ({L}) is dominant' in q['hint'] or f'{L} for {first} is dominant' in q['hint']
-        assert q['right'] == (f'{n}:{4-n}' if dominant else f'{4-n}:{n}')
+        assert q['right'] == (f'{n}:{4-n}' if dominant(first, p.upper()[0], q['hint']) else f'{4-n}:{n}')
 
 def test_food_webs():
-    for q, (levels, edges, _) in each('food-web'):
-        eater = next(y for _, y in sorted(edges, key=lambda e: -len(e[1])) if re.search(rf'\b{y}\b', q['question'].replace('food web', '')))
+    for q, (_, edges, _) in each('food-web'):
+        named = lambda y, text=q['question'].replace('food web', ''): re.search(rf'\b{y}\b', text)
+        eater = next(y for _, y in sorted(edges, key=lambda e: -len(e[1])) if named(y))
         assert (q['right'], eater) in edges and not any((w, eater) in edges for w in q['wrong'])
     for q, (levels, edges, _) in each('food-web-matter'):
-        start = next(x for x in levels[0] if q['question'].split('?')[0].endswith(x) or f'from the {x}.' in q['question'])
+        first = q['question'].split('?')[0]
+        start = next(x for x in levels[0] if first.endswith(x) or f'from the {x}.' in q['question'])
         reach = {start}
         for _ in levels: reach |= {y for x, y in edges if x in reach}
         assert q['right'] in reach and not reach & set(q['wrong'])
@@ -208,17 +227,22 @@ def test_circuits():
         on = sorted(l for l, s in zip(labels, lit(closed, main, branches)) if s)
         said = {'none of them': [], 'all of them': sorted(labels)}.get(q['right'], re.findall(r'\b[A-Z]\b', q['right']))
         assert said == on
-    assert lit((True, False), None, True) == (True, False) and lit((True, False), None, False) == (False, False) and not any(lit((True,)*3, False, True))
+    assert lit((True, False), None, True) == (True, False) and lit((True, False), None, False) == (False, False)
+    assert not any(lit((True,)*3, False, True))
 
 def test_heat():
     for q, (((a, b), (c, d)), *_) in each('heat-transfer'):
         assert (q['right'] == 'Pair 1') == ((abs(a-b) > abs(c-d)) == bool(re.search('faster|higher', q['question'])))
 
 def test_moon():
+    parts = {'crescent': lambda part: 0 < part < .5, 'quarter': lambda part: part == .5,
+             'gibbous': lambda part: .5 < part < 1, 'new moon': lambda part: part == 0,
+             'full moon': lambda part: part == 1}
     for q, (part, waxing, _) in each('moon'):
         name = q['right']
-        assert ('waning' not in name and name != 'third quarter') if waxing or part in (0, 1) else ('waning' in name or name == 'third quarter')
-        assert {'crescent': 0 < part < .5, 'quarter': part == .5, 'gibbous': .5 < part < 1, 'new moon': part == 0, 'full moon': part == 1}[name.removeprefix('waxing ').removeprefix('waning ').removeprefix('first ').removeprefix('third ')]
+        wanes = 'waning' in name or name == 'third quarter'
+        assert not wanes if waxing or part in (0, 1) else wanes
+        assert parts[re.sub('waxing |waning |first |third ', '', name)](part)
 
 def test_fossils():
     for q, (fossils, _) in each('fossils'):
@@ -234,7 +258,8 @@ def test_chart():
 
 def test_maps():
     for q, (towns, turn, _) in each('map-directions'):
-        wind = 'north east south west'.split().index(re.search('north|east|south|west', q['question'].split('town')[-1].split('these')[-1] if 'most' in q['question'] else q['question']).group())
+        asked = q['question'].split('town')[-1].split('these')[-1] if 'most' in q['question'] else q['question']
+        wind = ('north', 'east', 'south', 'west').index(re.search('north|east|south|west', asked).group())
         dx, dy = [(0, -1), (1, 0), (0, 1), (-1, 0)][(wind+turn) % 4]
         assert q['right'] == max(towns, key=lambda t: t[1]*dx+t[2]*dy)[0]
     for q, (things, _) in each('map-grid'):
@@ -242,14 +267,15 @@ def test_maps():
         cell = re.search(r'\b[A-E][1-5]\b', q['question'])
         if cell: assert q['right'] == f'the {at[cell.group()]}'
         else: assert at[q['right']] in q['question'] and not any(at.get(w) == at[q['right']] for w in q['wrong'])
-    for q, (lats, lons, points, _) in each('latitude'):
-        for p in points:
-            if q['right'] == p[0]: assert f'{abs(p[1])}°' in q['question'] and f'{abs(p[2])}°' in q['question']
+    for q, (_, _, points, _) in each('latitude'):
+        for letter, lat, lon in points:
+            if q['right'] == letter: assert f'{abs(lat)}°' in q['question'] and f'{abs(lon)}°' in q['question']
 
 def test_markets():
     for q, (equal, price, *_) in each('shortage'):
-        assert q['right'] == ('a surplus' if price > equal else 'a shortage' if price < equal else 'neither a shortage nor a surplus')
-    for q, ((p, r), (mine, yours), _) in each('trade'):
+        says = ('neither a shortage nor a surplus', 'a surplus', 'a shortage')
+        assert q['right'] == says[(price > equal)-(price < equal)]
+    for q, ((p, _), (mine, yours), _) in each('trade'):
         giver, give, get = re.match(r'(\w+) gives (.+) and gets (.+)\.', q['right']).groups()
         assert giver == p and give in mine and get in yours
         n = {w: i for i, w in enumerate(('first', 'second', 'third'))}
@@ -265,8 +291,8 @@ def test_organizers():
             else: assert rows[i+1][1] in q['question']
         else:
             names, parts = args[:2]
-            part = 1 if 'both' in q['question'] or 'common' in q['question'] else [n for n in names if f'does only {n}' in q['question'] or f'does {n} like but' in q['question']][0]
-            part = part if part == 1 else 2*names.index(part)
+            alone = [i for i, n in enumerate(names) if re.search(f'does only {n}|does {n} like but', q['question'])]
+            part = 2*alone[0] if alone else 1
             assert q['right'] in parts[part] and not set(q['wrong']) & set(parts[part])
     for q, args in each('describe'):
         kind, n, color, *_ = args
@@ -276,7 +302,8 @@ def test_dictionary():
     for q, _ in each('guide-words'):
         lo, hi = q['question'].split('\n')[1].split(' - ')
         inside = lambda w: lo < w < hi
-        if q['right'] in ('yes', 'no'): assert inside(re.search(r'word (\w+)', q['question']).group(1)) == (q['right'] == 'yes')
+        if q['right'] in ('yes', 'no'):
+            assert inside(re.search(r'word (\w+)', q['question']).group(1)) == (q['right'] == 'yes')
         else: assert inside(q['right']) and not any(map(inside, q['wrong']))
 
 def test_rhymes_and_categories_do_not_overlap():
@@ -285,14 +312,17 @@ def test_rhymes_and_categories_do_not_overlap():
         assert len(flat) == len(set(flat)), [w for w, n in Counter(flat).items() if n > 1]
 
 def test_word_lists_have_no_entry_twice():
-    for a, b in (('solid', 'liquid'), ('liquid', 'gas'), ('physical-change', 'chemical-change'), ('mammal', 'fish'), ('reptile', 'amphibian'), ('minerals', 'not-minerals'), ('goods', 'services')):
+    pairs = (('solid', 'liquid'), ('liquid', 'gas'), ('physical-change', 'chemical-change'), ('mammal', 'fish'),
+             ('reptile', 'amphibian'), ('minerals', 'not-minerals'), ('goods', 'services'))
+    for a, b in pairs:
         both = words(a)+words(b)
         assert len(both) == len(set(both))
 
 def test_forces_come_in_pairs():
     for q, _ in each('force-pair'):
         f, side = re.search(r'force of (\d+) newtons (?:to the )?(\w+)', q['hint']).groups()
-        back = dict(left='right', right='left', up='down', down='up', north='south', south='north', east='west', west='east')[side]
+        opposite = 'left right up down north south east west'.split()
+        back = opposite[opposite.index(side) ^ 1]  # the other of its pair
         assert re.match(rf'{f} newtons, (to the )?{back}', q['right'])
 
 def test_comparisons_in_words():
@@ -309,10 +339,12 @@ def test_ladder():
         right, wrong = ladder(random.Random(i), -20, 120, 4, 4)
         rungs = sorted([right, *wrong])
         at[rungs.index(right)] += 1
-        assert -20 <= rungs[0] and rungs[-1] <= 120 and len({b-a for a, b in zip(rungs, rungs[1:])}) == 1 and (right+20) % 4 == 0
+        assert -20 <= rungs[0] and rungs[-1] <= 120 and (right+20) % 4 == 0
+        assert len({b-a for a, b in zip(rungs, rungs[1:])}) == 1
     assert set(at) == {0, 1, 2, 3} and min(at.values()) > 400
 
 def test_sort_out_and_show(capsys):
-    assert show(lambda rng: ask('Is it?', 'yes', ['no'], ('k',), 'It is.')) is None and '* yes' in capsys.readouterr().out
+    assert show(lambda rng: ask('Is it?', 'yes', ['no'], ('k',), 'It is.')) is None
+    assert '* yes' in capsys.readouterr().out
     q = sort_out(random.Random(0), {'a bird': 'bird', 'a fish': 'fish'}, (), ('Which is {kind}?',))
     assert q['right'] in words(q['key'][0]) and not set(q['wrong']) & set(words(q['key'][0]))

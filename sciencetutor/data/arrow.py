@@ -9,20 +9,23 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['STRINGS', 'MORE', 'BATCH_ROWS', 'BATCH_BYTES', 'SHARD_BYTES', 'features', 'schema', 'offsets', 'text_column',
-           'nested', 'image_column', 'record_batch', 'leaves', 'ContentHash', 'SplitWriter']
+           'nested', 'bytes_column', 'validity', 'image_column', 'record_batch', 'leaves', 'sizes_and_data',
+           'ContentHash', 'SplitWriter']
 
 # %% ../../nbs/data/05_arrow.ipynb #9609ce3e
 import json, os
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 import xxhash
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .formats import Item
 from ..files import write_json
+if TYPE_CHECKING: import pyarrow as pa
 
 # %% ../../nbs/data/05_arrow.ipynb #12682be8
 STRINGS = ('question', 'context', 'choice', 'answer', 'lecture', 'solution', 'pid')
@@ -38,7 +41,7 @@ def features() -> dict:  # column -> feature, as `datasets` writes them to JSON
     return f | dict.fromkeys(MORE, text)
 
 # %% ../../nbs/data/05_arrow.ipynb #b186960c
-def schema() -> 'pa.Schema':  # with the features in its metadata
+def schema() -> pa.Schema:  # with the features in its metadata
     "The Arrow schema of the data set on disk."
     import pyarrow as pa
     s = pa.string()
@@ -51,18 +54,20 @@ def schema() -> 'pa.Schema':  # with the features in its metadata
 def offsets(
     sizes: Iterable[int],  # of the values, in order
     n: int,  # how many there are
-) -> 'pa.Buffer':  # where each value starts, and where the last one ends
+) -> pa.Buffer:  # where each value starts, and where the last one ends
     "An Arrow offset buffer."
     import numpy as np, pyarrow as pa
     ends = np.zeros(n + 1, np.int64)
     ends[1:] = np.fromiter(sizes, np.int64, n)
-    if (ends := ends.cumsum())[-1] >= 1 << 31: raise CliError('a batch of questions holds more than 2 GB: make the pictures smaller with --max-side')
+    ends = ends.cumsum()
+    if ends[-1] >= 1 << 31:
+        raise CliError('a batch of questions holds more than 2 GB: make the pictures smaller with --max-side')
     return pa.py_buffer(ends.astype(np.int32))
 
 def text_column(
     values: list[str],  # a row each
-) -> 'pa.StringArray':
-    "A text column, made from buffers: `pa.array` would import pandas first, which takes longer than a small data set."
+) -> pa.StringArray:
+    "A text column, from buffers: `pa.array` would import pandas first, which takes longer than a small data set."
     import pyarrow as pa
     text = ''.join(values)
     sizes = map(len, values) if text.isascii() else [len(v if v.isascii() else v.encode()) for v in values]
@@ -70,48 +75,70 @@ def text_column(
 
 # %% ../../nbs/data/05_arrow.ipynb #7833161c
 def nested(
-    values: 'pa.Array',  # all the items of all the rows, in order
+    values: pa.Array,  # all the items of all the rows, in order
     sizes: list[int],  # how many items each row has
-) -> 'pa.ListArray':
+) -> pa.ListArray:
     "A column of lists from its flat items."
     import pyarrow as pa
-    return pa.Array.from_buffers(pa.list_(values.type), len(sizes), [None, offsets(sizes, len(sizes))], children=[values])
+    n = len(sizes)
+    return pa.Array.from_buffers(pa.list_(values.type), n, [None, offsets(sizes, n)], children=[values])
 
 # %% ../../nbs/data/05_arrow.ipynb #c7c04264
+def bytes_column(
+    type: pa.DataType,  # binary or string
+    values: list[bytes | None],  # a row each
+) -> pa.Array:
+    "A column of bytes, joined into one buffer of its own size."
+    import pyarrow as pa
+    full = [v or b'' for v in values]
+    buffers = [validity(values), offsets(map(len, full), len(full)), pa.py_buffer(b''.join(full))]
+    return pa.Array.from_buffers(type, len(full), buffers)
+
+def validity(
+    values: list,  # a row each
+) -> pa.Buffer | None:  # a bit per row, None when no row is empty
+    "Which rows hold a value."
+    import numpy as np, pyarrow as pa
+    there = [v is not None for v in values]
+    return None if all(there) else pa.py_buffer(np.packbits(there, bitorder='little'))
+
+# %% ../../nbs/data/05_arrow.ipynb #2501bd06
 def image_column(
     images: list[dict | None],  # {'bytes', 'path'} or None, a row each
-) -> 'pa.StructArray':
+) -> pa.StructArray:
     "The picture column: undecoded bytes of the files."
-    import numpy as np, pyarrow as pa
-    here = lambda flags: None if all(flags) else pa.py_buffer(np.packbits(flags, bitorder='little'))
-    parts = [i['bytes'] if i else b'' for i in images]
-    names = [i['path'].encode() if i and i['path'] is not None else b'' for i in images]
-    column = lambda t, vs, flags: pa.Array.from_buffers(t, len(vs), [here(flags), offsets(map(len, vs), len(vs)), pa.py_buffer(b''.join(vs))])
-    there = [i is not None for i in images]
-    fields = [column(pa.binary(), parts, there), column(pa.string(), names, [i is not None and i['path'] is not None for i in images])]
-    t = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
-    return pa.Array.from_buffers(t, len(images), [here(there)], children=fields)
+    import pyarrow as pa
+    data = [i['bytes'] if i else None for i in images]
+    paths = [i['path'].encode() if i and i['path'] is not None else None for i in images]
+    fields = [bytes_column(pa.binary(), data), bytes_column(pa.string(), paths)]
+    image = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
+    return pa.Array.from_buffers(image, len(images), [validity(images)], children=fields)
 
 # %% ../../nbs/data/05_arrow.ipynb #97f898c6
 def record_batch(
     cols: dict[str, list],  # of `formats.columns`
-    sch: 'pa.Schema',  # of `schema()`
-) -> 'pa.RecordBatch':
+    fields: pa.Schema,  # of `schema()`
+) -> pa.RecordBatch:
     "Columns as one Arrow record batch."
     import numpy as np, pyarrow as pa
-    n, text = len(cols['id']), text_column
+    n = len(cols['id'])
     said = [*chain.from_iterable(zip(cols['human'], cols['gpt']))]
-    turns = pa.StructArray.from_arrays([text(['human', 'gpt'] * n), text(said)], names=['from', 'value'])
-    special = dict(conversations=nested(turns, [2] * n), image=image_column(cols['image']),
-                   choices=nested(text([*chain.from_iterable(cols['choices'])]), list(map(len, cols['choices']))),
-                   answer_index=pa.Array.from_buffers(pa.int8(), n, [None, pa.py_buffer(np.array(cols['answer_index'], np.int8))]))
-    return pa.RecordBatch.from_arrays([special[k] if k in special else text(cols[k]) for k in sch.names], schema=sch)
+    speakers, values = text_column(['human', 'gpt'] * n), text_column(said)
+    turns = pa.StructArray.from_arrays([speakers, values], names=['from', 'value'])
+    choices = text_column([*chain.from_iterable(cols['choices'])])
+    answers = pa.py_buffer(np.array(cols['answer_index'], np.int8))
+    arrays = dict(conversations=nested(turns, [2] * n), image=image_column(cols['image']),
+                  choices=nested(choices, list(map(len, cols['choices']))),
+                  answer_index=pa.Array.from_buffers(pa.int8(), n, [None, answers]))
+    for k in fields.names:
+        if k not in arrays: arrays[k] = text_column(cols[k])
+    return pa.RecordBatch.from_arrays([arrays[k] for k in fields.names], schema=fields)
 
 # %% ../../nbs/data/05_arrow.ipynb #1cac01ae
 def leaves(
     name: str,  # of the column
-    arr: 'pa.Array',  # its values
-):
+    arr: pa.Array,  # its values
+) -> Iterator[tuple[str, pa.Array]]:
     "The flat columns inside a nested one: pairs of name and array."
     import pyarrow as pa, pyarrow.compute as pc
     if pa.types.is_list(arr.type):
@@ -122,29 +149,42 @@ def leaves(
     else: yield name, arr
 
 # %% ../../nbs/data/05_arrow.ipynb #684f52de
+def sizes_and_data(
+    arr: pa.Array,  # a flat column: integers, or text or bytes
+) -> tuple:  # 64-bit sizes (an integer itself, -1 for no value), and the bytes or None
+    "What the hash covers of a flat column, as buffers."
+    import numpy as np, pyarrow as pa
+    valid, first, *rest = arr.buffers()
+    here, data = slice(arr.offset, arr.offset + len(arr)), None
+    if pa.types.is_integer(arr.type): sizes = np.frombuffer(first, f'i{arr.type.bit_width // 8}')[here].astype('<i8')
+    else:
+        ends = np.frombuffer(first, '<i4')[here.start:here.stop + 1].astype('<i8')
+        sizes = np.diff(ends)
+        if ends[-1] > ends[0]: data = memoryview(rest[0])[ends[0]:ends[-1]]
+    if valid:
+        there = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder='little')[here]
+        sizes[there == 0] = -1
+    return sizes, data
+
+# %% ../../nbs/data/05_arrow.ipynb #e3a5d6d1
 class ContentHash:
     "A hash of columns, fed batch by batch."
-    def __init__(self): self.parts = {}
+    def __init__(self): self.hashes = {}  # flat column -> hash of the sizes, hash of the data
 
     def update(self,
-        batch: 'pa.RecordBatch',  # the next rows
-    ):
+        batch: pa.RecordBatch,  # the next rows
+    ) -> None:
         "Add the rows of a batch."
-        import numpy as np, pyarrow as pa
-        for name, arr in (leaf for col in batch.schema.names for leaf in leaves(col, batch[col])):
-            h = self.parts.setdefault(name, (xxhash.xxh3_128(), xxhash.xxh3_128()))
-            valid, *raw = arr.buffers()
-            if pa.types.is_integer(arr.type): sizes = np.frombuffer(raw[0], f'i{arr.type.bit_width // 8}')[arr.offset:][:len(arr)].astype('<i8')
-            else:
-                at = np.frombuffer(raw[0], '<i4')[arr.offset:][:len(arr) + 1].astype('<i8')
-                sizes = np.diff(at)
-                if at[-1] > at[0]: h[1].update(memoryview(raw[1])[at[0]:at[-1]])
-            if valid: sizes[np.unpackbits(np.frombuffer(valid, np.uint8), bitorder='little')[arr.offset:][:len(arr)] == 0] = -1
-            h[0].update(sizes.tobytes())
+        for column in batch.schema.names:
+            for name, arr in leaves(column, batch[column]):
+                of_sizes, of_data = self.hashes.setdefault(name, (xxhash.xxh3_128(), xxhash.xxh3_128()))
+                sizes, data = sizes_and_data(arr)
+                of_sizes.update(sizes.tobytes())
+                if data is not None: of_data.update(data)
 
     def hexdigest(self) -> str:
         "The hash of all that was added."
-        lines = [f'{name} {n.hexdigest()} {v.hexdigest()}\n' for name, (n, v) in sorted(self.parts.items())]
+        lines = [f'{name} {n.hexdigest()} {v.hexdigest()}\n' for name, (n, v) in sorted(self.hashes.items())]
         return xxhash.xxh3_128_hexdigest(''.join(lines).encode())
 
 # %% ../../nbs/data/05_arrow.ipynb #ba66ad5c
@@ -155,12 +195,13 @@ class SplitWriter:
     "Questions of one split, written as Arrow shards."
     def __init__(self,
         folder: Path,  # the split's folder, made here
-        convert,  # function of a list of `formats.Item` that gives its columns
+        convert: Callable,  # list of `formats.Item` -> its columns
         pool: ThreadPoolExecutor,  # one thread that hashes and writes
     ):
-        self.folder, self.convert, self.pool, self.sch = folder, convert, pool, schema()
-        self.items, self.size, self.seen, self.rows, self.images, self.shards = [], 0, 0, 0, 0, []
-        self.sink, self.hash, self.jobs = None, ContentHash(), deque()
+        self.folder, self.convert, self.pool, self.schema = folder, convert, pool, schema()
+        self.items, self.size = [], 0  # that wait for their batch, and the bytes of their pictures
+        self.seen, self.rows, self.images = 0, 0, 0  # questions so far, those written, those with a picture
+        self.shards, self.sink, self.hash, self.jobs = [], None, ContentHash(), deque()
         folder.mkdir(parents=True, exist_ok=True)
         self.recover()
 
@@ -175,27 +216,43 @@ class SplitWriter:
         if item.image is not None: self.size += len(item.image['bytes'])
         if len(self.items) >= BATCH_ROWS or self.size >= BATCH_BYTES: self.flush()
 
+# %% ../../nbs/data/05_arrow.ipynb #recover
+@patch
+def recover(self: SplitWriter):
+    "Take over the finished shards of a killed writer."
+    import pyarrow as pa
+    for f in self.folder.glob('data-*.arrow'):  # killed while it was closed
+        number = f.name.split('-')[1]
+        f.rename(self.folder/f'shard-{number}.arrow')
+    for f in self.folder.glob('*.part'): f.unlink()
+    self.shards = sorted(self.folder.glob('shard-*.arrow'))
+    for shard in self.shards:
+        with pa.OSFile(str(shard)) as f:
+            for batch in pa.ipc.open_stream(f):
+                self.hash.update(batch)
+                self.rows += len(batch)
+
 # %% ../../nbs/data/05_arrow.ipynb #efa00e1a
 @patch
 def flush(self: SplitWriter):
     "Pass the questions that are waiting on to the thread."
     if not self.items: return
     while len(self.jobs) > 1: self.jobs.popleft().result()
-    self.jobs.append(self.pool.submit(self.write, record_batch(self.convert(self.items), self.sch)))
+    self.jobs.append(self.pool.submit(self.write, record_batch(self.convert(self.items), self.schema)))
     self.rows += len(self.items)
     self.items, self.size = [], 0
 
 # %% ../../nbs/data/05_arrow.ipynb #72a7bc10
 @patch
 def write(self: SplitWriter,
-    batch: 'pa.RecordBatch',  # the next rows
+    batch: pa.RecordBatch,  # the next rows
 ):
     "Hash a batch and write it; start and end shards. Runs in the thread."
     import pyarrow as pa
     if self.sink is None:
         self.shards.append(self.folder/f'shard-{len(self.shards):05d}.arrow')
         self.sink = pa.OSFile(f'{self.shards[-1]}.part', 'wb')
-        self.stream = pa.ipc.new_stream(self.sink, self.sch)
+        self.stream = pa.ipc.new_stream(self.sink, self.schema)
     self.stream.write_batch(batch)
     self.hash.update(batch)
     if self.sink.tell() >= SHARD_BYTES: self.end_shard()
@@ -204,22 +261,10 @@ def write(self: SplitWriter,
 def end_shard(self: SplitWriter):
     "End the open shard and give it its name."
     if self.sink is None: return
-    self.stream.close(), self.sink.close()
+    self.stream.close()
+    self.sink.close()
     os.rename(f'{self.shards[-1]}.part', self.shards[-1])
     self.sink = None
-
-@patch
-def recover(self: SplitWriter):
-    "Take over the finished shards of a killed writer."
-    import pyarrow as pa
-    for f in self.folder.glob('data-*.arrow'): f.rename(self.folder/f'shard-{f.name[5:10]}.arrow')  # killed while it was closed
-    for f in self.folder.glob('*.part'): f.unlink()
-    self.shards = sorted(self.folder.glob('shard-*.arrow'))
-    for shard in self.shards:
-        with pa.OSFile(str(shard)) as f:
-            for batch in pa.ipc.open_stream(f):
-                self.hash.update(batch)
-                self.rows += len(batch)
 
 # %% ../../nbs/data/05_arrow.ipynb #1dc55446
 @patch
@@ -230,8 +275,8 @@ def close(self: SplitWriter) -> dict:  # rows, images, hash
     self.end_shard()
     names = [f'data-{i:05d}-of-{len(self.shards):05d}.arrow' for i in range(len(self.shards))]
     for shard, name in zip(self.shards, names): shard.rename(self.folder/name)
-    state = dict(_data_files=[dict(filename=n) for n in names], _fingerprint=self.hash.hexdigest()[:16], _format_columns=None,
-                 _format_kwargs={}, _format_type=None, _output_all_columns=False, _split=None)
+    state = dict(_data_files=[dict(filename=n) for n in names], _fingerprint=self.hash.hexdigest()[:16],
+                 _format_columns=None, _format_kwargs={}, _format_type=None, _output_all_columns=False, _split=None)
     info = dict(citation='', description='', features=features(), homepage='', license='')
     for name, value in (('state', state), ('dataset_info', info)): write_json(self.folder/f'{name}.json', value)
     return dict(rows=self.rows, images=self.images, hash=self.hash.hexdigest())

@@ -9,36 +9,40 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['SMALL', 'LARGEST', 'read_file', 'picture', 'items', 'no_gc', 'write_items', 'resume_key', 'newest', 'start_over',
-           'run_data', 'load_split']
+           'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary', 'run_data',
+           'load_split']
 
 # %% ../../nbs/00_data.ipynb #7f4afa45
 import contextlib, gc, hashlib, json, os, shutil
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated
-from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 from fastcore.script import CliError
 from tqdm.auto import tqdm
 from .. import __version__
-from .formats import Item, columns, fault, parse_format
-from .images import BadImage, check_image, open_image
+from .formats import Item, columns, fault, hub_name, parse_format
+from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter
 from ..files import atomic_dir, write_json
-from .sources import Notes, OutOfOrder, Question, open_source, png_bytes, read_json
+from .sources import Notes, OutOfOrder, Question, open_source, read_json
+if TYPE_CHECKING: import datasets
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
-SMALL, LARGEST = 1 << 16, 1 << 28  # bytes; most pictures of ScienceQA are below the first, and a file above the second is refused
+SMALL = 1 << 16  # bytes; most pictures of ScienceQA are smaller
+LARGEST = 1 << 28  # bytes; a larger file is refused
 
 def read_file(
     path: str,  # a file
-) -> bytes:
-    "All of a picture's file, with one read for a small one: `open` and `read` make more system calls. `BadImage` for one over `LARGEST`."
+) -> bytes:  # all of it; `BadImage` for one over `LARGEST`
+    "A picture's file, with one read for a small one: `open` and `read` make more system calls."
     fd = os.open(path, os.O_RDONLY)
     try:
         data = os.read(fd, SMALL)
         if len(data) < SMALL: return data
-        if (size := os.fstat(fd).st_size) > LARGEST: raise BadImage(f'{size:,} bytes (at most {LARGEST:,})')
+        size = os.fstat(fd).st_size
+        if size > LARGEST: raise BadImage(f'{size:,} bytes (at most {LARGEST:,})')
         with open(fd, 'rb', closefd=False) as f: return data + f.read()
     finally: os.close(fd)
 
@@ -46,8 +50,8 @@ def read_file(
 def picture(
     pic: str | dict | None,  # a file, or {'bytes', 'path'}, of `Question`
     max_side: int | None = None,  # longest side, pixels; None leaves the file as it is
-) -> tuple[dict | None, str]:  # {'bytes', 'path'}, and what is odd about it; OSError when it is named but absent, BadImage when it cannot be used
-    "The checked picture of a question, undecoded."
+) -> tuple[dict | None, str]:  # {'bytes', 'path'}, and what is odd about it
+    "The checked picture of a question, undecoded; `OSError` when it is absent, `BadImage` when it cannot be used."
     if isinstance(pic, dict) and pic['bytes'] is None: pic = pic['path']
     if pic is None: return None, ''
     if isinstance(pic, str): pic = dict(bytes=read_file(pic), path=pic.rpartition('/')[2])
@@ -67,8 +71,8 @@ def items(
 ) -> Iterator[tuple[str, Item]]:  # split and checked question; rows are numbered as they come
     "The questions that can be used."
     count = {}
-    for split, pid, problem, pic in questions:
-        if why := fault(problem):
+    for split, pid, p, pic in questions:
+        if why := fault(p):
             faults.add('questions are bad', f'{pid} {why}')
             continue
         try: image, odd = picture(pic, max_side)
@@ -80,8 +84,8 @@ def items(
             if missing_images != 'text': continue
             image, odd = None, ''
         for kind in odd.split(',') if odd else (): notes.add(f'pictures are {kind}', pid)
-        i = count[split] = count.get(split, -1) + 1
-        yield split, Item(f'{"validation" if split == "val" else split}-{i}', pid, problem, image, captions.get(pid, ''))
+        row = count[split] = count.get(split, -1) + 1
+        yield split, Item(f'{hub_name(split)}-{row}', pid, p, image, captions.get(pid, ''))
 
 # %% ../../nbs/00_data.ipynb #b179d077
 @contextlib.contextmanager
@@ -96,11 +100,12 @@ def no_gc():
 def write_items(
     pairs: Iterator[tuple[str, Item]],  # of `items`
     out: Path,  # folder to fill
-    convert,  # function of a list of items that gives their columns
+    convert: Callable,  # list of items -> their columns
 ) -> dict:  # split -> rows, images, hash
     "Write a `DatasetDict` folder."
     writers = {}
-    with no_gc(), ThreadPoolExecutor(1) as pool, tqdm(unit=' questions', desc='data', leave=False, disable=None) as bar:
+    progress = tqdm(unit=' questions', desc='data', leave=False, disable=None)
+    with no_gc(), ThreadPoolExecutor(1) as pool, progress as bar:
         for split, item in pairs:
             if split not in writers: writers[split] = SplitWriter(out/split, convert, pool)
             writers[split].add(item)
@@ -112,42 +117,111 @@ def write_items(
 # %% ../../nbs/00_data.ipynb #335c6dd6
 def resume_key(
     source: str,  # as in `run_data`
-    out: str,  # folder to write; does not count
-    splits: str | None = None,  # split file
-    captions: str | None = None,  # captions file
-    **options,  # everything else that was asked for
+    splits: str | None,  # split file
+    captions: str | None,  # captions file
+    options: dict,  # everything else that was asked for
 ) -> str:  # fingerprint; '' for a hub data set, whose state is not known here
     "What the finished part of a conversion depends on, pictures aside."
     path = Path(source)
     if source != 'samples' and not path.exists(): return ''
-    files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()] + sorted([*path.glob('*.json'), *path.glob('*/*.json')])
+    files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()]
+    files += sorted([*path.glob('*.json'), *path.glob('*/*.json')])
     state = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     return hashlib.sha256(json.dumps([__version__, source, state, options], sort_keys=True).encode()).hexdigest()
 
+# %% ../../nbs/00_data.ipynb #keep-finished
 def newest(
     folder: Path,  # pictures
 ) -> float:  # seconds since 1970; 0 for no folder
     "When anything in a folder last came, went or changed."
-    return max((os.lstat(f'{top}/{name}').st_ctime for top, _, files in os.walk(folder) for name in ['.', *files]), default=0)
+    paths = (f'{top}/{name}' for top, _, files in os.walk(folder) for name in ['.', *files])
+    return max((os.lstat(path).st_ctime for path in paths), default=0)
 
 def start_over(
     tmp: Path,  # unfinished folder
     hold: bool = False,  # the next try is to hold the questions back and sort them
-):
-    "Empty it."
+) -> None:
+    "Empty an unfinished folder."
     for p in tmp.iterdir():
         if p.is_dir(): shutil.rmtree(p)
         else: p.touch()
     if hold: (tmp/'.hold').touch()
+
+def keep_finished(
+    tmp: Path,  # unfinished folder; its file `.key` was written when it was begun
+    pictures: Path,  # the source's folder of pictures
+) -> None:
+    "Keep the shards that an earlier run finished, unless a picture has changed since."
+    if not any(tmp.glob('*/*.arrow')): return
+    if newest(pictures) >= (tmp/'.key').stat().st_mtime: start_over(tmp)
+    else: print('note: an earlier run was stopped, its finished shards are kept')
+
+# %% ../../nbs/00_data.ipynb #in-order
+def in_order(
+    tmp: Path,  # unfinished folder
+    convert: Callable,  # bool (hold the questions back and sort them) -> result
+) -> object:  # of `convert`
+    "A conversion, done again from the start with the questions held back if they come out of order."
+    if not (tmp/'.hold').exists():
+        try: return convert(False)
+        except OutOfOrder: start_over(tmp, hold=True)
+    return convert(True)
+
+# %% ../../nbs/00_data.ipynb #refuse
+def refuse(
+    source: str,  # as in `run_data`
+    counts: dict,  # of `write_items`
+    faults: Notes | None,  # what cannot be used, None where it may be skipped
+    only: list[str] | None,  # splits that were asked for
+) -> None:
+    "End the run if something cannot be used, or if there is nothing."
+    if faults and faults.counts:
+        raise CliError(f'{"; ".join(faults.lines())} (in {source}): mend them or use --bad skip')
+    if not counts:
+        among = f' in {", ".join(only)}' if only else ''
+        raise CliError(f'{source} has no questions{among}: nothing to write')
+
+def read_captions(
+    file: str | None,  # captions.json
+) -> dict[str, str]:  # pid -> caption
+    "The captions of pictures, none without a file."
+    return read_json(file).get('captions', {}) if file else {}
+
+# %% ../../nbs/00_data.ipynb #write-manifest
+def write_manifest(
+    folder: Path,  # of the data set
+    source: str,  # as in `run_data`
+    format: str,  # prompt format
+    counts: dict,  # of `write_items`
+    notes: Notes,  # what was noted
+    faults: Notes,  # what was skipped
+) -> dict:  # what stands in `manifest.json`
+    "Write down what the data set holds."
+    manifest = dict(source=str(source), format=format, splits=counts)
+    manifest |= dict(notes=dict(notes.counts), skipped=dict(faults.counts))
+    write_json(folder/'manifest.json', manifest)
+    (folder/'.hold').unlink(missing_ok=True)
+    return manifest
+
+def summary(
+    manifest: dict,  # of `write_manifest`
+    notes: Notes,  # what was noted
+    faults: Notes,  # what was skipped
+) -> list[str]:  # lines to print
+    "What a run reports."
+    lines = [f'note: {line}' for line in notes.lines() + faults.lines()]
+    for split, c in manifest['splits'].items():
+        lines.append(f'{split}: {c["rows"]:,} questions, {c["images"]:,} with a picture')
+    return lines
 
 # %% ../../nbs/00_data.ipynb #13075594
 def run_data(
     source: str = 'samples',  # official folder, hub id, saved data set, or `samples`
     out: str = 'data/samples',  # folder to write
     splits: str = None,  # split file of an official folder (its pid_splits.json when not given)
-    only: Annotated[str, dict(nargs='+', metavar='SPLIT')] = None,  # the splits to write (all that do not overlap when not given)
+    only: Annotated[str, dict(nargs='+', metavar='SPLIT')] = None,  # the splits to write (all that do not overlap)
     format: str = 'CQM-A',  # prompt format, see the page on formats
-    missing_images: Annotated[str, dict(choices=['text', 'skip', 'error'])] = 'text',  # a picture that is named but absent
+    missing_images: Annotated[str, dict(choices=['text', 'skip', 'error'])] = 'text',  # pictures named but absent
     bad: Annotated[str, dict(choices=['error', 'skip'])] = 'error',  # a question or picture that cannot be used
     captions: str = None,  # captions.json, to add captions to the context
     image_first: bool = False,  # put <image> before the text
@@ -156,26 +230,20 @@ def run_data(
     seed: int = 0,  # of the samples
 ) -> dict:  # the manifest: what was written
     "Turn science questions into a data set in LLaVA format."
-    key, templates = resume_key(**locals()), parse_format(format)
-    if captions: captions = read_json(captions).get('captions', {})
-    with atomic_dir(out, key) as tmp:
-        if any(tmp.glob('*/*.arrow')):
-            if newest(Path(source)/'images') >= (tmp/'.key').stat().st_mtime: start_over(tmp)
-            else: print('note: an earlier run was stopped, its finished shards are kept')
-        for hold in (True,) if (tmp/'.hold').exists() else (False, True):
-            notes, faults = Notes(), Notes()
-            questions = open_source(source, notes, splits, only, n, seed, hold)
-            pairs = items(questions, notes, faults, captions or {}, missing_images, max_side)
-            try: counts = write_items(pairs, tmp, partial(columns, templates=templates, image_first=image_first))
-            except OutOfOrder: start_over(tmp, hold=True)
-            else: break
-        if faults.counts and bad == 'error': raise CliError(f'{"; ".join(faults.lines())} (in {source}): mend them or use --bad skip')
-        if not counts: raise CliError(f'{source} has no questions{" in " + ", ".join(only) if only else ""}: nothing to write')
-        manifest = dict(source=str(source), format=format, splits=counts, notes=dict(notes.counts), skipped=dict(faults.counts))
-        write_json(tmp/'manifest.json', manifest)
-        (tmp/'.hold').unlink(missing_ok=True)
-    for line in notes.lines() + faults.lines(): print('note:', line)
-    for split, c in counts.items(): print(f'{split}: {c["rows"]:,} questions, {c["images"]:,} with a picture')
+    options = dict(only=only, format=format, missing_images=missing_images, bad=bad, image_first=image_first,
+                   max_side=max_side, n=n, seed=seed)
+    columns_of = partial(columns, templates=parse_format(format), image_first=image_first)
+    def convert(hold):
+        notes, faults = Notes(), Notes()
+        questions = open_source(source, notes, splits, only, n, seed, hold)
+        checked = items(questions, notes, faults, read_captions(captions), missing_images, max_side)
+        return write_items(checked, tmp, columns_of), notes, faults
+    with atomic_dir(out, resume_key(source, splits, captions, options)) as tmp:
+        keep_finished(tmp, Path(source)/'images')
+        counts, notes, faults = in_order(tmp, convert)
+        refuse(source, counts, faults if bad == 'error' else None, only)
+        manifest = write_manifest(tmp, source, format, counts, notes, faults)
+    print(*summary(manifest, notes, faults), sep='\n')
     return manifest
 
 # %% ../../nbs/00_data.ipynb #48ac2f05

@@ -8,18 +8,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/exports.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'hub_name', 'safe_name', 'write_picture', 'to_llava',
-           'parts', 'to_messages', 'to_parquet', 'to_official', 'run_export']
+__all__ = ['CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'safe_name', 'write_picture', 'to_llava', 'parts', 'chat',
+           'tagged_info', 'to_messages', 'to_parquet', 'to_official', 'run_export']
 
 # %% ../../nbs/data/06_exports.ipynb #6a917a9f
 import json, re
-from pathlib import Path
-from typing import Annotated
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from fastcore.script import CliError
-from .formats import problem
+from .formats import hub_name, problem
 from .arrow import schema
 from ..files import atomic_dir, write_json
+if TYPE_CHECKING: import pyarrow as pa
 
 # %% ../../nbs/data/06_exports.ipynb #b4720543
 def read_info(
@@ -29,13 +30,14 @@ def read_info(
     try:
         names = json.loads((Path(data)/'dataset_dict.json').read_text())['splits']
         state = {n: json.loads((Path(data)/n/'state.json').read_text()) for n in names}
-    except (OSError, ValueError, KeyError): raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None
+    except (OSError, ValueError, KeyError):
+        raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None
     return {n: [Path(data)/n/f['filename'] for f in s['_data_files']] for n, s in state.items()}
 
 # %% ../../nbs/data/06_exports.ipynb #3a2d3779
 def iter_batches(
     files: list[Path],  # Arrow files of a split
-) -> Iterator['pa.RecordBatch']:
+) -> Iterator[pa.RecordBatch]:
     "The record batches of a split, mapped into memory one by one."
     import pyarrow as pa
     for file in files:
@@ -50,12 +52,6 @@ def iter_rows(
         for at in range(0, len(batch), 100): yield from batch.slice(at, 100).to_pylist()
 
 # %% ../../nbs/data/06_exports.ipynb #51f5d801
-def hub_name(
-    split: str,  # a split on disk
-) -> str:  # its name on the hub
-    "`val` is called `validation` on the hub."
-    return 'validation' if split == 'val' else split
-
 def safe_name(
     name: str,  # any text
 ) -> str:  # one path component
@@ -86,7 +82,8 @@ def to_llava(
         with open(out/f'llava_{name}_{format}.json', 'w', encoding='utf-8') as f:
             for i, row in enumerate(iter_rows(files)):
                 image = write_picture(out/'images'/name, row)
-                record = dict(id=row['pid']) | (dict(image=image) if image else {}) | dict(conversations=row['conversations'])
+                record = dict(id=row['pid'], image=image, conversations=row['conversations'])
+                if not image: del record['image']
                 f.write((',\n' if i else '[\n') + json.dumps(record, ensure_ascii=False))
             f.write('\n]\n')
 
@@ -95,34 +92,63 @@ def parts(
     text: str,  # a turn, perhaps with `<image>` first or last
 ) -> list[dict]:  # chat parts, in the order of the text
     "A turn as image and text parts."
-    image, words = dict(type='image'), dict(type='text', text=text.removeprefix('<image>\n').removesuffix('\n<image>'))
+    image = dict(type='image')
+    words = dict(type='text', text=text.removeprefix('<image>\n').removesuffix('\n<image>'))
     if text.startswith('<image>\n'): return [image, words]
     return [words, image] if text.endswith('\n<image>') else [words]
 
 # %% ../../nbs/data/06_exports.ipynb #ed732a53
+def chat(
+    row: dict,  # of `iter_rows`
+    content,  # function of a turn's text
+    images: list[str],  # files of its pictures
+) -> str:  # JSON on a line
+    "A conversation as chat messages."
+    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), row['conversations'])]
+    return json.dumps(dict(messages=turns, images=images), ensure_ascii=False) + '\n'
+
+def tagged_info(
+    names: list[str],  # splits
+) -> dict:  # for LLaMA-Factory's `dataset_info.json`
+    "What the tagged files hold, and under which keys."
+    tags = dict(role_tag='role', content_tag='content', user_tag='user', assistant_tag='assistant')
+    layout = dict(formatting='sharegpt', columns=dict(messages='messages', images='images'), tags=tags)
+    return {f'scienceqa_{name}': dict(file_name=f'{name}_tags.jsonl') | layout for name in names}
+
+# %% ../../nbs/data/06_exports.ipynb #369d40fe
 def to_messages(
     data: dict[str, list[Path]],  # of `read_info`
     out: Path,  # folder to fill
     format: str = '',  # not used
 ) -> None:
     "Chat messages, as parts and as tagged text."
-    info, tags = {}, dict(role_tag='role', content_tag='content', user_tag='user', assistant_tag='assistant')
+    plain = lambda text: [dict(type='text', text=text)]
     for split, files in data.items():
         name = hub_name(split)
-        with open(out/f'{name}.jsonl', 'w', encoding='utf-8') as a, open(out/f'{name}_tags.jsonl', 'w', encoding='utf-8') as b:
+        made, tagged = out/f'{name}.jsonl', out/f'{name}_tags.jsonl'
+        with open(made, 'w', encoding='utf-8') as a, open(tagged, 'w', encoding='utf-8') as b:
             for row in iter_rows(files):
                 image = write_picture(out/'images'/name, row)
                 images = [f'images/{name}/{image}'] if image and '<image>' in row['conversations'][0]['value'] else []
-                for f, content in ((a, lambda t: parts(t) if images else [dict(type='text', text=t)]), (b, str)):
-                    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), row['conversations'])]
-                    f.write(json.dumps(dict(messages=turns, images=images), ensure_ascii=False) + '\n')
-        info[f'scienceqa_{name}'] = dict(file_name=f'{name}_tags.jsonl', formatting='sharegpt', columns=dict(messages='messages', images='images'), tags=tags)
-    write_json(out/'dataset_info.json', info)
+                a.write(chat(row, parts if images else plain, images))
+                b.write(chat(row, str, images))
+    write_json(out/'dataset_info.json', tagged_info([hub_name(s) for s in data]))
+
+# %% ../../nbs/data/06_exports.ipynb #card
+CARD = """---
+license: cc-by-nc-sa-4.0
+task_categories: [visual-question-answering]
+configs:
+- config_name: default
+  data_files:
+{files}---
+
+# Science questions in LLaVA format
+
+Made by `sciencetutor data`. Each row is a question with its choices, and the two turns of a conversation about it.
+"""
 
 # %% ../../nbs/data/06_exports.ipynb #0e4242e8
-CARD = '---\nlicense: cc-by-nc-sa-4.0\ntask_categories: [visual-question-answering]\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n' \
-       '# Science questions in LLaVA format\n\nMade by `sciencetutor data`. Each row is a question with its choices, and the two turns of a conversation about it.\n'
-
 def to_parquet(
     data: dict[str, list[Path]],  # of `read_info`
     out: Path,  # folder to fill
@@ -181,8 +207,10 @@ def run_export(
     "Write a data set in a layout that other programs read."
     if to not in EXPORTS: raise CliError(f'unknown layout {to}: use {", ".join(EXPORTS)}')
     splits = read_info(data)
-    if missing := [s for s in only or () if s not in splits]: raise CliError(f'no split {", ".join(missing)} in {data}: it has {", ".join(splits)}')
+    if missing := [s for s in only or () if s not in splits]:
+        raise CliError(f'no split {", ".join(missing)} in {data}: it has {", ".join(splits)}')
     try: format = json.loads((Path(data)/'manifest.json').read_text())['format']
     except (OSError, ValueError, KeyError): format = 'CQM-A'
-    with atomic_dir(out) as tmp: EXPORTS[to]({s: f for s, f in splits.items() if not only or s in only}, tmp, format)
+    wanted = {s: files for s, files in splits.items() if not only or s in only}
+    with atomic_dir(out) as tmp: EXPORTS[to](wanted, tmp, format)
     print(f'{data} as {to}: {out}')

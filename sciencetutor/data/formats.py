@@ -11,15 +11,15 @@ from __future__ import annotations
 __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'META', 'OFFICIAL', 'ENCODE',
            'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy', 'human_texts',
            'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed', 'fault',
-           'problem', 'split_choices', 'parse_turns']
+           'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
-import json, re
+import json, re, string
 from typing import NamedTuple
 from fastcore.script import CliError
 
 # %% ../../nbs/data/01_formats.ipynb #6eba0539
-LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
+LETTERS = string.ascii_uppercase
 OPTIONS = [' '.join(f'({letter}) %s' for letter in LETTERS[:n]) for n in range(len(LETTERS) + 1)]
 
 def choice_text(
@@ -60,7 +60,8 @@ def parse_format(
     "The two templates of a format; an unknown one raises `CliError` with the known ones."
     inp, _, out = format.partition('-')
     if inp in INPUTS and out in OUTPUTS: return INPUTS[inp], OUTPUTS[out]
-    raise CliError(f'unknown format {format!r}: use an input of {", ".join(INPUTS)}, a dash, and an output of {", ".join(OUTPUTS)}')
+    known = f'an input of {", ".join(INPUTS)}, a dash, and an output of {", ".join(OUTPUTS)}'
+    raise CliError(f'unknown format {format!r}: use {known}')
 
 # %% ../../nbs/data/01_formats.ipynb #0be41bad
 def fill(
@@ -131,9 +132,12 @@ def extras(
     "What no column of ours holds."
     kinds, out = {}, []  # most problems have the same extras: encode them once
     for p in problems:
-        if (keys := tuple(p)) not in kinds: kinds[keys] = [k for k in keys if k not in OFFICIAL], {}
+        keys = tuple(p)
+        if keys not in kinds: kinds[keys] = [k for k in keys if k not in OFFICIAL], {}
         names, done = kinds[keys]
-        if (key := str(rest := [p[k] for k in names])) not in done: done[key] = ENCODE(dict(zip(names, rest)))
+        rest = [p[k] for k in names]
+        key = str(rest)
+        if key not in done: done[key] = ENCODE(dict(zip(names, rest)))
         out.append(done[key])
     return out
 
@@ -156,8 +160,9 @@ def columns(
 ) -> dict[str, list]:  # column -> a value per question; the turns are `human` and `gpt`
     "The columns of the data set out of official problems."
     ids, pids, ps, images, captions = zip(*items)
-    cols = dict(id=ids, pid=pids, image=images, question=[p['question'] for p in ps], choices=[p['choices'] for p in ps],
-                answer_index=[p['answer'] for p in ps])
+    cols = dict(id=ids, pid=pids, image=images)
+    for column, k in dict(question='question', choices='choices', answer_index='answer').items():
+        cols[column] = [p[k] for p in ps]
     for k in TEXTS: cols[k] = [p.get(k) or '' for p in ps]
     cols['context'] = list(map(context_text, cols['hint'], captions))
     cols['choice'] = list(map(choice_text, cols['choices']))
@@ -184,8 +189,9 @@ def well_formed(
         q, choices, get = p['question'], p['choices'], p.get
         text = ''.join([q, *choices, *filter(None, map(get, TEXTS))])
         if not text.isascii(): text.encode()
-        return type(choices) is list and 0 < len(choices) <= 26 and type(p['answer']) is int and 0 <= p['answer'] < len(choices) \
-            and not q.isspace() and q != '' and all(c.strip() for c in choices) and '/' not in (get('image') or '')
+        if type(choices) is not list or not 0 < len(choices) <= len(LETTERS): return False
+        if type(p['answer']) is not int or not 0 <= p['answer'] < len(choices): return False
+        return bool(q.strip()) and all(c.strip() for c in choices) and '/' not in (get('image') or '')
     except (TypeError, AttributeError, KeyError, UnicodeEncodeError): return False
 
 # %% ../../nbs/data/01_formats.ipynb #bc64d5fd
@@ -198,11 +204,12 @@ def fault(
     if not isinstance(p.get('question'), str) or not p['question'].strip(): return 'has no question'
     choices, answer = p.get('choices'), p.get('answer')
     if not isinstance(choices, list) or not choices: return 'has no choices'
-    if len(choices) > 26: return f'has {len(choices)} choices (at most 26)'
+    if len(choices) > len(LETTERS): return f'has {len(choices)} choices (at most {len(LETTERS)})'
     for i, c in enumerate(choices):
         if not isinstance(c, str) or not c.strip(): return f'has an empty choice ({i + 1} of {len(choices)})'
     if type(answer) is not int: return f'has the answer {answer!r}: the index of a choice was expected'
-    if not 0 <= answer < len(choices): return f'has the answer {answer}, outside its {len(choices)} choices (0 to {len(choices) - 1})'
+    n = len(choices)
+    if not 0 <= answer < n: return f'has the answer {answer}, outside its {n} choices (0 to {n - 1})'
     if '/' in str(p.get('image') or ''): return f'names a picture outside its folder ({p["image"]})'
     wrong = [k for k in TEXTS if not isinstance(p.get(k) or '', str)]
     return f'has a {wrong[0]} that is not text' if wrong else 'has characters that are not Unicode'
@@ -212,7 +219,8 @@ def problem(
     row: dict,  # a row of the data set, or `record`'s
 ) -> dict:  # the official fields
     "The official problem that a row was made from."
-    p = dict(question=row['question'], choices=list(row['choices']), answer=row['answer_index'], hint=row['hint'], image=None)
+    p = dict(question=row['question'], choices=list(row['choices']), answer=row['answer_index'])
+    p |= dict(hint=row['hint'], image=None)
     p |= {k: row[k] for k in ('task', 'grade', 'subject', 'topic', 'category', 'skill', 'lecture', 'solution')}
     return p | json.loads(row['extra'])
 
@@ -241,7 +249,23 @@ def parse_turns(
 ) -> dict | None:  # question, hint, choices, answer; None when the text has another layout
     "The problem in a LLaVA conversation."
     human = human.removeprefix('<image>\n').removesuffix('\n<image>')
-    m, a = TURN['CQM' if human.startswith('Context: ') else 'QCM'].fullmatch(human), ANSWER.findall(gpt)
-    if not m or not a: return None
-    hint, choices = m['hint'], split_choices(m['choice'])
-    return dict(question=m['question'], hint='' if hint == 'N/A' else hint, choices=choices, answer=LETTERS.index(a[-1]))
+    layout = 'CQM' if human.startswith('Context: ') else 'QCM'
+    m, answers = TURN[layout].fullmatch(human), ANSWER.findall(gpt)
+    if not m or not answers: return None
+    hint, choices = '' if m['hint'] == 'N/A' else m['hint'], split_choices(m['choice'])
+    return dict(question=m['question'], hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
+
+# %% ../../nbs/data/01_formats.ipynb #names
+def hub_name(
+    split: str,  # a split on disk
+) -> str:  # its name on the hub
+    "`val` is called `validation` on the hub."
+    return 'validation' if split == 'val' else split
+
+def one_line(
+    text: str,  # may have line breaks and runs of blanks
+    most: int | None = None,  # characters; None for all of it
+) -> str:
+    "A text on one line, its blanks single, what does not fit replaced by an ellipsis."
+    text = ' '.join(text.split())
+    return text if most is None or len(text) <= most else text[:most - 1] + '…'

@@ -8,16 +8,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/hub.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of', 'hub_error', 'to_hub', 'from_hub',
-           'bucket', 'to_bucket', 'from_bucket', 'fetch', 'run_upload', 'run_download']
+__all__ = ['Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of', 'hub_error', 'to_hub',
+           'remove_others', 'from_hub', 'bucket', 'byte_bar', 'to_bucket', 'from_bucket', 'fetch', 'run_upload',
+           'run_download']
 
 # %% ../../nbs/data/07_hub.ipynb #dfe49a9f
 import base64, contextlib, fcntl, hashlib, os, re, shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from dotenv import dotenv_values
 from fastcore.script import CliError
 from tqdm.auto import tqdm
 from ..files import swap_dirs
+if TYPE_CHECKING: from google.cloud import storage
 
 # %% ../../nbs/data/07_hub.ipynb #9bc32154
 class Place(NamedTuple):
@@ -32,8 +35,10 @@ def parse_place(
 ) -> Place:
     "Read the address of a folder."
     part = r'[\w.-]+'
-    if m := re.fullmatch(rf'hf://(datasets/)?({part}/{part})/?', url): return Place('dataset' if m[1] else 'model', m[2])
-    if m := re.fullmatch(rf'gs://({part})/([^@]+?)/?(?:@(\w+))?', url): return Place('gs', m[1], m[2], m[3] or '')
+    if m := re.fullmatch(rf'hf://(?P<set>datasets/)?(?P<name>{part}/{part})/?', url):
+        return Place('dataset' if m['set'] else 'model', m['name'])
+    if m := re.fullmatch(rf'gs://(?P<bucket>{part})/(?P<path>[^@]+?)/?(?:@(?P<version>\w+))?', url):
+        return Place('gs', m['bucket'], m['path'], m['version'] or '')
     raise CliError(f'{url} is no address: write hf://datasets/OWNER/NAME, hf://OWNER/NAME or gs://BUCKET/PATH')
 
 # %% ../../nbs/data/07_hub.ipynb #8720eda5
@@ -41,10 +46,8 @@ def load_env(
     file: str | Path = '.env',  # lines NAME=VALUE
 ) -> list[str]:  # names that were set
     "Set what `.env` says, where the environment does not say it already."
-    try: lines = Path(file).read_text().splitlines()
-    except OSError: return []
-    pairs = [m for line in lines if (m := re.fullmatch(r'\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*', line))]
-    new = {m[1]: m[2].strip('\'"') for m in pairs if m[1] not in os.environ}
+    values = dotenv_values(file, interpolate=False)
+    new = {name: value for name, value in values.items() if value is not None and name not in os.environ}
     os.environ.update(new)
     return list(new)
 
@@ -79,7 +82,8 @@ def listing(
     folder = Path(folder)
     if not folder.is_dir(): raise CliError(f'no folder {folder}: name a data set or a checkpoint to upload')
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
-    files = {n: ((folder/n).stat().st_size, md5(folder/n)) for n in names if not any(part.startswith('.') for part in n.split('/'))}
+    shown = [n for n in names if not any(part.startswith('.') for part in n.split('/'))]
+    files = {n: ((folder/n).stat().st_size, md5(folder/n)) for n in shown}
     if not files: raise CliError(f'{folder} is empty: nothing to upload')
     return files
 
@@ -95,8 +99,10 @@ def hub_error(
     place: Place,
 ) -> CliError:
     "One line for what the hub said."
-    status = getattr(getattr(e, 'response', None), 'status_code', None)
-    hint = {401: 'set HF_TOKEN', 403: 'this HF_TOKEN may not', 404: 'check the name, or set HF_TOKEN if it is private'}.get(status, 'check the network')
+    from huggingface_hub.errors import HfHubHTTPError
+    status = e.response.status_code if isinstance(e, HfHubHTTPError) else None
+    hints = {401: 'set HF_TOKEN', 403: 'this HF_TOKEN may not', 404: 'check the name, or set HF_TOKEN if it is private'}
+    hint = hints.get(status, 'check the network')
     return CliError(f'the hub refuses {place.name} ({status or type(e).__name__}): {hint}')
 
 def to_hub(
@@ -109,12 +115,20 @@ def to_hub(
     api = HfApi(endpoint=os.environ.get('HF_ENDPOINT'), token=os.environ.get('HF_TOKEN'))
     try:
         api.create_repo(place.name, repo_type=place.kind, private=not public, exist_ok=True)
-        done = api.upload_folder(repo_id=place.name, repo_type=place.kind, folder_path=src, ignore_patterns=['.*', '**/.*'], delete_patterns='*',
-                                 commit_message=f'Upload {src.name}')
+        done = api.upload_folder(repo_id=place.name, repo_type=place.kind, folder_path=src, delete_patterns='*',
+                                 ignore_patterns=['.*', '**/.*'], commit_message=f'Upload {src.name}')
     except Exception as e: raise hub_error(e, place) from None
     return str(done)
 
 # %% ../../nbs/data/07_hub.ipynb #73ca9676
+def remove_others(
+    folder: Path,  # a download
+    names: set[str],  # relative names of the files to keep
+) -> None:
+    "Remove the files that do not belong to a download."
+    for p in list(folder.rglob('*')):
+        if p.is_file() and p.relative_to(folder).as_posix() not in names: p.unlink()
+
 def from_hub(
     place: Place,
     dest: str | Path,  # folder to make
@@ -131,18 +145,28 @@ def from_hub(
         if lost := [n for n in names if not (part/n).is_file()]:
             raise CliError(f'{len(lost)} files of {place.name} did not arrive: run the same command again to go on')
         shutil.rmtree(part/'.cache', ignore_errors=True)
-        for p in [p for p in part.rglob('*') if p.is_file() and p.relative_to(part).as_posix() not in names - {'.gitattributes'}]: p.unlink()
+        remove_others(part, names - {'.gitattributes'})
 
 # %% ../../nbs/data/07_hub.ipynb #f3df2562
 def bucket(
     name: str,  # of the bucket
-) -> 'storage.Bucket':
+) -> storage.Bucket:
     "A bucket of Google Cloud Storage, or of the emulator that STORAGE_EMULATOR_HOST names."
     try: from google.cloud import storage
-    except ImportError: raise CliError('Cloud Storage needs google-cloud-storage: pip install "sciencetutor[cloud]"') from None
-    try: client = storage.Client.create_anonymous_client() if os.environ.get('STORAGE_EMULATOR_HOST') else storage.Client()
-    except Exception as e: raise CliError(f'no access to gs://{name} ({type(e).__name__}): set GOOGLE_APPLICATION_CREDENTIALS to a key file') from None
+    except ImportError:
+        raise CliError('Cloud Storage needs google-cloud-storage: pip install "sciencetutor[cloud]"') from None
+    emulated = os.environ.get('STORAGE_EMULATOR_HOST')
+    try: client = storage.Client.create_anonymous_client() if emulated else storage.Client()
+    except Exception as e:
+        hint = 'set GOOGLE_APPLICATION_CREDENTIALS to a key file'
+        raise CliError(f'no access to gs://{name} ({type(e).__name__}): {hint}') from None
     return client.bucket(name)
+def byte_bar(
+    desc: str,  # upload or download
+    sizes,  # of the files
+) -> tqdm:
+    "A progress bar that counts bytes."
+    return tqdm(total=sum(sizes), unit='B', unit_scale=True, desc=desc, leave=False, disable=None)
 
 # %% ../../nbs/data/07_hub.ipynb #31568e0e
 def to_bucket(
@@ -155,14 +179,16 @@ def to_bucket(
     prefix = f'{place.path}/versions/{version}/'
     try:
         there = {o.name.removeprefix(prefix): (o.size, o.md5_hash) for o in b.client.list_blobs(b, prefix=prefix)}
-        with tqdm(total=sum(size for size, _ in files.values()), unit='B', unit_scale=True, desc='upload', leave=False, disable=None) as bar:
+        with byte_bar('upload', (size for size, _ in files.values())) as bar:
             for name, (size, hash) in files.items():
                 blob = b.blob(prefix + name, chunk_size=8 << 20)
                 blob.md5_hash = hash  # the bucket refuses the file if it arrives otherwise
                 if there.get(name) != (size, hash): blob.upload_from_filename(str(src/name))
                 bar.update(size)
         b.blob(f'{place.path}/LATEST').upload_from_string(version)
-    except Exception as e: raise CliError(f'gs://{place.name} refuses the upload ({type(e).__name__}): check the bucket and the key') from None
+    except Exception as e:
+        said = f'gs://{place.name} refuses the upload ({type(e).__name__})'
+        raise CliError(f'{said}: check the bucket and the key') from None
     return f'gs://{place.name}/{place.path}@{version}'
 
 # %% ../../nbs/data/07_hub.ipynb #329f7742
@@ -176,18 +202,21 @@ def from_bucket(
         version = place.version or b.blob(f'{place.path}/LATEST').download_as_text().strip()
         prefix = f'{place.path}/versions/{version}/'
         blobs = {o.name.removeprefix(prefix): o for o in b.client.list_blobs(b, prefix=prefix)}
-    except Exception as e: raise CliError(f'nothing in gs://{place.name}/{place.path} ({type(e).__name__}): check the address and the key') from None
+    except Exception as e:
+        said = f'nothing in gs://{place.name}/{place.path} ({type(e).__name__})'
+        raise CliError(f'{said}: check the address and the key') from None
     if not blobs: raise CliError(f'no version {version} in gs://{place.name}/{place.path}')
-    if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]: raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
-    with resumable_dir(dest) as part, tqdm(total=sum(o.size for o in blobs.values()), unit='B', unit_scale=True, desc='download', leave=False, disable=None) as bar:
-        for name in [n for n in (p.relative_to(part).as_posix() for p in filter(Path.is_file, part.rglob('*'))) if n not in blobs]: (part/name).unlink()
+    if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]:
+        raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
+    with resumable_dir(dest) as part, byte_bar('download', (o.size for o in blobs.values())) as bar:
+        remove_others(part, set(blobs))
         for name, blob in blobs.items():
             fetch(blob, part/name)
             bar.update(blob.size)
 
 # %% ../../nbs/data/07_hub.ipynb #a25d138d
 def fetch(
-    blob: 'storage.Blob',  # an object
+    blob: storage.Blob,  # an object
     file: Path,  # where it goes
 ) -> None:
     "Download one object, unless the very file is there."
@@ -196,7 +225,9 @@ def fetch(
     try:
         blob.download_to_filename(str(file))
         if md5(file) != blob.md5_hash: raise ValueError('checksum')
-    except Exception as e: raise CliError(f'{blob.name} did not arrive ({type(e).__name__}): run the same command again to go on') from None
+    except Exception as e:
+        said = f'{blob.name} did not arrive ({type(e).__name__})'
+        raise CliError(f'{said}: run the same command again to go on') from None
 
 # %% ../../nbs/data/07_hub.ipynb #e51b52a1
 def run_upload(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['FORMATS', 'MAX_PIXELS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header', 'header', 'to_rgb',
-           'decode', 'read_picture', 'open_image', 'check_image', 'data_uri']
+           'decode', 'read_picture', 'open_image', 'check_image', 'png_bytes', 'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
 import base64, io, struct, warnings
@@ -40,7 +40,8 @@ def png_header(
 ) -> Header:
     "Header of a PNG, by hand."
     width, height, depth = struct.unpack_from('>IIB', data, 16)
-    odd = [name for name, is_it in (('animated', data.find(b'acTL', 33, data.find(b'IDAT', 33)) > 0), ('16-bit', depth == 16)) if is_it]
+    animated = data.find(b'acTL', 33, data.find(b'IDAT', 33)) > 0
+    odd = [kind for kind, is_it in {'animated': animated, '16-bit': depth == 16}.items() if is_it]
     return Header('PNG', width, height, ','.join(odd), data[-8:-4] == b'IEND')
 
 # %% ../../nbs/data/04_images.ipynb #6385d2ca
@@ -65,8 +66,8 @@ def pillow_header(
     except Exception: rotated = False
     try: frames = getattr(im, 'n_frames', 1)
     except Exception as e: raise BadImage(f'broken picture ({type(e).__name__} in a later frame)') from None
-    odd = [name for name, is_it in (('animated', frames > 1), ('cmyk', im.mode == 'CMYK'),
-                                    ('rotated', rotated), ('16-bit', im.mode.startswith('I'))) if is_it]
+    kinds = dict(animated=frames > 1, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
+    odd = [kind for kind, is_it in kinds.items() if is_it]
     whole = True if im.format == 'JPEG' and b'\xff\xd9' in data[-64:] else None
     return Header(im.format, *im.size, ','.join(odd), whole)
 
@@ -79,7 +80,8 @@ def header(
     if not data: raise BadImage('empty file')
     png = data[:16] == b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' and len(data) > 33
     h = png_header(data) if png else pillow_header(data)
-    if not 0 < h.width * h.height <= max_pixels: raise BadImage(f'{h.width} x {h.height} pixels (at most {max_pixels:,} in all)')
+    if not 0 < h.width * h.height <= max_pixels:
+        raise BadImage(f'{h.width} x {h.height} pixels (at most {max_pixels:,} in all)')
     return h
 
 # %% ../../nbs/data/04_images.ipynb #c6489caa
@@ -110,7 +112,9 @@ def decode(
             warnings.simplefilter('ignore')
             im.load()
             im = ImageOps.exif_transpose(im)
-    except Exception as e: raise BadImage(f'broken picture ({str(e).splitlines()[0] if str(e) else type(e).__name__})') from None
+    except Exception as e:
+        why = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise BadImage(f'broken picture ({why})') from None
     im = to_rgb(im)
     if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return im
@@ -149,12 +153,21 @@ def check_image(
     elif not h.whole: raise BadImage('truncated picture')
     return h
 
+# %% ../../nbs/data/04_images.ipynb #png
+def png_bytes(
+    im: Image.Image,  # a picture
+) -> bytes:  # a PNG file
+    "Encode a picture."
+    im.save(out := io.BytesIO(), 'PNG')
+    return out.getvalue()
+
 # %% ../../nbs/data/04_images.ipynb #data-uri
 def data_uri(
     uri: str,  # `data:image/png;base64,...`
 ) -> bytes:  # the file; raises `BadImage` for anything else
     "The picture inside a data URI."
     head, _, body = uri.partition(',')
-    if not (head.startswith('data:image/') and head.endswith(';base64')): raise BadImage("The picture is not a data URI: send data:image/png;base64,...; addresses are not fetched")
+    if not (head.startswith('data:image/') and head.endswith(';base64')):
+        raise BadImage('The picture is not a data URI: send data:image/png;base64,...; addresses are not fetched')
     try: return base64.b64decode(''.join(body.split()), validate=True)
-    except ValueError: raise BadImage("The picture is not valid base64: send data:image/png;base64,...") from None
+    except ValueError: raise BadImage('The picture is not valid base64: send data:image/png;base64,...') from None

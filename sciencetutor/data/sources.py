@@ -8,24 +8,26 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/sources.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NEXT', 'SCAN', 'KEY', 'END', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error', 'read_json',
+__all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error', 'read_json',
            'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
-           'by_own_split', 'official', 'from_columns', 'from_hub', 'png_bytes', 'from_samples', 'from_llava',
-           'from_table', 'open_source', 'read_questions']
+           'by_own_split', 'official', 'from_columns', 'from_hub', 'from_samples', 'from_llava', 'from_table',
+           'open_source', 'read_questions']
 
 # %% ../../nbs/data/02_sources.ipynb #e88347e2
-import codecs, io, json, re
+import codecs, json, re
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from pathlib import Path
-from typing import NamedTuple
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from fastcore.script import CliError
 from .tables import READERS, read_table, row_problem, text_of
-from .formats import Item, parse_format, parse_turns, record
+from .formats import Item, hub_name, parse_format, parse_turns, record
 from .formats import problem as problem_of
+from .images import png_bytes
+if TYPE_CHECKING: from datasets import DatasetDict
 
 # %% ../../nbs/data/02_sources.ipynb #a4f36ca1
 class Question(NamedTuple):
@@ -52,11 +54,18 @@ class Notes:
 
     def lines(self) -> list[str]:
         "A line for each kind."
-        more = lambda k: ', ...' if self.counts[k] > len(self.names[k]) else ''
-        return [f'{n:,} {k}' + (f': {", ".join(self.names[k])}{more(k)}' if self.names[k] else '') for k, n in self.counts.items()]
+        out = []
+        for kind, n in self.counts.items():
+            names = self.names[kind]
+            some = [*names, '...'] if n > len(names) else names
+            out.append(f'{n:,} {kind}' + (f': {", ".join(some)}' if names else ''))
+        return out
 
 # %% ../../nbs/data/02_sources.ipynb #f49bf9bf
-NEXT = re.compile(rb'}\s*,\s*"([^"\\]*)"\s*:\s*(?={)')
+NEXT = re.compile(rb'}\s*,\s*"([^"\\]*)"\s*:\s*(?={)')  # the end of an entry and the key of the next
+KEY = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
+END = re.compile(r'\s*}\s*$')
+SCAN = json.JSONDecoder().scan_once
 
 def plain_entries(
     text: bytes,  # `},"1": {...}, "2": {...}`
@@ -68,8 +77,6 @@ def plain_entries(
     return list(zip(keys, values)) if not before and len(keys) == len(values) else None
 
 # %% ../../nbs/data/02_sources.ipynb #6b77a56a
-SCAN, KEY, END = json.JSONDecoder().scan_once, re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*'), re.compile(r'\s*}\s*$')
-
 def iter_object(
     path: Path,  # a file with one JSON object
     piece: int = 1 << 20,  # bytes to read at a time
@@ -149,7 +156,7 @@ def picture_path(
 def ascending(
     pids: list[str],  # pids of a split
 ) -> bool:  # are they numbers, each larger than the one before?
-    "Is a split in the order of its numbers?"
+    "Whether a split is in the order of its numbers."
     try: numbers = list(map(int, pids))
     except ValueError: return False
     return all(a < b for a, b in zip(numbers, numbers[1:]))
@@ -207,12 +214,15 @@ class Seen:
     def __call__(self,
         pid: str,  # the next one
     ) -> bool:  # was it there before?
-        "Remember `pid`."
+        "Remember a pid."
         n = int(pid) if pid.isdecimal() and len(pid) < 18 and pid[0] != '0' else None
-        if n is not None and (not self.rising or n > self.rising[-1]): return self.rising.append(n) or pid in self.others
+        if n is not None and (not self.rising or n > self.rising[-1]):
+            self.rising.append(n)
+            return pid in self.others
         at = bisect_left(self.rising, n) if n is not None else len(self.rising)
         if pid in self.others or (at < len(self.rising) and self.rising[at] == n): return True
-        return bool(self.others.add(pid))
+        self.others.add(pid)
+        return False
 
 # %% ../../nbs/data/02_sources.ipynb #dc266558
 def by_own_split(
@@ -239,7 +249,8 @@ def official(
     hold: bool = False,  # see `by_splits`
 ) -> Iterator[Question]:
     "The questions of a folder in the official ScienceQA layout."
-    if not (folder/'problems.json').is_file(): raise CliError(f'{folder} has no problems.json: name a folder in the official ScienceQA layout')
+    if not (folder/'problems.json').is_file():
+        raise CliError(f'{folder} has no problems.json: name a folder in the official ScienceQA layout')
     file = Path(splits) if splits else folder/'pid_splits.json'
     if not splits and not file.is_file(): return by_own_split(folder, notes, only)
     table = read_json(file)
@@ -253,7 +264,7 @@ def official(
 NEEDED = ('question', 'choices', 'answer')
 
 def from_columns(
-    dd: 'DatasetDict',  # with the official fields as columns
+    dd: DatasetDict,  # with the official fields as columns
     only: list[str] | None = None,  # splits to take
     source: str = 'the data set',  # for the message
 ) -> Iterator[Question]:
@@ -279,30 +290,24 @@ def from_hub(
     import datasets
     try: dd = datasets.load_dataset(name)
     except Exception as e:
-        raise CliError(f'{name} is neither a folder here nor a data set that the hub gives ({type(e).__name__}): check the name, '
-                       'the network and HF_TOKEN') from None
+        said = f'{name} is neither a folder here nor a data set that the hub gives ({type(e).__name__})'
+        raise CliError(f'{said}: check the name, the network and HF_TOKEN') from None
     return from_columns(dd, only, name)
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
-def png_bytes(
-    im: 'PIL.Image.Image',  # a picture
-) -> bytes:  # as a PNG file
-    "Encode a picture."
-    im.save(out := io.BytesIO(), 'PNG')
-    return out.getvalue()
-
 def from_samples(
     n: int = 1000,  # questions in train; val and test have a fifth of it each
     seed: int = 0,  # other seed, other questions
     only: list[str] | None = None,  # splits to take
 ) -> Iterator[Question]:
-    "Questions made by `01_samples`."
+    "Questions made by the package `samples`."
     from sciencetutor.samples.core import make_problems
     sizes = dict(train=n, val=max(1, n // 5), test=max(1, n // 5))
-    for split, (size,) in ((s, list(map(int, v))) for s, v in chosen_splits({s: [k] for s, k in sizes.items()}, only, 'samples').items()):
-        for pid, p in make_problems(size, split, seed).items():
-            im = p.get('image')
-            yield Question(split, pid, {**p, 'image': im and 'image.png'}, im and dict(bytes=png_bytes(im), path='image.png'))
+    for split in chosen_splits({s: [] for s in sizes}, only, 'samples'):
+        for pid, p in make_problems(sizes[split], split, seed).items():
+            drawn = p['image']
+            picture = dict(bytes=png_bytes(drawn), path='image.png') if drawn else None
+            yield Question(split, pid, p | dict(image='image.png' if drawn else None), picture)
 
 # %% ../../nbs/data/02_sources.ipynb #89fdef46
 def from_llava(
@@ -313,16 +318,20 @@ def from_llava(
     records = read_json(file)
     if not isinstance(records, list): raise CliError(f'{file} is not a LLaVA file: expected a list of conversations')
     m = re.match(r'llava_(.+)_[^_]+$', file.stem)
-    split = {'validation': 'val'}.get(m and m[1], m[1] if m else 'train')
+    split = m[1] if m else 'train'
+    if split == 'validation': split = 'val'
     for i, r in enumerate(records):
         turns = r.get('conversations', []) if isinstance(r, dict) else []
         p = parse_turns(turns[0]['value'], turns[1]['value']) if len(turns) == 2 else None
         if p is None:
             notes.add('conversations are in another layout', r.get('id', i) if isinstance(r, dict) else i)
             continue
-        places = [file.parent/d/r['image'] for d in ('images', f'images/{split}', '.')] if r.get('image') else [None]
-        p |= dict(image=places[0] and places[0].name, split=split)
-        yield Question(split, str(r.get('id', i)), p, places[0] and str(next((f for f in places if f.is_file()), places[0])))
+        picture = None
+        if r.get('image'):
+            places = [file.parent/d/r['image'] for d in ('images', f'images/{split}', '.')]
+            picture = str(next((f for f in places if f.is_file()), places[0]))
+        p |= dict(image=picture and Path(picture).name, split=split)
+        yield Question(split, str(r.get('id', i)), p, picture)
 
 # %% ../../nbs/data/02_sources.ipynb #d7487e49
 def from_table(
@@ -336,7 +345,7 @@ def from_table(
 
 # %% ../../nbs/data/02_sources.ipynb #60a8604d
 def open_source(
-    source: str,  # `samples`, an official folder, a LLaVA JSON file, a table (CSV, JSONL, .xlsx), a saved data set, or a hub id
+    source: str,  # `samples`, an official folder, a LLaVA JSON file, a table, a saved data set, or a hub id
     notes: Notes,  # gaps are noted here
     splits: str | None = None,  # a split file, official folders only
     only: list[str] | None = None,  # splits to take
@@ -354,7 +363,8 @@ def open_source(
     if path.suffix.lower() in READERS: return from_table(path)
     if path.is_dir(): return official(path, notes, splits, only, hold)
     if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', source): return from_hub(source, only)
-    raise CliError(f'no folder {source}: name a folder in the official ScienceQA layout, a LLaVA JSON file, a table of questions, a hub data set (OWNER/NAME), or samples')
+    raise CliError(f'no folder {source}: name a folder in the official ScienceQA layout, a LLaVA JSON file, '
+                   'a table of questions, a hub data set (OWNER/NAME), or samples')
 
 # %% ../../nbs/data/02_sources.ipynb #7d9baeaf
 def read_questions(
@@ -366,11 +376,11 @@ def read_questions(
 ) -> list[dict]:  # rows as `record` makes them, without `image`, and `has_image`
     "The questions of one split, pictures left where they are."
     rows, templates, notes = [], parse_format('CQM-A'), Notes()
-    name = 'validation' if split == 'val' else split
+    name = hub_name(split)
     for hold in (False, True):
         try:
             for q in open_source(source, notes, splits, [split], n, seed, hold):
-                if q.split not in (split, name, 'val' if split == 'validation' else split): continue
+                if hub_name(q.split) != name: continue
                 row = record(Item(f'{name}-{len(rows)}', q.pid, q.problem), templates)
                 rows.append({k: v for k, v in row.items() if k != 'image'} | dict(has_image=q.picture is not None))
             return rows

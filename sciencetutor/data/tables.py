@@ -9,14 +9,14 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'read_csv', 'read_jsonl', 'read_xlsx', 'read_table', 'text_of', 'row_choices', 'row_answer', 'row_problem',
-           'row_faults', 'check_table', 'beginning', 'run_check']
+           'row_faults', 'check_table', 'run_check']
 
 # %% ../../nbs/data/03_tables.ipynb #fc9b5ae4
 import csv, io, json
 from pathlib import Path
 from collections.abc import Iterator
 from fastcore.script import CliError
-from .formats import LETTERS, META, fault
+from .formats import LETTERS, META, fault, one_line
 from .images import BadImage, open_image
 
 # %% ../../nbs/data/03_tables.ipynb #824320ae
@@ -39,7 +39,8 @@ def read_jsonl(
     for n, line in enumerate(file.read_text(encoding='utf-8-sig').split('\n'), 1):
         try: row = json.loads(line) if line.strip() else None
         except ValueError as e: raise CliError(f'{file}, line {n} is not JSON: {e}') from None
-        if line.strip() and not isinstance(row, dict): raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
+        if line.strip() and not isinstance(row, dict):
+            raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
         yield row
 
 # %% ../../nbs/data/03_tables.ipynb #20c08085
@@ -48,11 +49,14 @@ def read_xlsx(
 ) -> Iterator[dict]:
     "Rows of the first sheet of a spreadsheet."
     try: import openpyxl
-    except ImportError: raise CliError(f'{file}: spreadsheets need openpyxl (`pip install openpyxl`), or save it as CSV') from None
-    try: sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0].iter_rows(values_only=True)
-    except Exception as e: raise CliError(f'{file} is not a spreadsheet ({type(e).__name__}): save it as .xlsx or CSV') from None
-    head = [str(h or '') for h in next(sheet, ())]
-    for row in sheet: yield dict(zip(head, row))
+    except ImportError:
+        raise CliError(f'{file}: spreadsheets need openpyxl (`pip install openpyxl`), or save it as CSV') from None
+    try: sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
+    except Exception as e:
+        raise CliError(f'{file} is not a spreadsheet ({type(e).__name__}): save it as .xlsx or CSV') from None
+    rows = sheet.iter_rows(values_only=True)
+    head = [str(h or '') for h in next(rows, ())]
+    for row in rows: yield dict(zip(head, row))
 
 # %% ../../nbs/data/03_tables.ipynb #be8e8f8a
 READERS = {'.csv': read_csv, '.tsv': read_csv, '.jsonl': read_jsonl, '.xlsx': read_xlsx}
@@ -64,7 +68,7 @@ def read_table(
     file = Path(file)
     if file.suffix.lower() not in READERS: raise CliError(f'{file} is not a table: save it as {", ".join(READERS)}')
     if not file.is_file(): raise CliError(f'no file {file}: name a table of questions')
-    lines = file.suffix.lower() == '.jsonl'  # without a head; and who writes an object means a row, while a spreadsheet keeps empty ones
+    lines = file.suffix.lower() == '.jsonl'  # no head, and an object is a row even when it is empty
     try:
         for n, row in enumerate(READERS[file.suffix.lower()](file), 1 if lines else 2):
             empty = row is None if lines else not any(map(text_of, row.values()))
@@ -76,7 +80,8 @@ def text_of(
     v,  # a cell
 ) -> str:
     "A cell as text; 3.0 is 3, as spreadsheets keep all numbers as floats."
-    return '' if v is None else str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip()
+    if v is None: return ''
+    return str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip()
 
 def row_choices(
     row: dict,  # lower-case column names
@@ -96,7 +101,8 @@ def row_answer(
 ) -> int | str:  # index of the right choice, or the text of the cell when it is none
     "Which choice the answer means."
     text = text_of(value)
-    if (same := [i for i, c in enumerate(choices) if c.casefold() == text.casefold()]) and text: return same[0]
+    same = [i for i, c in enumerate(choices) if c.casefold() == text.casefold()]
+    if text and same: return same[0]
     letter = text.strip('(). ').upper()
     return LETTERS.index(letter) if len(letter) == 1 and letter in LETTERS else text
 
@@ -106,8 +112,8 @@ def row_problem(
 ) -> dict:  # in the official fields; `answer` is text when no choice was meant
     "A teacher's row as a problem."
     choices = row_choices(row)
-    p = dict(question=text_of(row.get('question')), choices=choices, answer=row_answer(row.get('answer'), choices),
-             hint=text_of(row.get('hint', row.get('context'))), image=text_of(row.get('image')) or None)
+    p = dict(question=text_of(row.get('question')), choices=choices, answer=row_answer(row.get('answer'), choices))
+    p |= dict(hint=text_of(row.get('hint', row.get('context'))), image=text_of(row.get('image')) or None)
     p |= {k: text_of(row.get(k)) for k in ('lecture', 'solution', *META)}
     if p['grade'].isdigit(): p['grade'] = f'grade{p["grade"]}'
     return p | dict(split=text_of(row.get('split')) or 'train')
@@ -120,11 +126,13 @@ def row_faults(
     "What is wrong with a teacher's question."
     why, answer = [], p['answer']
     if w := fault(p | dict(answer=0, image=None)): why.append(w)
-    if isinstance(answer, str):
-        why.append(f'has the answer {answer!r}, which is neither a letter nor one of the choices' if answer else 'has no answer')
-    elif answer >= len(p['choices']): why.append(f'has the answer {LETTERS[answer]}, but only {len(p["choices"])} choices')
-    if len(p['choices']) == 1: why.append('has only one choice')
-    if len(set(map(str.casefold, p['choices']))) < len(p['choices']): why.append('has the same choice twice')
+    n = len(p['choices'])
+    if answer == '': why.append('has no answer')
+    elif isinstance(answer, str):
+        why.append(f'has the answer {answer!r}, which is neither a letter nor one of the choices')
+    elif answer >= n: why.append(f'has the answer {LETTERS[answer]}, but only {n} choices')
+    if n == 1: why.append('has only one choice')
+    if len(set(map(str.casefold, p['choices']))) < n: why.append('has the same choice twice')
     if p['image']:
         try: open_image(folder/p['image'], max_side=64)
         except BadImage as e: why.append(f'has a picture that cannot be used: {e}')
@@ -139,28 +147,21 @@ def check_table(
     for n, row in read_table(file):
         p = row_problem(row)
         why = row_faults(p, Path(file).parent)
-        if (first := seen.setdefault((p['question'].casefold(), p['hint'], p['image'], *p['choices']), n)) != n and p['question']:
-            why.append(f'is the same as row {first}')
+        first = seen.setdefault((p['question'].casefold(), p['hint'], p['image'], *p['choices']), n)
+        if first != n and p['question']: why.append(f'is the same as row {first}')
         out += [(n, p['question'], w) for w in why]
     return out
 
 # %% ../../nbs/data/03_tables.ipynb #ef4ff951
-def beginning(
-    text: str,
-    n: int = 32,  # characters
-) -> str:
-    "What fits of a text into a column."
-    text = ' '.join(text.split())
-    return text if len(text) <= n else text[:n-1] + '…'
-
 def run_check(
     file: str,  # table of questions: CSV, JSONL or .xlsx
 ) -> None:
     "Check a table of your own questions and print what is wrong, row by row."
     rows = sum(1 for _ in read_table(file))
-    if not rows: raise CliError(f'{file} has no questions: write one per row, with the columns question, choices and answer')
-    wrong = check_table(file)
-    if not wrong: return print(f'{file}: {rows} questions, all good. Train on them: sciencetutor data --source {file} --out data/mine')
+    if not rows:
+        raise CliError(f'{file} has no questions: write one per row, with the columns question, choices and answer')
+    wrong, train = check_table(file), f'sciencetutor data --source {file} --out data/mine'
+    if not wrong: return print(f'{file}: {rows} questions, all good. Train on them: {train}')
     print(f'{"row":>4}  {"question":32}  what is wrong')
-    for n, question, why in wrong: print(f'{n:>4}  {beginning(question):32}  {why}')
+    for n, question, why in wrong: print(f'{n:>4}  {one_line(question, 32):32}  {why}')
     raise CliError(f'{len({n for n, *_ in wrong})} of {rows} questions in {file} have to be mended (listed above)')

@@ -8,58 +8,78 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/biology.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['KINGDOM', 'MARKS', 'PHASES', 'MONTHS', 'FULL', 'punnett_probability', 'punnett_ratio', 'genotype', 'dominance',
-           'food_web_links', 'food_web_matter', 'animal_group', 'backbone', 'living', 'inherited', 'genus',
-           'moon_phase', 'fossil_ages', 'climate_chart', 'weather_climate', 'surface_change', 'mineral', 'rocks',
-           'variables', 'experiment_question']
+__all__ = ['PUNNETT', 'KINGDOM', 'MARKS', 'PHASES', 'MONTHS', 'FULL', 'CHARTS', 'Trait', 'punnett_probability', 'punnett_ratio',
+           'genotype', 'dominance', 'food_web_links', 'food_web_matter', 'animal_group', 'backbone', 'living',
+           'inherited', 'genus', 'moon_phase', 'fossil_ages', 'climate_chart', 'weather_climate', 'surface_change',
+           'mineral', 'rocks', 'variables', 'experiment_question']
 
 # %% ../../nbs/samples/05_biology.ipynb #703259da
-from .diagrams import *
+from typing import NamedTuple
+from .diagrams import FOSSILS, bars, cross, food_web, moon, punnett, strata
 from ..resources import words
 from .skills import SKILLS, an, ask, one, show, skill, sort_out, until
 
 # %% ../../nbs/samples/05_biology.ipynb #5b8f0961
-def _traits(): return words('traits')  # organism | what the gene is for | dominant form | recessive form | letter
+class Trait(NamedTuple):
+    "A trait that one gene decides."
+    who: str  # organisms
+    gene: str  # what the gene is for
+    dominant: str  # dominant form
+    recessive: str  # recessive form
+    letter: str  # of the dominant allele
+
+def _traits():
+    "The traits of the word lists."
+    return [Trait(*entry) for entry in words('traits')]
 
 def _cross(rng):
-    "A trait, the parents' genotypes and the four cells."
+    "A trait, the parents' genotypes, the four cells and a description."
     trait = rng.choice(_traits())
-    L = trait[4]
-    p, q = (rng.choice((L+L, L+L.lower(), L+L.lower(), L.lower()*2)) for _ in range(2))
-    hint = one(rng, f'In a group of {trait[0]}, the gene for {trait[1]} has two alleles. The allele for {trait[2]} ({L}) is dominant '
-                    f'over the allele for {trait[3]} ({L.lower()}). The Punnett square shows a cross between two of them.',
-               f'{trait[0].capitalize()} have a gene for {trait[1]}. The allele {L} for {trait[2]} is dominant, the allele {L.lower()} '
-               f'for {trait[3]} is recessive. The picture shows the Punnett square of two parents.')
+    who, gene, dom, rec, L = trait
+    l = L.lower()
+    p, q = (rng.choice((L+L, L+l, L+l, l+l)) for _ in range(2))
+    hint = one(rng, f'In a group of {who}, the gene for {gene} has two alleles. The allele for {dom} ({L}) is dominant '
+                    f'over the allele for {rec} ({l}). The Punnett square shows a cross between two of them.',
+               f'{who.capitalize()} have a gene for {gene}. The allele {L} for {dom} is dominant, the allele {l} '
+               f'for {rec} is recessive. The picture shows the Punnett square of two parents.')
     return trait, p, q, cross(p, q), hint
 
 # %% ../../nbs/samples/05_biology.ipynb #47dc7dea
+PUNNETT = (  # does a genotype count; how many of four cells can; what is asked for
+    (lambda g: g[0] < 'a', (0, 2, 3, 4), 'have {dominant}'),
+    (lambda g: g[0] >= 'a', (0, 1, 2, 4), 'have {recessive}'),
+    (lambda g: g[1] < 'a', (0, 1, 2, 4), 'be homozygous dominant'),
+    (lambda g: g[0] < 'a' <= g[1], (0, 2, 4), 'be heterozygous'),
+    (lambda g: g[0] >= 'a', (0, 1, 2, 4), 'be homozygous recessive'))
+
 @skill('punnett-probability')
 def punnett_probability(rng):
-    k = rng.randrange(5)
-    fits = (lambda g: g[0] < 'a', lambda g: g[0] >= 'a', lambda g: g[1] < 'a', lambda g: g[0] < 'a' <= g[1], lambda g: g[0] >= 'a')[k]
-    might = ((0, 2, 3, 4), (0, 1, 2, 4), (0, 1, 2, 4), (0, 2, 4), (0, 1, 2, 4))[k]
+    fits, might, what = PUNNETT[rng.randrange(5)]
     n = rng.choice(might)
-    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda x: sum(map(fits, x[3])) == n)
-    what = (f'have {trait[2]}', f'have {trait[3]}', 'be homozygous dominant', 'be heterozygous', 'be homozygous recessive')[k]
+    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda trait, p, q, cells, hint: sum(map(fits, cells)) == n)
+    what = what.format(dominant=trait.dominant, recessive=trait.recessive)
     wrong = [f'{m}/4' for m in might if m != n]
     return ask(one(rng, f'What is the probability that offspring of this cross will {what}?',
                    f'How likely is it that offspring of these parents will {what}?'),
-               f'{n}/4', wrong, (trait[0], trait[1], p, q),
-               f'The cells are {", ".join(cells)}. {n} of the four {"fits" if n == 1 else "fit"}, so the probability is {n}/4.',
+               f'{n}/4', wrong, (trait.who, trait.gene, p, q),
+               f'The cells are {", ".join(cells)}. {n} of the four {"fits" if n == 1 else "fit"}, so the probability '
+               f'is {n}/4.',
                hint=hint, picture=(punnett, p, q, rng.choice(('teal', 'red', 'purple', 'brown', 'blue'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #2460cb57
 @skill('punnett-ratio')
 def punnett_ratio(rng):
     n = rng.choice((0, 2, 3, 4))
-    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda x: sum(g[0] < 'a' for g in x[3]) == n)
+    shows = lambda trait, p, q, cells, hint: sum(g[0] < 'a' for g in cells)
+    trait, p, q, cells, hint = until(lambda: _cross(rng), lambda *drawn: shows(*drawn) == n)
     say = lambda k: f'{k}:{4-k}'
-    x, y = trait[2], trait[3]
+    x, y = trait.dominant, trait.recessive
     if rng.random() < .5: x, y, say = y, x, lambda k: f'{4-k}:{k}'
     return ask(one(rng, f'What is the expected ratio of offspring with {x} to offspring with {y}?',
                    f'Which ratio of offspring with {x} to offspring with {y} is most likely?'),
-               say(n), [say(k) for k in (0, 2, 3, 4) if k != n], (trait[0], trait[1], p, q),
-               f'The cells are {", ".join(cells)}. {n} of them show {trait[2]} and {4-n} show {trait[3]}. The ratio asked for is {say(n)}.',
+               say(n), [say(k) for k in (0, 2, 3, 4) if k != n], (trait.who, trait.gene, p, q),
+               f'The cells are {", ".join(cells)}. {n} of them show {trait.dominant} and {4-n} show {trait.recessive}. '
+               f'The ratio asked for is {say(n)}.',
                hint=hint, picture=(punnett, p, q, rng.choice(('teal', 'red', 'purple', 'brown', 'blue'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #2e5ce703
@@ -67,12 +87,14 @@ def _alleles(trait, rng):
     "A sentence or two on the alleles of a trait, dominance left out if `rng` is None."
     who, gene, dom, rec, L = trait
     l = L.lower()
-    if rng is None: return (f'In a group of {who}, some have {dom} and others have {rec}. The gene for {gene} has two alleles: '
-                            f'{L} is for {dom}, {l} is for {rec}.')
+    if rng is None:
+        return (f'In a group of {who}, some have {dom} and others have {rec}. The gene for {gene} has two alleles: '
+                f'{L} is for {dom}, {l} is for {rec}.')
     ranks = one(rng, f'The allele for {dom} ({L}) is dominant over the allele for {rec} ({l}).',
                 f'The allele for {rec} ({l}) is recessive to the allele for {dom} ({L}).')
     return f'In a group of {who}, the gene for {gene} has two alleles. {ranks}'
 
+# %% ../../nbs/samples/05_biology.ipynb #genotype
 @skill('genotype')
 def genotype(rng):
     trait, name = rng.choice(_traits()), rng.choice(words('people'))
@@ -80,16 +102,18 @@ def genotype(rng):
     g = rng.choice((L+L, L+L.lower(), L.lower()*2))
     looks, single = (dom if L in g else rec), f'{name}, one of them,'
     if rng.random() < .6:
-        right, wrong = pair = (g, looks) if rng.random() < .4 else (looks, g)
+        right, wrong = (g, looks) if rng.random() < .4 else (looks, g)
         word = 'genotype' if right == g else 'phenotype'
-        return ask(one(rng, f"What is {name}'s {word} for {gene}?", f'Which is the {word} of {name} for {gene}?'), right, [wrong],
-                   (who, gene, g),
+        return ask(one(rng, f"What is {name}'s {word} for {gene}?", f'Which is the {word} of {name} for {gene}?'),
+                   right, [wrong], (who, gene, g),
                    f'The genotype is the set of alleles: {g}. What can be seen, {looks}, is the phenotype.',
                    hint=f'{_alleles(trait, rng)} {single} has the alleles {g} and shows {looks}.')
     wrong = rec if L in g else dom
-    return ask(one(rng, f"What is {name}'s phenotype for {gene}?", f'What does {name} look like?'), looks, [wrong], (who, gene, g),
+    return ask(one(rng, f"What is {name}'s phenotype for {gene}?", f'What does {name} look like?'), looks, [wrong],
+               (who, gene, g),
                f'{L} is dominant. '
-               +(f'There is at least one {L}, so {name} shows {dom}.' if L in g else f'Both alleles are recessive, so {name} shows {rec}.'),
+               +(f'There is at least one {L}, so {name} shows {dom}.' if L in g else
+                 f'Both alleles are recessive, so {name} shows {rec}.'),
                hint=f'{_alleles(trait, rng)} {single} has the alleles {g}.')
 
 # %% ../../nbs/samples/05_biology.ipynb #1089c919
@@ -107,7 +131,8 @@ def dominance(rng):
     g = f'{L}{L} or {L}{L.lower()}' if x == dom else f'only {L.lower()}{L.lower()}'
     return ask(one(rng, f'Which genotypes give {x}?', f'Which genotypes can {who} with {x} have?'), g,
                [f'only {L.lower()}{L.lower()}' if x == dom else f'{L}{L} or {L}{L.lower()}'], (who, gene, x),
-               'A dominant trait shows with one or two dominant alleles, a recessive trait only with two recessive ones.',
+               'A dominant trait shows with one or two dominant alleles, a recessive trait only with two recessive '
+               'ones.',
                hint=_alleles(trait, rng))
 
 # %% ../../nbs/samples/05_biology.ipynb #641a4144
@@ -115,7 +140,9 @@ def _web(rng):
     "Levels and edges of a food web drawn from an ecosystem, each eater with one or two kinds of food."
     place, *rows = rng.choice(words('ecosystems'))
     levels = [rng.sample(r.split(', '), n) for r, n in zip(rows, (2, 3, 3, 2))][:rng.choice((3, 4))]
-    edges = [(x, y) for lo, hi in zip(levels, levels[1:]) for y in hi for x in rng.sample(lo, rng.choice((1, 1, 2)) if len(lo) > 2 else 1)]
+    edges = []
+    for lo, hi in zip(levels, levels[1:]):
+        for y in hi: edges += [(x, y) for x in rng.sample(lo, rng.choice((1, 1, 2)) if len(lo) > 2 else 1)]
     return place, levels, edges
 
 # %% ../../nbs/samples/05_biology.ipynb #7b58413a
@@ -127,11 +154,13 @@ def food_web_links(rng):
     y = rng.choice(hi)
     eaten = [x for x in lo if (x, y) in edges]
     right, wrong = rng.choice(eaten), [x for x in lo if x not in eaten]
-    return ask(one(rng, f'Which of these does the {y} eat in this food web?', f'Look at the arrows. What is food for the {y}?',
+    return ask(one(rng, f'Which of these does the {y} eat in this food web?',
+                   f'Look at the arrows. What is food for the {y}?',
                    f'From which of these organisms does matter move straight to the {y}?'),
                right, wrong, (place, y, right, *sorted(wrong)),
                f'An arrow points from what is eaten to who eats it. An arrow runs from the {right} to the {y}.',
-               hint=one(rng, f'This is a food web from {place}.', f'The picture is a model of who eats whom in {place}.'),
+               hint=one(rng, f'This is a food web from {place}.',
+                        f'The picture is a model of who eats whom in {place}.'),
                picture=(food_web, levels, edges, rng.choice(('#fbfcf6', '#f3f9ff', '#fff9f0'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #f77727f4
@@ -143,18 +172,20 @@ def food_web_matter(rng):
         for _ in levels: reach |= {y for x, y in edges if x == start or x in reach}
         far = [x for row in levels[2:] for x in row]
         return place, levels, edges, start, [x for x in far if x in reach], [x for x in far if x not in reach]
-    place, levels, edges, start, yes, no = until(draw, lambda d: d[4] and d[5])
+    place, levels, edges, start, yes, no = until(draw, lambda *drawn: all(drawn[-2:]))
     right, wrong = rng.choice(yes), rng.sample(no, min(len(no), rng.choice((1, 2, 3))))
     return ask(one(rng, f'Which of these organisms contains matter that was once part of the {start}?',
                    f'Follow the arrows from the {start}. Which organism can its matter reach?'),
                right, wrong, (place, start, right, *sorted(wrong)),
-               f'A path of arrows leads from the {start} to the {right}. No path leads from it to the {" or the ".join(wrong)}.',
+               f'A path of arrows leads from the {start} to the {right}. No path leads from it to the '
+               f'{" or the ".join(wrong)}.',
                hint=one(rng, f'This is a food web from {place}. Arrows show how matter moves.',
                         f'Here is a part of the food web of {place}.'),
                picture=(food_web, levels, edges, rng.choice(('#fbfcf6', '#f3f9ff', '#fff9f0'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #c0ff741d
-KINGDOM = {'a mammal': 'mammal', 'a bird': 'bird', 'a fish': 'fish', 'a reptile': 'reptile', 'an amphibian': 'amphibian'}
+KINGDOM = {'a mammal': 'mammal', 'a bird': 'bird', 'a fish': 'fish', 'a reptile': 'reptile',
+           'an amphibian': 'amphibian'}
 MARKS = {'a mammal': 'Mammals have hair and feed their young milk.', 'a bird': 'Birds have feathers, wings and a beak.',
          'a fish': 'Fish live in water, have fins and breathe with gills.',
          'a reptile': 'Reptiles have scaly skin, and most lay their eggs on land.',
@@ -163,21 +194,26 @@ MARKS = {'a mammal': 'Mammals have hair and feed their young milk.', 'a bird': '
 @skill('animal-group')
 def animal_group(rng):
     return sort_out(rng, KINGDOM, ('To which group does this animal belong?\n{x}', 'What kind of animal is this?\n{x}'),
-                    ('Which of these animals is {kind}?', 'Select {kind}.'), {k: m+' {x} is {kind}.' for k, m in MARKS.items()})
+                    ('Which of these animals is {kind}?', 'Select {kind}.'),
+                    {k: m+' {x} is {kind}.' for k, m in MARKS.items()})
 
+# %% ../../nbs/samples/05_biology.ipynb #backbone
 @skill('backbone')
 def backbone(rng):
     bones = rng.random() < .5
     group = rng.choice(list(KINGDOM.values())) if bones else 'invertebrate'
     x, says = rng.choice(words(group)), ('a vertebrate', 'an invertebrate')
-    if rng.random() < .5: q, right, wrong = one(rng, f'Is this animal a vertebrate or an invertebrate?\n{x}',
-                                              f'What kind of animal is this?\n{x}'), says[not bones], [says[bones]]
+    if rng.random() < .5:
+        q = one(rng, f'Is this animal a vertebrate or an invertebrate?\n{x}', f'What kind of animal is this?\n{x}')
+        right, wrong = says[not bones], [says[bones]]
     else:
         rest = [y for g in (['invertebrate'] if bones else KINGDOM.values()) for y in words(g)]
-        q, right, wrong = one(rng, f'Which of these is {says[not bones]}?',
-                              f'Which animal {"has" if bones else "does not have"} a backbone?'), x, rng.sample(rest, rng.choice((1, 2, 3)))
-    return ask(q, right, wrong, (group, x), f'Mammals, birds, fish, reptiles and amphibians have a backbone; insects, spiders, worms, '
-                                            f'snails and the like have none. This animal ({x}) is {says[not bones]}.')
+        q = one(rng, f'Which of these is {says[not bones]}?',
+                f'Which animal {"has" if bones else "does not have"} a backbone?')
+        right, wrong = x, rng.sample(rest, rng.choice((1, 2, 3)))
+    return ask(q, right, wrong, (group, x),
+               'Mammals, birds, fish, reptiles and amphibians have a backbone; insects, spiders, worms, snails and '
+               f'the like have none. This animal ({x}) is {says[not bones]}.')
 
 # %% ../../nbs/samples/05_biology.ipynb #bc5ddad5
 @skill('living')
@@ -187,7 +223,8 @@ def living(rng):
     group = group if alive else 'nonliving'
     x = rng.choice(words(group))
     rest = words('nonliving') if alive else words('plant')+words('mammal')+words('bird')
-    asks = ('Select the living thing.', 'Which of these is alive?') if alive else ('Select the nonliving thing.', 'Which is not alive?')
+    asks = (('Select the living thing.', 'Which of these is alive?') if alive else
+            ('Select the nonliving thing.', 'Which is not alive?'))
     return ask(rng.choice(asks), x, rng.sample(rest, rng.choice((1, 2, 3))), (group, x),
                'Living things grow, need food or make it, respond to what is around them and can have '
                'offspring. '+f'For {an(x)} {"all" if alive else "not all"} of this is true.')
@@ -208,30 +245,32 @@ def _paired(section, asks, back):
         name, does = entry = rng.choice(words(section))
         others = rng.sample([w for w in words(section) if w != entry], rng.choice((1, 2, 3)))
         forth = rng.random() < .6
-        return ask(rng.choice(asks).format(does) if forth else rng.choice(back).format(name), name if forth else f'to {does}',
-                   [o[0] if forth else f'to {o[1]}' for o in others], (section, entry), f'The job of the {name} is to {does}.')
+        return ask(rng.choice(asks).format(does) if forth else rng.choice(back).format(name),
+                   name if forth else f'to {does}', [o[0] if forth else f'to {o[1]}' for o in others], (section, entry),
+                   f'The job of the {name} is to {does}.')
     return f
 
 skill('organs')(_paired('organs', ('Whose job in the body is to {}?', 'Which part of the body has the job to {}?'),
                         ('What is the job of the {}?', 'What does this part of the body do?\n{}')))
 skill('cell-parts')(_paired('cell-parts', ('Which part of a cell has the job to {}?', 'What is there in a cell to {}?'),
-                            ('What is the job of this part of a cell?\n{}', 'What does this part do for the cell?\n{}')))
+                            ('What is the job of this part of a cell?\n{}',
+                             'What does this part do for the cell?\n{}')))
 
 @skill('genus')
 def genus(rng):
     latin, name = entry = rng.choice(words('species'))
     kin = [w for w in words('species') if w[0].split()[0] == latin.split()[0] and w != entry]
-    (twin, common), rest = rng.choice(kin), [w for w in words('species') if w[0].split()[0] != latin.split()[0]]
+    (twin, _), rest = rng.choice(kin), [w for w in words('species') if w[0].split()[0] != latin.split()[0]]
     return ask(one(rng, f'Which of these organisms is in the same genus as {latin}, the {name}?',
-                   f'Which scientific name belongs to the closest relative of the {name}, {latin}?'), twin,
-               [w[0] for w in rng.sample(rest, rng.choice((1, 2, 3)))],
-               ('species', entry), f'The first word of a scientific name is the genus. {latin} and {twin} are both in the genus '
-                                   f'{latin.split()[0]}.',
+                   f'Which scientific name belongs to the closest relative of the {name}, {latin}?'),
+               twin, [w[0] for w in rng.sample(rest, rng.choice((1, 2, 3)))], ('species', entry),
+               f'The first word of a scientific name is the genus. {latin} and {twin} are both in the genus '
+               f'{latin.split()[0]}.',
                hint=one(rng, '', 'Organisms are named by genus and species.'))
 
 # %% ../../nbs/samples/05_biology.ipynb #b324b04d
-PHASES = ('new moon', 'waxing crescent', 'first quarter', 'waxing gibbous', 'full moon', 'waning gibbous', 'third quarter',
-          'waning crescent')
+PHASES = ('new moon', 'waxing crescent', 'first quarter', 'waxing gibbous', 'full moon', 'waning gibbous',
+          'third quarter', 'waning crescent')
 
 @skill('moon')
 def moon_phase(rng):
@@ -243,18 +282,21 @@ def moon_phase(rng):
     return ask(one(rng, 'Which phase of the Moon does the picture show?', 'What is this phase of the Moon called?',
                    'Select the phase of the Moon in the picture.'),
                right, rng.sample([p for p in PHASES if p != right], rng.choice((2, 3, 3))), (right, lit, r),
-               why+('' if k % 4 == 0 else f' The lit side is on the {"right" if k < 4 else "left"}, so the Moon is '
-                                      f'{"waxing: it grows" if k < 4 else "waning: it shrinks"}.')+f' This phase is called {right}.',
+               why
+               +('' if k % 4 == 0 else f' The lit side is on the {"right" if k < 4 else "left"}, so the Moon is '
+                f'{"waxing: it grows" if k < 4 else "waning: it shrinks"}.')+f' This phase is called {right}.',
                hint=one(rng, 'This is the Moon as seen from the Northern Hemisphere.',
-                        'The picture shows the Moon from north of the equator.'), picture=(moon, lit/100, k < 4, r))
+                        'The picture shows the Moon from north of the equator.'),
+               picture=(moon, lit/100, k < 4, r))
 
 # %% ../../nbs/samples/05_biology.ipynb #b4608e87
 @skill('fossils')
 def fossil_ages(rng):
-    fossils = tuple(rng.sample(FOSSILS, rng.choice((3, 4, 5))))
+    fossils = tuple(rng.sample(tuple(FOSSILS), rng.choice((3, 4, 5))))
     i, j = sorted(rng.sample(range(len(fossils)), 2))
     form = rng.randrange(3)
-    right, wrong = ((fossils[0], rng.sample(fossils[1:], 2)), (fossils[-1], rng.sample(fossils[:-1], 2)), (fossils[i], [fossils[j]]))[form]
+    oldest, youngest = rng.sample(fossils[1:], 2), rng.sample(fossils[:-1], 2)  # wrong choices for either
+    right, wrong = ((fossils[0], oldest), (fossils[-1], youngest), (fossils[i], [fossils[j]]))[form]
     q = rng.choice((('Which of these fossils is the oldest?', 'Which fossil formed first?'),
                     ('Which of these fossils is the youngest?', 'Which fossil formed last?'),
                     ('Which of these two fossils is older?', 'Which of these fossils lies in older rock?'))[form])
@@ -262,21 +304,24 @@ def fossil_ages(rng):
                f'Lower layers were laid down earlier. The {right} lies '
                +('at the bottom.' if form == 0 else 'at the top.' if form == 1 else f'below the {wrong[0]}.'),
                hint=one(rng, 'The layers of this rock have not been turned over or moved.',
-                        'The picture shows a cut through layers of rock with fossils.'), picture=(strata, fossils, rng.getrandbits(32)))
+                        'The picture shows a cut through layers of rock with fossils.'),
+               picture=(strata, fossils, rng.getrandbits(32)))
 
 # %% ../../nbs/samples/05_biology.ipynb #366d3dcc
 MONTHS = ('Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec')
-FULL = dict(zip(MONTHS, ('January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November',
-                         'December')))
+FULL = dict(zip(MONTHS,
+                ('January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October',
+                 'November', 'December')))
 
+CHARTS = (('Rain', 'mm', 20, 120, 'wettest', 'driest'), ('Snow', 'cm', 5, 30, 'snowiest', 'least snowy'),
+          ('Temperature', '°C', 5, 30, 'warmest', 'coldest'), ('Sunshine', 'hours', 50, 300, 'sunniest', 'least sunny'))
+
+# %% ../../nbs/samples/05_biology.ipynb #climate-chart
 @skill('climate-chart')
 def climate_chart(rng):
     start, gap, n = rng.randrange(12), rng.choice((1, 2)), rng.choice((4, 5, 6))
     names, town = [MONTHS[(start+gap*i) % 12] for i in range(n)], rng.choice(words('places'))
-    what, unit, step, top, more, less = rng.choice((('Rain', 'mm', 20, 120, 'wettest', 'driest'),
-                                                    ('Snow', 'cm', 5, 30, 'snowiest', 'least snowy'),
-                                                    ('Temperature', '°C', 5, 30, 'warmest', 'coldest'),
-                                                    ('Sunshine', 'hours', 50, 300, 'sunniest', 'least sunny')))
+    what, unit, step, top, more, less = rng.choice(CHARTS)
     v = [x*step//5 for x in rng.sample(range(3, top*5//step), n)]
     if rng.random() < .6:
         best = rng.random() < .5
@@ -289,20 +334,25 @@ def climate_chart(rng):
         i, j = rng.sample(range(n), 2)
         right, wrong = (FULL[names[i]], [FULL[names[j]]]) if v[i] > v[j] else (FULL[names[j]], [FULL[names[i]]])
         er, why = more.replace('est', 'er'), f'The bar of {right} is higher than that of {wrong[0]}.'
-        q = one(rng, f'Which of these two months is usually the {er}?', f'In which of these months is {town} usually {er}?')
-    return ask(q, right, wrong, (town, what, *v), f'{why} The chart shows averages over many years, so this is what usually happens.',
+        q = one(rng, f'Which of these two months is usually the {er}?',
+                f'In which of these months is {town} usually {er}?')
+    return ask(q, right, wrong, (town, what, *v),
+               f'{why} The chart shows averages over many years, so this is what usually happens.',
                hint=one(rng, f'The chart shows averages for the town of {town}.',
                         f'Scientists in {town} have measured for thirty years. The chart shows the averages.'),
-               picture=(bars, names, v, f'{what} in {town} ({unit})', step, rng.choice(('blue', 'teal', 'orange', 'purple'))))
+               picture=(bars, names, v, f'{what} in {town} ({unit})', step,
+                        rng.choice(('blue', 'teal', 'orange', 'purple'))))
 
 # %% ../../nbs/samples/05_biology.ipynb #bb1d48e7
 @skill('weather-climate')
 def weather_climate(rng):
-    return sort_out(rng, {'weather': 'weather', 'climate': 'climate'}, ('Does this sentence tell of weather or of climate?\n{x}',
-                                                                      'What does this sentence describe?\n{x}'),
+    return sort_out(rng, {'weather': 'weather', 'climate': 'climate'},
+                    ('Does this sentence tell of weather or of climate?\n{x}',
+                     'What does this sentence describe?\n{x}'),
                     ('Which sentence describes the {kind}?', 'Which sentence is about {kind}?'),
                     {'weather': 'The sentence tells what happened at a certain time. That is {kind}.',
-                     'climate': 'The sentence tells what is usual over many years. That is {kind}.'}, dict(x=rng.choice(words('places'))))
+                     'climate': 'The sentence tells what is usual over many years. That is {kind}.'},
+                    dict(x=rng.choice(words('places'))))
 
 @skill('surface-change')
 def surface_change(rng):
@@ -312,32 +362,36 @@ def surface_change(rng):
                     {'a fast change': '{x}: this takes seconds to days, so it is {kind}.',
                      'a slow change': '{x}: this takes many years, so it is {kind}.'})
 
+# %% ../../nbs/samples/05_biology.ipynb #minerals
 @skill('minerals')
 def mineral(rng):
     why = 'A mineral is a solid crystal of one substance that forms in nature and is not made by living things.'
-    if rng.random() < .5: return sort_out(rng, {'a mineral': 'minerals', 'not a mineral': 'not-minerals'}, (),
-                                        ('Which of these is {kind}?', 'Find what is {kind}.'), why+' {x} is {kind}.')
+    if rng.random() < .5:
+        return sort_out(rng, {'a mineral': 'minerals', 'not a mineral': 'not-minerals'}, (),
+                      ('Which of these is {kind}?', 'Find what is {kind}.'), why+' {x} is {kind}.')
     return sort_out(rng, {'yes': 'minerals', 'no': 'not-minerals'}, ('Is this a mineral?\n{x}',
                                                                    'Would a geologist call this a mineral?\n{x}'), (),
                     why+' So the answer is {kind}.')
 
 @skill('rocks')
 def rocks(rng):
-    return sort_out(rng, {'igneous rock': 'igneous', 'sedimentary rock': 'sedimentary', 'metamorphic rock': 'metamorphic'},
-                    ('Which kind of rock forms?\n{x}', 'What kind of rock is made this way?\n{x}'), ('In which case does {kind} form?',),
-                    dict(zip(('igneous rock', 'sedimentary rock', 'metamorphic rock'),
-                             ('Melted rock cools and hardens here, so this is {kind}.',
-                              'Pieces settle and are pressed together here, so this is {kind}.',
-                              'A rock is changed by heat or pressure here without melting, so this is {kind}.'))))
+    how = {'igneous rock': 'Melted rock cools and hardens here, so this is {kind}.',
+           'sedimentary rock': 'Pieces settle and are pressed together here, so this is {kind}.',
+           'metamorphic rock': 'A rock is changed by heat or pressure here without melting, so this is {kind}.'}
+    return sort_out(rng, {kind: kind.split()[0] for kind in how},
+                    ('Which kind of rock forms?\n{x}', 'What kind of rock is made this way?\n{x}'),
+                    ('In which case does {kind} form?',), how)
 
 # %% ../../nbs/samples/05_biology.ipynb #86ed42af
 def _experiment(rng):
     "An experiment from the list, somebody who does it, and a description."
     x = rng.choice(words('experiments'))
     who = rng.choice(words('people'))
-    story = one(rng, f'{who} set up an experiment with {x[0]}. From group to group {who} changed only {x[1]}. At the end {who} wrote '
-                     f'down {x[2]} for each group.',
-                f'{who} tested {x[0]} in three groups. The groups differed in {x[1]} and in nothing else. Then {who} measured {x[2]}.')
+    story = one(rng,
+                f'{who} set up an experiment with {x[0]}. From group to group {who} changed only {x[1]}. At the end '
+                f'{who} wrote down {x[2]} for each group.',
+                f'{who} tested {x[0]} in three groups. The groups differed in {x[1]} and in nothing else. Then {who} '
+                f'measured {x[2]}.')
     return x, story
 
 @skill('variables')
@@ -346,11 +400,13 @@ def variables(rng):
     dep = rng.random() < .5
     right, wrong = (measured, factor) if dep else (factor, measured)
     return ask(one(rng, f'Which was {"a dependent" if dep else "an independent"} variable in this experiment?',
-                   f'What is the {"dependent" if dep else "independent"} variable here?'), right, [wrong],
-               ('experiments', (thing, factor, measured)),
-               f'The independent variable is what is changed on purpose: {factor}. The dependent variable is what is measured: '
-               f'{measured}.', hint=story)
+                   f'What is the {"dependent" if dep else "independent"} variable here?'),
+               right, [wrong], ('experiments', (thing, factor, measured)),
+               f'The independent variable is what is changed on purpose: {factor}. The dependent variable is what is '
+               f'measured: {measured}.',
+               hint=story)
 
+# %% ../../nbs/samples/05_biology.ipynb #experiment-question
 @skill('experiment-question')
 def experiment_question(rng):
     x, story = _experiment(rng)
@@ -359,7 +415,9 @@ def experiment_question(rng):
     o, p = rng.sample(others, 2)
     form = lambda f, m: f'Does {f} affect {m}?'
     wrong = rng.sample([form(o[1], measured), form(factor, p[2]), form(measured, o[1])], rng.choice((1, 2)))
-    return ask(one(rng, 'Which question can this experiment answer?', 'Identify the question that the experiment can best answer.'),
+    return ask(one(rng, 'Which question can this experiment answer?',
+                   'Identify the question that the experiment can best answer.'),
                form(factor, measured), wrong, ('experiments', x),
-               f'Only {factor} was changed and {measured} was measured. So the experiment can tell whether the one affects the other.',
+               f'Only {factor} was changed and {measured} was measured. So the experiment can tell whether the one '
+               'affects the other.',
                hint=story)

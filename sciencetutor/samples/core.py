@@ -8,10 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/samples.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['lecture_cards', 'make_problem', 'ask_aloud', 'iter_problems', 'make_problems']
+__all__ = ['TASKS', 'lecture_cards', 'make_problem', 'ask_aloud', 'iter_problems', 'make_problems']
 
 # %% ../../nbs/samples/08_samples.ipynb #35bdb906
 import random
+from string import ascii_uppercase
 from fastcore.script import CliError
 from ..resources import cards
 from . import biology, language, physics, social  # noqa: F401 (they register their skills)
@@ -23,53 +24,66 @@ def lecture_cards() -> list[dict]:  # one a skill: id, subject, topic, category,
     return [c for k, c in cards().items() if k in SKILLS]
 
 # %% ../../nbs/samples/08_samples.ipynb #dbe73a34
-def _task(choices): return {('no', 'yes'): 'yes or no', ('false', 'true'): 'true-or false'}.get(tuple(sorted(choices)), 'closed choice')
+TASKS = {('no', 'yes'): 'yes or no', ('false', 'true'): 'true-or false'}  # ScienceQA's names; else a closed choice
 
-def make_problem(name: str,  # id of a skill
-                 split: str,  # train, val or test
-                 rng: random.Random,  # source of chance
-                 draw: bool = True  # whether the picture is drawn, or left as (function, *arguments)
-                ) -> dict:  # a problem in the fields of ScienceQA, its choices in random order
+def make_problem(
+    name: str,  # id of a skill
+    split: str,  # train, val or test
+    rng: random.Random,  # source of chance
+    draw: bool = True,  # whether the picture is drawn, or left as (function, *arguments)
+) -> dict:  # a problem in the fields of ScienceQA, its choices in random order
     "One problem of a skill, with values of a split."
     while split_of(name, (q := SKILLS[name](rng))['key']) != split: pass
     choices = [q['right'], *q['wrong']]
     rng.shuffle(choices)
     card, picture = cards()[name], q['picture'] or None
+    if picture and draw:
+        f, *args = picture
+        picture = f(*args)
     return dict(question=q['question'], choices=choices, answer=choices.index(q['right']), hint=q['hint'],
-                image=picture[0](*picture[1:]) if picture and draw else picture, task=_task(choices),
+                image=picture, task=TASKS.get(tuple(sorted(choices)), 'closed choice'),
                 grade=f"grade{rng.randint(*card['grades'])}", lecture=card['text'], solution=q['solution'], split=split,
                 **{k: card[k] for k in ('subject', 'topic', 'category', 'skill')})
 
 # %% ../../nbs/samples/08_samples.ipynb #4f3e0834
-def ask_aloud(p: dict  # a problem
-             ) -> str:  # its hint, question, lettered choices (the right one starred) and solution
+def ask_aloud(
+    p: dict,  # a problem
+) -> str:  # its hint, question, lettered choices (the right one starred) and solution
     "A problem in words."
-    lines = [f'({"ABCDE"[i]}){"*" if i == p["answer"] else " "} {c}' for i, c in enumerate(p['choices'])]
+    lines = [f'({ascii_uppercase[i]}){"*" if i == p["answer"] else " "} {c}' for i, c in enumerate(p['choices'])]
     return '\n'.join(filter(None, [p['hint'], p['question'], *lines, p['solution']]))
 
 # %% ../../nbs/samples/08_samples.ipynb #99930fe1
-def _asked(p): return (p['question'], p['hint'], tuple(sorted(p['choices'])), repr(p['image'] and p['image'][1:]))
+def _asked(p):
+    "What makes a problem the same as another: all but the order of its choices."
+    return (p['question'], p['hint'], tuple(sorted(p['choices'])), repr(p['image'] and p['image'][1:]))
+
+def _new_problem(name, split, rng, seen):
+    "A problem of a skill that is not in `seen` yet; None after fifty tries."
+    for _ in range(50):
+        p = make_problem(name, split, rng, draw=False)
+        same = digest(name, *_asked(p))
+        if same in seen: continue
+        seen.add(same)
+        return p
 
 def _turns(names, seed, split):
     "Problems with undrawn pictures: one of each skill in random order, again and again until all are used up."
-    rngs, seen = {k: random.Random(digest(seed, split, k)) for k in names}, set()
-    for turn in range(1 << 62):
+    rngs, seen, turn = {k: random.Random(digest(seed, split, k)) for k in names}, set(), 0
+    while rngs:
         for k in sorted(rngs, key=lambda k: digest(seed, split, turn, k)):
-            for _ in range(50):
-                if (same := digest(k, *_asked(p := make_problem(k, split, rngs[k], draw=False)))) not in seen: break
-            else:
-                del rngs[k]
-                continue
-            seen.add(same)
-            yield p
-        if not rngs: return
+            p = _new_problem(k, split, rngs[k], seen)
+            if p is None: del rngs[k]
+            else: yield p
+        turn += 1
 
 # %% ../../nbs/samples/08_samples.ipynb #d27f6685
-def iter_problems(n: int = 1000,  # how many
-                  split: str = 'train',  # train, val or test: they share no values
-                  seed: int = 0,  # same seed, same problems, on every machine
-                  skills: list | None = None  # ids of the skills to ask about; all if None
-                 ):  # yields (pid, problem); raises CliError for an unknown split or skill, or if there are fewer than `n`
+def iter_problems(
+    n: int = 1000,  # how many
+    split: str = 'train',  # train, val or test: they share no values
+    seed: int = 0,  # same seed, same problems, on every machine
+    skills: list | None = None,  # ids of the skills to ask about; all if None
+):  # yields (pid, problem); raises CliError for an unknown split or skill, or if there are fewer than `n`
     "`n` distinct problems one by one, skills in turn, so that the pictures need not all be in memory."
     if split not in SPLITS: raise CliError(f'samples: no split {split!r}; there are train, val and test')
     if unknown := sorted(set(skills or ())-set(SKILLS)):
@@ -78,12 +92,15 @@ def iter_problems(n: int = 1000,  # how many
     for i, p in zip(range(n), _turns(skills or SKILLS, seed, split)):
         if p['image']: p['image'] = p['image'][0](*p['image'][1:])
         yield f'{split}-{seed}-{i}', p
-    if i+1 < n: raise CliError(f'samples: {n} problems asked for, these skills have {i+1} in {split}; ask for fewer or for more skills')
+    if i+1 < n:
+        raise CliError(f'samples: {n} problems asked for, these skills have {i+1} in {split}; '
+                       'ask for fewer or for more skills')
 
-def make_problems(n: int = 1000,  # how many
-                  split: str = 'train',  # train, val or test: they share no values
-                  seed: int = 0,  # same seed, same problems, on every machine
-                  skills: list | None = None  # ids of the skills to ask about; all if None
-                 ) -> dict[str, dict]:  # pid -> problem in the official fields; `image` is a PIL image or None
+def make_problems(
+    n: int = 1000,  # how many
+    split: str = 'train',  # train, val or test: they share no values
+    seed: int = 0,  # same seed, same problems, on every machine
+    skills: list | None = None,  # ids of the skills to ask about; all if None
+) -> dict[str, dict]:  # pid -> problem in the official fields; `image` is a PIL image or None
     "`n` distinct problems, skills in turn; see `iter_problems` for errors and for many."
     return dict(iter_problems(n, split, seed, skills))

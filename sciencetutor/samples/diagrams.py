@@ -8,9 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/diagrams.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['INK', 'PAPER', 'COLORS', 'ELEMENTS', 'SCHEMES', 'FOSSILS', 'ROCKS', 'font', 'Canvas', 'scatter', 'solutions', 'gases',
-           'layout', 'molecule', 'magnets', 'magnet_pairs', 'forces', 'thermometer', 'cylinder', 'cross', 'punnett',
-           'food_web', 'circuit', 'blocks', 'moon', 'strata', 'bars']
+__all__ = ['INK', 'PAPER', 'COLORS', 'ELEMENTS', 'SCHEMES', 'BONE', 'EDGE', 'FOSSILS', 'ROCKS', 'font', 'Canvas', 'scatter',
+           'solutions', 'gases', 'layout', 'molecule', 'magnets', 'magnet_pairs', 'forces', 'thermometer', 'cylinder',
+           'cross', 'punnett', 'food_web', 'circuit', 'blocks', 'moon', 'fossil', 'star', 'fish', 'shell', 'ammonite',
+           'fern', 'bone', 'tooth', 'sea_star', 'trilobite', 'strata', 'bars']
 
 # %% ../../nbs/samples/02_diagrams.ipynb #94dd966f
 import math, random
@@ -20,12 +21,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 # %% ../../nbs/samples/02_diagrams.ipynb #3c2ae86b
 INK, PAPER = '#22303c', '#ffffff'
-COLORS = dict(red='#d64550', orange='#f08a24', yellow='#f4c430', green='#3f9b5f', blue='#2f74d0', purple='#7f56b3', pink='#ec8fb5',
-              brown='#8a5a3b', gray='#8b949e', teal='#1f9e97')
+COLORS = dict(red='#d64550', orange='#f08a24', yellow='#f4c430', green='#3f9b5f', blue='#2f74d0', purple='#7f56b3',
+              pink='#ec8fb5', brown='#8a5a3b', gray='#8b949e', teal='#1f9e97')
 
 @lru_cache(None)
-def font(size: int  # height in pixels
-        ) -> ImageFont.FreeTypeFont:  # the font that comes with PIL, so that every machine draws the same letters
+def font(
+    size: int,  # height in pixels
+) -> ImageFont.FreeTypeFont:  # the font that comes with PIL, so that every machine draws the same letters
     "The one font of all pictures, loaded once a size."
     return ImageFont.load_default(size).font_variant(layout_engine=ImageFont.Layout.BASIC)
 
@@ -33,15 +35,18 @@ def font(size: int  # height in pixels
 class Canvas:
     "A picture in the making, drawn at twice its size."
     scale = 2
-    def __init__(self,
-                 w: int = 400,  # width of the finished picture in pixels
-                 h: int = 300,  # height of the finished picture in pixels
-                 paper: str = PAPER):  # background color
+    def __init__(
+        self,
+        w: int = 400,  # width of the finished picture in pixels
+        h: int = 300,  # height of the finished picture in pixels
+        paper: str = PAPER,  # background color
+    ):
         self.im = Image.new('RGB', (w*self.scale, h*self.scale), paper)
         self.pen = ImageDraw.Draw(self.im)
-    def up(self,
-           points: list  # [(x, y), ...] in pixels of the finished picture
-          ) -> list:  # the same points on the large drawing
+    def up(
+        self,
+        points: list,  # [(x, y), ...] in pixels of the finished picture
+    ) -> list:  # the same points on the large drawing
         "From the finished picture to the drawing."
         return [(x*self.scale, y*self.scale) for x, y in points]
     def done(self) -> Image.Image:  # RGB
@@ -50,59 +55,66 @@ class Canvas:
 
 # %% ../../nbs/samples/02_diagrams.ipynb #781dd810
 @patch
-def line(self: Canvas,
-         points: list,  # [(x, y), ...] in pixels
-         color: str = INK,  # name or #rrggbb
-         width: float = 2):  # in pixels
+def line(
+    self: Canvas,
+    points: list,  # [(x, y), ...] in pixels
+    color: str = INK,  # name or #rrggbb
+    width: float = 2,  # in pixels
+):
     "A line through `points` with round bends."
     self.pen.line(self.up(points), fill=color, width=round(width*self.scale), joint='curve')
 
 @patch
-def poly(self: Canvas,
-         points: list,  # corners [(x, y), ...] in pixels
-         fill: str | None = None,  # inside color, None for empty
-         color: str | None = INK,  # outline color, None for none
-         width: float = 2):  # of the outline, in pixels
+def poly(
+    self: Canvas,
+    points: list,  # corners [(x, y), ...] in pixels
+    fill: str | None = None,  # inside color, None for empty
+    color: str | None = INK,  # outline color, None for none
+    width: float = 2,  # of the outline, in pixels
+):
     "A closed shape."
     if fill: self.pen.polygon(self.up(points), fill=fill)
     if color: self.line(points+points[:2], color, width)
 
 # %% ../../nbs/samples/02_diagrams.ipynb #378acf82
 @patch
-def rect(self: Canvas,
-         x0: float,  # left edge, in pixels
-         y0: float,  # top edge, in pixels
-         x1: float,  # right edge, in pixels
-         y1: float,  # bottom edge, in pixels
-         fill: str | None = None,  # inside color
-         color: str | None = INK,  # outline color
-         width: float = 2,  # of the outline, in pixels
-         round_by: float = 0):  # radius of the corners, in pixels
+def rect(
+    self: Canvas,
+    box: tuple,  # (left, top, right, bottom) in pixels
+    fill: str | None = None,  # inside color
+    color: str | None = INK,  # outline color
+    width: float = 2,  # of the outline, in pixels
+    round_by: float = 0,  # radius of the corners, in pixels
+):
     "A box, with round corners if asked."
     s = self.scale
-    self.pen.rounded_rectangle((x0*s, y0*s, x1*s, y1*s), round_by*s, fill, color, round(width*s) if color else 0)
+    self.pen.rounded_rectangle([s*v for v in box], round_by*s, fill, color, round(width*s) if color else 0)
 
 @patch
-def disc(self: Canvas,
-         x: float,  # centre, in pixels
-         y: float,  # centre, in pixels
-         r: float,  # radius, in pixels
-         fill: str | None = None,  # inside color
-         color: str | None = INK,  # outline color
-         width: float = 2,  # of the outline, in pixels
-         ry: float | None = None):  # radius along y, for an ellipse
+def disc(
+    self: Canvas,
+    x: float,  # centre, in pixels
+    y: float,  # centre, in pixels
+    r: float,  # radius, in pixels
+    fill: str | None = None,  # inside color
+    color: str | None = INK,  # outline color
+    width: float = 2,  # of the outline, in pixels
+    ry: float | None = None,  # radius along y, for an ellipse
+):
     "A circle or an ellipse."
     s, ry = self.scale, ry or r
     self.pen.ellipse(((x-r)*s, (y-ry)*s, (x+r)*s, (y+ry)*s), fill, color, round(width*s) if color else 0)
 
 # %% ../../nbs/samples/02_diagrams.ipynb #be1d53b2
 @patch
-def arrow(self: Canvas,
-          a: tuple,  # where it starts, (x, y) in pixels
-          b: tuple,  # where its tip is
-          color: str = INK,  # name or #rrggbb
-          width: float = 3,  # of the shaft, in pixels
-          head: float = 11):  # length of the head, in pixels
+def arrow(
+    self: Canvas,
+    a: tuple,  # where it starts, (x, y) in pixels
+    b: tuple,  # where its tip is
+    color: str = INK,  # name or #rrggbb
+    width: float = 3,  # of the shaft, in pixels
+    head: float = 11,  # length of the head, in pixels
+):
     "A straight arrow from `a` to `b`."
     (x0, y0), (x1, y1) = a, b
     d = math.hypot(x1-x0, y1-y0) or 1
@@ -112,22 +124,26 @@ def arrow(self: Canvas,
     self.poly([b, (bx-uy*head*.55, by+ux*head*.55), (bx+uy*head*.55, by-ux*head*.55)], color, None)
 
 @patch
-def text(self: Canvas,
-         x: float,  # in pixels
-         y: float,  # in pixels
-         words: str,  # one line or several
-         size: int = 20,  # height in pixels; 20 is legible after the picture is reduced to 224
-         anchor: str = 'mm',  # PIL's text anchor: mm centred on (x, y), lm starting there, rm ending there
-         color: str = INK):  # name or #rrggbb
+def text(
+    self: Canvas,
+    x: float,  # in pixels
+    y: float,  # in pixels
+    words: str,  # one line or several
+    size: int = 20,  # height in pixels; 20 is legible after the picture is reduced to 224
+    anchor: str = 'mm',  # PIL's text anchor: mm centred on (x, y), lm starting there, rm ending there
+    color: str = INK,  # name or #rrggbb
+):
     "Words at (x, y)."
-    self.pen.text((x*self.scale, y*self.scale), str(words), fill=color, font=font(size*self.scale), anchor=anchor, align='center')
+    self.pen.text((x*self.scale, y*self.scale), str(words), fill=color, font=font(size*self.scale), anchor=anchor,
+                  align='center')
 
 # %% ../../nbs/samples/02_diagrams.ipynb #546249cd
-def scatter(n: int,  # how many points
-            box: tuple,  # (left, top, right, bottom) in pixels
-            cell: float,  # side of a grid cell in pixels: the points keep about this apart
-            rng: random.Random  # source of the positions
-           ) -> list:  # [(x, y), ...] in pixels
+def scatter(
+    n: int,  # how many points
+    box: tuple,  # (left, top, right, bottom) in pixels
+    cell: float,  # side of a grid cell in pixels: the points keep about this apart
+    rng: random.Random,  # source of the positions
+) -> list:  # [(x, y), ...] in pixels
     "`n` points in `box` that do not touch."
     x0, y0, x1, y1 = box
     cols, rows = int((x1-x0)//cell), int((y1-y0)//cell)
@@ -136,16 +152,17 @@ def scatter(n: int,  # how many points
     return [(x0+(i % cols)*w+jitter(w), y0+(i//cols)*h+jitter(h)) for i in rng.sample(range(cols*rows), n)]
 
 # %% ../../nbs/samples/02_diagrams.ipynb #f1d004a9
-def solutions(counts: tuple,  # particles in A and B
-              ml: tuple,  # solvent in A and B, in milliliters, at most 60
-              color: str = 'blue',  # of the particles, a key of COLORS
-              seed: int = 0  # where the particles are
-             ) -> Image.Image:  # 400 x 300
+def solutions(
+    counts: tuple,  # particles in A and B
+    ml: tuple,  # solvent in A and B, in milliliters, at most 60
+    color: str = 'blue',  # of the particles, a key of COLORS
+    seed: int = 0,  # where the particles are
+) -> Image.Image:  # 400 x 300
     "Two beakers with particles of a solute."
     c, rng = Canvas(400, 300), random.Random(seed)
     for x, label, n, v in zip((105, 295), 'AB', counts, ml):
         top = 212-2.85*v
-        c.rect(x-72, top, x+72, 212, '#dcecf7', None)
+        c.rect((x-72, top, x+72, 212), '#dcecf7', None)
         c.line([(x-80, 26), (x-72, 36), (x-72, 212), (x+72, 212), (x+72, 36), (x+80, 26)], INK, 3)
         c.line([(x-70, top), (x+70, top)], '#8db9d8', 2)
         for p in scatter(n, (x-68, top+3, x+68, 210), 25, rng): c.disc(*p, 9.5, COLORS[color], INK, 1.5)
@@ -155,15 +172,16 @@ def solutions(counts: tuple,  # particles in A and B
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #c86828bf
-def gases(mass: tuple,  # of one particle in A and B, in atomic mass units
-          speed: tuple,  # average speed in A and B, in meters a second
-          color: str = 'green',  # of the particles
-          seed: int = 0  # where the particles are
-         ) -> Image.Image:  # 400 x 300
+def gases(
+    mass: tuple,  # of one particle in A and B, in atomic mass units
+    speed: tuple,  # average speed in A and B, in meters a second
+    color: str = 'green',  # of the particles
+    seed: int = 0,  # where the particles are
+) -> Image.Image:  # 400 x 300
     "Two boxes of gas, each particle with a streak as long as it is fast."
     c, rng = Canvas(400, 300), random.Random(seed)
     for x, label, m, v in zip((103, 297), 'AB', mass, speed):
-        c.rect(x-88, 40, x+88, 200, '#f4f6f8', INK, 3)
+        c.rect((x-88, 40, x+88, 200), '#f4f6f8', INK, 3)
         for px, py in scatter(7, (x-70, 54, x+70, 186), 40, rng):
             a, far = rng.uniform(0, 2*math.pi), v/50
             c.line([(px, py), (px-far*math.cos(a), py-far*math.sin(a))], '#a5b1bb', 5)
@@ -174,27 +192,32 @@ def gases(mass: tuple,  # of one particle in A and B, in atomic mass units
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #628a067b
-ELEMENTS = dict(H='#f1f3f5', C='#3b3f46', N='#3b6fd4', O='#d8343f', F='#9adf8f', Cl='#35b24a', S='#f2cf2e', P='#f08a24', Br='#8e2f23',
-                I='#6d2f9e', Si='#c9a26b')
+ELEMENTS = dict(H='#f1f3f5', C='#3b3f46', N='#3b6fd4', O='#d8343f', F='#9adf8f', Cl='#35b24a', S='#f2cf2e', P='#f08a24',
+                Br='#8e2f23', I='#6d2f9e', Si='#c9a26b')
 
-def layout(shape: str,  # pair, line, bent, three, four or ring
-           n: int  # atoms
-          ) -> list:  # [(x, y), ...] with neighbours about 1 apart
+def layout(
+    shape: str,  # pair, line, bent, three, four or ring
+    n: int,  # atoms
+) -> list:  # [(x, y), ...] with neighbours about 1 apart
     "Where the atoms of a molecule go; the first is the middle one, except in a ring."
     if shape == 'pair': return [(-.5, 0), (.5, 0)]
     if shape == 'line': return [(0, 0), (-1, 0), (1, 0)]
     if shape == 'bent': return [(0, -.3), (-.85, .35), (.85, .35)]
-    if shape == 'ring': return [(.62*n/3.4*math.sin(2*math.pi*i/n), -.62*n/3.4*math.cos(2*math.pi*i/n)) for i in range(n)]
+    if shape == 'ring':
+        return [(.62*n/3.4*math.sin(2*math.pi*i/n), -.62*n/3.4*math.cos(2*math.pi*i/n)) for i in range(n)]
     return [(0, 0)]+[(math.sin(2*math.pi*(i+.5)/(n-1)), -math.cos(2*math.pi*(i+.5)/(n-1))) for i in range(n-1)]
 
-def molecule(atoms: list,  # element symbols, the middle atom first
-             shape: str,  # see `layout`
-             turn: float = 0,  # degrees
-             paper: str = PAPER  # background
-            ) -> Image.Image:  # 360 x 320
+# %% ../../nbs/samples/02_diagrams.ipynb #molecule
+def molecule(
+    atoms: list,  # element symbols, the middle atom first
+    shape: str,  # see `layout`
+    turn: float = 0,  # degrees
+    paper: str = PAPER,  # background
+) -> Image.Image:  # 360 x 320
     "A ball model of one molecule, with its key of colors."
     c, t = Canvas(360, 320, paper), math.radians(turn)
-    spots = [(180+58*(x*math.cos(t)-y*math.sin(t)), 130+58*(x*math.sin(t)+y*math.cos(t))) for x, y in layout(shape, len(atoms))]
+    turned = [(x*math.cos(t)-y*math.sin(t), x*math.sin(t)+y*math.cos(t)) for x, y in layout(shape, len(atoms))]
+    spots = [(180+58*x, 130+58*y) for x, y in turned]
     ball = lambda x, y, r, e: (c.disc(x, y, r, ELEMENTS[e]), c.disc(x-r*.35, y-r*.35, r*.2, '#ffffff', None))
     for (x, y), e in sorted(zip(spots, atoms)): ball(x, y, 27 if e == 'H' else 36, e)
     key = list(dict.fromkeys(atoms))
@@ -205,30 +228,34 @@ def molecule(atoms: list,  # element symbols, the middle atom first
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #89cf2861
-SCHEMES = [('#e5555f', '#5b8fe0'), ('#5fb878', '#f2b84b'), ('#b9c1c9', '#b9c1c9'), ('#e8d9c0', '#e8d9c0'), ('#b58be0', '#f2a65a'),
-           ('#f3f4f6', '#9aa4ae')]
+SCHEMES = [('#e5555f', '#5b8fe0'), ('#5fb878', '#f2b84b'), ('#b9c1c9', '#b9c1c9'), ('#e8d9c0', '#e8d9c0'),
+           ('#b58be0', '#f2a65a'), ('#f3f4f6', '#9aa4ae')]
 
 def _magnet(c, x, y, w, h, poles, scheme):
+    "One bar magnet, its poles lettered."
     for i, p in enumerate(poles):
         fill = scheme[p == 'S']
-        c.rect(x+i*w/2, y, x+(i+1)*w/2, y+h, fill)
+        c.rect((x+i*w/2, y, x+(i+1)*w/2, y+h), fill)
         c.text(x+(i+.5)*w/2, y+h/2, p, 26)
 
-def magnets(poles: str,  # four letters from left to right, such as 'NSSN'
-            scheme: int = 0,  # index into SCHEMES
-            length: int = 130,  # of a magnet, in pixels
-            gap: int = 50  # between them, in pixels
-           ) -> Image.Image:  # 400 x 200
+def magnets(
+    poles: str,  # four letters from left to right, such as 'NSSN'
+    scheme: int = 0,  # index into SCHEMES
+    length: int = 130,  # of a magnet, in pixels
+    gap: int = 50,  # between them, in pixels
+) -> Image.Image:  # 400 x 200
     "Two bar magnets in a row."
-    c, x = Canvas(400, 200), 200-gap/2-length
-    for p, x in ((poles[:2], 200-gap/2-length), (poles[2:], 200+gap/2)): _magnet(c, x, 70, length, 60, p, SCHEMES[scheme])
+    c = Canvas(400, 200)
+    for p, x in ((poles[:2], 200-gap/2-length), (poles[2:], 200+gap/2)):
+        _magnet(c, x, 70, length, 60, p, SCHEMES[scheme])
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #d01ee149
-def magnet_pairs(gaps: tuple,  # distance in pair 1 and pair 2, in millimeters, at most 60
-                 poles: tuple = ('NSNS', 'NSSN'),  # of each pair, left to right
-                 scheme: int = 0  # index into SCHEMES
-                ) -> Image.Image:  # 400 x 320
+def magnet_pairs(
+    gaps: tuple,  # distance in pair 1 and pair 2, in millimeters, at most 60
+    poles: tuple = ('NSNS', 'NSSN'),  # of each pair, left to right
+    scheme: int = 0,  # index into SCHEMES
+) -> Image.Image:  # 400 x 320
     "Two pairs of magnets, one above the other, with their distances."
     c = Canvas(400, 320)
     for i, (g, p) in enumerate(zip(gaps, poles)):
@@ -241,15 +268,16 @@ def magnet_pairs(gaps: tuple,  # distance in pair 1 and pair 2, in millimeters, 
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #4db2f463
-def forces(left: int,  # pull to the left, in newtons
-           right: int,  # pull to the right, in newtons
-           thing: str = 'box',  # written on the object
-           color: str = 'orange'  # of the object
-          ) -> Image.Image:  # 420 x 220
+def forces(
+    left: int,  # pull to the left, in newtons
+    right: int,  # pull to the right, in newtons
+    thing: str = 'box',  # written on the object
+    color: str = 'orange',  # of the object
+) -> Image.Image:  # 420 x 220
     "An object on the floor and two forces as arrows with their sizes."
     c, far = Canvas(420, 220), max(left, right, 1)
     c.line([(10, 160), (410, 160)], '#9aa4ae', 3)
-    c.rect(160, 80, 260, 158, COLORS[color], round_by=6)
+    c.rect((160, 80, 260, 158), COLORS[color], round_by=6)
     c.text(210, 119, thing, 20, color='#ffffff' if color not in ('yellow', 'pink') else INK)
     for n, x, d in ((left, 160, -1), (right, 260, 1)):
         if not n: continue
@@ -258,18 +286,19 @@ def forces(left: int,  # pull to the left, in newtons
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #ba585600
-def thermometer(value: int,  # what it shows, on a short mark or between
-                low: int = -20,  # number at the bottom
-                high: int = 120,  # number at the top
-                step: int = 20,  # between numbers
-                unit: str = '°F'  # written above
-               ) -> Image.Image:  # 300 x 400
+def thermometer(
+    value: int,  # what it shows, on a short mark or between
+    low: int = -20,  # number at the bottom
+    high: int = 120,  # number at the top
+    step: int = 20,  # between numbers
+    unit: str = '°F',  # written above
+) -> Image.Image:  # 300 x 400
     "A liquid thermometer."
     c = Canvas(300, 400)
     at = lambda t: 330-(t-low)/(high-low)*270
-    c.rect(128, 36, 172, 350, '#f4f6f8', INK, 2, 22)
+    c.rect((128, 36, 172, 350), '#f4f6f8', INK, 2, 22)
     c.disc(150, 352, 34, COLORS['red'], INK, 2)
-    c.rect(141, at(value), 159, 345, COLORS['red'], None)
+    c.rect((141, at(value), 159, 345), COLORS['red'], None)
     for k in range(5*(high-low)//step+1):
         t = low+k*step/5
         c.line([(172, at(t)), (200 if k % 5 == 0 else 186, at(t))], INK, 2 if k % 5 == 0 else 1.5)
@@ -278,17 +307,18 @@ def thermometer(value: int,  # what it shows, on a short mark or between
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #1f90bf33
-def cylinder(ml: float,  # volume in milliliters
-             high: int = 100,  # number at the top
-             step: int = 20,  # between numbers
-             color: str = 'teal'  # of the liquid
-            ) -> Image.Image:  # 300 x 400
+def cylinder(
+    ml: float,  # volume in milliliters
+    high: int = 100,  # number at the top
+    step: int = 20,  # between numbers
+    color: str = 'teal',  # of the liquid
+) -> Image.Image:  # 300 x 400
     "A graduated cylinder."
     c = Canvas(300, 400)
     at = lambda v: 355-v/high*300
-    c.rect(110, at(ml), 190, 362, COLORS[color], None)
+    c.rect((110, at(ml), 190, 362), COLORS[color], None)
     c.line([(102, 30), (110, 40), (110, 362), (190, 362), (190, 40), (198, 30)], INK, 3)
-    c.rect(85, 362, 215, 378, '#d5dbe1', INK, 2, 4)
+    c.rect((85, 362, 215, 378), '#d5dbe1', INK, 2, 4)
     for k in range(5*high//step+1):
         v = k*step/5
         c.line([(190, at(v)), (160 if k % 5 == 0 else 174, at(v))], INK, 2 if k % 5 == 0 else 1.5)
@@ -297,21 +327,23 @@ def cylinder(ml: float,  # volume in milliliters
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #eeb8dbd3
-def cross(rows: str,  # alleles of one parent, such as 'Ff'
-          cols: str  # alleles of the other
-         ) -> list:  # the four genotypes, row by row
+def cross(
+    rows: str,  # alleles of one parent, such as 'Ff'
+    cols: str,  # alleles of the other
+) -> list:  # the four genotypes, row by row
     "The four cells of a Punnett square."
     return [''.join(sorted(a+b)) for a in rows for b in cols]
 
-def punnett(rows: str,  # alleles of one parent
-            cols: str,  # alleles of the other
-            color: str = 'teal'  # of the labels
-           ) -> Image.Image:  # 360 x 340
+def punnett(
+    rows: str,  # alleles of one parent
+    cols: str,  # alleles of the other
+    color: str = 'teal',  # of the labels
+) -> Image.Image:  # 360 x 340
     "A filled Punnett square."
     c = Canvas(360, 340)
     for i, g in enumerate(cross(rows, cols)):
         x, y = 100+120*(i % 2), 80+120*(i//2)
-        c.rect(x, y, x+120, y+120, '#ffffff', INK, 2.5)
+        c.rect((x, y, x+120, y+120), '#ffffff', INK, 2.5)
         c.text(x+60, y+60, g, 44)
     for i in (0, 1):
         c.text(160+120*i, 55, cols[i], 36, color=COLORS[color])
@@ -321,10 +353,11 @@ def punnett(rows: str,  # alleles of one parent
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #28034498
-def food_web(levels: list,  # names, [[producers], [those who eat them], ...]
-             edges: list,  # (eaten, eater) pairs of names
-             paper: str = '#fbfcf6'  # background
-            ) -> Image.Image:  # 420 wide, 110 high a level
+def food_web(
+    levels: list,  # names, [[producers], [those who eat them], ...]
+    edges: list,  # (eaten, eater) pairs of names
+    paper: str = '#fbfcf6',  # background
+) -> Image.Image:  # 420 wide, 110 high a level
     "Names in boxes, arrows from the eaten to the eater."
     h = 110*len(levels)-20
     c, at = Canvas(420, h, paper), {}
@@ -333,12 +366,13 @@ def food_web(levels: list,  # names, [[producers], [those who eat them], ...]
     for a, b in edges: c.arrow((at[a][0], at[a][1]-20), (at[b][0], at[b][1]+21), '#51606d', 2.5, 12)
     for name, (x, y) in at.items():
         half = max(36, font(36).getlength(name)/4+9)
-        c.rect(x-half, y-18, x+half, y+18, '#ffffff', INK, 2, 10)
+        c.rect((x-half, y-18, x+half, y+18), '#ffffff', INK, 2, 10)
         c.text(x, y, name, 18)
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #fc1a86d0
 def _switch(c, x, y, closed, upright):
+    "A switch on a wire, open or closed."
     end = (22, 0) if closed else (17, -15)
     dx, dy = (end[1], end[0]) if upright else end
     a, b = ((x, y-22), (x, y+22)) if upright else ((x-22, y), (x+22, y))
@@ -347,16 +381,18 @@ def _switch(c, x, y, closed, upright):
     for p in (a, b): c.disc(*p, 5, INK, None)
 
 def _bulb(c, x, y, label):
+    "A bulb with its letter."
     c.disc(x, y, 21, '#fff6d6', INK, 3)
     for s in (-1, 1): c.line([(x-15, y-15*s), (x+15, y+15*s)], '#a8873c', 2)
     c.text(x+38, y, label, 24)
 
 # %% ../../nbs/samples/02_diagrams.ipynb #58cb4dab
-def circuit(labels: str,  # one letter a bulb, two or three of them
-            closed: tuple,  # of each switch: is it closed?
-            main: bool | None = None,  # a switch next to the battery: closed, open or not there
-            branches: bool = True  # each bulb on a branch of its own, or all in one loop
-           ) -> Image.Image:  # 420 x 300
+def circuit(
+    labels: str,  # one letter a bulb, two or three of them
+    closed: tuple,  # of each switch: is it closed?
+    main: bool | None = None,  # a switch next to the battery: closed, open or not there
+    branches: bool = True,  # each bulb on a branch of its own, or all in one loop
+) -> Image.Image:  # 420 x 300
     "A battery, bulbs and switches."
     c = Canvas(420, 300)
     xs = [165+190*i/(len(labels)-1) for i in range(len(labels))]
@@ -374,8 +410,8 @@ def circuit(labels: str,  # one letter a bulb, two or three of them
             _bulb(c, x, 45, '')
             c.text(x, 88, label, 24)
     if main is not None: _switch(c, 110, 45, main, False)
-    c.rect(38, 105, 82, 200, '#e9edf0', INK, 3, 5)
-    c.rect(50, 95, 70, 105, COLORS['gray'], INK, 2)
+    c.rect((38, 105, 82, 200), '#e9edf0', INK, 3, 5)
+    c.rect((50, 95, 70, 105), COLORS['gray'], INK, 2)
     for y, s in ((125, '+'), (182, '-')): c.text(60, y, s, 28)
     return c.done()
 
@@ -390,16 +426,17 @@ def blocks(temperatures: tuple,  # ((left, right) of pair 1, (left, right) of pa
         y = 20+145*i
         c.text(20, y+55, f'Pair {i+1}', 22, 'lm')
         for x, t in zip((120, 240), pair):
-            c.rect(x, y, x+120, y+110, COLORS[color], INK, 3)
-            c.rect(x+16, y+32, x+104, y+78, PAPER, INK, 1.5, 8)
+            c.rect((x, y, x+120, y+110), COLORS[color], INK, 3)
+            c.rect((x+16, y+32, x+104, y+78), PAPER, INK, 1.5, 8)
             c.text(x+60, y+55, f'{t}{unit}', 24)
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #b1ba9066
-def moon(lit: float,  # part of the disc that is lit, from 0 to 1
-         waxing: bool,  # growing: lit on the right
-         r: int = 110  # radius in pixels
-        ) -> Image.Image:  # 320 x 320
+def moon(
+    lit: float,  # part of the disc that is lit, from 0 to 1
+    waxing: bool,  # growing: lit on the right
+    r: int = 110,  # radius in pixels
+) -> Image.Image:  # 320 x 320
     "The Moon as seen from the northern half of the Earth."
     c, side = Canvas(320, 320, '#101a2b'), 1 if waxing else -1
     rng = random.Random(7)
@@ -412,51 +449,99 @@ def moon(lit: float,  # part of the disc that is lit, from 0 to 1
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #2f11fc9b
-def _fossil(c, x, y, kind, ink='#4a3b2a', bone='#fbf3e0'):
-    if kind == 'fish': c.poly([(x+12, y), (x+28, y-11), (x+28, y+11)], bone, ink); c.disc(x, y, 20, bone, ink, ry=11); c.disc(x-11, y-2, 2,
-        ink, None)
-    elif kind == 'shell': c.poly([(x, y+14)]+[(x+22*math.cos(t), y+10-26*math.sin(t)) for t in [math.pi*k/10 for k in range(11)]], bone,
-                               ink); [c.line([(x, y+14), (x+16*math.cos(t), y+8-22*math.sin(t))], ink, 1.5) for t in (.6, 1.1, 1.57, 2.05,
-                                   2.55)]
-    elif kind == 'ammonite': c.disc(x, y, 17, bone, ink); c.line([(x+(15-k*.35)*math.cos(k*.35),
-                                                                 y+(15-k*.35)*math.sin(k*.35)) for k in range(40)], ink, 2)
-    elif kind == 'fern': c.line([(x-24, y+6), (x+24, y-6)], ink, 3); [c.line([(x+d, y-d/4), (x+d+7, y-d/4+s*12)], ink, 3) for d in range(-20,
-        21, 8) for s in (-1, 1)]
-    elif kind == 'bone': c.line([(x-18, y), (x+18, y)], bone, 9); [c.disc(x+s*20, y+v*5, 6.5, bone, ink, 1.5) for s in (-1, 1) for v in (-1,
-        1)]; c.line([(x-16, y), (x+16, y)], bone, 8)
-    elif kind == 'tooth': c.poly([(x-14, y-14), (x+14, y-14), (x+3, y+16)], bone, ink)
-    elif kind == 'sea star': c.poly([(x+(19 if k % 2 == 0 else 8)*math.sin(math.pi*k/5),
-                                    y-(19 if k % 2 == 0 else 8)*math.cos(math.pi*k/5)) for k in range(10)], bone, ink)
-    else: c.disc(x, y, 22, bone, ink, ry=15); c.line([(x-22, y), (x+22, y)], ink,
-                                                     1.5); [c.line([(x+d, y-13), (x+d, y+13)], ink, 1.5) for d in (-12, -4, 4, 12)]
+BONE, EDGE = '#fbf3e0', '#4a3b2a'
+FOSSILS = {}  # name -> function (canvas, x, y) that draws it
 
-FOSSILS = ('fish', 'shell', 'ammonite', 'fern', 'bone', 'tooth', 'sea star', 'trilobite')
-ROCKS = ('#d9b98a', '#b98f68', '#cfc3a2', '#a9a7a0', '#e2cfa8', '#98876f', '#c7a27c')
+def fossil(
+    draw,  # function (canvas, x, y); its name is that of the fossil
+):
+    "Register a fossil."
+    FOSSILS[draw.__name__.replace('_', ' ')] = draw
+    return draw
+
+def star(
+    x: float,  # centre, in pixels
+    y: float,  # centre, in pixels
+    r: float,  # outer radius, in pixels
+    inner: float,  # inner radius, in pixels
+) -> list:  # ten corners, the first on top
+    "A star of five points."
+    at = lambda k: (inner if k % 2 else r, math.pi*k/5)
+    return [(x+d*math.sin(t), y-d*math.cos(t)) for d, t in map(at, range(10))]
+
+# %% ../../nbs/samples/02_diagrams.ipynb #fossils-1
+@fossil
+def fish(c, x, y):
+    c.poly([(x+12, y), (x+28, y-11), (x+28, y+11)], BONE, EDGE)
+    c.disc(x, y, 20, BONE, EDGE, ry=11)
+    c.disc(x-11, y-2, 2, EDGE, None)
+
+@fossil
+def shell(c, x, y):
+    rim = [(x+22*math.cos(math.pi*k/10), y+10-26*math.sin(math.pi*k/10)) for k in range(11)]
+    c.poly([(x, y+14), *rim], BONE, EDGE)
+    for t in (.6, 1.1, 1.57, 2.05, 2.55): c.line([(x, y+14), (x+16*math.cos(t), y+8-22*math.sin(t))], EDGE, 1.5)
+
+@fossil
+def ammonite(c, x, y):
+    c.disc(x, y, 17, BONE, EDGE)
+    c.line([(x+(15-k*.35)*math.cos(k*.35), y+(15-k*.35)*math.sin(k*.35)) for k in range(40)], EDGE, 2)
+
+@fossil
+def fern(c, x, y):
+    c.line([(x-24, y+6), (x+24, y-6)], EDGE, 3)
+    for d in range(-20, 21, 8):
+        for s in (-1, 1): c.line([(x+d, y-d/4), (x+d+7, y-d/4+s*12)], EDGE, 3)
+
+# %% ../../nbs/samples/02_diagrams.ipynb #fossils-2
+@fossil
+def bone(c, x, y):
+    c.line([(x-18, y), (x+18, y)], BONE, 9)
+    for s in (-1, 1):
+        for v in (-1, 1): c.disc(x+s*20, y+v*5, 6.5, BONE, EDGE, 1.5)
+    c.line([(x-16, y), (x+16, y)], BONE, 8)
+
+@fossil
+def tooth(c, x, y): c.poly([(x-14, y-14), (x+14, y-14), (x+3, y+16)], BONE, EDGE)
+
+@fossil
+def sea_star(c, x, y): c.poly(star(x, y, 19, 8), BONE, EDGE)
+
+@fossil
+def trilobite(c, x, y):
+    c.disc(x, y, 22, BONE, EDGE, ry=15)
+    c.line([(x-22, y), (x+22, y)], EDGE, 1.5)
+    for d in (-12, -4, 4, 12): c.line([(x+d, y-13), (x+d, y+13)], EDGE, 1.5)
 
 # %% ../../nbs/samples/02_diagrams.ipynb #3c544f3a
-def strata(fossils: tuple,  # names from FOSSILS, from the bottom upwards
-           seed: int = 0  # colors of the rock and where the fossils lie
-          ) -> Image.Image:  # 400 wide, 64 high a layer
+ROCKS = ('#d9b98a', '#b98f68', '#cfc3a2', '#a9a7a0', '#e2cfa8', '#98876f', '#c7a27c')
+
+def strata(
+    fossils: tuple,  # names from FOSSILS, from the bottom upwards
+    seed: int = 0,  # colors of the rock and where the fossils lie
+) -> Image.Image:  # 400 wide, 64 high a layer
     "Layers of rock with a fossil in each."
     rng, n = random.Random(seed), len(fossils)
     c, at = Canvas(400, 64*n+36, '#cfe7f5'), rng.sample(ROCKS, n)
     wave, phase = rng.uniform(2, 6), rng.uniform(0, 6)
     for i in reversed(range(n)):
         y = 36+64*(n-1-i)
-        c.poly([(x, y+wave*math.sin(x/60+phase+i*.4)) for x in range(0, 401, 10)]+[(400, 64*n+40), (0, 64*n+40)], at[i], '#5c4a37', 2)
+        c.poly([(x, y+wave*math.sin(x/60+phase+i*.4)) for x in range(0, 401, 10)]+[(400, 64*n+40), (0, 64*n+40)], at[i],
+               '#5c4a37', 2)
     for i, kind in enumerate(fossils):
         x, y = rng.randint(60, 230), 36+64*(n-1-i)+33
-        _fossil(c, x, y, kind)
+        FOSSILS[kind](c, x, y)
         c.text(x+40, y, kind, 20, 'lm')
     return c.done()
 
 # %% ../../nbs/samples/02_diagrams.ipynb #b55f1d34
-def bars(names: list,  # under the bars
-         heights: list,  # of the bars
-         title: str,  # above
-         step: int,  # between the numbers of the scale
-         color: str = 'blue'  # of the bars
-        ) -> Image.Image:  # 420 x 320
+def bars(
+    names: list,  # under the bars
+    heights: list,  # of the bars
+    title: str,  # above
+    step: int,  # between the numbers of the scale
+    color: str = 'blue',  # of the bars
+) -> Image.Image:  # 420 x 320
     "A bar chart."
     c, top = Canvas(420, 320), max(heights)//step+1
     at = lambda v: 270-v/(top*step)*215
@@ -467,7 +552,7 @@ def bars(names: list,  # under the bars
     w = 355/len(names)
     for i, (name, v) in enumerate(zip(names, heights)):
         x = 55+w*i
-        c.rect(x+w*.15, at(v), x+w*.85, 270, COLORS[color], None)
+        c.rect((x+w*.15, at(v), x+w*.85, 270), COLORS[color], None)
         c.text(x+w/2, 290, name, 20)
     c.line([(55, 50), (55, 270), (410, 270)], INK, 2.5)
     return c.done()

@@ -8,15 +8,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/language.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TENSES', 'ASIDE', 'WHOLE', 'FIGURES', 'COUNT', 'TIMES', 'OVER', 'rhyme', 'guide_words', 'odd_word', 'syllable',
-           'connotation', 'tense', 'base', 'sentence_type', 'clauses', 'complete', 'simile_metaphor', 'figure',
-           'formal', 'fact_opinion', 'fallacy', 'vague_pronoun', 'title_case', 'title_marks', 'letters', 'organizer',
-           'describe']
+__all__ = ['TENSES', 'TYPES', 'ASIDE', 'WHOLE', 'FIGURES', 'FALLACIES', 'COUNT', 'TIMES', 'OVER', 'rhyme', 'guide_words',
+           'odd_word', 'syllable', 'connotation', 'tense', 'base', 'sentence_type', 'clauses', 'complete',
+           'simile_metaphor', 'figure', 'formal', 'fact_opinion', 'fallacy', 'vague_pronoun', 'title_case',
+           'title_marks', 'letters', 'organizer', 'describe']
 
 # %% ../../nbs/samples/07_language.ipynb #9c8579b4
 from .maps import GROUNDS, SKIES, scene, timeline, venn
 from ..resources import words
-from .skills import SKILLS, an, ask, one, show, skill, sort_out
+from .skills import SKILLS, an, ask, one, show, skill, sort_out, upper_first
 
 # %% ../../nbs/samples/07_language.ipynb #6bb86ede
 @skill('rhyme')
@@ -27,12 +27,13 @@ def rhyme(rng):
     odd = rng.choice(rng.choice([g for g in words('rhymes') if g != group]))
     if rng.random() < .5:
         return ask(one(rng, 'Which word does not rhyme?', 'Which word does not rhyme with the others?',
-                       'Find the word that sounds different at the end.'), odd, same, ('rhymes', group),
-                   f'{" and ".join(same)} rhyme: they end with the same sound. {odd.capitalize()} ends with another sound.')
+                       'Find the word that sounds different at the end.'),
+                   odd, same, ('rhymes', group),
+                   f'{" and ".join(same)} rhyme: they end with the same sound. {odd.capitalize()} ends with another '
+                   'sound.')
     wrong = [rng.choice(g) for g in rng.sample([g for g in words('rhymes') if g != group], n)]
-    return ask(one(rng, f'Which word rhymes with {same[0]}?', f'Which word ends with the same sound as {same[0]}?'), same[1], wrong,
-               ('rhymes', group),
-               f'{same[0].capitalize()} and {same[1]} end with the same sound.')
+    return ask(one(rng, f'Which word rhymes with {same[0]}?', f'Which word ends with the same sound as {same[0]}?'),
+               same[1], wrong, ('rhymes', group), f'{same[0].capitalize()} and {same[1]} end with the same sound.')
 
 # %% ../../nbs/samples/07_language.ipynb #3a73860e
 @skill('guide-words')
@@ -53,7 +54,8 @@ def guide_words(rng):
     return ask(one(rng, f'Would you find the word {w} on the page with these guide words?',
                    f'Does the word {w} belong on the page with these guide words?')+f'\n{lo} - {hi}',
                'yes' if yes else 'no', ['no' if yes else 'yes'], (lo, hi),
-               f'In the alphabet {w} comes '+(f'after {lo} and before {hi}.' if yes else f'before {lo}.' if w < lo else f'after {hi}.'))
+               f'In the alphabet {w} comes '
+               +(f'after {lo} and before {hi}.' if yes else f'before {lo}.' if w < lo else f'after {hi}.'))
 
 # %% ../../nbs/samples/07_language.ipynb #75f0db96
 @skill('odd-word')
@@ -72,6 +74,7 @@ def syllable(rng):
                     {'an open syllable': 'It ends with a vowel, and the vowel is long: this is {kind}.',
                      'a closed syllable': 'It ends with a consonant: this is {kind}.'})
 
+# %% ../../nbs/samples/07_language.ipynb #connotation
 @skill('connotation')
 def connotation(rng):
     kind, harsh, phrase = entry = rng.choice(words('connotations'))
@@ -81,9 +84,10 @@ def connotation(rng):
     if rng.random() < .5:  # or among phrases about other things
         others = rng.sample([e for e in words('connotations') if e != entry], rng.choice((1, 2, 3)))
         return ask(one(rng, f'Which phrase has a {"positive" if good else "negative"} connotation?',
-                       f'Which of these sounds {"positive" if good else "negative"}?'), say(kind if good else harsh),
-                   [put(e[good], e[2]) for e in others], ('connotations', entry),
-                   f'Compare {kind} and {harsh}: they mean nearly the same, but {kind} sounds kinder and {harsh} harsher.')
+                       f'Which of these sounds {"positive" if good else "negative"}?'),
+                   say(kind if good else harsh), [put(e[good], e[2]) for e in others], ('connotations', entry),
+                   f'Compare {kind} and {harsh}: they mean nearly the same, but {kind} sounds kinder and {harsh} '
+                   'harsher.')
     return ask(one(rng, f'Which phrase has a more {"positive" if good else "negative"} connotation?',
                    f'Which of the two sounds more {"positive" if good else "negative"}?'), say(kind if good else harsh),
                [say(harsh if good else kind)], ('connotations', entry),
@@ -105,32 +109,41 @@ def tense(rng):
                                                                         'is still to come.')[k])
 
 # %% ../../nbs/samples/07_language.ipynb #62143f91
-def base(verb: tuple  # ('washed', 'washes', 'will wash', 'the muddy boots')
-        ) -> str:  # 'wash'
+def base(
+    verb: tuple,  # ('washed', 'washes', 'will wash', 'the muddy boots')
+) -> str:  # 'wash'
     "The plain form of a verb of the list."
     return verb[2].removeprefix('will ')
+
+# %% ../../nbs/samples/07_language.ipynb #sentence-type
+TYPES = {'declarative': 'It states something and ends with a period.',
+         'interrogative': 'It asks something and ends with a question mark.',
+         'imperative': 'It tells somebody to do something.',
+         'exclamatory': 'It shows strong feeling and ends with an exclamation point.'}
 
 @skill('sentence-type')
 def sentence_type(rng):
     verb, (x, y) = rng.choice(words('verbs')), rng.sample(words('people'), 2)
     do, past, rest = base(verb), verb[0], verb[3]
-    lines = {'declarative': one(rng, f'{x} {past} {rest}.', f'Yesterday {x} {past} {rest}.', f'{x} and {y} {past} {rest}.'),
-             'interrogative': one(rng, f'Did {x} {do} {rest}?', f'Why did {x} {do} {rest}?', f'When will {x} {do} {rest}?'),
+    lines = {'declarative': one(rng, f'{x} {past} {rest}.', f'Yesterday {x} {past} {rest}.',
+                                f'{x} and {y} {past} {rest}.'),
+             'interrogative': one(rng, f'Did {x} {do} {rest}?', f'Why did {x} {do} {rest}?',
+                                  f'When will {x} {do} {rest}?'),
              'imperative': one(rng, f'{do.capitalize()} {rest}, please.', f'Please {do} {rest}.',
-                               f'{do.capitalize()} {rest} before dinner, {x}.'),
+                              f'{do.capitalize()} {rest} before dinner, {x}.'),
              'exclamatory': one(rng, f'How quickly {x} {past} {rest}!', f'I am so glad that {x} {past} {rest}!',
-                                f'Wow, {x} {past} {rest} again!')}
+                               f'Wow, {x} {past} {rest} again!')}
     kind = rng.choice(list(lines))
-    why = {'declarative': 'It states something and ends with a period.', 'interrogative': 'It asks something and ends with a question mark.',
-           'imperative': 'It tells somebody to do something.',
-           'exclamatory': 'It shows strong feeling and ends with an exclamation point.'}[kind]
+    why = TYPES[kind]
     rest = [k for k in lines if k != kind]
-    if rng.random() < .6: return ask(one(rng, 'What kind of sentence is this?',
-                                       'Is this sentence declarative, interrogative, imperative or exclamatory?')+f'\n{lines[kind]}', kind,
-                                   rest,
-                                   ('verbs', verb), f'{why} So it is {kind}.')
-    return ask(f'Which sentence is {an(kind).split()[0]} {kind} sentence?' if rng.random() < .5 else f'Select the {kind} sentence.',
-               lines[kind], [lines[k] for k in rng.sample(rest, rng.choice((1, 2, 3)))], ('verbs', verb), f'{why} So it is {kind}.')
+    if rng.random() < .6:
+        return ask(one(rng, 'What kind of sentence is this?',
+                       'Is this sentence declarative, interrogative, imperative or exclamatory?')+f'\n{lines[kind]}',
+                   kind, rest, ('verbs', verb), f'{why} So it is {kind}.')
+    q = f'Which sentence is {an(kind)} sentence?' if rng.random() < .5 else f'Select the {kind} sentence.'
+    return ask(q,
+               lines[kind], [lines[k] for k in rng.sample(rest, rng.choice((1, 2, 3)))], ('verbs', verb),
+               f'{why} So it is {kind}.')
 
 # %% ../../nbs/samples/07_language.ipynb #c0d594a0
 ASIDE = ('early in the morning', 'near the old stone bridge', 'with the help of a friend', 'on the last day of school',
@@ -155,22 +168,24 @@ def clauses(rng):
            'compound': 'Two independent clauses are joined by a comma and a conjunction.',
            'complex': 'A word such as because or after makes one of its clauses dependent on the other.'}[kind]
     rest = [k for k in lines if k != kind]
-    if rng.random() < .6: return ask(one(rng, 'Is this sentence simple, compound or complex?',
-                                       'What kind of sentence is this?')+f'\n{lines[kind]}', kind, rest, key, f'{why} So it is {kind}.')
+    if rng.random() < .6:
+        return ask(one(rng, 'Is this sentence simple, compound or complex?',
+                     'What kind of sentence is this?')+f'\n{lines[kind]}', kind, rest, key, f'{why} So it is {kind}.')
     return ask(one(rng, f'Which is a {kind} sentence?', f'Select the {kind} sentence.'), lines[kind],
                [lines[k] for k in rest][:rng.choice((1, 2))], key, f'{why} So it is {kind}.')
 
 # %% ../../nbs/samples/07_language.ipynb #fe3221cf
 def _whole_or_not(rng):
     "A complete sentence, a fragment and a run-on made of the same words, with their key."
-    s, t, key, (x, y, v, w) = _clauses(rng)
+    s, t, key, (x, _, v, _) = _clauses(rng)
     return {'a complete sentence': one(rng, f'{s}.', f'{s}, and {t}.', f'{s} {rng.choice(ASIDE)}.', f'After {s}, {t}.'),
             'a fragment': one(rng, f'Because {s}.', f'{x}, who {v[0]} {v[3]} {rng.choice(ASIDE)}.',
                               f'{rng.choice(ASIDE).capitalize()}, after {s}.', f'The day when {s} and {t}.',
                               f'{v[3][0].upper()+v[3][1:]} that {x} {v[0]} {rng.choice(ASIDE)}.'),
             'a run-on sentence': one(rng, f'{s} {t}.', f'{s}, {t}.', f'{s} {rng.choice(ASIDE)} {t}.')}, key
 
-WHOLE = {'a complete sentence': 'It has a subject and a verb and expresses a complete thought, and its parts are joined correctly.',
+WHOLE = {'a complete sentence': 'It has a subject and a verb and expresses a complete thought, '
+                                'and its parts are joined correctly.',
          'a fragment': 'A part is missing, so it is not a complete thought.',
          'a run-on sentence': 'Two complete thoughts run together without a conjunction or the right punctuation.'}
 
@@ -179,8 +194,9 @@ def complete(rng):
     lines, key = _whole_or_not(rng)
     kind = rng.choice(list(lines))
     rest = [k for k in lines if k != kind]
-    if rng.random() < .6: return ask(one(rng, 'Is this a complete sentence, a fragment or a run-on sentence?',
-                                       'What is this?')+f'\n{lines[kind]}', kind, rest, key, f'{WHOLE[kind]} This is {kind}.')
+    if rng.random() < .6:
+        return ask(one(rng, 'Is this a complete sentence, a fragment or a run-on sentence?',
+                     'What is this?')+f'\n{lines[kind]}', kind, rest, key, f'{WHOLE[kind]} This is {kind}.')
     return ask(f'Which is {kind}?', lines[kind], [lines[k] for k in rest], key, f'{WHOLE[kind]} This is {kind}.')
 
 # %% ../../nbs/samples/07_language.ipynb #48207f9f
@@ -194,7 +210,8 @@ def _is_it(kind, *asks):
                    f'{WHOLE[real]} It is {real}.')
     return f
 
-skill('fragment')(_is_it('a fragment', 'Is this a sentence fragment?', 'Is a part of this sentence missing, so that it is a fragment?'))
+skill('fragment')(_is_it('a fragment', 'Is this a sentence fragment?',
+                         'Is a part of this sentence missing, so that it is a fragment?'))
 skill('run-on')(_is_it('a run-on sentence', 'Is this a run-on sentence?', 'Do two sentences run together here?'))
 
 # %% ../../nbs/samples/07_language.ipynb #9302aa86
@@ -209,15 +226,18 @@ def simile_metaphor(rng):
     foil = f'{other[0]} was {other[2]}{tail}.' if simile else f'{other[0]} was as {other[1]} as {other[2]}{tail}.'
     kind, rest = ('a simile', 'a metaphor') if simile else ('a metaphor', 'a simile')
     why = 'A simile compares with as or like; a metaphor says that one thing is another. '
-    if rng.random() < .6: return ask(one(rng, 'Does this sentence use a simile or a metaphor?',
-                                       'Which figure of speech is in this sentence?')+f'\n{line}', kind, [rest], ('likenesses', entry),
-                                   f'{why}This is {kind}.')
-    return ask(one(rng, f'Which sentence uses {kind}?', f'In which sentence do you find {kind}?'), line, [foil], ('likenesses', entry),
-               f'{why}The first word of the comparison shows it: this is {kind}.')
+    if rng.random() < .6:
+        return ask(one(rng, 'Does this sentence use a simile or a metaphor?',
+                     'Which figure of speech is in this sentence?')+f'\n{line}', kind, [rest], ('likenesses', entry),
+                 f'{why}This is {kind}.')
+    return ask(one(rng, f'Which sentence uses {kind}?', f'In which sentence do you find {kind}?'), line, [foil],
+               ('likenesses', entry), f'{why}The first word of the comparison shows it: this is {kind}.')
 
+# %% ../../nbs/samples/07_language.ipynb #figure
 FIGURES = {'alliteration': 'The same sound comes again and again at the beginning of the words.',
-           'hyperbole': 'It exaggerates so much that it cannot be true.', 'personification': 'A thing acts like a person.',
-           'onomatopoeia': 'A word sounds like what it names.', 'an idiom': 'The words mean something else than they say.',
+           'hyperbole': 'It exaggerates so much that it cannot be true.',
+           'personification': 'A thing acts like a person.', 'onomatopoeia': 'A word sounds like what it names.',
+           'an idiom': 'The words mean something else than they say.',
            'an oxymoron': 'Two words are joined that seem to be opposites.'}
 
 @skill('figure')
@@ -233,16 +253,19 @@ def formal(rng):
     hi, lo = entry = rng.choice(words('formal'))
     up = rng.random() < .5
     if rng.random() < .5:  # or among sentences about other things
-        right, wrong = entry[not up], [e[up] for e in rng.sample([e for e in words('formal') if e != entry], rng.choice((1, 2, 3)))]
+        others = [e for e in words('formal') if e != entry]
+        right, wrong = entry[not up], [e[up] for e in rng.sample(others, rng.choice((1, 2, 3)))]
         kind = 'formal' if up else 'informal'
-        return ask(one(rng, f'Which sentence is in {kind} language?', f'Find the sentence in {kind} language.'), right, wrong,
-                   ('formal', entry), f'Formal language avoids slang, contractions and exclamations. The {kind} sentence is: {right}')
+        return ask(one(rng, f'Which sentence is in {kind} language?', f'Find the sentence in {kind} language.'), right,
+                   wrong, ('formal', entry),
+                   f'Formal language avoids slang, contractions and exclamations. The {kind} sentence is: {right}')
     return ask(one(rng, f'Which sentence is {"more formal" if up else "less formal"}?',
                    f'Which sentence would you {"write to a stranger" if up else "say to a close friend"}?',
-                   f'Which is the {"more" if up else "less"} formal way to say it?'), hi if up else lo, [lo if up else hi],
-               ('formal', entry),
+                   f'Which is the {"more" if up else "less"} formal way to say it?'),
+               hi if up else lo, [lo if up else hi], ('formal', entry),
                'Formal language avoids slang, contractions and exclamations. '+f'The more formal sentence is: {hi}')
 
+# %% ../../nbs/samples/07_language.ipynb #fact-opinion
 @skill('fact-opinion')
 def fact_opinion(rng):
     about, fact, opinion = entry = rng.choice(words('facts'))
@@ -250,27 +273,31 @@ def fact_opinion(rng):
     right, wrong = (fact, opinion) if yes else (opinion, fact)
     if rng.random() < .4:  # or among sentences about other things
         others = [e[1+yes] for e in rng.sample([e for e in words('facts') if e != entry], rng.choice((1, 2, 3)))]
-        return ask(one(rng, f'Which of these is {"a fact" if yes else "an opinion"}?', f'Find the {"fact" if yes else "opinion"}.'), right,
-                   others, ('facts', entry), 'A fact can be checked, an opinion tells what somebody thinks or likes.')
-    if rng.random() < .5: return ask(one(rng, f'Which sentence states {"a fact" if yes else "an opinion"}?',
-                                       f'Which of these is {"a fact" if yes else "an opinion"} about {about}?'), right, [wrong],
-                                   ('facts', entry), 'A fact can be checked, an opinion tells what somebody thinks or likes.')
-    return ask(one(rng, 'Is this a fact or an opinion?', 'What does this sentence state?')+f'\n{right}', 'a fact' if yes else 'an opinion',
-               ['an opinion' if yes else 'a fact'], ('facts', entry),
+        return ask(one(rng, f'Which of these is {"a fact" if yes else "an opinion"}?',
+                       f'Find the {"fact" if yes else "opinion"}.'),
+                   right, others, ('facts', entry),
+                   'A fact can be checked, an opinion tells what somebody thinks or likes.')
+    if rng.random() < .5:
+        return ask(one(rng, f'Which sentence states {"a fact" if yes else "an opinion"}?',
+                     f'Which of these is {"a fact" if yes else "an opinion"} about {about}?'), right, [wrong],
+                 ('facts', entry), 'A fact can be checked, an opinion tells what somebody thinks or likes.')
+    return ask(one(rng, 'Is this a fact or an opinion?', 'What does this sentence state?')+f'\n{right}',
+               'a fact' if yes else 'an opinion', ['an opinion' if yes else 'a fact'], ('facts', entry),
                'A fact can be checked, an opinion tells what somebody thinks or likes.')
+
+# %% ../../nbs/samples/07_language.ipynb #fallacy
+FALLACIES = {  # what is wrong -> section of words.txt, explanation
+    'an attack on the person': ('ad-hominem', 'It speaks against the person and not against the claim: {kind}.'),
+    'an appeal to what is popular': ('bandwagon', 'That many people do it proves nothing: {kind}.'),
+    'a choice of only two': ('false-choice', 'There are other possibilities than these: {kind}.'),
+    'circular reasoning': ('circular', 'The reason only repeats the claim: {kind}.'),
+    'a hasty generalization': ('hasty', 'A few cases say little about all: {kind}.')}
 
 @skill('fallacy')
 def fallacy(rng):
-    return sort_out(rng, {'an attack on the person': 'fallacy-ad-hominem', 'an appeal to what is popular': 'fallacy-bandwagon',
-                          'a choice of only two': 'fallacy-false-choice', 'circular reasoning': 'fallacy-circular',
-                          'a hasty generalization': 'fallacy-hasty'},
+    return sort_out(rng, {kind: f'fallacy-{section}' for kind, (section, _) in FALLACIES.items()},
                     ('Which logical fallacy is in this argument?\n{x}', 'What is wrong with this argument?\n{x}'),
-                    ('Which argument contains {kind}?',),
-                    {'an attack on the person': 'It speaks against the person and not against the claim: {kind}.',
-                                                           'an appeal to what is popular': 'That many people do it proves nothing: {kind}.',
-                                                           'a choice of only two': 'There are other possibilities than these: {kind}.',
-                     'circular reasoning': 'The reason only repeats the claim: {kind}.',
-                                                           'a hasty generalization': 'A few cases say little about all: {kind}.'})
+                    ('Which argument contains {kind}?',), {kind: why for kind, (_, why) in FALLACIES.items()})
 
 # %% ../../nbs/samples/07_language.ipynb #a8fe9633
 @skill('vague-pronoun')
@@ -279,34 +306,35 @@ def vague_pronoun(rng):
     where, who = rng.choice((('at the school', 'the teachers say'), ('in the newspaper', 'a reporter says'),
                              ('on the radio', 'an expert says'),
                              ('in the village', f'{y} and others say'), ('in the letter', 'the writer says')))
-    it, tail = ('they say' if where in ('at the school', 'on the radio', 'in the village') else 'it says'), f'{x} {verb[0]} {verb[3]}'
+    it = 'they say' if where in ('at the school', 'on the radio', 'in the village') else 'it says'
+    tail = f'{x} {verb[0]} {verb[3]}'
     vague = one(rng, f'{where.capitalize()} {it} that {tail}.', f'{it.capitalize()} {where} that {tail}.')
-    clear = one(rng, f'{where.capitalize()} {who} that {tail}.', f'{who[0].upper()+who[1:]} that {tail}.',
-                f'{who[0].upper()+who[1:]} {where} that {tail}.')
+    clear = one(rng, f'{where.capitalize()} {who} that {tail}.', f'{upper_first(who)} that {tail}.',
+                f'{upper_first(who)} {where} that {tail}.')
     return ask(one(rng, 'Which sentence contains a vague pronoun reference?',
                    'In which sentence is it unclear what a pronoun stands for?'), vague, [clear], ('verbs', verb),
-               'A pronoun must stand for a noun that is named. In the vague sentence it or they stands for nothing that is named.')
+               'A pronoun must stand for a noun that is named. '
+               'In the vague sentence it or they stands for nothing that is named.')
 
+# %% ../../nbs/samples/07_language.ipynb #title-case
 @skill('title-case')
 def title_case(rng):
     adj, n, m = rng.choice(words('adjectives')), *rng.sample(words('title-nouns'), 2)
     small = rng.choice(('of', 'in', 'and', 'at', 'by', 'on'))
     title = ['the', adj, n, small, 'the', m] if rng.random() < .5 else ['a', n, small, 'the', adj, m]
-    cap = lambda ws, low: ' '.join(w if low(i, w) else w.title() for i, w in enumerate(ws))
-    right = cap(title, lambda i, w: i > 0 and w in (small, 'the'))
-    forms = {cap(title, lambda i, w: False), cap(title, lambda i, w: i > 0 and w in (small, 'the', adj)),
-             cap(title, lambda i, w: i > 0 and w in (small, 'the', m)), cap(title, lambda i, w: w in (small, 'the', 'a')),
-             cap(title, lambda i, w: i > 0 and w == small)}
+    cap = lambda small, first=1: ' '.join(w if w in small and i >= first else w.title() for i, w in enumerate(title))
+    right = cap((small, 'the'))
+    forms = {cap(()), cap((small, 'the', adj)), cap((small, 'the', m)), cap((small, 'the', 'a'), 0), cap((small,))}
     kind = rng.choice([k for k, _ in words('works')])
-    return ask(one(rng, f'Which is the correct way to write the title of the {kind}?', 'Which title is capitalized correctly?'), right,
-               rng.sample(sorted(forms-{right}), rng.choice((1, 2, 3))), (adj, n, m),
-               f'The first word, the last word and all important words have a capital letter; articles and short words such as {small} '
-               f'do not. So it is: {right}')
+    q = one(rng, f'Which is the correct way to write the title of the {kind}?', 'Which title is capitalized correctly?')
+    return ask(q, right, rng.sample(sorted(forms-{right}), rng.choice((1, 2, 3))), (adj, n, m),
+               'The first word, the last word and all important words have a capital letter; '
+               f'articles and short words such as {small} do not. So it is: {right}')
 
 # %% ../../nbs/samples/07_language.ipynb #fe424f67
 @skill('title-marks')
 def title_marks(rng):
-    kind, size = entry = rng.choice(words('works'))
+    kind, size = rng.choice(words('works'))
     title = f'The {rng.choice(words("adjectives")).title()} {rng.choice(words("title-nouns")).title()}'
     name, act = rng.choice(words('people')), rng.choice(('liked', 'forgot', 'praised', 'found', 'mentioned'))
     line = lambda t: f'{name} {act} the {kind} {t}.'
@@ -315,53 +343,64 @@ def title_marks(rng):
     forms.remove(right)
     return ask(one(rng, 'Which sentence writes the title correctly?', 'How should the title be written?'), right,
                forms[:rng.choice((1, 2))], (kind, title),
-               f'Titles of long works stand in italics, titles of short works in quotation marks. {an(kind).capitalize()} is a '
-               f'{size} work.',
+               'Titles of long works stand in italics, titles of short works in quotation marks. '
+               f'{an(kind).capitalize()} is a {size} work.',
                hint='Words between asterisks are in italics.')
 
 @skill('letters')
 def letters(rng):
     who, name, close = rng.choice(words('titles-of-people')), rng.choice(words('people')), rng.choice(words('closings'))
-    if rng.random() < .5: right, wrong, key = f'Dear {who} {name},', [f'dear {who} {name},', f'Dear {who.lower()} {name},',
-                                                                    f'Dear {who} {name.lower()},', f'Dear {who} {name}'], ('Dear', who,
-                                                                        name)
+    if rng.random() < .5:
+        right, key = f'Dear {who} {name},', ('Dear', who, name)
+        wrong = [f'dear {who} {name},', f'Dear {who.lower()} {name},', f'Dear {who} {name.lower()},',
+                 f'Dear {who} {name}']
     else: right, wrong, key = f'{close},', [f'{close.title()},', f'{close.lower()},', close], (close, name)
     signed = f'\n{name}' if key[0] == close else ''
     return ask(one(rng, f'Which {"closing" if signed else "greeting"} is correct for a letter?',
-                   f'How should the {"closing" if signed else "greeting"} of a letter be written?'), right+signed,
-               [w+signed for w in rng.sample(wrong, rng.choice((1, 2)))], key,
-               'In a greeting the first word, titles and names have capital letters; in a closing only the first word. Both end '
-               'with a comma.')
+                   f'How should the {"closing" if signed else "greeting"} of a letter be written?'),
+               right+signed, [w+signed for w in rng.sample(wrong, rng.choice((1, 2)))], key,
+               'In a greeting the first word, titles and names have capital letters; in a closing only the first '
+               'word. Both end with a comma.')
 
 # %% ../../nbs/samples/07_language.ipynb #51ea0264
-@skill('organizer')
-def organizer(rng):
-    color, (x, y) = rng.choice(('teal', 'red', 'blue', 'purple', 'orange')), rng.sample(words('people'), 2)
-    if rng.random() < .5:
-        n = rng.choice((3, 4, 5))
-        years, events = sorted(rng.sample(range(1900, 2020), n)), rng.sample(words('events'), n)
-        i = rng.randrange(n-1)
-        form = rng.randrange(3)
-        if form == 0: q, k = one(rng, f'What did {x} do first after {years[i]}?', f'What happened to {x} next after {years[i]}?'), i+1
-        elif form == 1: q, k = f'Which came directly before the year when {x} {events[i+1]}?', i
-        else: q, k = one(rng, f'What did {x} do in {years[i]}?', f'Which event belongs to the year {years[i]}?'), i
-        skip = {events[k], events[i+1] if form == 1 else None}
-        wrong = [e for e in events if e not in skip]
-        wrong = rng.sample(wrong, min(len(wrong), 3)) or [rng.choice([e for e in words('events') if e not in events])]
-        return ask(q, events[k], wrong, (form, *years, *events),
-                   f'Read the time line from top to bottom: {events[k]} belongs to {years[k]}.',
-                   hint=f'The time line shows the life of {x}.',
-                   picture=(timeline, list(zip(map(str, years), events)), color))
+def _timeline_question(rng, x, color):
+    "What somebody did when, read off a time line."
+    n = rng.choice((3, 4, 5))
+    years, events = sorted(rng.sample(range(1900, 2020), n)), rng.sample(words('events'), n)
+    i = rng.randrange(n-1)
+    form = rng.randrange(3)
+    if form == 0:
+        q, k = one(rng, f'What did {x} do first after {years[i]}?', f'What happened to {x} next after {years[i]}?'), i+1
+    elif form == 1: q, k = f'Which came directly before the year when {x} {events[i+1]}?', i
+    else: q, k = one(rng, f'What did {x} do in {years[i]}?', f'Which event belongs to the year {years[i]}?'), i
+    skip = {events[k], events[i+1] if form == 1 else None}
+    wrong = [e for e in events if e not in skip]
+    wrong = rng.sample(wrong, min(len(wrong), 3)) or [rng.choice([e for e in words('events') if e not in events])]
+    return ask(q, events[k], wrong, (form, *years, *events),
+               f'Read the time line from top to bottom: {events[k]} belongs to {years[k]}.',
+               hint=f'The time line shows the life of {x}.',
+               picture=(timeline, list(zip(map(str, years), events)), color))
+
+# %% ../../nbs/samples/07_language.ipynb #venn-question
+def _venn_question(rng, x, y, color):
+    "What two people like, read off two overlapping circles."
     things = rng.sample(words('hobbies'), 6)
     parts = (things[:2], things[2:3], things[3:5]) if rng.random() < .5 else (things[:1], things[1:3], things[3:5])
     form = rng.randrange(3)
-    q, right = (one(rng, f'What does only {x} like?', f'What does {x} like but {y} does not?'),
-                one(rng, f'What do both {x} and {y} like?', f'What do {x} and {y} have in common?'),
-                one(rng, f'What does only {y} like?', f'What does {y} like but {x} does not?'))[form], rng.choice(parts[form])
+    q = (one(rng, f'What does only {x} like?', f'What does {x} like but {y} does not?'),
+         one(rng, f'What do both {x} and {y} like?', f'What do {x} and {y} have in common?'),
+         one(rng, f'What does only {y} like?', f'What does {y} like but {x} does not?'))[form]
+    right = rng.choice(parts[form])
     wrong = [w for k, p in enumerate(parts) if k != form for w in p]
     return ask(q, right, rng.sample(wrong, rng.choice((2, 3))), (form, right, *sorted(things)),
-               f'What only one of them likes stands in one circle, what both like where the circles overlap. There you find: {right}.',
+               'What only one of them likes stands in one circle, what both like where the circles overlap. '
+               f'There you find: {right}.',
                hint=f'The diagram shows what {x} and {y} like.', picture=(venn, (x, y), parts, (color, 'brown')))
+
+@skill('organizer')
+def organizer(rng):
+    color, (x, y) = rng.choice(('teal', 'red', 'blue', 'purple', 'orange')), rng.sample(words('people'), 2)
+    return _timeline_question(rng, x, color) if rng.random() < .5 else _venn_question(rng, x, y, color)
 
 # %% ../../nbs/samples/07_language.ipynb #a04fe5f8
 COUNT = ('no', 'one', 'two', 'three', 'four', 'five', 'six')
@@ -370,15 +409,21 @@ OVER = dict(grass='green grass', snow='white snow', sand='yellow sand', water='b
 
 @skill('describe')
 def describe(rng):
-    pool = (('balloon', 'kite', 'bird', 'star'), range(2, 7), ('red', 'purple', 'orange', 'green', 'pink'), list(SKIES), list(GROUNDS))
+    pool = (('balloon', 'kite', 'bird', 'star'), range(2, 7), ('red', 'purple', 'orange', 'green', 'pink'), list(SKIES),
+            list(GROUNDS))
     right = tuple(map(rng.choice, pool))
-    say = lambda t: f'{COUNT[t[1]].capitalize()} {t[2]} {t[0]}s float over {OVER[t[4]]} {TIMES[t[3]]}.'
+    def say(scene):
+        kind, n, color, sky, ground = scene
+        return f'{COUNT[n].capitalize()} {color} {kind}s float over {OVER[ground]} {TIMES[sky]}.'
     # two of the five things vary, and all four combinations are choices, so none stands out
     i, j = rng.sample(range(5), 2)
     other = [rng.choice([v for v in p if v != r]) for p, r in zip(pool, right)]
-    wrong = [tuple(o if k in swap else r for k, (r, o) in enumerate(zip(right, other))) for swap in ((i,), (j,), (i, j))]
+    swapped = lambda places: tuple(other[k] if k in places else v for k, v in enumerate(right))
+    wrong = [swapped(places) for places in ((i,), (j,), (i, j))]
+    kind, n, color, sky, ground = right
     return ask(one(rng, 'Which sentence describes the picture?', 'Choose the sentence that matches the picture.',
-                   'Which of these sentences fits what you see?'), say(right), [say(w) for w in rng.sample(wrong, rng.choice((1, 2, 3)))],
-               right,
-               f'Count and look at colors, sky and ground: {COUNT[right[1]]} {right[2]} {right[0]}s over {OVER[right[4]]} '
-               f'{TIMES[right[3]]}.', picture=(scene, *right, rng.getrandbits(32)))
+                   'Which of these sentences fits what you see?'),
+               say(right), [say(w) for w in rng.sample(wrong, rng.choice((1, 2, 3)))], right,
+               f'Count and look at colors, sky and ground: {COUNT[n]} {color} {kind}s over {OVER[ground]} '
+               f'{TIMES[sky]}.',
+               picture=(scene, *right, rng.getrandbits(32)))

@@ -14,24 +14,27 @@ __all__ = ['SKIES', 'GROUNDS', 'blob', 'compass', 'island', 'grid_map', 'degrees
 # %% ../../nbs/samples/03_maps.ipynb #755cc56c
 import math, random
 from PIL import Image
-from .diagrams import COLORS, INK, Canvas
+from .diagrams import COLORS, INK, Canvas, star
 
 # %% ../../nbs/samples/03_maps.ipynb #4633de56
-def blob(x: float,  # centre, in pixels
-         y: float,  # centre, in pixels
-         r: float,  # mean radius, in pixels
-         rng: random.Random  # source of the wobble
-        ) -> list:  # points of a closed line
+def blob(
+    x: float,  # centre, in pixels
+    y: float,  # centre, in pixels
+    r: float,  # mean radius, in pixels
+    rng: random.Random,  # source of the wobble
+) -> list:  # points of a closed line
     "A round shape with a coast line."
     waves = [(k, rng.uniform(0, 2*math.pi), rng.uniform(.01, .05)) for k in range(2, 7)]
     at = lambda t: r*(1+sum(h*math.sin(k*t+p) for k, p, h in waves))
     return [(x+at(t)*math.cos(t), y+at(t)*math.sin(t)*.92) for t in (2*math.pi*i/90 for i in range(90))]
 
-def compass(c: Canvas,  # to draw on
-            x: float,  # centre, in pixels
-            y: float,  # centre, in pixels
-            turn: int,  # where north points: 0 up, 1 right, 2 down, 3 left
-            r: float = 30):  # arm, in pixels
+def compass(
+    c: Canvas,  # to draw on
+    x: float,  # centre, in pixels
+    y: float,  # centre, in pixels
+    turn: int,  # where north points: 0 up, 1 right, 2 down, 3 left
+    r: float = 30,  # arm, in pixels
+):
     "A compass rose; north is red."
     for i, w in enumerate('NESW'):
         t = math.pi/2*(i+turn-1)
@@ -40,10 +43,11 @@ def compass(c: Canvas,  # to draw on
         c.text(x+dx*(r+13), y+dy*(r+13), w, 20, color=COLORS['red'] if w == 'N' else INK)
 
 # %% ../../nbs/samples/03_maps.ipynb #86a6be83
-def island(towns: list,  # [(name, column 0..5, row 0..5), ...]
-           turn: int = 0,  # where north points: 0 up, 1 right, 2 down, 3 left
-           seed: int = 0  # the coast
-          ) -> Image.Image:  # 420 x 340
+def island(
+    towns: list,  # [(name, column 0..5, row 0..5), ...]
+    turn: int = 0,  # where north points: 0 up, 1 right, 2 down, 3 left
+    seed: int = 0,  # the coast
+) -> Image.Image:  # 420 x 340
     "A map of an island with its towns."
     c, rng = Canvas(420, 340, '#bfdff2'), random.Random(seed)
     c.poly(blob(170, 170, 165, rng), rng.choice(('#dcebc2', '#f3e6c4', '#cfe6c9')), '#8aa27a', 3)
@@ -63,7 +67,7 @@ def grid_map(things: list,  # [(name, (column 0..4, row 0..4)), ...]
     for k in range(5):
         c.text(75+70*k, 22, 'ABCDE'[k], 24)
         c.text(20, 75+70*k, k+1, 24)
-    c.rect(40, 40, 390, 390, rng.choice(('#e6f0dc', '#eef1f4', '#f5ecdc')), None)
+    c.rect((40, 40, 390, 390), rng.choice(('#e6f0dc', '#eef1f4', '#f5ecdc')), None)
     for name, (i, j) in things:
         x, y = 75+70*i, 75+70*j
         c.disc(x, y-9, 13, COLORS[rng.choice(('red', 'blue', 'green', 'purple', 'orange', 'teal'))], INK)
@@ -74,21 +78,25 @@ def grid_map(things: list,  # [(name, (column 0..4, row 0..4)), ...]
     return c.done()
 
 # %% ../../nbs/samples/03_maps.ipynb #a2a40c33
-def degrees(v: int,  # of latitude or longitude
-            ends: str  # letters for positive and negative, 'NS' or 'EW'
-           ) -> str:  # such as 20°S
+def degrees(
+    v: int,  # of latitude or longitude
+    ends: str,  # letters for positive and negative, 'NS' or 'EW'
+) -> str:  # such as 20°S
     "An angle as it is written on maps."
     return f'{abs(v)}°{ends[v < 0] if v else ""}'
 
-def graticule(lats: list,  # latitudes of the lines, from top to bottom
-              lons: list,  # longitudes of the lines, from left to right
-              points: list,  # [(letter, latitude, longitude), ...] where lines cross
-              seed: int = 0  # shape of the land
-             ) -> Image.Image:  # 420 x 340
+def graticule(
+    lats: list,  # latitudes of the lines, from top to bottom
+    lons: list,  # longitudes of the lines, from left to right
+    points: list,  # [(letter, latitude, longitude), ...] where lines cross
+    seed: int = 0,  # shape of the land
+) -> Image.Image:  # 420 x 340
     "A map with lines of latitude and longitude and lettered points."
     c, rng = Canvas(420, 340, '#cfe6f5'), random.Random(seed)
     x, y = lambda v: 80+(v-lons[0])*310/(lons[-1]-lons[0]), lambda v: 50+(lats[0]-v)*255/(lats[0]-lats[-1])
-    for _ in range(2): c.poly(blob(rng.uniform(110, 350), rng.uniform(90, 270), rng.uniform(55, 85), rng), '#dfe9c4', '#8aa27a', 2)
+    for _ in range(2):
+        land = blob(rng.uniform(110, 350), rng.uniform(90, 270), rng.uniform(55, 85), rng)
+        c.poly(land, '#dfe9c4', '#8aa27a', 2)
     for v in lats:
         c.line([(66, y(v)), (408, y(v))], '#5f7f98', 1.5)
         c.text(60, y(v), degrees(v, 'NS'), 18, 'rm')
@@ -101,25 +109,27 @@ def graticule(lats: list,  # latitudes of the lines, from top to bottom
     return c.done()
 
 # %% ../../nbs/samples/03_maps.ipynb #b2c01002
-def lunches(names: tuple,  # of two children
-            foods: tuple,  # what each has: two lists
-            colors: tuple = ('blue', 'orange')  # of the boxes
-           ) -> Image.Image:  # 400 x 260
+def lunches(
+    names: tuple,  # of two children
+    foods: tuple,  # what each has: two lists
+    colors: tuple = ('blue', 'orange'),  # of the boxes
+) -> Image.Image:  # 400 x 260
     "Two lunch boxes with what is in them."
     c = Canvas(400, 260)
     for x, name, food, color in zip((8, 204), names, foods, colors):
-        c.rect(x+60, 32, x+128, 60, None, COLORS[color], 6, 12)
-        c.rect(x, 48, x+188, 250, '#ffffff', COLORS[color], 6, 16)
+        c.rect((x+60, 32, x+128, 60), None, COLORS[color], 6, 12)
+        c.rect((x, 48, x+188, 250), '#ffffff', COLORS[color], 6, 16)
         c.text(x+94, 16, f"{name}'s lunch", 20)
         for i, f in enumerate(food): c.text(x+94, 84+46*i, f, 22)
     return c.done()
 
 # %% ../../nbs/samples/03_maps.ipynb #eed635b2
-def market(equal: int,  # price in dollars at which supply meets demand
-           price: int,  # price of the day in dollars
-           top: int,  # highest price of the scale in dollars
-           slopes: tuple = (1., 1.)  # of demand and supply
-          ) -> Image.Image:  # 400 x 340
+def market(
+    equal: int,  # price in dollars at which supply meets demand
+    price: int,  # price of the day in dollars
+    top: int,  # highest price of the scale in dollars
+    slopes: tuple = (1., 1.),  # of demand and supply
+) -> Image.Image:  # 400 x 340
     "Demand and supply by price."
     c = Canvas(400, 340)
     y = lambda p: 275-p/top*235
@@ -136,7 +146,8 @@ def market(equal: int,  # price in dollars at which supply meets demand
     # each name stands beside the upper end of its line, outside the two lines where there is room
     for (x, v), word, color, side in ((d0, 'demand', 'blue', -1), (s1, 'supply', 'green', 1)):
         side = side if (tight := abs(x-220) < 85) else -side
-        c.text(x+(5 if tight else 12)*side, v-(8 if abs(y(price)-v) > 22 else 24), word, 18, 'lm' if side > 0 else 'rm', COLORS[color])
+        c.text(x+(5 if tight else 12)*side, v-(8 if abs(y(price)-v) > 22 else 24), word, 18, 'lm' if side > 0 else 'rm',
+               COLORS[color])
     for x in range(74, 340, 16): c.line([(x, y(price)), (x+9, y(price))], COLORS['red'], 3)
     c.text(394, y(price), 'price', 20, 'rm', COLORS['red'])
     c.text(230, 310, 'quantity', 20)
@@ -157,10 +168,11 @@ def timeline(events: list,  # [(year or day, words), ...] in order
     return c.done()
 
 # %% ../../nbs/samples/03_maps.ipynb #c16903d5
-def venn(names: tuple,  # of the two circles
-         parts: tuple,  # three lists of words: left only, both, right only
-         colors: tuple = ('red', 'blue')  # of the circles
-        ) -> Image.Image:  # 420 x 300
+def venn(
+    names: tuple,  # of the two circles
+    parts: tuple,  # three lists of words: left only, both, right only
+    colors: tuple = ('red', 'blue'),  # of the circles
+) -> Image.Image:  # 420 x 300
     "Two circles that overlap."
     c = Canvas(420, 300)
     for x, color in zip((145, 275), colors): c.disc(x, 160, 128, None, COLORS[color], 5)
@@ -174,29 +186,38 @@ SKIES = dict(day='#aadcf5', night='#1c2746', sunset='#f7b27a')
 GROUNDS = dict(grass='#7fbf6a', snow='#f4f8fb', sand='#ecd39a', water='#4f8fc4')
 
 def _thing(c, x, y, kind, color):
-    if kind == 'balloon': c.line([(x, y+20), (x+4, y+52)], '#777777', 2); c.disc(x, y, 19, color, INK, ry=23)
+    "A balloon, a kite, a bird or a star."
+    if kind == 'balloon':
+        c.line([(x, y+20), (x+4, y+52)], '#777777', 2)
+        c.disc(x, y, 19, color, INK, ry=23)
     elif kind == 'kite':
         c.poly([(x, y-26), (x+18, y), (x, y+26), (x-18, y)], color, INK)
         c.line([(x, y+26), (x-9, y+38), (x+6, y+50)], INK, 2)
     elif kind == 'bird': c.line([(x+2.6*t, y-14*abs(math.sin(t*.34))) for t in range(-10, 11)], color, 6)
-    else: c.poly([(x+22*s*math.sin(k), y-22*s*math.cos(k)) for k, s in ((2*math.pi*i/10, 1 if i % 2 == 0 else .45) for i in range(10))], color,
-                 INK)
+    else: c.poly(star(x, y, 22, 22*.45), color, INK)
 
 # %% ../../nbs/samples/03_maps.ipynb #c901faaf
-def scene(kind: str,  # balloon, kite, bird or star
-          n: int,  # how many, at most 6
-          color: str,  # of them
-          sky: str,  # day, night or sunset
-          ground: str,  # grass, snow, sand or water
-          seed: int = 0  # where they are
-         ) -> Image.Image:  # 400 x 320
+def scene(
+    kind: str,  # balloon, kite, bird or star
+    n: int,  # how many, at most 6
+    color: str,  # of them
+    sky: str,  # day, night or sunset
+    ground: str,  # grass, snow, sand or water
+    seed: int = 0,  # where they are
+) -> Image.Image:  # 400 x 320
     "Some things in the sky above some ground."
     c, rng = Canvas(400, 320, SKIES[sky]), random.Random(seed)
     if sky == 'day': c.disc(360, 34, 22, '#ffdf5a', None)
-    if sky == 'night': c.disc(360, 36, 20, '#f6f0d8', None); c.disc(350, 32, 18, SKIES[sky], None)
+    if sky == 'night':
+        c.disc(360, 36, 20, '#f6f0d8', None)
+        c.disc(350, 32, 18, SKIES[sky], None)
     if sky == 'sunset': c.disc(200, 235, 44, '#f25c3c', None)
-    c.poly([(x, 238+8*math.sin(x/50+seed % 7)) for x in range(0, 401, 10)]+[(400, 320), (0, 320)], GROUNDS[ground], None)
-    if ground == 'water': [c.line([(x, y), (x+14, y-4), (x+28, y)], '#ffffff', 2) for x, y in ((40, 280), (150, 300), (250, 272), (340, 296))]
-    for cell in rng.sample(range(8), n): _thing(c, 50+80*(cell % 4)+rng.randint(-10, 10), 55+95*(cell//4)+rng.randint(-8, 8), kind,
-                                                COLORS[color])
+    c.poly([(x, 238+8*math.sin(x/50+seed % 7)) for x in range(0, 401, 10)]+[(400, 320), (0, 320)], GROUNDS[ground],
+           None)
+    if ground == 'water':
+        for x, y in ((40, 280), (150, 300), (250, 272), (340, 296)):
+            c.line([(x, y), (x+14, y-4), (x+28, y)], '#ffffff', 2)
+    for cell in rng.sample(range(8), n):
+        x, y = 50+80*(cell % 4)+rng.randint(-10, 10), 55+95*(cell//4)+rng.randint(-8, 8)
+        _thing(c, x, y, kind, COLORS[color])
     return c.done()

@@ -8,26 +8,30 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/physics.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['BALLS', 'UNITS', 'concentration', 'gas_temperature', 'molecule_class', 'molecule_formula', 'attract_or_repel',
-           'magnet_strength', 'net_force', 'read_thermometer', 'read_cylinder', 'lit', 'circuits', 'heat_transfer',
-           'state', 'change', 'two_changes', 'formula_class', 'mixture', 'material', 'thermal_energy', 'thermal_mass',
-           'speed', 'mass_force', 'gravity_energy', 'accelerating', 'force_pair', 'estimate_temperature']
+__all__ = ['BALLS', 'VOLUMES', 'MASSES', 'UNITS', 'concentration', 'gas_temperature', 'molecule_class', 'molecule_formula',
+           'attract_or_repel', 'magnet_strength', 'net_force', 'read_thermometer', 'read_cylinder', 'lit', 'circuits',
+           'heat_transfer', 'state', 'change', 'two_changes', 'formula_class', 'mixture', 'material', 'thermal_energy',
+           'thermal_mass', 'speed', 'mass_force', 'gravity_energy', 'accelerating', 'force_pair',
+           'estimate_temperature']
 
 # %% ../../nbs/samples/04_physics.ipynb #3b96d11a
 import re
-from .diagrams import *
+from .diagrams import (
+    SCHEMES, blocks, circuit, cylinder, forces, gases, magnet_pairs, magnets, molecule, solutions, thermometer)
 from ..resources import words
-from .skills import SKILLS, an, ask, ladder, one, show, sign, skill, sort_out, until
+from .skills import SKILLS, an, ask, ladder, one, show, sign, skill, sort_out, until, upper_first
 
 # %% ../../nbs/samples/04_physics.ipynb #477f4b03
 BALLS = ['red', 'blue', 'green', 'purple', 'orange', 'pink', 'yellow', 'teal']
+VOLUMES = (20, 25, 30, 40, 50, 60)  # of a solvent, mL
+MASSES = (4, 20, 28, 32, 40, 44, 84)  # of a particle of gas, atomic mass units
 
 # %% ../../nbs/samples/04_physics.ipynb #e7099862
 @skill('concentration')
 def concentration(rng):
     color, want = rng.choice(BALLS), rng.choice((-1, 0, 1))
-    draw = lambda: (rng.randint(2, 10), rng.randint(2, 10), rng.choice((20, 25, 30, 40, 50, 60)), rng.choice((20, 25, 30, 40, 50, 60)))
-    m, n, v, w = until(draw, lambda x: sign(x[0]*x[3]-x[1]*x[2]) == want)
+    draw = lambda: (rng.randint(2, 10), rng.randint(2, 10), rng.choice(VOLUMES), rng.choice(VOLUMES))
+    m, n, v, w = until(draw, lambda m, n, v, w: sign(m*w-n*v) == want)
     more = rng.random() < .6
     sides = ['Solution A', 'Solution B', 'neither; their concentrations are the same']
     right = sides[2 if want == 0 else (want < 0) == more]
@@ -35,9 +39,11 @@ def concentration(rng):
     return ask(one(rng, f'Which solution has a {"higher" if more else "lower"} concentration of {color} particles?',
                    f'In which solution are the {color} particles {"more" if more else "less"} concentrated?'),
                right, sides, (m, n, v, w, color),
-               f'Divide the number of {color} particles by the volume of the solvent. Solution A has {m} particles in {v} mL, '
-               f'Solution B has {n} particles in {w} mL. {m}/{v} is {("equal to", "more than", "less than")[want]} {n}/{w}, so '
-               +('both concentrations are the same.' if want == 0 else f'{right} has the {"higher" if more else "lower"} concentration.'),
+               f'Divide the number of {color} particles by the volume of the solvent. Solution A has {m} particles in '
+               f'{v} mL, Solution B has {n} particles in {w} mL. {m}/{v} is '
+               f'{("equal to", "more than", "less than")[want]} {n}/{w}, so '
+               +('both concentrations are the same.' if want == 0 else
+                 f'{right} has the {"higher" if more else "lower"} concentration.'),
                hint=one(rng, f'The picture shows two solutions. Each {color} ball stands for one particle of solute.',
                         f'Two beakers hold a solvent with {color} particles dissolved in it.'),
                picture=(solutions, (m, n), (v, w), color, rng.getrandbits(32)))
@@ -46,27 +52,33 @@ def concentration(rng):
 @skill('gas-temperature')
 def gas_temperature(rng):
     want, higher = rng.choice((-1, 0, 1)), rng.random() < .6
-    draw = lambda: (rng.choice((4, 20, 28, 32, 40, 44, 84)), rng.choice((4, 20, 28, 32, 40, 44, 84)), 20*rng.randint(15, 45),
-                    20*rng.randint(15, 45))
+    draw = lambda: (rng.choice(MASSES), rng.choice(MASSES), 20*rng.randint(15, 45), 20*rng.randint(15, 45))
     # one of mass and speed is the same in both samples, so that no child needs a calculator
-    m, n, v, w = until(draw, lambda x: (x[0] == x[1] or x[2] == x[3]) and sign(x[0]*x[2]**2-x[1]*x[3]**2) == want)
+    m, n, v, w = until(draw, lambda m, n, v, w: (m == n or v == w) and sign(m*v**2-n*w**2) == want)
     sides = ['sample A', 'sample B', 'neither; the samples have the same temperature']
     right = sides[2 if want == 0 else (want < 0) == higher]
     sides.remove(right)
-    why = ('The masses are the same' if m == n else f'Each particle of sample {"A" if m > n else "B"} has more mass')+' and '+(
-        'the average speeds are the same' if v == w else f'the particles of sample {"A" if v > w else "B"} are faster on average')
+    masses = 'The masses are the same' if m == n else f'Each particle of sample {"A" if m > n else "B"} has more mass'
+    speeds = ('the average speeds are the same' if v == w else
+              f'the particles of sample {"A" if v > w else "B"} are faster on average')
+    hotter = f'the particles of sample {"A" if want > 0 else "B"} have the higher average kinetic energy'
+    end = ('the average kinetic energies are the same, and so are the temperatures.' if want == 0 else
+           f'{hotter}, and it has the higher temperature.')
     return ask(one(rng, f'Which sample has the {"higher" if higher else "lower"} temperature?',
-                   f'Compare the average kinetic energies of the particles. Which sample is {"hotter" if higher else "colder"}?'),
+                   'Compare the average kinetic energies of the particles. Which sample is '
+                   f'{"hotter" if higher else "colder"}?'),
                right, sides, (m, n, v, w),
-               f'{why}. '+('So the average kinetic energies are the same, and so are the temperatures.' if want == 0 else
-                f'So the particles of sample {"A" if want > 0 else "B"} have the higher average kinetic energy, and it has the higher '
-                f'temperature.'),
-               hint=one(rng, 'The picture shows two samples of gas in closed boxes of the same size. Each ball is one particle.',
+               f'{masses} and {speeds}. So {end}',
+               hint=one(rng,
+                        'The picture shows two samples of gas in closed boxes of the same size. Each ball is one '
+                        'particle.',
                         'Two equal boxes each hold the same number of gas particles.'),
                picture=(gases, (m, n), (v, w), rng.choice(BALLS), rng.getrandbits(32)))
 
 # %% ../../nbs/samples/04_physics.ipynb #66e1044e
-def _molecules(): return [(name, f, atoms.split(), shape) for name, f, atoms, shape in words('molecules')]
+def _molecules():  # name, formula, atoms, shape
+    "The molecules of the word lists."
+    return [(name, formula, atoms.split(), shape) for name, formula, atoms, shape in words('molecules')]
 
 # %% ../../nbs/samples/04_physics.ipynb #814358e3
 @skill('molecule-class')
@@ -79,8 +91,10 @@ def molecule_class(rng):
                    'Complete the sentence.\nThe substance in the picture is ().',
                    'What kind of substance is made of molecules like this one?'),
                both[not element], [both[element]], (name, turn),
-               f'The model is made of {len(set(atoms))} kind{"s" if not element else ""} of atom ({", ".join(dict.fromkeys(atoms))}). '
-               +('One element alone is an elementary substance.' if element else 'Two or more elements make a compound.'),
+               f'The model is made of {len(set(atoms))} kind{"s" if not element else ""} of atom '
+               f'({", ".join(dict.fromkeys(atoms))}). '
+               +('One element alone is an elementary substance.' if element else
+                 'Two or more elements make a compound.'),
                hint=one(rng, 'The model shows one molecule of a pure substance. Each ball is an atom.',
                         'In this model of a molecule each element has its own color.'),
                picture=(molecule, atoms, shape, turn))
@@ -94,9 +108,11 @@ def molecule_formula(rng):
     # wrong are the formulas of other molecules that look alike, for made-up ones would soon be known as never right
     alike = [g for _, g, others, other in _molecules() if g != f and (other == shape or set(others) & set(kinds))]
     turn = rng.choice(range(0, 360, 15))
-    return ask(one(rng, 'What is the chemical formula of this substance?', 'Which formula belongs to the molecule in the picture?'),
+    return ask(one(rng, 'What is the chemical formula of this substance?',
+                   'Which formula belongs to the molecule in the picture?'),
                f, rng.sample(alike, rng.choice((2, 3))), (name, turn),
-               'Count the balls of each color: '+', '.join(f'{c} {e}' for e, c in n.items())+f'. So the formula is {f}.',
+               'Count the balls of each color: '
+               +', '.join(f'{c} {e}' for e, c in n.items())+f'. So the formula is {f}.',
                hint='The model shows one molecule. Each ball is an atom; the key below it names the elements.',
                picture=(molecule, atoms, shape, turn))
 
@@ -112,16 +128,19 @@ def attract_or_repel(rng):
                'attract' if pull else 'repel', ['repel' if pull else 'attract'], (poles, scheme, length, gap),
                f'The {n[poles[1]]} pole of the left magnet faces the {n[poles[2]]} pole of the right one. '
                +('Opposite poles attract.' if pull else 'Equal poles repel.'),
-               hint=one(rng, 'Two bar magnets lie close to each other as shown.', 'Look at the poles that face each other.'),
+               hint=one(rng, 'Two bar magnets lie close to each other as shown.',
+                        'Look at the poles that face each other.'),
                picture=(magnets, poles, scheme, length, gap))
 
 # %% ../../nbs/samples/04_physics.ipynb #37d58f36
 @skill('magnet-strength')
 def magnet_strength(rng):
     want, bigger = rng.choice((-1, 0, 1)), rng.random() < .6
-    g, h = until(lambda: (rng.randint(5, 60), rng.randint(5, 60)), lambda x: sign(x[0]-x[1]) == want and abs(x[0]-x[1]) != 1)
+    g, h = until(lambda: (rng.randint(5, 60), rng.randint(5, 60)),
+                 lambda g, h: sign(g-h) == want and abs(g-h) != 1)
     says = one(rng, ('stronger', 'weaker'), ('greater in magnitude', 'smaller in magnitude'))[not bigger]
-    sides = [f'The force is {says} in Pair 1.', f'The force is {says} in Pair 2.', 'The force is equally strong in both pairs.']
+    sides = [f'The force is {says} in Pair 1.', f'The force is {says} in Pair 2.',
+             'The force is equally strong in both pairs.']
     right = sides[2 if want == 0 else (want > 0) == bigger]
     sides.remove(right)
     poles = tuple(rng.choice(('NS', 'SN'))+rng.choice(('NS', 'SN')) for _ in range(2))
@@ -129,7 +148,8 @@ def magnet_strength(rng):
                    'Compare the magnetic forces in the two pairs. Which statement is right?'),
                right, sides, (g, h),
                f'The magnets of Pair 1 are {g} mm apart, those of Pair 2 are {h} mm apart. '
-               +('So the forces are the same too.' if want == 0 else f'The force is stronger where they are closer: in Pair {1 if g < h else 2}.'),
+               +('So the forces are the same too.' if want == 0 else
+                 f'The force is stronger where they are closer: in Pair {1 if g < h else 2}.'),
                hint=one(rng, 'The magnets in both pairs are alike. The pairs do not affect each other.',
                         'All four magnets have the same size and are made of the same material.'),
                picture=(magnet_pairs, (g, h), poles, rng.randrange(len(SCHEMES))))
@@ -138,19 +158,23 @@ def magnet_strength(rng):
 @skill('net-force')
 def net_force(rng):
     want = rng.choice((-1, 0, 1))
-    l, r = until(lambda: (5*rng.randint(1, 30), 5*rng.randint(1, 30)), lambda x: sign(x[1]-x[0]) == want)
+    l, r = until(lambda: (5*rng.randint(1, 30), 5*rng.randint(1, 30)), lambda l, r: sign(r-l) == want)
     thing = rng.choice(('box', 'crate', 'cart', 'sled', 'chest', 'trunk'))
     if rng.random() < .5:
-        says = [f'The {thing} stays at rest.', f'The {thing} starts to move to the right.', f'The {thing} starts to move to the left.']
-        q = one(rng, f'The {thing} is at rest. What happens when both forces act?', f'Which sentence tells how the {thing} will move?')
+        says = [f'The {thing} stays at rest.', f'The {thing} starts to move to the right.',
+                f'The {thing} starts to move to the left.']
+        q = one(rng, f'The {thing} is at rest. What happens when both forces act?',
+                f'Which sentence tells how the {thing} will move?')
     else:
         says = ['The forces are balanced.', 'The net force points to the right.', 'The net force points to the left.']
-        q = one(rng, f'Which statement about the forces on the {thing} is true?', f'What can you say about the two forces on the {thing}?')
+        q = one(rng, f'Which statement about the forces on the {thing} is true?',
+                f'What can you say about the two forces on the {thing}?')
     right = says[want]
     says.remove(right)
     return ask(q, right, says, (l, r),
-               f'{l} N pull to the left and {r} N to the right. '+('The forces are equal and opposite, so they are balanced.' if want == 0 else
-                f'The difference, {abs(l-r)} N, is the net force. It points to the {"right" if want > 0 else "left"}.'),
+               f'{l} N pull to the left and {r} N to the right. '
+               +('The forces are equal and opposite, so they are balanced.' if want == 0 else
+                 f'The difference, {abs(l-r)} N, is the net force. It points to the {("right", "left")[want < 0]}.'),
                hint=one(rng, f'Two forces act on a {thing}. There is no friction.',
                         f'The arrows show the forces that pull on a {thing} on smooth ice.'),
                picture=(forces, l, r, thing, rng.choice(('orange', 'teal', 'brown', 'purple', 'green'))))
@@ -158,13 +182,14 @@ def net_force(rng):
 # %% ../../nbs/samples/04_physics.ipynb #a02d7fe9
 @skill('thermometer')
 def read_thermometer(rng):
-    low, high, step, unit = rng.choice(((-20, 120, 20, '°F'), (-30, 50, 10, '°C'), (0, 100, 20, '°C'), (30, 110, 10, '°F')))
+    low, high, step, unit = rng.choice(((-20, 120, 20, '°F'), (-30, 50, 10, '°C'), (0, 100, 20, '°C'),
+                                        (30, 110, 10, '°F')))
     t, wrong = ladder(rng, low+step//5, high-step//5, step//5, rng.choice((3, 4)))
-    return ask(one(rng, 'What temperature does this thermometer show?', 'Select the temperature shown by this thermometer.',
-                   'Read the thermometer. How warm is it?'),
+    return ask(one(rng, 'What temperature does this thermometer show?',
+                   'Select the temperature shown by this thermometer.', 'Read the thermometer. How warm is it?'),
                f'{t}{unit}', [f'{w}{unit}' for w in wrong], (t, unit, low),
-               f'Find the top of the red column. There are five parts between two numbers, so each short mark is {step//5} degrees. The '
-               f'column ends at {t}{unit}.',
+               'Find the top of the red column. There are five parts between two numbers, so each short mark is '
+               f'{step//5} degrees. The column ends at {t}{unit}.',
                picture=(thermometer, t, low, high, step, unit))
 
 # %% ../../nbs/samples/04_physics.ipynb #5182e61e
@@ -175,14 +200,16 @@ def read_cylinder(rng):
     return ask(one(rng, 'How much liquid is in the cylinder?', 'What volume does the graduated cylinder show?',
                    'Read the scale. What is the volume of the liquid?'),
                f'{v} mL', [f'{w} mL' for w in wrong], (v, high),
-               f'There are five parts between two numbers, so each short mark is {step//5} mL. The liquid reaches {v} mL.',
+               f'There are five parts between two numbers, so each short mark is {step//5} mL. The liquid reaches {v} '
+               'mL.',
                picture=(cylinder, v, high, step, rng.choice(('teal', 'blue', 'orange', 'pink', 'green', 'purple'))))
 
 # %% ../../nbs/samples/04_physics.ipynb #81f60c95
-def lit(closed: tuple,  # of each bulb's switch: is it closed?
-        main: bool | None,  # the main switch: closed, open or not there
-        branches: bool  # a branch for each bulb, or one loop
-       ) -> tuple:  # of each bulb: is it lit?
+def lit(
+    closed: tuple,  # of each bulb's switch: is it closed?
+    main: bool | None,  # the main switch: closed, open or not there
+    branches: bool,  # a branch for each bulb, or one loop
+) -> tuple:  # of each bulb: is it lit?
     "On branches each bulb needs its own switch, in one loop all of them; the main switch matters to all."
     on = closed if branches else (all(closed),)*len(closed)
     return tuple(s and main is not False for s in on)
@@ -194,7 +221,7 @@ def circuits(rng):
     sets = [tuple(k >> i & 1 == 1 for i in range(n)) for k in range(1 << n)]
     want = rng.choice(sets)
     closed, main, branches = until(lambda: (rng.choice(sets), rng.choice((None, None, True, False)), rng.random() < .7),
-                                   lambda x: lit(*x) == want)
+                                   lambda *drawn: lit(*drawn) == want)
     def say(on):
         names = sorted(k for k, s in zip(labels, on) if s)
         return 'none of them' if not names else 'all of them' if len(names) == n else 'only '+' and '.join(names)
@@ -202,9 +229,9 @@ def circuits(rng):
     why = ('The main switch is open, so no current can flow.' if main is False else
            'Each bulb has a branch of its own and lights up if the switch on that branch is closed.' if branches else
            'There is only one loop, so one open switch stops the current everywhere.')
-    return ask(one(rng, 'Which bulbs light up?', 'Which of the bulbs are lit?', 'Look at the switches. Which bulbs will shine?'),
-               say(want), wrong,
-               (labels, closed, str(main), branches), f'{why} Lit: {say(want)}.',
+    return ask(one(rng, 'Which bulbs light up?', 'Which of the bulbs are lit?',
+                   'Look at the switches. Which bulbs will shine?'),
+               say(want), wrong, (labels, closed, str(main), branches), f'{why} Lit: {say(want)}.',
                hint=one(rng, 'The picture shows a circuit with a battery, bulbs and switches.',
                         'All bulbs in this circuit work. A switch is closed if its bar joins both dots.'),
                picture=(circuit, labels, closed, main, branches))
@@ -216,17 +243,18 @@ def heat_transfer(rng):
     draw = lambda: tuple(5*rng.randint(1, 25) for _ in range(4))
     gap = lambda t: (abs(t[0]-t[1]), abs(t[2]-t[3]))
     want = rng.random() < .5
-    t = until(draw, lambda t: min(gap(t)) > 0 and gap(t)[0] != gap(t)[1] and (gap(t)[0] > gap(t)[1]) == want)
+    t = until(draw, lambda *t: min(gap(t)) > 0 and gap(t)[0] != gap(t)[1] and (gap(t)[0] > gap(t)[1]) == want)
     g, h = gap(t)
     right = 'Pair 1' if (g > h) == faster else 'Pair 2'
     return ask(one(rng, f'In which pair does thermal energy flow {"faster" if faster else "more slowly"}?',
-                   f'Which pair has the {"higher" if faster else "lower"} rate of thermal energy transfer?'), right,
-               ['Pair 2' if right == 'Pair 1' else 'Pair 1'], t,
-               f'The temperatures differ by {g} degrees in Pair 1 and by {h} degrees in Pair 2. The larger the difference, the faster '
-               f'thermal energy flows.',
+                   f'Which pair has the {"higher" if faster else "lower"} rate of thermal energy transfer?'),
+               right, ['Pair 2' if right == 'Pair 1' else 'Pair 1'], t,
+               f'The temperatures differ by {g} degrees in Pair 1 and by {h} degrees in Pair 2. The larger the '
+               'difference, the faster thermal energy flows.',
                hint=one(rng, 'In each pair two blocks of the same size and material touch.',
                         'All four blocks are equal except for their temperatures.'),
-               picture=(blocks, (t[:2], t[2:]), rng.choice(('teal', 'orange', 'purple', 'green', 'brown')), rng.choice(('°C', '°F'))))
+               picture=(blocks, (t[:2], t[2:]), rng.choice(('teal', 'orange', 'purple', 'green', 'brown')),
+                        rng.choice(('°C', '°F'))))
 
 # %% ../../nbs/samples/04_physics.ipynb #658154c3
 @skill('state')
@@ -254,28 +282,32 @@ def two_changes(rng):
     (k, s), (l, t) = (kinds[both],)*2 if both is not None else rng.sample(kinds, 2)
     x, y = rng.choice(words(s)), rng.choice(words(t))
     while x == y: y = rng.choice(words(t))
-    says = ['Both are physical changes.', 'Both are chemical changes.', 'One is a physical, the other a chemical change.']
+    says = ['Both are physical changes.', 'Both are chemical changes.',
+            'One is a physical, the other a chemical change.']
     right = says[2 if k != l else ('physical', 'chemical').index(k)]
     says.remove(right)
-    return ask(one(rng, 'What kinds of change are these?', 'Compare the two changes. Which sentence is true?')+f'\n{x}\n{y}', right, says,
-               tuple(sorted((x, y))),
-               f'In the first, {"new substances form" if k == "chemical" else "no new substance forms"}: a {k} change. In the second, '
-               f'{"new substances form" if l == "chemical" else "no new substance forms"}: a {l} change.')
+    return ask(one(rng, 'What kinds of change are these?', 'Compare the two changes. Which sentence is true?')
+               +f'\n{x}\n{y}',
+               right, says, tuple(sorted((x, y))),
+               f'In the first, {"new substances form" if k == "chemical" else "no new substance forms"}: a {k} '
+               f'change. In the second, {"new substances form" if l == "chemical" else "no new substance forms"}: a '
+               f'{l} change.')
 
+# %% ../../nbs/samples/04_physics.ipynb #formula-class
 @skill('formula-class')
 def formula_class(rng):
     q = sort_out(rng, {'an elementary substance': 'pure-element', 'a compound': 'compound'}, (),
                  ('Which formula belongs to {kind}?', 'Select {kind}.'))
     both = dict(words('pure-element')+words('compound'))
     say = lambda x: f'{x} ({both[x]})'
-    return q | dict(right=say(q['right']), wrong=[say(w) for w in q['wrong']],
-                    solution=f'Count the element symbols in {say(q["right"])}; each begins with a capital letter. One symbol means an '
-                             f'elementary substance, several mean a compound.')
+    why = (f'Count the element symbols in {say(q["right"])}; each begins with a capital letter. '
+           'One symbol means an elementary substance, several mean a compound.')
+    return q | dict(right=say(q['right']), wrong=[say(w) for w in q['wrong']], solution=why)
 
 @skill('mixture')
 def mixture(rng):
-    return sort_out(rng, {'a mixture': 'mixture', 'a pure substance': 'pure-substance'}, ('Is this a mixture or a pure substance?\n{x}',),
-                    ('Which of these is {kind}?', 'Select {kind}.'),
+    return sort_out(rng, {'a mixture': 'mixture', 'a pure substance': 'pure-substance'},
+                    ('Is this a mixture or a pure substance?\n{x}',), ('Which of these is {kind}?', 'Select {kind}.'),
                     {'a mixture': '{x}: several substances are together without being bonded, so this is {kind}.',
                      'a pure substance': '{x}: there is only one substance, so this is {kind}.'})
 
@@ -297,23 +329,24 @@ def thermal_energy(rng):
     more = rng.random() < .6
     right, other = sorted((s, t), reverse=more)
     return ask(one(rng, f'Which object has {"more" if more else "less"} thermal energy?',
-                   f'Which of the two has {"more" if more else "less"} thermal energy?'), f'{thing} at {right}{unit}',
-               [f'{thing} at {other}{unit}'],
-               (thing, *sorted((s, t)), unit), f'Both are the same except for the temperature. At {max(s, t)}{unit} the particles move '
-                                               f'faster than at {min(s, t)}{unit}, so there is more thermal energy.',
-               hint=one(rng, 'The objects are alike except for their temperatures.', 'Only the temperatures of the two are different.'))
+                   f'Which of the two has {"more" if more else "less"} thermal energy?'),
+               f'{thing} at {right}{unit}', [f'{thing} at {other}{unit}'], (thing, *sorted((s, t)), unit),
+               f'Both are the same except for the temperature. At {max(s, t)}{unit} the particles move faster than at '
+               f'{min(s, t)}{unit}, so there is more thermal energy.',
+               hint=one(rng, 'The objects are alike except for their temperatures.',
+                        'Only the temperatures of the two are different.'))
 
 @skill('thermal-mass')
 def thermal_mass(rng):
     thing, unit, more = rng.choice(words('masses')), rng.choice(('gram', 'kilogram', 'pound')), rng.random() < .6
-    t, (m, n) = rng.choice(range(40, 150, 5)), rng.sample(range(2, 60), 2) if unit != 'gram' else rng.sample(range(100, 900, 50), 2)
+    t = rng.choice(range(40, 150, 5))
+    m, n = rng.sample(range(100, 900, 50) if unit == 'gram' else range(2, 60), 2)
     right, other = sorted((m, n), reverse=more)
     return ask(one(rng, f'Which of the two has {"more" if more else "less"} thermal energy?',
-                   f'Which object has {"more" if more else "less"} thermal energy?'), an(f'{right}-{unit} {thing}'),
-               [an(f'{other}-{unit} {thing}')],
-               (thing, t, *sorted((m, n)), unit),
-               f'Both have the same temperature. More mass means more moving particles, so {max(m, n)} {unit}s hold more thermal energy '
-               f'than {min(m, n)}.',
+                   f'Which object has {"more" if more else "less"} thermal energy?'),
+               an(f'{right}-{unit} {thing}'), [an(f'{other}-{unit} {thing}')], (thing, t, *sorted((m, n)), unit),
+               f'Both have the same temperature. More mass means more moving particles, so {max(m, n)} {unit}s hold '
+               f'more thermal energy than {min(m, n)}.',
                hint=one(rng, f'Both are made of the same stuff and have a temperature of {t}°F.',
                         f'Two things are alike except for their mass. Both are at {t}°F.'))
 
@@ -324,15 +357,17 @@ def speed(rng):
     fast, same = rng.random() < .6, rng.random() < .5
     if same:  # the same time, different ways
         h, (d, e), unit = rng.randint(1, 9), rng.sample(range(10, 95, 5), 2), rng.choice(('miles', 'kilometers'))
-        each, win = [f'{k} that moved {v} {unit} in {h} hour{"s" if h > 1 else ""}' for k, v in ((x, d), (y, e))], (d > e) == fast
+        hours = f'{h} hours' if h > 1 else '1 hour'
+        each, win = [f'{k} that moved {v} {unit} in {hours}' for k, v in ((x, d), (y, e))], (d > e) == fast
         key, law = (h, d, e, unit), 'In the same time, the one that goes farther is faster.'
     else:
         d, (s, t), unit = 5*rng.randint(2, 18), rng.sample(range(2, 12), 2), rng.choice(('miles', 'kilometers'))
         each, win = [f'{k} that moved {d} {unit} in {v} hours' for k, v in ((x, s), (y, t))], (s < t) == fast
         key, law = (d, s, t, unit), 'Over the same distance, the one that needs less time is faster.'
     right, wrong = (each[0], each[1]) if win else (each[1], each[0])
-    return ask(one(rng, f'Which was {"faster" if fast else "slower"}?', f'Which had the {"higher" if fast else "lower"} speed?'), right,
-               [wrong], key, f'{law} So it was {right}.')
+    return ask(one(rng, f'Which was {"faster" if fast else "slower"}?',
+                   f'Which had the {"higher" if fast else "lower"} speed?'),
+               right, [wrong], key, f'{law} So it was {right}.')
 
 @skill('mass-force')
 def mass_force(rng):
@@ -340,11 +375,12 @@ def mass_force(rng):
     m, n = rng.sample(range(10, 90, 5), 2)
     right, wrong = ((p, q) if (m > n) == more else (q, p))
     return ask(one(rng, f'Who needs a {"larger" if more else "smaller"} force to get it moving equally fast?',
-                   f'To speed up equally, who must push with {"more" if more else "less"} force?'), right, [wrong], (thing, m, n),
-               f'The more mass, the more force is needed for the same change of motion. {max(m, n)} kilograms need more force than '
-               f'{min(m, n)}.',
-               hint=f'{p} pushes {thing} with a mass of {m} kilograms. {q} pushes one like it with a mass of {n} kilograms. The ground '
-                    f'is the same.')
+                   f'To speed up equally, who must push with {"more" if more else "less"} force?'),
+               right, [wrong], (thing, m, n),
+               f'The more mass, the more force is needed for the same change of motion. {max(m, n)} kilograms need '
+               f'more force than {min(m, n)}.',
+               hint=f'{p} pushes {thing} with a mass of {m} kilograms. {q} pushes one like it with a mass of {n} '
+                    'kilograms. The ground is the same.')
 
 # %% ../../nbs/samples/04_physics.ipynb #a235e5f2
 @skill('gravity-energy')
@@ -360,32 +396,36 @@ def gravity_energy(rng):
                    line, rng.sample(wrong, rng.choice((1, 2))), (('raises', 'lowers', 'levels')[k], line),
                    f'Gravitational potential energy depends on the height above the ground. Both {does} here.')
     return ask(one(rng, 'What happens to the gravitational potential energy?',
-                   'How does the gravitational potential energy change?')+f'\n{line[0].upper()+line[1:]}.',
+                   'How does the gravitational potential energy change?')+f'\n{upper_first(line)}.',
                says[k], says[:k]+says[k+1:], (('raises', 'lowers', 'levels')[k], line),
-               f'The height above the ground {("increases", "decreases", "stays the same")[k]}, and so does the gravitational '
-               f'potential energy.')
+               f'The height above the ground {("increases", "decreases", "stays the same")[k]}, and so does the '
+               'gravitational potential energy.')
 
+# %% ../../nbs/samples/04_physics.ipynb #accelerating
 @skill('accelerating')
 def accelerating(rng):
-    return sort_out(rng, {'It is accelerating.': 'accelerating', 'It is not accelerating.': 'steady'},
+    yes, no = 'It is accelerating.', 'It is not accelerating.'
+    return sort_out(rng, {yes: 'accelerating', no: 'steady'},
                     ('Which sentence tells about the motion?\n{x}', 'Is there an acceleration?\n{x}'),
                     ('In which case is this true of the object?\n{kind}', 'Which sentence fits these words?\n{kind}'),
-                    {'It is accelerating.': 'The speed or the direction changes, so the object is accelerating.',
-                     'It is not accelerating.': 'Neither the speed nor the direction changes, so the object is not accelerating.'})
+                    {yes: 'The speed or the direction changes, so the object is accelerating.',
+                     no: 'Neither the speed nor the direction changes, so the object is not accelerating.'})
 
 @skill('force-pair')
 def force_pair(rng):
     pair = rng.choice(words('force-pairs'))
     x, y = ('the '+e.partition(' ')[2] for e in pair)
     f, say = 5*rng.randint(1, 60), rng.choice(('pushes on', 'exerts a force on'))
-    side, back = rng.choice((('left', 'right'), ('right', 'left'), ('up', 'down'), ('north', 'south'), ('east', 'west')))
+    side, back = rng.choice((('left', 'right'), ('right', 'left'), ('up', 'down'), ('north', 'south'),
+                             ('east', 'west')))
     right = f'{f} newtons, to the {back}' if back not in ('up', 'down') else f'{f} newtons, {back}'
     at = lambda n, d: f'{n} newtons, to the {d}' if d not in ('up', 'down') else f'{n} newtons, {d}'
     wrong = rng.sample([at(f, side), at(2*f, back), at(f//5*10+5, side), '0 newtons'], rng.choice((2, 3)))
-    return ask(one(rng, f'What is the force of {y} on {x}?', f'With which force does {y} push back on {x}?'), right, wrong,
-               ('force-pairs', pair),
+    return ask(one(rng, f'What is the force of {y} on {x}?', f'With which force does {y} push back on {x}?'), right,
+               wrong, ('force-pairs', pair),
                f'Forces come in pairs that are equally strong and opposite. So {y} pushes on {x} with {right}.',
-               hint=f'{x[0].upper()+x[1:]} {say} {y} with a force of {f} newtons {"to the " if side not in ("up", "down") else ""}{side}.')
+               hint=f'{upper_first(x)} {say} {y} with a force of {f} newtons '
+                    f'{"to the " if side not in ("up", "down") else ""}{side}.')
 
 # %% ../../nbs/samples/04_physics.ipynb #a792efa3
 UNITS = {'metric-mass': ('What is the mass of {x}?', 'Which is a sensible mass for {x}?'),
@@ -406,8 +446,8 @@ def _unit(name):
         many = lambda u: {'foot': 'feet', 'inch': 'inches'}.get(u, u+'s')
         say = lambda u: f'{n:,} {u if n == 1 else many(u)}'
         return ask(rng.choice(UNITS[name]).format(x=x), say(fits), [say(w) for w in wrong], (name, entry),
-                   f'Compare with things you know: {say(fits)} is a good estimate. {say(wrong[0])[0].upper()+say(wrong[0])[1:]} would '
-                   f'be far off.',
+                   f'Compare with things you know: {say(fits)} is a good estimate. '
+                   f'{say(wrong[0])[0].upper()+say(wrong[0])[1:]} would be far off.',
                    hint=one(rng, 'Select the best estimate.',
                             'Choose the better estimate.' if len(wrong) == 1 else 'Choose the best estimate.'))
     return f
@@ -418,8 +458,11 @@ for name in UNITS: skill(name)(_unit(name))
 @skill('estimate-temperature')
 def estimate_temperature(rng):
     x, t, *off = entry = rng.choice(words('temperatures'))
-    if rng.random() < .5: off = rng.sample([v for v in range(-30, 126, 5) if abs(v-int(t)) >= 30 and (v < int(t) or int(t) < 45)], 3)
-    return ask(one(rng, f'What is the temperature of {x}?', f'How warm is {x}?', f'Which temperature is right for {x}?'), f'{t}°C',
-               [f'{w}°C' for w in off[:rng.choice((1, 2, 3))]], ('temperatures', entry),
-               f'Water freezes at 0°C and boils at 100°C, a room is about 20°C, the body 37°C. For {x}, {t}°C is the best estimate.',
+    if rng.random() < .5:
+        off = rng.sample([v for v in range(-30, 126, 5) if abs(v-int(t)) >= 30 and (v < int(t) or int(t) < 45)], 3)
+    return ask(one(rng, f'What is the temperature of {x}?', f'How warm is {x}?',
+                   f'Which temperature is right for {x}?'),
+               f'{t}°C', [f'{w}°C' for w in off[:rng.choice((1, 2, 3))]], ('temperatures', entry),
+               f'Water freezes at 0°C and boils at 100°C, a room is about 20°C, the body 37°C. For {x}, {t}°C is the '
+               'best estimate.',
                hint='Select the best estimate.')

@@ -8,7 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/skills.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SKILLS', 'SPLITS', 'ask', 'skill', 'digest', 'split_of', 'ladder', 'one', 'an', 'until', 'sign', 'sort_out', 'show']
+__all__ = ['SKILLS', 'SPLITS', 'ask', 'skill', 'digest', 'split_of', 'ladder', 'one', 'upper_first', 'an', 'until', 'sign',
+           'sort_out', 'show']
 
 # %% ../../nbs/samples/01_skills.ipynb #b27ff8fe
 import hashlib, random
@@ -17,22 +18,25 @@ from collections.abc import Callable
 from ..resources import cards, word_lists, words
 
 # %% ../../nbs/samples/01_skills.ipynb #3e875674
-def ask(question: str,  # what is asked
-        right: str,  # the right choice
-        wrong: list,  # one to four wrong choices
-        key: tuple,  # values that decide the answer: strings and numbers; questions with the same key share a split
-        solution: str,  # why the right choice is right
-        hint: str = '',  # context that stands before the question
-        picture: tuple = ()  # (function, *arguments) that draws it
-       ) -> dict:
+def ask(
+    question: str,  # what is asked
+    right: str,  # the right choice
+    wrong: list,  # one to four wrong choices
+    key: tuple,  # values that decide the answer: strings and numbers; questions with the same key share a split
+    solution: str,  # why the right choice is right
+    hint: str = '',  # context that stands before the question
+    picture: tuple = (),  # (function, *arguments) that draws it
+) -> dict:
     "A question whose choices are not yet in order."
-    return dict(question=question, right=right, wrong=list(wrong), key=key, solution=solution, hint=hint, picture=picture)
+    return dict(question=question, right=right, wrong=list(wrong), key=key, solution=solution, hint=hint,
+                picture=picture)
 
 # %% ../../nbs/samples/01_skills.ipynb #bdf2dafa
 SKILLS: dict[str, Callable] = {}
 
-def skill(name: str  # id of its card
-         ) -> Callable:  # decorator of a function(rng: random.Random) -> ask(...)
+def skill(
+    name: str,  # id of its card
+) -> Callable:  # decorator of a function(rng: random.Random) -> ask(...)
     "Register a generator of questions under the id of its card."
     def deco(f):
         f.__doc__ = f.__doc__ or f"{cards()[name]['title']}: one question, drawn from `rng`."
@@ -49,81 +53,100 @@ def digest(*values  # strings and numbers
     return int.from_bytes(hashlib.blake2b(repr(values).encode(), digest_size=8).digest(), 'big')
 
 @lru_cache(None)
-def _dealt() -> dict:
+def _dealt() -> dict:  # (section, entry) -> its place in the section's shuffled order
+    "The entries of the word lists, each section shuffled once."
     order = lambda s: sorted(words(s), key=lambda e: digest(s, e))
     return {(s, e): i for s in word_lists() for i, e in enumerate(order(s))}
 
 # %% ../../nbs/samples/01_skills.ipynb #c90fbc99
-def split_of(name: str,  # id of a skill
-             key: tuple  # values that decide the answer; (section, entry) for an entry of words.txt
-            ) -> str:  # train, val or test
+def split_of(
+    name: str,  # id of a skill
+    key: tuple,  # values that decide the answer; (section, entry) for an entry of words.txt
+) -> str:  # train, val or test
     "The split to which a value belongs."
     at = _dealt().get(key)
     return SPLITS[min((digest(name, *key) if at is None else at) % 10, 2)]
 
 # %% ../../nbs/samples/01_skills.ipynb #80392672
-def ladder(rng: random.Random,  # source of chance
-           low: int,  # no rung lies below it
-           high: int,  # no rung lies above it
-           grain: int,  # all rungs are this times a whole number above `low`
-           n: int  # rungs
-          ) -> tuple:  # the right number, the n-1 wrong ones
+def ladder(
+    rng: random.Random,  # source of chance
+    low: int,  # no rung lies below it
+    high: int,  # no rung lies above it
+    grain: int,  # all rungs are this times a whole number above `low`
+    n: int,  # rungs
+) -> tuple:  # the right number, the n-1 wrong ones
     "Evenly spaced numbers on a scale, one of them right."
     gap = grain*rng.randint(1, min(5, (high-low)//grain//(n-1)))
     start = low+grain*rng.randint(0, (high-low-gap*(n-1))//grain)
     rungs = [start+gap*i for i in range(n)]
     return rungs.pop(rng.randrange(n)), rungs
 
-def one(rng: random.Random,  # source of chance
-        *texts  # wordings, as strings
-       ) -> str:  # one of them
+# %% ../../nbs/samples/01_skills.ipynb #one
+def one(
+    rng: random.Random,  # source of chance
+    *texts,  # wordings, as strings
+) -> str:  # one of them
     "One of several ways to say it."
     return rng.choice(texts)
 
-def an(noun: str  # such as 'owl' or '8-pound stone'
-      ) -> str:  # 'an owl', 'an 8-pound stone'
+def upper_first(
+    text: str,  # such as 'owls hunt at night'
+) -> str:  # 'Owls hunt at night'
+    "A text with its first letter in upper case, the others as they are."
+    return text[0].upper()+text[1:]
+
+def an(
+    noun: str,  # such as 'owl' or '8-pound stone'
+) -> str:  # 'an owl', 'an 8-pound stone'
     "A noun with its indefinite article."
     return ('an ' if noun[0].lower() in 'aeio8' or noun.startswith(('11-', '18-', 'umb', 'unc', 'urc')) else 'a ')+noun
 
 # %% ../../nbs/samples/01_skills.ipynb #e7568af0
-def until(draw: Callable,  # function without arguments
-          fits: Callable  # function of what it drew -> bool
-         ):
-    "Draw until it fits."
-    while not fits(x := draw()): pass
+def until(
+    draw: Callable,  # function without arguments that returns a tuple
+    fits: Callable,  # function of the tuple's values -> bool
+) -> tuple:  # what was drawn
+    "The first draw that fits."
+    while not fits(*(x := draw())): pass
     return x
 
-def sign(x: float  # any number
-        ) -> int:  # -1, 0 or 1
+def sign(
+    x: float,  # any number
+) -> int:  # -1, 0 or 1
     "Which side of zero a number is on."
     return (x > 0)-(x < 0)
 
 # %% ../../nbs/samples/01_skills.ipynb #b596fa9e
-def sort_out(rng: random.Random,  # source of chance
-             groups: dict,  # {what a choice says: section of words.txt}
-             what: tuple = (),  # wordings of "what is {x}?"; none to ask the other way only
-             which: tuple = (),  # wordings of "which one is {kind}?"; none to ask the first way only
-             why: str | dict = '{x} is {kind}.',  # solution; {kind: solution} where it differs
-             fill: dict | None = None,  # {name: word} to put into the entries
-             most: int = 3,  # wrong choices at most
-             hint: str = ''  # context
-            ) -> dict:  # from `ask`
+def sort_out(
+    rng: random.Random,  # source of chance
+    groups: dict,  # {what a choice says: section of words.txt}
+    what: tuple = (),  # wordings of "what is {x}?"; none to ask the other way only
+    which: tuple = (),  # wordings of "which one is {kind}?"; none to ask the first way only
+    why: str | dict = '{x} is {kind}.',  # solution; {kind: solution} where it differs
+    fill: dict | None = None,  # {name: word} to put into the entries
+    most: int = 3,  # wrong choices at most
+    hint: str = '',  # context
+) -> dict:  # from `ask`
     "A question about which of several groups an entry belongs to."
     kind = rng.choice(list(groups))
     entry = rng.choice(words(groups[kind]))
     say = lambda e: (e if isinstance(e, str) else e[0]).format(**fill or {})
     x, rest = say(entry), [k for k in groups if k != kind]
-    if not which or what and rng.random() < .5: q, right, wrong = rng.choice(what), kind, set(rng.sample(rest, min(len(rest), 4)))
+    if not which or what and rng.random() < .5:
+        q, right, wrong = rng.choice(what), kind, set(rng.sample(rest, min(len(rest), 4)))
     else:
         q, right, wrong, n = rng.choice(which), x, set(), rng.randint(1, most)
         while len(wrong) < n: wrong.add(say(rng.choice(words(groups[rng.choice(rest)]))))
-    why = (why if isinstance(why, str) else why[kind]).format(x=x[0].upper()+x[1:].rstrip('.'), kind=kind)
+    why = (why if isinstance(why, str) else why[kind]).format(x=upper_first(x).rstrip('.'), kind=kind)
     return ask(q.format(x=x, kind=kind), right, sorted(wrong), (groups[kind], entry), why, hint)
 
-def show(f: Callable,  # generator of a skill
-         seed: int = 0  # which question
-        ):  # its picture, if it has one
+# %% ../../nbs/samples/01_skills.ipynb #show
+def show(
+    f: Callable,  # generator of a skill
+    seed: int = 0,  # which question
+) -> object:  # its picture, if it has one
     "Print a question of a skill as a child would see it, the right choice starred."
     q = f(random.Random(seed))
-    print('\n'.join(filter(None, [q['hint'], q['question'], '* '+q['right'], *('  '+w for w in q['wrong']), q['solution']])))
+    lines = [q['hint'], q['question'], '* '+q['right'], *('  '+w for w in q['wrong']), q['solution']]
+    print('\n'.join(filter(None, lines)))
     if q['picture']: return q['picture'][0](*q['picture'][1:])

@@ -12,18 +12,19 @@ __all__ = ['WINDS', 'along', 'map_directions', 'map_grid', 'latitude', 'trade', 
            'costs_benefits', 'capital', 'continent', 'colonies', 'communities', 'branches']
 
 # %% ../../nbs/samples/06_social.ipynb #82df5a20
-from .maps import *
+from .maps import degrees, graticule, grid_map, island, lunches, market
 from ..resources import words
-from .skills import ask, one, show, skill, sort_out, until
+from .skills import ask, one, show, sign, skill, sort_out, until, upper_first
 
 # %% ../../nbs/samples/06_social.ipynb #b763b51e
 WINDS = ('north', 'east', 'south', 'west')
 
-def along(wind: str,  # north, east, south or west
-          turn: int,  # where north points: 0 up, 1 right, 2 down, 3 left
-          x: float,  # to the right
-          y: float  # downwards
-         ) -> float:  # larger is farther toward `wind`
+def along(
+    wind: str,  # north, east, south or west
+    turn: int,  # where north points: 0 up, 1 right, 2 down, 3 left
+    x: float,  # to the right
+    y: float,  # downwards
+) -> float:  # larger is farther toward `wind`
     "How far a place lies towards a wind."
     return (-y, x, y, -x)[(WINDS.index(wind)+turn) % 4]
 
@@ -38,8 +39,10 @@ def map_directions(rng):
     return ask(one(rng, f'Which of these towns is farthest {wind}?', f'Which town lies farthest to the {wind}?',
                    f'Look at the map. Which town is the most {wind}ern one?'),
                right, [t[0] for t in towns if t[0] != right], (turn, wind, *xs, *ys),
-               f'Find the N on the compass rose: north is {("up", "to the right", "down", "to the left")[turn]} on this map, so {wind} is '
-               f'{("up", "to the right", "down", "to the left")[(WINDS.index(wind)+turn) % 4]}. Farthest that way lies {right}.',
+               f'Find the N on the compass rose: north is {("up", "to the right", "down", "to the left")[turn]} on '
+               f'this map, so {wind} is '
+               f'{("up", "to the right", "down", "to the left")[(WINDS.index(wind)+turn) % 4]}. Farthest that way '
+               f'lies {right}.',
                hint=one(rng, '', 'The map shows an island and its towns.', 'Use the compass rose on the map.'),
                picture=(island, towns, turn, rng.getrandbits(32)))
 
@@ -59,7 +62,8 @@ def map_grid(rng):
         q, right = one(rng, f'What is in square {say(cell)}?', f'Which place is in {say(cell)}?'), f'the {thing}'
         wrong = [f'the {t}' for t, _ in things if t != thing][:3]
     return ask(q, right, wrong, (thing, *cell),
-               f'Go along the letters to {say(cell)[0]} and along the numbers to {say(cell)[1]}. In square {say(cell)} is the {thing}.',
+               f'Go along the letters to {say(cell)[0]} and along the numbers to {say(cell)[1]}. In square '
+               f'{say(cell)} is the {thing}.',
                hint=one(rng, '', 'The map has letters along the top and numbers down the side.'),
                picture=(grid_map, things, rng.getrandbits(32)))
 
@@ -95,14 +99,17 @@ def trade(rng):
     (give, keep), (get, leave) = rng.sample(mine, 2), rng.sample(yours, 2)
     nth = lambda food, box: ('first', 'second', 'third')[box.index(food)]
     say = lambda m, y: f'{p} gives {m} and gets {y}.'
-    return ask(one(rng, f'What can {p} and {q} trade so that both get what they want?', f'Which trade makes both {p} and {q} happy?'),
+    return ask(one(rng, f'What can {p} and {q} trade so that both get what they want?',
+                   f'Which trade makes both {p} and {q} happy?'),
                say(give, get), [say(keep, get), say(give, leave), say(keep, leave)], (give, get, *sorted(foods)),
                f'{p} wants {get} from {q}, and {q} wants {give} from {p}. So {p} gives {give} and gets {get}.',
-               hint=one(rng, f'{p} and {q} open their lunch boxes. {p} would like the {nth(get, yours)} thing in the box of {q}, and {q} '
-                             f'the {nth(give, mine)} thing in the box of {p}.',
-                        f'At lunch {q} wants the {nth(give, mine)} thing that {p} has, and {p} wants the {nth(get, yours)} thing '
-                        f'that {q} has.'),
-               picture=(lunches, (p, q), (mine, yours), tuple(rng.sample(('blue', 'orange', 'green', 'red', 'purple', 'teal'), 2))))
+               hint=one(rng,
+                        f'{p} and {q} open their lunch boxes. {p} would like the {nth(get, yours)} thing in the box '
+                        f'of {q}, and {q} the {nth(give, mine)} thing in the box of {p}.',
+                        f'At lunch {q} wants the {nth(give, mine)} thing that {p} has, and {p} wants the '
+                        f'{nth(get, yours)} thing that {q} has.'),
+               picture=(lunches, (p, q), (mine, yours),
+                        tuple(rng.sample(('blue', 'orange', 'green', 'red', 'purple', 'teal'), 2))))
 
 # %% ../../nbs/samples/06_social.ipynb #2535c397
 @skill('shortage')
@@ -112,19 +119,23 @@ def shortage(rng):
     steps = top//unit  # the lines cross in the middle third of the scale
     draw = lambda: (unit*rng.randint(-(-steps//3), 2*steps//3), unit*rng.randint(1, steps-1))
     want = rng.choice((-1, 0, 1))
-    equal, price = until(draw, lambda x: (x[1] > x[0])-(x[1] < x[0]) == want)
+    equal, price = until(draw, lambda equal, price: sign(price-equal) == want)
     says = ['neither a shortage nor a surplus', 'a surplus', 'a shortage']
     right = says[want]
     good = rng.choice(words('goods-market'))[0]
     slopes = (rng.choice((.7, .85, 1., 1.2, 1.4)), rng.choice((.7, .85, 1., 1.2, 1.4)))
     return ask(one(rng, f'At the price of the dashed line, is there a shortage or a surplus of {good}?',
-                   f'What happens on the market for {good} at the marked price?', f'Look at the marked price. There is () of {good}.'),
+                   f'What happens on the market for {good} at the marked price?',
+                   f'Look at the marked price. There is () of {good}.'),
                right, [w for w in says if w != right], (top, equal, price, *slopes),
                ('The price is where the lines cross: as much is offered as is wanted.' if want == 0 else
-                f'The price is {"above" if want > 0 else "below"} the crossing point, so {"more" if want > 0 else "less"} is offered than is '
-                f'wanted: {right}.'),
-               hint=one(rng, f'The chart is about {good}. Demand is how much buyers want at each price, supply how much sellers offer.',
-                        f'Demand and supply for {good} depend on the price.'), picture=(market, equal, price, top, slopes))
+                f'The price is {"above" if want > 0 else "below"} the crossing point, '
+                f'so {"more" if want > 0 else "less"} is offered than is wanted: {right}.'),
+               hint=one(rng,
+                        f'The chart is about {good}. Demand is how much buyers want at each price, supply how much '
+                        'sellers offer.',
+                        f'Demand and supply for {good} depend on the price.'),
+               picture=(market, equal, price, top, slopes))
 
 # %% ../../nbs/samples/06_social.ipynb #2d32170c
 @skill('supply-demand')
@@ -141,17 +152,18 @@ def supply_demand(rng):
         up, other = rng.random() < .5, rng.choice(('a famous singer', 'a new movie', 'a television show', 'a magazine'))
         q, why = one(rng, f'What probably happened to the demand for {good}?',
                      f'How did the demand for {good} probably change?'), 'Demand is how much people want to buy.'
-        hint = at+(one(rng, f'Many more people than before wanted to have {good}.',
-                    f'Because of {other}, {good} became very popular.') if up else
-                one(rng, f'Far fewer people than before cared for {good}.', f'Because of {other}, {good} went out of fashion.'))
+        more = (f'Many more people than before wanted to have {good}.',
+                f'Because of {other}, {good} became very popular.')
+        fewer = (f'Far fewer people than before cared for {good}.', f'Because of {other}, {good} went out of fashion.')
+        hint = at+rng.choice(more if up else fewer)
         says = ['The demand went up.', 'The demand went down.']
-    return ask(q, says[not up], [says[up]], ('goods-market', entry), f'{why} {hint} So it probably went {"up" if up else "down"}.',
-               hint=hint)
+    return ask(q, says[not up], [says[up]], ('goods-market', entry),
+               f'{why} {hint} So it probably went {"up" if up else "down"}.', hint=hint)
 
 @skill('goods-services')
 def goods_services(rng):
-    return sort_out(rng, {'a good': 'goods', 'a service': 'services'}, ('Is this a good or a service?\n{x}',
-                                                                      'What do you pay for here, a good or a service?\n{x}'),
+    return sort_out(rng, {'a good': 'goods', 'a service': 'services'},
+                    ('Is this a good or a service?\n{x}', 'What do you pay for here, a good or a service?\n{x}'),
                     ('Which of these is {kind}?', 'Select {kind}.'),
                     {'a good': '{x}: this can be touched and kept, so it is {kind}.',
                      'a service': '{x}: this is something that people do for others, so it is {kind}.'})
@@ -162,17 +174,19 @@ def costs_benefits(rng):
     what, gain, loss = entry = rng.choice(words('decisions'))
     name, cost = rng.choice(words('people')), rng.random() < .5
     return ask(one(rng, f'Which of these is a {"cost" if cost else "benefit"} of the decision?',
-                   f'What is a {"cost" if cost else "benefit"} for {name}?'), loss if cost else gain, [gain if cost else loss],
-               ('decisions', entry),
-               f'A benefit is something that is gained, a cost something that is given up or spent. {loss if cost else gain} That is a '
-               f'{"cost" if cost else "benefit"}.', hint=one(rng, f'{name} may {what}.', f'{name} decides whether to {what}.'))
+                   f'What is a {"cost" if cost else "benefit"} for {name}?'),
+               loss if cost else gain, [gain if cost else loss], ('decisions', entry),
+               'A benefit is something that is gained, a cost something that is given up or spent. '
+               f'{loss if cost else gain} That is a {"cost" if cost else "benefit"}.',
+               hint=one(rng, f'{name} may {what}.', f'{name} decides whether to {what}.'))
 
 # %% ../../nbs/samples/06_social.ipynb #2352daa7
 @skill('capital')
 def capital(rng):
     state, city, others = entry = rng.choice(words('capitals'))
     others = others.split(', ')
-    wrong = rng.sample(others, min(len(others), 2))+[c for _, c, _ in rng.sample([w for w in words('capitals') if w[1] != city], 1)]
+    wrong = rng.sample(others, min(len(others), 2))
+    wrong += [c for _, c, _ in rng.sample([w for w in words('capitals') if w[1] != city], 1)]
     return ask(one(rng, f'What is the capital of {state}?', f'Which city is the capital of {state}?',
                    f'The state government of {state} meets in its capital. Which city is it?'),
                city, wrong, ('capitals', entry), f'The capital of {state} is {city}.')
@@ -182,30 +196,36 @@ def capital(rng):
 def continent(rng):
     place, where = entry = rng.choice(words('continents'))
     rest = sorted({w for _, w in words('continents')}-{where})
-    if rng.random() < .6: return ask(one(rng, f'On which continent is {place}?',
-                                       f'Which continent would you travel to if you wanted to see {place}?'), where,
-                                   rng.sample(rest, rng.choice((2, 3))), ('continents', entry),
-                                   f'{place[0].upper()+place[1:]} is in {where}.')
+    if rng.random() < .6:
+        return ask(one(rng, f'On which continent is {place}?',
+                     f'Which continent would you travel to if you wanted to see {place}?'), where,
+                 rng.sample(rest, rng.choice((2, 3))), ('continents', entry),
+                 f'{upper_first(place)} is in {where}.')
     wrong = [p for p, w in rng.sample([e for e in words('continents') if e[1] != where], rng.choice((1, 2, 3)))]
     return ask(one(rng, f'Which of these is in {where}?', f'Which of these would you find in {where}?'), place, wrong,
-               ('continents', entry), f'{place[0].upper()+place[1:]} is in {where}.')
+               ('continents', entry), f'{upper_first(place)} is in {where}.')
 
+# %% ../../nbs/samples/06_social.ipynb #colonies
 @skill('colonies')
 def colonies(rng):
     if rng.random() < .5:
         colony, group = entry = rng.choice(words('colonies'))
         names = ('New England', 'Middle', 'Southern')
-        return ask(one(rng, f'To which group of colonies did {colony} belong?', f'{colony} was one of the () colonies.'), group,
-                   [n for n in names if n != group], ('colonies', entry), f'{colony} was one of the {group} colonies.')
+        return ask(one(rng, f'To which group of colonies did {colony} belong?',
+                       f'{colony} was one of the () colonies.'),
+                   group, [n for n in names if n != group], ('colonies', entry),
+                   f'{colony} was one of the {group} colonies.')
     yes = rng.random() < .5
     entry = rng.choice(words('colonies' if yes else 'not-colonies'))
     x = entry[0] if yes else entry
     key = ('colonies' if yes else 'not-colonies', entry)
-    if rng.random() < .5: return ask(one(rng, f'Was {x} one of the Thirteen Colonies?', f'Did {x} belong to the Thirteen Colonies?'),
-                                   'yes' if yes else 'no', ['no' if yes else 'yes'], key,
-                                   f'{x} was {"" if yes else "not "}one of the Thirteen Colonies on the Atlantic coast.')
+    if rng.random() < .5:
+        return ask(one(rng, f'Was {x} one of the Thirteen Colonies?', f'Did {x} belong to the Thirteen Colonies?'),
+                 'yes' if yes else 'no', ['no' if yes else 'yes'], key,
+                 f'{x} was {"" if yes else "not "}one of the Thirteen Colonies on the Atlantic coast.')
     rest = words('not-colonies') if yes else [c for c, _ in words('colonies')]
-    return ask(f'Which of these was {"" if yes else "not "}one of the Thirteen Colonies?', x, rng.sample(rest, rng.choice((1, 2, 3))), key,
+    return ask(f'Which of these was {"" if yes else "not "}one of the Thirteen Colonies?', x,
+               rng.sample(rest, rng.choice((1, 2, 3))), key,
                f'{x} was {"" if yes else "not "}one of the Thirteen Colonies.')
 
 # %% ../../nbs/samples/06_social.ipynb #a5e650cd
@@ -220,9 +240,11 @@ def communities(rng):
 
 @skill('branches')
 def branches(rng):
-    return sort_out(rng, {'the legislative branch': 'legislative', 'the executive branch': 'executive', 'the judicial branch': 'judicial'},
+    legislative, executive, judicial = (f'the {branch} branch' for branch in ('legislative', 'executive', 'judicial'))
+    return sort_out(rng, {legislative: 'legislative', executive: 'executive', judicial: 'judicial'},
                     ('Which branch of government is at work here?\n{x}', 'To which branch does this belong?\n{x}'),
                     ('Which sentence describes the work of {kind}?',),
-                    {'the legislative branch': 'Congress makes the laws. It is {kind}.',
-                     'the executive branch': 'The president and those who work for the president carry out the laws. That is {kind}.',
-                     'the judicial branch': 'The courts say what the laws mean. They are {kind}.'})
+                    {legislative: 'Congress makes the laws. It is {kind}.',
+                     executive: 'The president and those who work for the president carry out the laws. '
+                                'That is {kind}.',
+                     judicial: 'The courts say what the laws mean. They are {kind}.'})
