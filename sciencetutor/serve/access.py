@@ -116,7 +116,7 @@ class PageGate:
         origins: tuple = (),  # of which pages may ask besides our own
     ):
         self.app, self.gradio, self.uploads, self.streams, self.origins = app, gradio, uploads, streams, origins
-        uploads.here = lambda visitor: visitor in streams.visitors
+        uploads.is_connected = lambda visitor: visitor in streams.visitors
     def user(self, cookies: dict) -> str | None:
         "Who is logged in."
         names = (f'access-token-{self.gradio.cookie_id}', f'access-token-unsecure-{self.gradio.cookie_id}')
@@ -201,7 +201,7 @@ async def stream(self: PageGate, scope, receive, send, visitor):
     with self.streams.one((scope.get('client') or ['?'])[0], visitor):
         try: await self.app(scope, until_idle, noted)
         finally:
-            if self.streams.visitors[visitor] == 1: self.uploads.leave(visitor=visitor)
+            if self.streams.visitors[visitor] == 1: self.uploads.drop_unused(visitor)
     if not ended: await send(dict(type='http.response.body', body=b''))
 
 # %% ../../nbs/serve/03_access.ipynb #46de28e8
@@ -231,13 +231,13 @@ async def upload(self: PageGate, scope, receive, send, visitor):
     "Pictures come in: they are answered with the paths that only their visitor can use."
     self.streams.heard(visitor)
     length = HeaderMap(scope=scope).get('content-length', '0')
-    self.uploads.check_room(visitor, int(length) if length.isdigit() else 0)
+    self.uploads.check_quota(visitor, int(length) if length.isdigit() else 0)
     try: form = await Request(scope, receive).form(max_files=MAX_PICTURES, max_fields=MAX_PICTURES)
     except HTTPException as e: raise Refusal(400, f"The upload can't be read: {e.detail}") from None
     try:
         files = [f for f in form.getlist('files') if hasattr(f, 'read')]
         if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
-        self.uploads.check_room(visitor, sum(f.size for f in files), len(files))
+        self.uploads.check_quota(visitor, sum(f.size for f in files), len(files))
         paths = [await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), os.path.splitext(f.filename or '')[1]) for f in files]
     finally: await form.close()
     await JSONResponse(paths)(scope, receive, send)

@@ -150,7 +150,7 @@ class Server:
         import uvicorn
         from sciencetutor.serve.api import make_api
         from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_MESSAGE, Bounded, Rated
-        from sciencetutor.app.safety import Guarded
+        from sciencetutor.app.safety import GuardedEngine
         seen = WeakKeyDictionary()
         class Uvicorn(uvicorn.Server):
             async def on_tick(self, counter):
@@ -159,7 +159,7 @@ class Server:
             async def shutdown(self, sockets=None):  # pages hold a connection open for as long as they are shown
                 page.state.gradio.stop_event.set()
                 await super().shutdown(sockets)
-        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, limits.get('cors', ()), **page_options or {}), make_api(engine if unguarded else Guarded(engine, language=language), **limits)
+        self.engine, self.socks, page, self.api = engine, [sock, *api_socks], make_app(engine, language, limits.get('cors', ()), **page_options or {}), make_api(engine if unguarded else GuardedEngine(engine, language=language), **limits)
         urls = [f"http://{f'[{h}]' if ':' in h else h}:{p}" for h, p in (s.getsockname()[:2] for s in self.socks)]
         self.url, self.api_url, self.stream_url = urls[0], urls[1 % len(urls)], urls[-1].replace('http', 'ws', 1)
         ports = [s.getsockname()[1] for s in self.socks]
