@@ -45,14 +45,16 @@ def test_show_is_a_conversation():
     turns = [Turn('Which?', ['x', 'y'], probs=[.9, .1], text='Because.'), Turn('Why?', note='stopped'), Turn('And?')]
     msgs = show(turns, T, waiting=T['thinking'])
     assert [m['role'] for m in msgs] == ['user', 'assistant']*3
-    assert 'quite sure' in msgs[1]['content'] and T['stopped'] in msgs[3]['content'] and T['thinking'] in msgs[5]['content']
+    assert 'quite sure' in msgs[1]['content'] and T['stopped'] in msgs[3]['content']
+    assert T['thinking'] in msgs[5]['content']
 
 @pytest.mark.parametrize('text,ok', [("![a](b) c", "[a](b) c"), ("<img src=x>", "img src=x>"), ("2 < 3!", "2 < 3!"), ("<  ImG src=x>", "  ImG src=x>")])
 def test_no_pictures(text, ok): assert no_pictures(text) == ok
 
 def test_examples_differ():
     ex = pick_examples(4)
-    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2 and all(p['split'] == 'test' for p in ex)
+    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2
+    assert all(p['split'] == 'test' for p in ex)
 
 def test_pace():
     assert list(paced(range(100), every=60))[-1] == 99 and len(list(paced(range(100), every=60))) <= 2
@@ -140,7 +142,8 @@ def test_ask_with_choices(visit, width, height, scheme, tmp_path):
     page.wait_for_selector('.st-choice')
     page.get_by_text('Finis coronat.').wait_for()
     finished(page)
-    assert page.locator('.st-choice').count() == 3 and 'a rock' in page.locator('.st-best').inner_text() and '75%' in page.locator('.st-best').inner_text()
+    assert page.locator('.st-choice').count() == 3 and 'a rock' in page.locator('.st-best').inner_text()
+    assert '75%' in page.locator('.st-best').inner_text()
     assert last(page).locator('.katex').count() == 1 and last(page).locator('img').count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight")
     box = page.locator('#box').bounding_box()
@@ -195,7 +198,8 @@ def test_pasted_picture(visit, engine):
     page.wait_for_timeout(200)
     page.press('#box textarea', 'Enter')
     page.get_by_text('Finis coronat.').wait_for()
-    assert engine.asked[-1][1][0].size == (60, 40) and T['picture_only'] in page.locator('#chat .user.message').last.inner_text()
+    assert engine.asked[-1][1][0].size == (60, 40)
+    assert T['picture_only'] in page.locator('#chat .user.message').last.inner_text()
 
 def test_not_a_picture(visit, tmp_path):
     (tmp_path/'words.png').write_text('these are words')
@@ -238,7 +242,8 @@ def test_two_children(visit, engine):
     ada.get_by_text(T['stopped']).wait_for()
     before = len(last(bob).inner_text())
     bob.wait_for_timeout(1000)
-    assert len(last(bob).inner_text()) > before and 'ada' not in bob.locator('#chat').inner_text() and engine.running == 1
+    assert len(last(bob).inner_text()) > before and 'ada' not in bob.locator('#chat').inner_text()
+    assert engine.running == 1
     bob.close()
     end = time.time()+20
     while engine.running and time.time() < end: ada.wait_for_timeout(100)
@@ -282,4 +287,5 @@ def test_markup_in_a_question_is_harmless(visit):
     page = visit()
     send(page, "Is <script>document.title='x'</script><b onclick='y'>2 < 3</b>? ![z](http://example.com/z.png)")
     page.get_by_text('Finis coronat.').wait_for()
-    assert page.title() == T['title'] and page.locator('#chat .user.message [onclick], #chat .user.message img').count() == 0
+    assert page.title() == T['title']
+    assert page.locator('#chat .user.message [onclick], #chat .user.message img').count() == 0

@@ -38,7 +38,8 @@ def last_of(page, text, **kw):
 
 def test_refusals_and_flags(quiet):
     turn = last_of(quiet, 'I want to kill myself')
-    assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked and 'adult' in show([turn], T)[1]['content']
+    assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked
+    assert 'adult' in show([turn], T)[1]['content']
     assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag'] == 'self-harm'
     turn = last_of(quiet, 'my email is sam@example.com')
     assert turn.note == 'refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))

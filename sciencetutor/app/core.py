@@ -22,7 +22,7 @@ from .retrieval import card_says, sure_key
 from .safety import Guard, keep_words
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import Store, as_png, to_json, to_markdown
+from .store import Store, to_json, to_markdown
 from .teaching import data_bank, find_cards, for_grade, hints, sample_bank, smaller_question
 
 # %% auto #0
@@ -139,7 +139,7 @@ def keep_picture(
     place,  # folder, from `Uploads.folder`
 ) -> str | None:  # its file, a PNG; None if there is no room
     "Store the decoded copy of a picture where the page can show it."
-    try: return uploads.add(place, as_png(picture))
+    try: return uploads.add(place, png_bytes(picture))
     except Refusal: return None
 
 def new_turn(
