@@ -2,8 +2,8 @@
 import os
 from pathlib import Path
 import pytest
-from sciencetutor.app.views import child_html
-from sciencetutor.app.core import TEXTS, Asked, Page, from_row, make_page, show
+from sciencetutor.app.views import TEXTS, child_html
+from sciencetutor.app.core import Page, PageSettings, PageTurn, chat_messages
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
 from test_page_access import accessible
@@ -24,12 +24,12 @@ def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key])
 
 @pytest.fixture
 def quiet():
-    page = Page(Script(), examples=0)
+    page = Page(Script(), PageSettings(examples=0))
     yield page
     page.store.close()
 
 def last_of(page, text, **kw):
-    turn = Asked.read(text)
+    turn = PageTurn.read(text)
     for k, v in kw.items(): setattr(turn, k, v)
     me = page.store.user(None)
     page.admit(turn, me, None)
@@ -39,7 +39,7 @@ def last_of(page, text, **kw):
 def test_refusals_and_flags(quiet):
     turn = last_of(quiet, 'I want to kill myself')
     assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked
-    assert 'adult' in show([turn], T)[1]['content']
+    assert 'adult' in chat_messages([turn], T)[1]['content']
     assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag'] == 'self-harm'
     turn = last_of(quiet, 'my email is sam@example.com')
     assert turn.note == 'refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
@@ -54,7 +54,7 @@ def test_an_adult_sees_that_a_flag_was_deleted(quiet):
 def test_a_bad_answer_is_withdrawn(quiet):
     quiet.engine.words = 'You should kill yourself now'.split()
     turn = last_of(quiet, 'Why is the sky blue?')
-    assert turn.note == 'withdrawn' and not turn.text and 'kill' not in str(show([turn], T)[1])
+    assert turn.note == 'withdrawn' and not turn.text and 'kill' not in str(chat_messages([turn], T)[1])
     assert quiet.store.asked(quiet.store.user(None)['id'])[0]['flag'] == 'self-harm'
 
 def test_fails_closed(quiet, monkeypatch):
@@ -72,23 +72,23 @@ def test_no_store_no_answer(quiet, monkeypatch):
 
 def test_hints_before_the_answer(quiet):
     turn = last_of(quiet, SOLID, mode='hint')
-    said = show([turn], T)[1]['content']
+    said = chat_messages([turn], T)[1]['content']
     assert turn.hinting and not turn.text and 'st-choices' not in said and T['hint_wait'] in said
-    turn.rung = len(turn.ladder)
+    turn.hints_shown = len(turn.hints)
     list(quiet.answer(turn, [], 's'))
-    assert turn.text and 'st-choices' in show([turn], T)[1]['content']
+    assert turn.text and 'st-choices' in chat_messages([turn], T)[1]['content']
 
 def test_current_is_dropped(quiet):
-    list(quiet.answer(Asked('Why?'), [], 'api-1'))
-    assert not quiet.current and not [p for p in Path(quiet.folder).iterdir() if p.name.startswith('api')]
+    list(quiet.answer(PageTurn('Why?'), [], 'api-1'))
+    assert not quiet.current and not [p for p in quiet.uploads.root.iterdir() if p.name.startswith('api')]
 
 def test_a_login_is_needed():
-    page = Page(Script(), examples=0, auth=True)
+    page = Page(Script(), PageSettings(examples=0, auth=True))
     class Nobody: username = None
-    with pytest.raises(PermissionError): page.who(Nobody)
+    with pytest.raises(PermissionError): page.user_of(Nobody)
     page.store.add_user('ada', 'long enough')
     class Ada: username = 'ada'
-    assert page.who(Ada)['name'] == 'ada' and not page.adult(Ada)
+    assert page.user_of(Ada)['name'] == 'ada' and not page.is_adult(Ada)
 
 def test_texts_are_used():
     source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('app/core', 'app/views', 'app/turns', 'app/retrieval'))

@@ -2,7 +2,7 @@
 import os, re, subprocess, sys
 from pathlib import Path
 import pytest
-from sciencetutor.app.core import TEXTS
+from sciencetutor.app.views import TEXTS
 from sciencetutor.samples.core import make_problems
 from test_page import SOLID, attach, browser, finished, send
 from test_page_access import mode

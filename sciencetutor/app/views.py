@@ -48,6 +48,7 @@ def known_bar(
     bar = f'<span class="st-bar"><span style="width:{percent}%"></span></span>'
     return f'<div class="st-known"><span>{label}{star}</span>{bar}</div>'
 
+# %% ../../nbs/app/07_views.ipynb #6ce3d0bf
 def table_html(
     head,  # of the columns; empty for none
     rows,  # of cells

@@ -81,7 +81,7 @@ def make_app(
     engine,  # an `Engine`
     language: str = 'en',  # of the page
     cors: tuple = (),  # origins whose pages may ask
-    **options,  # for `make_page`: store, auth, daily_limit, data
+    **options,  # for `PageSettings`: store, auth, daily_limit, data
 ) -> 'fastapi.FastAPI':
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
@@ -89,12 +89,12 @@ def make_app(
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.serve.access import PageGate, Streams
     from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
-    from sciencetutor.app.core import look, make_page
+    from sciencetutor.app.core import PageSettings, look, make_page
     uploads, streams = Uploads(), Streams()
     if not hasattr(gradio.processing_utils, 'async_ssrf_protected_download'): raise CliError('This version of Gradio may fetch addresses in another way: install the one in constraints.txt.')
     gradio.processing_utils.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    page = make_page(engine, language, uploads=uploads, **options).queue(max_size=MAX_QUEUE)
+    page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
     if not hasattr(page, 'has_launched'): raise CliError('This version of Gradio may check paths in another way: install the one in constraints.txt.')
     page.has_launched = True  # or paths of uploads are not checked
     page.state_session_capacity = MAX_CONNECTIONS  # Gradio's own limit is 10,000 visits, and each keeps settings and pictures
@@ -143,7 +143,7 @@ class Server:
         sock: socket.socket,  # from `open_port`
         language: str = 'en',  # of the page
         api_socks: tuple = (),  # sockets of the HTTP and of the websocket API; without them all is on one port
-        page_options: dict | None = None,  # for `make_page`
+        page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
         **limits,  # for `make_api`
     ):
