@@ -18,7 +18,8 @@ with sync_playwright() as p, tempfile.TemporaryDirectory() as folder:
     browser = p.chromium.launch(executable_path=browser_path(), args=['--no-sandbox'])
     times = typing_times(browser, folder)
     late, last, took = lags(browser)
-    typed = dict(messages=200, keys=len(times), key_median_ms=round(times[len(times)//2]), key_longest_ms=round(times[-1]))
+    typed = dict(messages=200, keys=len(times), key_median_ms=round(times[len(times)//2]),
+                 key_longest_ms=round(times[-1]))
     behind = dict(behind_median_ms=round(1000*late[len(late)//2]), behind_longest_ms=round(1000*late[-1]),
                   behind_last_ms=round(1000*last))
     result = dict(machine=machine(), chromium=browser.version, **typed, words_a_second=round(500/took, 1),
