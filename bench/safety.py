@@ -1,16 +1,17 @@
-"""Teach the tutor's safety judge, and measure rules and judge together.
+"""Fit the tutor's safety classifier, and measure rules and classifier together.
 
     python bench/safety.py learn DATA      # writes sciencetutor/assets/safety.safetensors
     python bench/safety.py folds           # cross-validation on the lines that it learns from
     python bench/safety.py measure DATA    # both halves of the test set, and false alarms on val
 
-DATA is a folder in the official ScienceQA layout: its training questions are harmless lines, its validation questions a test.
+DATA is a folder in the official ScienceQA layout: its training questions are harmless lines, its validation questions
+a test.
 """
 import argparse, json, random, time
 from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedKFold
-from sciencetutor.app.safety import Guard, Judge, learn, measure, safety_lines, sentences_of
+from sciencetutor.app.safety import Guard, SafetyClassifier, fit_classifier, measure, safety_lines, sentences_of
 
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
 
@@ -18,7 +19,8 @@ def questions(data, split):
     "The questions of a split: what a child would paste, and what the tutor would say."
     problems, splits = (json.loads((Path(data)/f).read_text()) for f in ('problems.json', 'pid_splits.json'))
     for pid in splits[split]:
-        if p := problems.get(pid): yield '\n'.join([p['hint'], p['question'], *p['choices']]), p['lecture']+'\n'+p['solution']
+        if p := problems.get(pid):
+            yield '\n'.join([p['hint'], p['question'], *p['choices']]), p['lecture']+'\n'+p['solution']
 
 def harmless(data, n=20_000):
     "Sentences of the training questions."
@@ -30,16 +32,19 @@ def known(): return [r for r in safety_lines() if r['half'] != 'unseen' and r['s
 def table(m):
     for k, v in m.items(): print(f'  {k:10}', '  '.join(f'{a} {b}' for a, b in v.items()))
     bad = [v for k, v in m.items() if k != 'ok']
-    print(f"  {sum(v['caught'] for v in bad)} of {sum(v['lines'] for v in bad)} caught, {m['ok']['false_alarms']} false alarms in {m['ok']['lines']}")
+    caught, lines = sum(v['caught'] for v in bad), sum(v['lines'] for v in bad)
+    print(f"  {caught} of {lines} caught, {m['ok']['false_alarms']} false alarms in {m['ok']['lines']}")
 
 def folds(data, k=5):
-    "What rules and judge catch of lines that the judge has not learned from."
+    "What rules and classifier catch of lines that the classifier has not learned from."
     rows, plain = known(), harmless(data) if data else []
     y = np.array([r['level'] for r in rows])
-    for name in ('rules alone', 'with the judge'):
+    for name in ('rules alone', 'with the classifier'):
         total = {}
         for a, b in StratifiedKFold(k, shuffle=True, random_state=0).split(y, y):
-            guard = Guard(judge=None if name == 'rules alone' else Judge(learn([rows[i] for i in a], plain)))
+            with_it = name == 'with the classifier'
+            fitted = SafetyClassifier(fit_classifier([rows[i] for i in a], plain)) if with_it else None
+            guard = Guard(classifier=fitted)
             for level, v in measure(guard, [rows[i] for i in b]).items():
                 for key, n in v.items(): total.setdefault(level, {}).setdefault(key, 0); total[level][key] += n
         print(name)
@@ -50,10 +55,10 @@ if __name__ == '__main__':
     parser.add_argument('what', choices=['learn', 'folds', 'measure'])
     parser.add_argument('data', nargs='?', help='folder in the official ScienceQA layout')
     args = parser.parse_args()
-    if args.what == 'learn' and not args.data: parser.error('the judge learns from harmless questions, too: name DATA')
+    if args.what == 'learn' and not args.data: parser.error('harmless questions are learned from, too: name DATA')
     if args.what == 'learn':
-        weights = learn(known(), harmless(args.data))
-        Judge(weights).save(WEIGHTS)
+        weights = fit_classifier(known(), harmless(args.data))
+        SafetyClassifier(weights).save(WEIGHTS)
         print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.1f} MB from {len(known())} lines")
     elif args.what == 'folds': folds(args.data)
     else:
@@ -63,6 +68,8 @@ if __name__ == '__main__':
             table(measure(guard, safety_lines(half)))
         if args.data:
             begun, asked = time.perf_counter(), list(questions(args.data, 'val'))
-            alarms = [(v.level, v.found) for q, a in asked if (v := guard.check(q) or guard.check(a, 'out'))]
-            print(f"{len(alarms)} alarms in {len(asked)} validation questions, lectures and solutions ({len(alarms)/len(asked):.1%}); {(time.perf_counter()-begun)/len(asked)/2*1000:.1f} ms a text")
-            for a in alarms: print('  ', *a)
+            alarms = [v for q, a in asked if (v := guard.check(q) or guard.check(a, 'out'))]
+            milliseconds = (time.perf_counter()-begun)/len(asked)/2*1000
+            print(f"{len(alarms)} alarms in {len(asked)} validation questions, lectures and solutions "
+                  f"({len(alarms)/len(asked):.1%}); {milliseconds:.1f} ms a text")
+            for v in alarms: print('  ', v.level, v.found)

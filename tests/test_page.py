@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from sciencetutor.app.turns import Turn
-from sciencetutor.app.core import TEXTS, Asked, Page, bars, from_row, no_pictures, paced, pick_examples, show
+from sciencetutor.app.core import (Page, PageSettings, PageTurn, bars, chat_messages, no_pictures, pick_examples,
+                                    throttle)
+from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 
 T = TEXTS['en']
@@ -12,7 +14,8 @@ SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air i
 
 class Script:
     "Says the same words to everybody, a word at a time; certain words in a question make it fail or be slow."
-    words = "A rock keeps its shape wherever you put it. Milk takes the shape of its glass. $$E = m c^2$$ ![x](http://example.com/x.png) <img src='http://example.com/y.png'> Finis coronat.".split(' ')
+    words = ("A rock keeps its shape wherever you put it. Milk takes the shape of its glass. $$E = m c^2$$ "
+             "![x](http://example.com/x.png) <img src='http://example.com/y.png'> Finis coronat.").split(' ')
     def __init__(self): self.stops, self.asked, self.running, self.waiting, self.name = {}, [], 0, 0, 'script'
     def score(self, messages, choices, images=(), request=None):
         self.asked.append((messages, list(images)))
@@ -42,45 +45,64 @@ def test_bars_escape():
     assert '<script' not in html and '&quot;quoted&quot; &amp; b' in html and '\n\n' not in html
 
 def test_show_is_a_conversation():
-    turns = [Turn('Which?', ['x', 'y'], probs=[.9, .1], text='Because.'), Turn('Why?', note='stopped'), Turn('And?')]
-    msgs = show(turns, T, waiting=T['thinking'])
+    turns = [PageTurn('Which?', ['x', 'y'], probs=[.9, .1], text='Because.'), PageTurn('Why?', note='stopped'),
+             PageTurn('And?')]
+    msgs = chat_messages(turns, T, waiting=T['thinking'])
     assert [m['role'] for m in msgs] == ['user', 'assistant']*3
-    assert 'quite sure' in msgs[1]['content'] and T['stopped'] in msgs[3]['content'] and T['thinking'] in msgs[5]['content']
+    assert 'quite sure' in msgs[1]['content'] and T['stopped'] in msgs[3]['content']
+    assert T['thinking'] in msgs[5]['content']
 
-@pytest.mark.parametrize('text,ok', [("![a](b) c", "[a](b) c"), ("<img src=x>", "img src=x>"), ("2 < 3!", "2 < 3!"), ("<  ImG src=x>", "  ImG src=x>")])
+@pytest.mark.parametrize('text,ok', [("![a](b) c", "[a](b) c"), ("<img src=x>", "img src=x>"), ("2 < 3!", "2 < 3!"),
+                                     ("<  ImG src=x>", "  ImG src=x>")])
 def test_no_pictures(text, ok): assert no_pictures(text) == ok
 
 def test_examples_differ():
     ex = pick_examples(4)
-    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2 and all(p['split'] == 'test' for p in ex)
+    assert len({p['skill'] for p in ex}) == 4 and [p['image'] is not None for p in ex] == [True, False]*2
+    assert all(p['split'] == 'test' for p in ex)
 
 def test_pace():
-    assert list(paced(range(100), every=60))[-1] == 99 and len(list(paced(range(100), every=60))) <= 2
-    assert list(paced(range(5), every=0)) == [0, 1, 2, 3, 4] and list(paced([])) == []
+    assert list(throttle(range(100), every=60))[-1] == 99 and len(list(throttle(range(100), every=60))) <= 2
+    assert list(throttle(range(5), every=0)) == [0, 1, 2, 3, 4] and list(throttle([])) == []
 
-@pytest.mark.parametrize('uri', ['x', '/etc/passwd', 'http://x/y.png', 'data:image/png,abc', 'data:image/png;base64,a', 'data:text/plain;base64,YQ=='])
+@pytest.mark.parametrize('uri', ['x', '/etc/passwd', 'http://x/y.png', 'data:image/png,abc', 'data:image/png;base64,a',
+                                 'data:text/plain;base64,YQ=='])
 def test_data_uri(uri):
-    page = Page(Script(), examples=0)
+    page = Page(Script(), PageSettings(examples=0))
     assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1] == T['bad_picture'] and not page.engine.asked
 
-@pytest.mark.parametrize('words_only,index,choices,picture,blind', [(True, None, [], True, True), (True, object(), [], True, True), (True, object(), ['a', 'b'], True, False),
-    (True, None, ['a', 'b'], True, True), (False, None, [], True, False), (True, None, [], False, False), (None, None, [], True, False)])
-def test_a_picture_that_is_not_looked_at(words_only, index, choices, picture, blind):
+INDEX = object()  # stands for solved questions with pictures
+
+@pytest.mark.parametrize('words_only,memory,choices,picture,ignored', [
+    (True, None, [], True, True), (True, INDEX, [], True, True), (True, INDEX, ['a', 'b'], True, False),
+    (True, None, ['a', 'b'], True, True), (False, None, [], True, False), (True, None, [], False, False),
+    (None, None, [], True, False)])
+def test_a_picture_that_is_not_looked_at(words_only, memory, choices, picture, ignored):
     from types import SimpleNamespace as NS
     from sciencetutor.models.core import WORDS_ONLY
     engine = Script()
-    if words_only is not None: engine.processor, engine.model = NS(chat_template=WORDS_ONLY if words_only else 'with pictures'), NS(knn_index=index)
-    page, turn = Page(engine, examples=0), Asked('What is this?', choices, Image.new('RGB', (9, 9)) if picture else None)
+    if words_only is not None:
+        engine.processor = NS(chat_template=WORDS_ONLY if words_only else 'with pictures')
+        engine.model = NS(knn_index=memory)
+    page = Page(engine, PageSettings(examples=0))
+    turn = PageTurn('What is this?', choices, Image.new('RGB', (9, 9)) if picture else None)
     page.admit(turn, user := page.store.user(None), None)
     for _ in page.answer(turn, [], 's'): pass
-    assert (T['blind'] in show([turn], T)[1]['content']) == blind and turn.text
+    assert (T['blind'] in chat_messages([turn], T)[1]['content']) == ignored and turn.text
     chat = page.store.history(user['id'])[0]['id']
-    again = from_row(page, page.store.messages(user['id'], chat)[0], page.place('x'))
-    assert again.blind == blind  # found again, it says so again
+    again = page.turn_of(page.store.messages(user['id'], chat)[0], page.session_folder('x'))
+    assert again.picture_ignored == ignored  # found again, it says so again
 
 # With one
 
-def browser_path(): return next((p for n in ('chromium', 'chromium-browser', 'google-chrome', 'chrome') if (p := shutil.which(n))), None)
+def browser_path():
+    found = map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome'))
+    return next(filter(None, found), None)
+
+def note_other_hosts(page, url, other):
+    "Collect the addresses of requests that leave for another host than `url`."
+    ours = (url, 'data:', 'blob:')
+    page.on('request', lambda r: other.append(r.url) if not r.url.startswith(ours) else None)
 
 @pytest.fixture(scope='module')
 def browser():
@@ -107,7 +129,7 @@ def visit(browser, server):
         contexts.append(c)
         page = c.new_page()
         page.set_default_timeout(30_000)
-        page.on('request', lambda r: other.append(r.url) if not r.url.startswith((server.url, 'data:', 'blob:')) else None)
+        note_other_hosts(page, server.url, other)
         page.goto(server.url)
         page.wait_for_selector('#box textarea')
         page.wait_for_selector('#chat .example')
@@ -122,7 +144,8 @@ def send(page, text):
 
 def last(page): return page.locator('#chat .bot.message').last
 def finished(page):
-    page.wait_for_function("document.querySelector('#box textarea').value == '' && document.querySelector('#box .submit-button')")
+    box, button = "document.querySelector('#box textarea')", "document.querySelector('#box .submit-button')"
+    page.wait_for_function(f"{box}.value == '' && {button}")
     page.wait_for_timeout(200)
 
 def attach(page, path):
@@ -134,15 +157,18 @@ def attach(page, path):
 @pytest.mark.parametrize('width,height', [(1280, 800), (390, 844)])
 def test_ask_with_choices(visit, width, height, scheme, tmp_path):
     page = visit(width, height, scheme)
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0,3).reduce((a,b)=>a+ +b,0) < 300")
+    color = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0,3)"
+    dark = page.evaluate(f"{color}.reduce((a,b)=>a+ +b,0) < 300")
     assert dark == (scheme == 'dark')
     send(page, SOLID)
     page.wait_for_selector('.st-choice')
     page.get_by_text('Finis coronat.').wait_for()
     finished(page)
-    assert page.locator('.st-choice').count() == 3 and 'a rock' in page.locator('.st-best').inner_text() and '75%' in page.locator('.st-best').inner_text()
+    assert page.locator('.st-choice').count() == 3 and 'a rock' in page.locator('.st-best').inner_text()
+    assert '75%' in page.locator('.st-best').inner_text()
     assert last(page).locator('.katex').count() == 1 and last(page).locator('img').count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && document.documentElement.scrollHeight <= innerHeight")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
     box = page.locator('#box').bounding_box()
     assert box['y']+box['height'] <= height and box['x'] >= 0 and box['x']+box['width'] <= width
     if folder := os.environ.get('SCREENSHOTS'):
@@ -185,7 +211,8 @@ PASTE = """async () => {
   const c = document.createElement('canvas'); c.width = 60; c.height = 40; c.getContext('2d').fillRect(0, 0, 30, 40)
   const blob = await new Promise(r => c.toBlob(r, 'image/png')), data = new DataTransfer()
   data.items.add(new File([blob], 'pasted.png', {type: 'image/png'}))
-  document.querySelector('#box textarea').dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}))}"""
+  const pasted = new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true})
+  document.querySelector('#box textarea').dispatchEvent(pasted)}"""
 
 def test_pasted_picture(visit, engine):
     page = visit()
@@ -195,7 +222,8 @@ def test_pasted_picture(visit, engine):
     page.wait_for_timeout(200)
     page.press('#box textarea', 'Enter')
     page.get_by_text('Finis coronat.').wait_for()
-    assert engine.asked[-1][1][0].size == (60, 40) and T['picture_only'] in page.locator('#chat .user.message').last.inner_text()
+    assert engine.asked[-1][1][0].size == (60, 40)
+    assert T['picture_only'] in page.locator('#chat .user.message').last.inner_text()
 
 def test_not_a_picture(visit, tmp_path):
     (tmp_path/'words.png').write_text('these are words')
@@ -238,7 +266,8 @@ def test_two_children(visit, engine):
     ada.get_by_text(T['stopped']).wait_for()
     before = len(last(bob).inner_text())
     bob.wait_for_timeout(1000)
-    assert len(last(bob).inner_text()) > before and 'ada' not in bob.locator('#chat').inner_text() and engine.running == 1
+    assert len(last(bob).inner_text()) > before and 'ada' not in bob.locator('#chat').inner_text()
+    assert engine.running == 1
     bob.close()
     end = time.time()+20
     while engine.running and time.time() < end: ada.wait_for_timeout(100)
@@ -282,4 +311,5 @@ def test_markup_in_a_question_is_harmless(visit):
     page = visit()
     send(page, "Is <script>document.title='x'</script><b onclick='y'>2 < 3</b>? ![z](http://example.com/z.png)")
     page.get_by_text('Finis coronat.').wait_for()
-    assert page.title() == T['title'] and page.locator('#chat .user.message [onclick], #chat .user.message img').count() == 0
+    assert page.title() == T['title']
+    assert page.locator('#chat .user.message [onclick], #chat .user.message img').count() == 0

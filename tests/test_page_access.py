@@ -2,10 +2,10 @@
 import time
 from pathlib import Path
 import pytest
-from sciencetutor.app.core import TEXTS
+from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
-from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
+from test_page import SOLID, Script, browser, engine, finished, last, note_other_hosts, send, server, visit
 
 T = TEXTS['en']
 
@@ -14,14 +14,17 @@ def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key])
 def accessible(page, *parts):
     "No serious finding of axe-core in these parts of the page; without parts in all of it."
     axe = pytest.importorskip('axe_playwright_python', reason='the package axe-playwright-python is missing')
-    page.evaluate((Path(axe.__file__).parent/'axe.min.js').read_text())  # as a script of the page's own: the policy lets no other in
+    script = (Path(axe.__file__).parent/'axe.min.js').read_text()
+    page.evaluate(script)  # as a script of the page's own: the policy lets no other in
     context = "{include: parts.map(p => [p])}" if parts else "{exclude: [['#chat .examples']]}"  # Gradio's own list
     found = page.evaluate(f"parts => axe.run({context}, {{resultTypes: ['violations']}})", list(parts))['violations']
-    assert not [(v['id'], [n['html'][:200] for n in v['nodes']]) for v in found if v['impact'] in ('serious', 'critical')]
+    serious = [v for v in found if v['impact'] in ('serious', 'critical')]
+    assert not [(v['id'], [n['html'][:200] for n in v['nodes']]) for v in serious]
 
 def test_axe_finds_what_is_wrong(visit):
     page = visit()
-    page.evaluate("document.querySelector('.st-head').innerHTML += '<p id=pale style=\"color:#eee;background:#fff\">pale</p><img id=bare src=\"data:,\">'")
+    pale, bare = '<p id=pale style="color:#eee;background:#fff">pale</p>', '<img id=bare src="data:,">'
+    page.evaluate("html => document.querySelector('.st-head').innerHTML += html", pale+bare)
     with pytest.raises(AssertionError, match='color-contrast|image-alt'): accessible(page, '.st-head')
 
 @pytest.mark.soak
@@ -76,7 +79,7 @@ def test_login(browser, tmp_path):
         c = browser.new_context()
         page = c.new_page()
         page.set_default_timeout(60_000)
-        page.on('request', lambda r: other.append(r.url) if not r.url.startswith((s.url, 'data:', 'blob:')) else None)
+        note_other_hosts(page, s.url, other)
         page.goto(s.url)
         page.wait_for_selector('input[type=password]')
         assert not page.locator('#box').count()
@@ -98,12 +101,16 @@ def test_login(browser, tmp_path):
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
 
 LATENCY = """async () => {
-  const box = document.querySelector('#box textarea'), set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set, times = []
+  const box = document.querySelector('#box textarea'), times = []
+  const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value').set
   for (let i = 0; i < 20; i++) {
     const begun = performance.now()
     set.call(box, box.value + 'a')
     box.dispatchEvent(new InputEvent('input', {bubbles: true}))
-    await new Promise(r => requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = r; c.port2.postMessage(0) }))
+    await new Promise(r => requestAnimationFrame(() => {
+      const c = new MessageChannel()
+      c.port1.onmessage = r
+      c.port2.postMessage(0) }))
     times.push(performance.now()-begun)
     await new Promise(r => setTimeout(r, 50))
   }
@@ -112,9 +119,9 @@ LATENCY = """async () => {
 def typing_times(browser, folder):
     "From a key press to the frame after it, in a chat of 200 messages: 20 times in ms, sorted."
     store = Store(str(folder))
-    me, chat = store.user(None)['id'], None
+    me, chat, choices = store.user(None)['id'], None, ['a glass of milk', 'a rock', 'the air in a balloon']
     for i in range(100):
-        chat, m = store.add_message(me, chat, f'Question {i}: which of these is a solid?', choices=['a glass of milk', 'a rock', 'the air in a balloon'])
+        chat, m = store.add_message(me, chat, f'Question {i}: which of these is a solid?', choices=choices)
         store.set_answer(m, text='A rock keeps its shape wherever you put it. $$E = m c^2$$', probs=[.2, .7, .1])
     with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store)) as s:
         c = browser.new_context()
@@ -152,7 +159,8 @@ class Fast(Script):
 SEEN = """() => {
   window.seen = []
   const look = () => {
-    const all = document.querySelector('#chat .bot.message:last-of-type')?.closest('#chat').textContent.match(/n(\\d+)(?= |$)/g)
+    const chat = document.querySelector('#chat .bot.message:last-of-type')?.closest('#chat')
+    const all = chat?.textContent.match(/n(\\d+)(?= |$)/g)
     const n = all ? +all.at(-1).slice(1) : -1
     if (n >= 0 && n !== window.seen.at(-1)?.[0]) window.seen.push([n, Date.now()/1000])
     requestAnimationFrame(look)
@@ -160,7 +168,7 @@ SEEN = """() => {
   look()}"""
 
 def lags(browser):
-    "How long after the engine said it a word is on the screen, at 50 words a second: seconds, sorted; the last word's; how long the engine spoke."
+    "How far the screen is behind 50 words a second: seconds, sorted; the last word's; how long the engine spoke."
     engine = Fast()
     with Server(engine, open_port('127.0.0.1', 0)) as s:
         c = browser.new_context()
@@ -177,5 +185,7 @@ def lags(browser):
 @pytest.mark.soak
 def test_fifty_tokens_a_second(browser):
     late, last, took = lags(browser)
-    print(f'{len(late)} pictures of 500 words in {took:.1f} s: median {late[len(late)//2]*1000:.0f} ms behind, longest {late[-1]*1000:.0f} ms, the last {last*1000:.0f} ms')
+    median, longest, final = (round(1000*seconds) for seconds in (late[len(late)//2], late[-1], last))
+    print(f'{len(late)} pictures of 500 words in {took:.1f} s: '
+          f'median {median} ms behind, longest {longest} ms, the last {final} ms')
     assert took < 10.5 and late[-1] < 1

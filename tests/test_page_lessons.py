@@ -2,8 +2,9 @@
 import os
 from pathlib import Path
 import pytest
-from sciencetutor.app.views import child_html
-from sciencetutor.app.core import TEXTS, Asked, Page, from_row, make_page, show
+from sciencetutor.app.views import TEXTS, child_html
+from sciencetutor.app.turns import SAID_AS
+from sciencetutor.app.core import Actions, Page, PageSettings, PageTurn, chat_messages
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
 from test_page_access import accessible
@@ -24,12 +25,12 @@ def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key])
 
 @pytest.fixture
 def quiet():
-    page = Page(Script(), examples=0)
+    page = Page(Script(), PageSettings(examples=0))
     yield page
     page.store.close()
 
 def last_of(page, text, **kw):
-    turn = Asked.read(text)
+    turn = PageTurn.read(text)
     for k, v in kw.items(): setattr(turn, k, v)
     me = page.store.user(None)
     page.admit(turn, me, None)
@@ -38,7 +39,8 @@ def last_of(page, text, **kw):
 
 def test_refusals_and_flags(quiet):
     turn = last_of(quiet, 'I want to kill myself')
-    assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked and 'adult' in show([turn], T)[1]['content']
+    assert turn.note == 'refuse_self-harm' and not turn.text and not quiet.engine.asked
+    assert 'adult' in chat_messages([turn], T)[1]['content']
     assert quiet.store.asked(quiet.store.user(None)['id'], flagged=True)[0]['flag'] == 'self-harm'
     turn = last_of(quiet, 'my email is sam@example.com')
     assert turn.note == 'refuse_personal' and 'sam@' not in str(quiet.store.asked(quiet.store.user(None)['id']))
@@ -53,7 +55,7 @@ def test_an_adult_sees_that_a_flag_was_deleted(quiet):
 def test_a_bad_answer_is_withdrawn(quiet):
     quiet.engine.words = 'You should kill yourself now'.split()
     turn = last_of(quiet, 'Why is the sky blue?')
-    assert turn.note == 'withdrawn' and not turn.text and 'kill' not in str(show([turn], T)[1])
+    assert turn.note == 'withdrawn' and not turn.text and 'kill' not in str(chat_messages([turn], T)[1])
     assert quiet.store.asked(quiet.store.user(None)['id'])[0]['flag'] == 'self-harm'
 
 def test_fails_closed(quiet, monkeypatch):
@@ -71,27 +73,29 @@ def test_no_store_no_answer(quiet, monkeypatch):
 
 def test_hints_before_the_answer(quiet):
     turn = last_of(quiet, SOLID, mode='hint')
-    said = show([turn], T)[1]['content']
+    said = chat_messages([turn], T)[1]['content']
     assert turn.hinting and not turn.text and 'st-choices' not in said and T['hint_wait'] in said
-    turn.rung = len(turn.ladder)
+    turn.hints_shown = len(turn.hints)
     list(quiet.answer(turn, [], 's'))
-    assert turn.text and 'st-choices' in show([turn], T)[1]['content']
+    assert turn.text and 'st-choices' in chat_messages([turn], T)[1]['content']
 
 def test_current_is_dropped(quiet):
-    list(quiet.answer(Asked('Why?'), [], 'api-1'))
-    assert not quiet.current and not quiet.uploads.files
+    list(quiet.answer(PageTurn('Why?'), [], 'api-1'))
+    assert not quiet.current and not [p for p in quiet.uploads.root.iterdir() if p.name.startswith('api')]
 
 def test_a_login_is_needed():
-    page = Page(Script(), examples=0, auth=True)
+    page = Page(Script(), PageSettings(examples=0, auth=True))
     class Nobody: username = None
-    with pytest.raises(PermissionError): page.who(Nobody)
+    with pytest.raises(PermissionError): page.user_of(Nobody)
     page.store.add_user('ada', 'long enough')
     class Ada: username = 'ada'
-    assert page.who(Ada)['name'] == 'ada' and not page.adult(Ada)
+    assert page.user_of(Ada)['name'] == 'ada' and not page.is_adult(Ada)
 
 def test_texts_are_used():
-    source = ''.join(Path(f'sciencetutor/{m}.py').read_text() for m in ('app/core', 'app/views', 'app/turns', 'app/retrieval'))
-    for k in T: assert k in source or k.startswith(('refuse_', 'mode_', 'why_', 'hint_', 'card_', 'how_')) or k in ('sure', 'think', 'unsure', 'withdrawn', 'too_long', 'limit', 'stopped', 'broken', 'bad_picture'), k
+    source = ''.join(Path(f'sciencetutor/app/{m}.py').read_text() for m in ('core', 'views', 'turns', 'retrieval'))
+    made_up = ('refuse_', 'mode_', 'why_', 'hint_', 'card_', 'how_')  # with a word that is known later
+    named = (*SAID_AS, *Actions._fields)
+    for k in T: assert k.startswith(made_up) or k in named or f"'{k}'" in source or f'"{k}"' in source, k
 
 # In a browser
 
@@ -254,7 +258,8 @@ def test_delete_a_child(visit):
     page.wait_for_selector('#quiz-start')
     page.click('#go-adults')
     page.locator('#adult-view').get_by_text('Why do owls hoot?').wait_for()
-    assert page.locator('.st-on').inner_text() == T['adults'] and not page.locator('#mode .selected').count()  # one place is marked at a time
+    assert page.locator('.st-on').inner_text() == T['adults']  # one place is marked at a time
+    assert not page.locator('#mode .selected').count()
     mode(page, 'explain')
     page.get_by_text('Finis coronat.').wait_for()  # and the conversation is where it was
     assert not page.locator('.st-on').count()

@@ -1,17 +1,22 @@
-"A child's and an adult's whole visit, with the tutor that ships: `SCREENSHOTS=folder pytest -m soak tests/test_page_walk.py` keeps what was seen."
+"""A child's and an adult's whole visit, with the tutor that ships.
+
+`SCREENSHOTS=folder pytest -m soak tests/test_page_walk.py` keeps what was seen.
+"""
 import os, re, subprocess, sys
 from pathlib import Path
 import pytest
-from sciencetutor.app.core import TEXTS
+from sciencetutor.app.views import TEXTS
 from sciencetutor.samples.core import make_problems
-from test_page import SOLID, attach, browser, finished, send
+from test_page import SOLID, attach, browser, finished, note_other_hosts, send
 from test_page_access import mode
 from test_page_lessons import fits, shot
 
 T = TEXTS['en']
-DESERT = "Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\nB. leaves that are wide and thin\nC. flowers that are white"  # no tool works it out
+DESERT = ("Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\n"
+          "B. leaves that are wide and thin\nC. flowers that are white")
 LENGTHS = """() => { window.lengths = new Set()
-  new MutationObserver(() => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
+  const note = () => window.lengths.add([...document.querySelectorAll('#chat .bot.message')].at(-1)?.textContent.length)
+  new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true}) }"""
 STOP = """() => {  // as soon as the second answer has words: a hand is slower than the tutor
   const stop = document.querySelector('#box .stop-button'), words = document.querySelectorAll('#chat .st-how')
   if (words.length == 2 && stop) { stop.click(); return true } }"""
@@ -20,7 +25,8 @@ STOP = """() => {  // as soon as the second answer has words: a hand is slower t
 def url(tmp_path_factory):
     store, log = tmp_path_factory.mktemp('store'), tmp_path_factory.mktemp('log')/'serve.log'
     command = [sys.executable, '-m', 'sciencetutor.cli', 'serve', '--port', '0', '--one-port', '--store', str(store)]
-    with open(log, 'w') as err, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True, env=dict(os.environ, HF_HUB_OFFLINE='1')) as p:
+    options = dict(stdout=subprocess.PIPE, text=True, env=dict(os.environ, HF_HUB_OFFLINE='1'))
+    with open(log, 'w') as err, subprocess.Popen(command, stderr=err, **options) as p:
         yield re.search(r'http://\S+', p.stdout.readline())[0]
         p.terminate()
         p.wait(60)
@@ -33,7 +39,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     c = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme, locale='en')
     page = c.new_page()
     page.set_default_timeout(60_000)
-    page.on('request', lambda r: other.append(r.url) if not r.url.startswith((url, 'data:', 'blob:')) else None)
+    note_other_hosts(page, url, other)
     page.goto(url)
     page.wait_for_selector('#chat .example')
     look('hello')

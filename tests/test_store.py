@@ -1,4 +1,4 @@
-"What the tutor remembers: nothing acknowledged is lost, nothing of one child is another's, and what is deleted is gone."
+"What the tutor remembers: nothing acknowledged is lost, nothing of one child is another's, what is deleted is gone."
 import os, re, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 import pytest, sqlalchemy as sa
@@ -21,7 +21,8 @@ def kill_writers(where, pictures, seconds, tmp_path):
     "Eight processes write until they are killed; what they had acknowledged."
     Store(where, pictures).close()
     outs = [open(tmp_path/f'{i}.txt', 'w') for i in range(8)]
-    ps = [subprocess.Popen([sys.executable, '-c', WRITER, where, pictures, str(i)], stdout=o, stderr=subprocess.PIPE) for i, o in enumerate(outs)]
+    command = [sys.executable, '-c', WRITER, where, pictures]
+    ps = [subprocess.Popen([*command, str(i)], stdout=o, stderr=subprocess.PIPE) for i, o in enumerate(outs)]
     end = time.time()+120
     while time.time() < end and not all((tmp_path/f'{i}.txt').stat().st_size for i in range(8)): time.sleep(.05)
     time.sleep(seconds)
@@ -29,7 +30,8 @@ def kill_writers(where, pictures, seconds, tmp_path):
     errors = [p.communicate()[1].decode() for p in ps]
     for o in outs: o.close()
     assert not any(errors), errors
-    return [l for i in range(8) for l in (tmp_path/f'{i}.txt').read_text().splitlines(keepends=True) if l.endswith('\n')]
+    written = [line for i in range(8) for line in (tmp_path/f'{i}.txt').read_text().splitlines(keepends=True)]
+    return [line for line in written if line.endswith('\n')]
 
 def check_writers(where, pictures, acknowledged):
     store = Store(where, pictures)
@@ -45,11 +47,14 @@ def test_kill_while_eight_write(tmp_path):
     acknowledged = kill_writers(where, where+'/pictures', 1., tmp_path)
     print(check_writers(where, where+'/pictures', acknowledged), 'acknowledged')
     db = make_db(f'sqlite:///{where}/tutor.db')
-    with db.connect() as c: assert c.exec_driver_sql('PRAGMA integrity_check').scalar() == 'ok' and c.exec_driver_sql('PRAGMA journal_mode').scalar() == 'wal'
+    with db.connect() as c:
+        assert c.exec_driver_sql('PRAGMA integrity_check').scalar() == 'ok'
+        assert c.exec_driver_sql('PRAGMA journal_mode').scalar() == 'wal'
     db.dispose()
 
 def postgres_bin():
-    found = shutil.which('initdb') or next(iter(sorted(map(str, Path('/usr/lib/postgresql').glob('*/bin/initdb')))), None)
+    installed = sorted(map(str, Path('/usr/lib/postgresql').glob('*/bin/initdb')))
+    found = shutil.which('initdb') or next(iter(installed), None)
     return found and Path(os.path.realpath(found)).parent
 
 @pytest.fixture
@@ -60,9 +65,11 @@ def postgres():
     else: user = []
     folder = tempfile.mkdtemp(prefix='pg-')
     if user: shutil.chown(folder, 'postgres')
-    run = lambda *a: subprocess.run([*user, *a], check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd='/')
+    quiet = dict(stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    run = lambda *a: subprocess.run([*user, *a], check=True, cwd='/', **quiet)
     run(bin/'initdb', '-D', folder+'/d', '-A', 'trust', '-U', 'tutor')
-    start = lambda: run(bin/'pg_ctl', '-D', folder+'/d', '-w', '-l', folder+'/log', '-o', f"-k {folder} -c listen_addresses=''", 'start')
+    options = f"-k {folder} -c listen_addresses=''"
+    start = lambda: run(bin/'pg_ctl', '-D', folder+'/d', '-w', '-l', folder+'/log', '-o', options, 'start')
     start()
     try: yield f'postgresql://tutor@/postgres?host={folder}', folder, run, bin, start
     finally:
@@ -89,23 +96,32 @@ def test_kill_again_and_again(tmp_path):
     where, total = str(tmp_path/'store'), 0
     for i in range(10):
         (tmp_path/str(i)).mkdir()
-        total += check_writers(where+str(i), where+'/pictures', kill_writers(where+str(i), where+'/pictures', 3., tmp_path/str(i)))
+        acknowledged = kill_writers(where+str(i), where+'/pictures', 3., tmp_path/str(i))
+        total += check_writers(where+str(i), where+'/pictures', acknowledged)
     print(total, 'acknowledged, none lost')
 
 # Migrations
+
+TABLES = ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'users', 'alembic_version')
+
+def old_message(i):
+    "A message with the columns of the first schema."
+    words = dict(question=f'Why? {i} 🌋', context='x'*i, choices=['a', 'b'], text='Because.', note='')
+    picture = 'ff'*32 if i % 2 else None
+    return dict(id=i, conversation_id=f'c{i % 6}', created=i, picture=picture, probs=[.25, .75], **words)
 
 def migrate_all(url, fresh=True):
     db = make_db(url)
     if not fresh:
         with db.begin() as c:
-            for t in ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'users', 'alembic_version'): c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
+            for t in TABLES: c.exec_driver_sql(f'DROP TABLE IF EXISTS {t}')
     migrate(db, '0001')
     old = sa.MetaData()
     old.reflect(db)
     t = old.tables
+    chat = lambda i: dict(id=f'c{i}', user_id=1+i % 3, title=f'Täler & "Berge" {i}', created=i, updated=i+1)
     rows = dict(users=[dict(id=i, name=f'child{i}', created=1.5*i) for i in range(1, 4)],
-        conversations=[dict(id=f'c{i}', user_id=1+i % 3, title=f'Täler & "Berge" {i}', created=i, updated=i+1) for i in range(6)],
-        messages=[dict(id=i, conversation_id=f'c{i % 6}', created=i, question=f'Why? {i} 🌋', context='x'*i, choices=['a', 'b'], picture='ff'*32 if i % 2 else None, probs=[.25, .75], text='Because.', note='') for i in range(1, 60)],
+        conversations=[chat(i) for i in range(6)], messages=[old_message(i) for i in range(1, 60)],
         feedback=[dict(message_id=i, thumb=(-1)**i, correction='ü', created=i) for i in range(1, 60, 7)])
     with db.begin() as c:
         for name, values in rows.items(): c.execute(t[name].insert(), values)
@@ -114,15 +130,20 @@ def migrate_all(url, fresh=True):
     new.reflect(db)
     with db.connect() as c:
         for name, values in rows.items():
-            found = [dict(r) for r in c.execute(new.tables[name].select().order_by(list(new.tables[name].primary_key)[0])).mappings()]
-            assert len(found) == len(values) and all(f[k] == v for f, w in zip(found, values) for k, v in w.items()), name
+            table = new.tables[name]
+            query = table.select().order_by(list(table.primary_key)[0])
+            found = [dict(r) for r in c.execute(query).mappings()]
+            assert len(found) == len(values), name
+            for f, w in zip(found, values): assert f | w == f, name
     cols = {n: set(new.tables[n].c.keys()) for n in new.tables}
     db.dispose()
     return cols
 
 def test_from_the_first_schema_to_the_last(tmp_path):
     cols = migrate_all(f'sqlite:///{tmp_path}/x.db')
-    assert {'mode', 'flag', 'seconds', 'sources'} <= cols['messages'] and {'role', 'hash', 'grade'} <= cols['users'] and {'mastery', 'quiz_results', 'days'} <= set(cols) and 'deleted' in cols['conversations']
+    assert {'mode', 'flag', 'seconds', 'sources'} <= cols['messages']
+    assert {'role', 'hash', 'grade'} <= cols['users'] and {'mastery', 'quiz_results', 'days'} <= set(cols)
+    assert 'deleted' in cols['conversations']
 
 def test_migrating_twice_changes_nothing(tmp_path):
     store = Store(str(tmp_path))
@@ -139,17 +160,23 @@ def whole_story(store):
     store.set_answer(m, text='Light.', probs=[.1, .9], seconds=3., sources=[dict(kind='card', title='Light')])
     other, n = store.add_message(bob, None, 'And mine?', red)
     assert other != chat and len(list(store.pictures.glob('*/*.png'))) == 1
-    assert store.messages(bob, chat) == [] and store.messages(ada, chat)[0]['probs'] == [.1, .9] and store.history(bob, 'light') == [] and len(store.history(ada, 'LIGHT')) == 1
-    for f in (lambda: store.rename(bob, chat, 'stolen'), lambda: store.drop_conversation(bob, chat), lambda: store.add_feedback(bob, m, 1)): f()
+    assert store.messages(bob, chat) == [] and store.messages(ada, chat)[0]['probs'] == [.1, .9]
+    assert store.history(bob, 'light') == [] and len(store.history(ada, 'LIGHT')) == 1
+    store.rename(bob, chat, 'stolen')
+    store.drop_conversation(bob, chat)
+    store.add_feedback(bob, m, 1)
     assert store.history(ada)[0]['title'] == 'Why is it red?' and not store.rows(store['feedback'].select())
-    assert len(store.asked(ada, flagged=True)) == 1 and not store.asked(bob, flagged=True) and store.asked_today(ada) == 1
+    assert len(store.asked(ada, flagged=True)) == 1 and not store.asked(bob, flagged=True)
+    assert store.asked_today(ada) == 1
     for i in range(3): store.add_result(ada, 'Magnets', 'q', 'c', i > 0, .3*i, 2.)
     assert store.mastery(ada)['Magnets']['asked'] == 3 and store.summary(ada)['correct'] == 2
     store.add_feedback(ada, m, 1)
     assert store.feedback_records() == []  # it has a flag
     store.add_feedback(bob, n, -1, 'Because it is paint.')
     r, = store.feedback_records()
-    assert r['conversations'][0]['value'].startswith('<image>\n') and (store.picture_path(r['image'][:-4])).exists() and r['conversations'][1]['value'] == 'Because it is paint.'
+    assert r['conversations'][0]['value'].startswith('<image>\n')
+    assert (store.picture_path(r['image'][:-4])).exists()
+    assert r['conversations'][1]['value'] == 'Because it is paint.'
     store.drop_user(ada)
     assert [u['name'] for u in store.users()] == ['bob'] and len(list(store.pictures.glob('*/*.png'))) == 1
     for t in ('messages', 'conversations'): assert len(store.rows(store[t].select())) == 1
@@ -176,9 +203,13 @@ def test_retention(tmp_path, monkeypatch):
     monkeypatch.undo()
     store.add_message(child, None, 'today')
     store.forget(30)
-    assert [c['title'] for c in store.history(child)] == ['today'] and not store.results(child) and not store.mastery(child)
+    assert [c['title'] for c in store.history(child)] == ['today'] and not store.results(child)
+    assert not store.mastery(child)
 
-@pytest.mark.parametrize('name,password,role,grade', [('', 'long enough', 'child', 3), ('x', 'short', 'child', 3), ('x', 'long enough', 'king', 3), ('x', 'long enough', 'child', 13)])
+BAD_USERS = [('', 'long enough', 'child', 3), ('x', 'short', 'child', 3), ('x', 'long enough', 'king', 3),
+             ('x', 'long enough', 'child', 13)]
+
+@pytest.mark.parametrize('name,password,role,grade', BAD_USERS)
 def test_bad_users(tmp_path, name, password, role, grade):
     with pytest.raises(CliError): Store(str(tmp_path)).add_user(name, password, role, grade)
 
@@ -187,7 +218,8 @@ def test_login(tmp_path):
     store.add_user('ada', 'correct horse')
     store.add_user('nologin')
     assert store.login('ada', 'correct horse') and not store.login('ada', 'Correct horse')
-    assert not any(store.login(n, p) for n in ('nologin', 'nobody', '', "' OR 1=1 --", 'local') for p in ('', 'x', 'correct horse'))
+    for name in ('nologin', 'nobody', '', "' OR 1=1 --", 'local'):
+        assert not any(store.login(name, p) for p in ('', 'x', 'correct horse'))
     store.add_user('ada', grade=5)  # keeps the password
     assert store.login('ada', 'correct horse') and b'correct horse' not in (tmp_path/'tutor.db').read_bytes()
 
@@ -197,7 +229,8 @@ def test_hostile_titles(tmp_path):
     store = Store(str(tmp_path))
     child = store.add_user('ada')
     chat, _ = store.add_message(child, None, "x'; DROP TABLE users; --\n\nand more "*10)
-    assert len(store.history(child)[0]['title']) <= 60 and '\n' not in store.history(child)[0]['title'] and store.history(child, "DROP '%_") == [] and store.users()
+    assert len(store.history(child)[0]['title']) <= 60 and '\n' not in store.history(child)[0]['title']
+    assert store.history(child, "DROP '%_") == [] and store.users()
     store.rename(child, chat, '   ')
     assert store.history(child)[0]['title'] == '…'
 
@@ -212,18 +245,22 @@ def test_a_child_deletes_but_not_the_flags(tmp_path):
     store.add_message(ada, chat, 'I want to hurt someone', Image.new('RGB', (9, 9), 'blue'), flag='violence')
     store.drop_conversation(ada, chat)
     kept, = store.asked(ada)
-    assert kept['question'] == 'I want to hurt someone' and kept['deleted'] and len(list(store.pictures.glob('*/*.png'))) == 1
-    assert not store.history(ada) and not store.messages(ada, chat) and store.asked_today(ada) == 2 and store.summary(ada)['flags'] == 1
+    assert kept['question'] == 'I want to hurt someone' and kept['deleted']
+    assert len(list(store.pictures.glob('*/*.png'))) == 1
+    assert not store.history(ada) and not store.messages(ada, chat) and store.asked_today(ada) == 2
+    assert store.summary(ada)['flags'] == 1
     other, _ = store.add_message(ada, chat, 'And now?')  # what is deleted is not gone on with
-    assert other != chat and [c['title'] for c in store.history(ada)] == ['And now?'] and store.asked(ada)[0]['deleted'] is None
+    assert other != chat and [c['title'] for c in store.history(ada)] == ['And now?']
+    assert store.asked(ada)[0]['deleted'] is None
     store.drop_conversation(ada, other)
     assert len(store.rows(store['conversations'].select())) == 1 and store.asked_today(ada) == 3
     store.drop_user(ada)
-    assert not list(store.pictures.glob('*/*')) and not any(store.rows(store[t].select()) for t in ('messages', 'conversations', 'days', 'users'))
+    assert not list(store.pictures.glob('*/*'))
+    for t in ('messages', 'conversations', 'days', 'users'): assert not store.rows(store[t].select())
 
 def test_the_count_survives_edits_and_ends_with_the_day(tmp_path, monkeypatch):
     store = Store(str(tmp_path))
-    ada, now = store.add_user('ada'), time.time()
+    ada = store.add_user('ada')
     chat, m = store.add_message(ada, None, 'Why?')
     store.drop_message(m)
     assert store.asked_today(ada) == 1
@@ -234,7 +271,8 @@ def test_a_picture_is_not_lost_between_two_children(tmp_path):
     "One child deletes a picture again and again while another asks about the same one."
     import threading
     store, other = Store(str(tmp_path)), Store(str(tmp_path))
-    ada, bob, red, lost, stop = store.add_user('ada'), store.add_user('bob'), Image.new('RGB', (9, 9), 'red'), [], threading.Event()
+    ada, bob, red = store.add_user('ada'), store.add_user('bob'), Image.new('RGB', (9, 9), 'red')
+    lost, stop = [], threading.Event()
     def drop():
         while not stop.is_set(): other.drop_conversation(ada, other.add_message(ada, None, 'Mine', red)[0])
     t = threading.Thread(target=drop)

@@ -1,7 +1,9 @@
 "Teaching without a page."
 import random
 import pytest
-from sciencetutor.app.teaching import (MASTERED, KNOWN0, class_table, draw_quiz, find_cards, gives_away, hints, next_skill, print_quiz, sample_bank, share, simulate, trace)
+from sciencetutor.app.teaching import (KNOWN0, MASTERED, class_table, draw_quiz, gives_away, hints, next_skill, print_quiz, sample_bank, share,
+                                       simulate, trace)
+from sciencetutor.app.turns import find_cards
 
 def test_tracing_by_hand():
     "Corbett & Anderson 1995, section 3: P(L|right) = P(L)(1-S) / (P(L)(1-S) + (1-P(L))G), then learning."

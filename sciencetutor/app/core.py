@@ -9,28 +9,33 @@ from __future__ import annotations
 import html, os, random, re, secrets, tempfile, time, traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 import gradio as gr
 from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .uploads import Refusal, Uploads, owner_of
-from .turns import Turn, find_choices, looks_up, reply
+from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
 from ..engine.core import Engine, TooLong
+from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image
-from .views import TEXTS, UI, adult_parts, link_html, quiz_parts
+from ..data.sources import png_bytes
+from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
 from ..models.knn import index_of
-from .retrieval import card_says, sure_key
-from .safety import Guard, keep_words
+from .safety import Guard, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import Store, as_png, to_json, to_markdown
-from .teaching import data_bank, find_cards, for_grade, hints, sample_bank, smaller_question
+from .store import Store, to_json, to_markdown
+from .teaching import data_bank, hints, sample_bank, smaller_question
 
 # %% auto #0
-__all__ = ['MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'FONT', 'CSS', 'LOGO', 'LATEX', 'VIEWS', 'sure_words', 'letter', 'bars',
-           'Asked', 'no_pictures', 'asked', 'to_check', 'hint_text', 'leans', 'answered', 'show', 'keep_picture',
-           'new_turn', 'pick_examples', 'thumbnail', 'paced', 'Page', 'from_row', 'make_theme', 'look', 'go',
-           'make_page']
+__all__ = ['DOTS', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'LATEX', 'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO',
+           'sure_words', 'bar_html', 'bars', 'PageTurn', 'no_pictures', 'question_message', 'lines_html',
+           'details_html', 'small_html', 'choice_words', 'check_html', 'source_html', 'hint_text', 'choice_parts',
+           'explanation', 'closing_parts', 'answer_message', 'chat_messages', 'save_decoded', 'new_turn',
+           'pick_examples', 'thumbnail', 'throttle', 'PageSettings', 'Page', 'Actions', 'ChatView', 'ChatsView',
+           'chats_parts', 'make_theme', 'look', 'Navigation', 'show_view', 'make_page']
 
 # %% ../../nbs/app/08_page.ipynb #b1b70c74
 def sure_words(
@@ -41,122 +46,171 @@ def sure_words(
     return t[sure_key(prob)]
 
 # %% ../../nbs/app/08_page.ipynb #ba64c63e
-def letter(i: int) -> str:
-    "A for 0, B for 1, ..."
-    return chr(ord('A')+i)
+def bar_html(
+    letter: str,  # of the choice
+    choice: str,  # its text
+    prob: float,  # how sure the tutor is, 0 to 1
+    best: bool,  # whether no other choice is likelier
+    t: dict,  # a column of `TEXTS`
+) -> str:
+    "How sure the tutor is about one choice."
+    percent, choice = round(100*prob), html.escape(' '.join(choice.split()))
+    label = t['letter_label'].format(letter=letter, choice=choice, percent=percent)
+    return (f'<li class="st-choice{" st-best" if best else ""}" aria-label="{label}">'
+            f'<span class="st-letter">{letter}</span><span class="st-text">{choice}</span>'
+            f'<span class="st-percent">{percent}%</span>'
+            f'<span class="st-bar"><span style="width:{percent}%"></span></span></li>')
 
 def bars(
     turn: Turn,  # with `choices` and `probs`
     t: dict,  # a column of `TEXTS`
 ) -> str:  # HTML without an empty line, so that Markdown leaves it alone
     "How sure the tutor is about each choice."
-    def row(i, choice, prob):
-        percent, choice = round(100*prob), html.escape(' '.join(choice.split()))
-        label = t['letter_label'].format(letter=letter(i), choice=choice, percent=percent)
-        return (f'<li class="st-choice{" st-best" if i == turn.best else ""}" aria-label="{label}"><span class="st-letter">{letter(i)}</span>'
-                f'<span class="st-text">{choice}</span><span class="st-percent">{percent}%</span><span class="st-bar"><span style="width:{percent}%"></span></span></li>')
-    return f'<ul class="st-choices" aria-label="{t["choices"]}">' + ''.join(row(i, c, p) for i, (c, p) in enumerate(zip(turn.choices, turn.probs))) + '</ul>'
+    rows = [bar_html(LETTERS[i], choice, prob, i == turn.best, t)
+            for i, (choice, prob) in enumerate(zip(turn.choices, turn.probs))]
+    return f'<ul class="st-choices" aria-label="{t["choices"]}">{"".join(rows)}</ul>'
 
 # %% ../../nbs/app/08_page.ipynb #40926e6e
 @dataclass
-class Asked(Turn):
+class PageTurn(Turn):
     "A turn as the page keeps it: where its words come from, what it leans on, its hints, and its row in the store."
     mode: str = 'explain'  # or hint
     sources: list[dict] = field(default_factory=list)  # lecture cards and solved questions, best first
-    says: str = ''  # sentences of the best card, shown before the words of a small model
-    how: str = ''  # where the words come from: own (the language model's) or nothing (looked up)
-    ladder: list[dict] = field(default_factory=list)  # hints
-    rung: int = 0  # how many of them are shown
-    check: dict | None = None  # a question to check oneself
-    message: int | None = None  # in the store
-    blind: bool = False  # the picture was not looked at
+    card_text: str = ''  # sentences of the best card, shown before the words of a small model
+    origin: str = ''  # where the words come from: `own` (the language model's) or nothing (looked up)
+    hints: list[dict] = field(default_factory=list)  # of `sciencetutor.app.teaching.hints`, the answer last
+    hints_shown: int = 0  # how many of them
+    self_check: dict | None = None  # a question to check oneself
+    message_id: int | None = None  # in the store
+    picture_ignored: bool = False  # whether the picture was not looked at
     @property
-    def hinting(self): return bool(self.ladder) and self.rung < len(self.ladder)
+    def hinting(self) -> bool:
+        "Whether hints stand where the answer will be."
+        return bool(self.hints) and self.hints_shown < len(self.hints)
 
 def no_pictures(text: str) -> str:
     "Markdown without its pictures: an address in a text must not make the browser fetch anything."
-    return re.sub(r'!(?=\[)|<(?=\s*(img|video|audio|source|picture|svg|object|embed|iframe|link)\b)', '', text, flags=re.I)
+    tags = 'img|video|audio|source|picture|svg|object|embed|iframe|link'
+    return re.sub(rf'!(?=\[)|<(?=\s*({tags})\b)', '', text, flags=re.I)
 
-def asked(turn: Turn, t: dict) -> dict:
+def question_message(turn: Turn, t: dict) -> dict:
     "The child's side of a turn, as a message for `gr.Chatbot`."
-    text = '\n'.join([f"{turn.context}\n" if turn.context else '', turn.question, *(f"**{letter(i)}** &nbsp;{c}" for i, c in enumerate(turn.choices))]).strip()
-    text = no_pictures(text)
+    choices = [f'**{letter}** &nbsp;{choice}' for letter, choice in zip(LETTERS, turn.choices)]
+    text = '\n'.join([f'{turn.context}\n' if turn.context else '', turn.question, *choices]).strip()
     picture = [dict(path=turn.file, alt_text=t['picture'])] if turn.file and os.path.exists(turn.file) else []
-    return dict(role='user', content=[*picture, text])
+    return dict(role='user', content=[*picture, no_pictures(text)])
 
-def to_check(small: dict, text: str, t: dict) -> str:
+# %% ../../nbs/app/08_page.ipynb #20985ad4
+def lines_html(text: str) -> str:  # one line
+    "A text of several lines, escaped."
+    return '<br>'.join(html.escape(text).splitlines())
+
+def details_html(style: str, summary: str, body: str) -> str:
+    "Something to unfold; summary and body are HTML."
+    return f'<details class="{style}"><summary>{summary}</summary>{body}</details>'
+
+def small_html(text: str, style: str = 'st-small') -> str:
+    "Words in small letters."
+    return f'<span class="{style}">{text}</span>'
+
+def choice_words(choice: str) -> str:
+    "A choice inside a sentence."
+    return no_pictures(choice).rstrip('.')
+
+def check_html(small: dict, text: str, t: dict) -> str:
     "A question of `smaller_question`, with its answer to unfold."
     asks = text.format(question=small['question'].replace('_', '\\_'), choices=', '.join(small['choices']))
-    return f'{asks}\n\n<details class="st-check"><summary>{t["check_answer"]}</summary>{html.escape(small["choices"][small["answer"]])}</details>'
+    answer = html.escape(small['choices'][small['answer']])
+    return f'{asks}\n\n{details_html("st-check", t["check_answer"], answer)}'
 
-def hint_text(hint: dict, turn: Turn, t: dict) -> str:
-    "A rung of the ladder, in words."
-    h = {k: no_pictures(v) if isinstance(v, str) else v for k, v in hint.items()}
-    if h['kind'] == 'strike': return t['hint_strike'].format(choice=no_pictures(turn.choices[h['choice']]).rstrip('.'))
-    if h['kind'] == 'smaller': return to_check(h, t['hint_smaller'], t)
-    return t['hint_'+h['kind']].format(**h)
-
-def leans(turn: Asked, t: dict) -> str:  # HTML on one line
-    "What an answer leans on: a card to unfold."
+def source_html(turn: PageTurn, t: dict) -> str:  # one line
+    "What an answer leans on: a card or a solved question to unfold."
     if not turn.sources: return ''
-    s = turn.sources[0]
-    title = t['leans' if s.get('kind') == 'card' else 'leans_question'].format(title=html.escape(s.get('title') or s.get('question', '')))
-    body = '<br>'.join(html.escape(s.get('text') or s.get('solution') or '').splitlines())
-    return f'<details class="st-leans"><summary>{title}</summary>{body}</details>'
+    source = turn.sources[0]
+    key = 'leans' if source.get('kind') == 'card' else 'leans_question'
+    title = html.escape(source.get('title') or source.get('question', ''))
+    text = source.get('text') or source.get('solution') or ''
+    return details_html('st-leans', t[key].format(title=title), lines_html(text))
 
-def answered(turn: Turn, t: dict, waiting: str = '') -> dict:
+# %% ../../nbs/app/08_page.ipynb #db0e924b
+def hint_text(hint: dict, turn: Turn, t: dict) -> str:
+    "A hint in words."
+    clean = {k: no_pictures(v) if isinstance(v, str) else v for k, v in hint.items()}
+    if hint['kind'] == 'strike': return t['hint_strike'].format(choice=choice_words(turn.choices[hint['choice']]))
+    if hint['kind'] == 'smaller': return check_html(clean, t['hint_smaller'], t)
+    return t['hint_'+hint['kind']].format(**clean)
+
+# %% ../../nbs/app/08_page.ipynb #44cc912c
+DOTS = '<span class="st-dots"><i>.</i><i>.</i><i>.</i></span>'
+
+def choice_parts(turn: PageTurn, t: dict) -> list[str]:
+    "How sure the tutor is, and what the best card says."
+    if not turn.probs: return []
+    words = sure_words(max(turn.probs), t).format(choice=choice_words(turn.choices[turn.best]))
+    card = [t['card_says'].format(title=turn.sources[0]['title'], text=turn.card_text)] if turn.card_text else []
+    return [f'{words}\n\n{bars(turn, t)}', *card]
+
+def explanation(turn: PageTurn, t: dict) -> str:
+    "What the tutor says, introduced as what it is; folded away beneath the words of a card."
+    text = no_pictures(turn.text)
+    if turn.card_text:
+        return f'<details class="st-own"><summary class="st-how">{t["how_own"]}</summary>{lines_html(text)}</details>'
+    if turn.origin: return small_html(t['how_'+turn.origin], 'st-how')+f'\n\n{text}'
+    return text
+
+def closing_parts(turn: PageTurn, t: dict, waiting: str = '') -> list[str]:
+    "What went wrong, that more is coming, or what the answer leans on."
+    if turn.note: return [t[turn.note]]
+    if waiting: return [small_html(f'{"" if turn.text else waiting}{DOTS}', 'st-wait')]
+    if not (turn.text and turn.sources): return []
+    check = [check_html(turn.self_check, t['check'], t)] if turn.self_check else []
+    return [*check, source_html(turn, t)]
+
+# %% ../../nbs/app/08_page.ipynb #54aba5ea
+def answer_message(turn: PageTurn, t: dict, waiting: str = '') -> dict:
     "The tutor's side of a turn: hints or how sure, why, and what went wrong if anything did."
-    hinting, parts = getattr(turn, 'hinting', False), []
-    parts += [hint_text(h, turn, t) for h in getattr(turn, 'ladder', [])[:getattr(turn, 'rung', 0)] if h['kind'] != 'answer']
-    if getattr(turn, 'blind', False): parts.insert(0, f'<span class="st-small">{t["blind"]}</span>')
-    if hinting: parts.append(f'<span class="st-small">{t["hint_wait"]}</span>')
-    elif turn.probs:
-        parts.append(sure_words(max(turn.probs), t).format(choice=no_pictures(turn.choices[turn.best]).rstrip('.')) + '\n\n' + bars(turn, t))
-        if getattr(turn, 'says', ''): parts.append(t['card_says'].format(title=turn.sources[0]['title'], text=turn.says))
-    if turn.text and not hinting:
-        how, text = getattr(turn, 'how', ''), no_pictures(turn.text)
-        if getattr(turn, 'says', ''): text = f'<details class="st-own"><summary class="st-how">{t["how_own"]}</summary>' + '<br>'.join(html.escape(text).splitlines()) + '</details>'
-        elif how: text = f'<span class="st-how">{t["how_"+how]}</span>\n\n{text}'
-        parts.append(text)
-    if turn.note: parts.append(t[turn.note])
-    elif waiting: parts.append(f'<span class="st-wait">{"" if turn.text else waiting}<span class="st-dots"><i>.</i><i>.</i><i>.</i></span></span>')
-    elif turn.text and getattr(turn, 'sources', None):
-        if turn.check: parts.append(to_check(turn.check, t['check'], t))
-        parts.append(leans(turn, t))
-    return dict(role='assistant', content='\n\n'.join(parts))
+    parts = [small_html(t['blind'])] if turn.picture_ignored else []
+    parts += [hint_text(h, turn, t) for h in turn.hints[:turn.hints_shown] if h['kind'] != 'answer']
+    if turn.hinting: parts.append(small_html(t['hint_wait']))
+    else: parts += choice_parts(turn, t) + ([explanation(turn, t)] if turn.text else [])
+    return dict(role='assistant', content='\n\n'.join(parts + closing_parts(turn, t, waiting)))
 
-def show(turns: Sequence[Turn], t: dict, waiting: str = '') -> list[dict]:
-    "A conversation as messages for `gr.Chatbot`; `waiting` is what stands where the last answer is still to come."
-    return [m for i, turn in enumerate(turns) for m in (asked(turn, t), answered(turn, t, waiting if i == len(turns)-1 else ''))]
+def chat_messages(turns: Sequence[PageTurn], t: dict, waiting: str = '') -> list[dict]:
+    "A conversation for `gr.Chatbot`; `waiting` is what stands where the last answer is still to come."
+    messages = []
+    for i, turn in enumerate(turns):
+        last = i == len(turns)-1
+        messages += [question_message(turn, t), answer_message(turn, t, waiting if last else '')]
+    return messages
 
 # %% ../../nbs/app/08_page.ipynb #d0a6457b
 MAX_SIDE = 1024      # pixels; larger pictures are made smaller
 MAX_QUESTION = 4000  # characters, choices included
 MAX_CHOICES = 10
 
-def keep_picture(
-    picture,  # PIL image
+def save_decoded(
+    picture: Image.Image,  # decoded
     uploads: Uploads,  # where the page's pictures are
-    place,  # folder, from `Uploads.folder`
+    folder: Path,  # from `Uploads.folder`
 ) -> str | None:  # its file, a PNG; None if there is no room
     "Store the decoded copy of a picture where the page can show it."
-    try: return uploads.add(place, as_png(picture))
+    try: return uploads.add(folder, png_bytes(picture))
     except Refusal: return None
 
 def new_turn(
     text: str,  # as typed
     picture: bytes | None,  # as attached
-    keep: Callable,  # keep(PIL image) -> file that the page can show
+    save: Callable,  # save(PIL image) -> file that the page can show
     t: dict,  # a column of `TEXTS`
     choices: Sequence[str] = (),  # found in the text if not given
-) -> Turn:
+) -> PageTurn:
     "What was typed and attached, as a turn; with a `note` if it cannot be answered."
-    turn = Asked.read(text[:MAX_QUESTION].strip() or t['picture_only'], choices)
+    turn = PageTurn.read(text[:MAX_QUESTION].strip() or t['picture_only'], choices)
     if len(text)+sum(map(len, choices)) > MAX_QUESTION or len(choices) > MAX_CHOICES: turn.note = 'too_long'
     if picture is not None:
         try:
             turn.picture = open_image(picture, max_side=MAX_SIDE)
-            turn.file = keep(turn.picture)
+            turn.file = save(turn.picture)
         except BadImage: turn.note = 'bad_picture'
     return turn
 
@@ -166,66 +220,121 @@ def pick_examples(
     seed: int = 0,  # other questions
 ) -> list[dict]:  # problems in the official fields
     "Questions to start from, each from another skill, with and without a picture in turn."
-    problems = {p['skill']: p for p in make_problems(300, split='test', seed=seed).values() if len(p['question']) < 90 and len(p['hint']) < 200}
-    problems = sorted(problems.values(), key=lambda p: p['subject'] != 'natural science')
-    drawn = [p for p in problems if p['image'] is not None]
-    plain = [p for p in problems if p['image'] is None]
-    return [p for pair in zip(drawn, plain) for p in pair][:n]
+    drawn = make_problems(300, split='test', seed=seed).values()
+    short = [p for p in drawn if len(p['question']) < 90 and len(p['hint']) < 200]
+    by_skill = {p['skill']: p for p in short}
+    science_first = sorted(by_skill.values(), key=lambda p: p['subject'] != 'natural science')
+    pictured = [p for p in science_first if p['image'] is not None]
+    plain = [p for p in science_first if p['image'] is None]
+    return [p for pair in zip(pictured, plain) for p in pair][:n]
 
 # %% ../../nbs/app/08_page.ipynb #9e355743
 def thumbnail(
-    picture,  # PIL image on a plain ground
+    picture: Image.Image,  # on a plain ground
     margin: int = 8,  # pixels left around what is drawn
-):  # PIL image
+) -> Image.Image:
     "The part of a picture that has something in it."
     ground = Image.new('RGB', picture.size, picture.getpixel((0, 0)))
     x0, y0, x1, y1 = ImageChops.difference(picture, ground).getbbox() or (0, 0, *picture.size)
-    return picture.crop((max(0, x0-margin), max(0, y0-margin), min(picture.width, x1+margin), min(picture.height, y1+margin)))
+    right, bottom = min(picture.width, x1+margin), min(picture.height, y1+margin)
+    return picture.crop((max(0, x0-margin), max(0, y0-margin), right, bottom))
 
 # %% ../../nbs/app/08_page.ipynb #99f838a8
-def paced(
+def throttle(
     steps: Iterator,  # what is shown
     every: float = .05,  # seconds between two of them
 ) -> Iterator:
     "The steps, but not more often than `every` seconds, and the last one always."
-    last, step, held = 0., None, False
+    last, step, skipped = 0., None, False
     for step in steps:
-        held = (now := time.monotonic())-last < every
-        if not held:
+        now = time.monotonic()
+        skipped = now-last < every
+        if not skipped:
             last = now
             yield step
-    if held: yield step
+    if skipped: yield step
 
 # %% ../../nbs/app/08_page.ipynb #4a8e53d2
+@dataclass
+class PageSettings:
+    "What a page is like, and what it works with."
+    language: str = 'en'  # a table of `texts.toml`
+    examples: int = 4  # drawn examples on the empty page
+    store: Store | None = None  # what is remembered; None forgets everything when the server ends
+    auth: bool = False  # whether visitors log in (the app is then mounted with `auth=store.login`)
+    guard: Guard | None = None  # the safety rules; the tutor's own if None
+    daily_limit: int = 0  # questions a child may ask a day; 0 for any number
+    data: str | None = None  # data set to quiz from; samples if None
+    find: Callable | None = None  # find(question, k) -> what an answer leans on; cards if None
+    shared: bool = False  # no login, and visitors don't know each other: each visit has its own chats
+    uploads: Uploads | None = None  # where pictures are; a folder that goes when the server ends if None
+
+# %% ../../nbs/app/08_page.ipynb #94dff2db
 class Page:
     "What the visitors of one page share."
-    def __init__(self, engine: Engine, language: str = 'en', examples: int = 4, store: Store | None = None, auth: bool = False, guard: Guard | None = None,
-                 daily_limit: int = 0, data: str | None = None, find: Callable | None = None, shared: bool = False, uploads: Uploads | None = None):
-        self.engine, self.t, self.auth, self.daily_limit, self.shared = engine, TEXTS[language], auth, daily_limit, shared
-        self.uploads, self.home = uploads or Uploads(), tempfile.TemporaryDirectory(prefix='sciencetutor-')  # gone when the server ends
-        self.store, self.guard = store or Store(os.path.join(self.home.name, 'store')), guard or Guard()
-        self.bank, self.find = data_bank(data) if data else sample_bank(), find or find_cards
+    def __init__(self,
+        engine: Engine,  # who answers
+        settings: PageSettings | None = None,  # the defaults if None
+    ):
+        s = settings or PageSettings()
+        self.engine, self.t = engine, TEXTS[s.language]
+        self.auth, self.shared, self.daily_limit = s.auth, s.shared, s.daily_limit
+        self.home = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # goes when the server ends
+        self.uploads, self.guard = s.uploads or Uploads(), s.guard or Guard()
+        self.store = s.store or Store(os.path.join(self.home.name, 'store'))
+        self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
         self.current = {}  # by session: the turn that is being answered, or was last
-        self.examples = pick_examples(examples) if examples else []
-        self.drawn = [p['image'] and keep_picture(p['image'], self.uploads, self.uploads.folder()) for p in self.examples]
-        self.icons = [p['image'] and keep_picture(thumbnail(p['image']), self.uploads, self.uploads.folder()) for p in self.examples]
-    def place(self, session: str):
+        self.examples = pick_examples(s.examples) if s.examples else []
+        pictures = [p['image'] for p in self.examples]
+        self.example_files = [p and self.save_public(p) for p in pictures]
+        self.example_icons = [p and self.save_public(thumbnail(p)) for p in pictures]
+
+    def save_public(self, picture: Image.Image) -> str | None:  # file
+        "Store a picture that everybody may see."
+        return save_decoded(picture, self.uploads, self.uploads.folder())
+
+    def session_folder(self, session: str | None) -> Path:
         "The folder of one visit's pictures."
         return self.uploads.folder(session or 'x')
-    def who(self, request) -> dict:
-        "The user behind a request; without a login, whoever sits here."
-        name = getattr(request, 'username', None)
-        if self.auth and not name: raise PermissionError("no login")
-        if self.shared: name = f"visit-{getattr(request, 'session_hash', None)}"  # strangers: each visit is a child of its own
-        if self.shared and name not in {u['name'] for u in self.store.users()}: self.store.add_user(name, role='child')
-        return self.store.user(name)
-    def adult(self, request) -> bool:
-        "Whether a request comes from an adult."
-        return not (self.auth or self.shared) or self.who(request)['role'] == 'adult'
+
+# %% ../../nbs/app/08_page.ipynb #4bff8398
+@patch
+def user_of(self: Page, request: gr.Request) -> dict:
+    "The user behind a request."
+    name = request.username
+    if self.auth and not name: raise PermissionError("no login")
+    if self.shared:
+        name = f'visit-{request.session_hash}'
+        if name not in {u['name'] for u in self.store.users()}: self.store.add_user(name, role='child')
+    return self.store.user(name)
+
+@patch
+def is_adult(self: Page, request: gr.Request) -> bool:
+    "Whether a request comes from an adult."
+    return not (self.auth or self.shared) or self.user_of(request)['role'] == 'adult'
+
+# %% ../../nbs/app/08_page.ipynb #e860f1e4
+@patch
+def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None) -> str | None:
+    "Check a question and store it; returns the id of its conversation."
+    verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
+    if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
+    over_limit = user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit
+    if over_limit and not verdict:
+        turn.note = 'limit'
+        return chat_id
+    if verdict and verdict.level == 'personal':
+        turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
+        turn.picture, turn.file = None, None
+    if not user: return chat_id
+    values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
+    if verdict: values['flag'] = verdict.level
+    chat_id, turn.message_id = self.store.add_message(user['id'], chat_id, turn.question, turn.picture, **values)
+    return chat_id
 
 # %% ../../nbs/app/08_page.ipynb #ae5e6ca0
 @patch
-def sources(self: Page, turn: Turn) -> list[dict]:
+def find_sources(self: Page, turn: Turn) -> list[dict]:
     "What an answer can lean on; the tutor answers without it, too."
     try: return self.find('\n'.join([turn.context, turn.question, *turn.choices]), 3)
     except Exception:
@@ -233,67 +342,91 @@ def sources(self: Page, turn: Turn) -> list[dict]:
         return []
 
 @patch
-def lean(self: Page, turn: Asked):
+def attach_sources(self: Page, turn: PageTurn):
     "Say where the words come from, and find what the answer leans on and a question to check oneself."
-    turn.how = '' if looks_up(self.engine) and not turn.choices else 'own'
-    if turn.sure is None: turn.sources = turn.sources or self.sources(turn)
+    small_model = looks_up(self.engine)
+    turn.origin = '' if small_model and not turn.choices else 'own'
+    if turn.sure is None: turn.sources = turn.sources or self.find_sources(turn)
     card = next((s for s in turn.sources if s.get('kind') == 'card'), None)
-    turn.check = card and smaller_question(card, random.Random(turn.question))
-    if card and turn.probs and turn.how == 'own' and looks_up(self.engine): turn.says = card_says(card, f'{turn.question} {turn.choices[turn.best]}')
+    turn.self_check = card and smaller_question(card, random.Random(turn.question))
+    if card and turn.probs and turn.origin == 'own' and small_model:
+        turn.card_text = card['text']
 
 @patch
-def blind(self: Page, turn: Turn) -> bool:
+def ignores_picture(self: Page, turn: Turn) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
-    processor, index = getattr(self.engine, 'processor', None), index_of(getattr(self.engine, 'model', None))
-    return turn.picture is not None and processor is not None and not reads_pictures(processor) and not (turn.choices and index)
+    processor = getattr(self.engine, 'processor', None)  # an endpoint has none
+    if turn.picture is None or processor is None or reads_pictures(processor): return False
+    index = index_of(self.engine.model)
+    return not (turn.choices and index)
+
+# %% ../../nbs/app/08_page.ipynb #666ee3cb
+@patch
+def give_hints(self: Page, turn: PageTurn, request: str):
+    "Find hints for a question, and show the first."
+    if turn.choices:
+        images = [turn.picture] if turn.picture else []
+        turn.probs = self.engine.score(turn.messages(), turn.choices, images=images, request=request)
+        if not turn.probs: return  # cancelled
+    turn.sources = self.find_sources(turn)
+    turn.hints = hints(f'{turn.context} {turn.question}', turn.choices, turn.best, turn.sources, turn.probs)
+    turn.hints_shown = 1
 
 @patch
-def admit(self: Page, turn: Asked, user: dict | None, chat: str | None) -> str | None:  # the conversation in the store
-    "Check a question and store it."
-    verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
-    if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
-    if user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit:
-        turn.note = turn.note if verdict else 'limit'
-        if not verdict: return chat
-    if verdict and verdict.level == 'personal': turn.question, turn.context, turn.choices, turn.picture, turn.file = keep_words(turn.question, verdict), '', [], None, None
-    if not user: return chat
-    chat, turn.message = self.store.add_message(user['id'], chat, turn.question, turn.picture, context=turn.context, choices=turn.choices,
-                                                mode=turn.mode, note=turn.note, flag=verdict and verdict.level)
-    return chat
+def withdraw(self: Page, turn: PageTurn, request: str, level: str):
+    "Take back an answer in which the rules found something."
+    turn.text, turn.note = '', 'withdrawn'
+    self.engine.cancel(request)
+    if turn.message_id: self.store.set_answer(turn.message_id, flag=level)
 
 @patch
-def write(self: Page, turn: Asked, before: Sequence[Turn], request: str, grade: int | None = None, **kw) -> Iterator[None]:
+def save_answer(self: Page, turn: PageTurn, seconds: float):
+    "Store what came of a question."
+    sources = [s.get('title') or s.get('question') for s in turn.sources]
+    values = dict(probs=turn.probs, text=turn.text, note=turn.note, seconds=seconds, sources=sources)
+    try: self.store.set_answer(turn.message_id, **values)
+    except Exception: traceback.print_exc()
+
+# %% ../../nbs/app/08_page.ipynb #cc46efff
+@patch
+def write_answer(self: Page,
+    turn: PageTurn,  # the answer is written into it
+    before: Sequence[Turn],  # earlier turns
+    request: str,  # a name to cancel it by
+    grade: int | None = None,  # of the child
+    **kw,  # for `Engine.generate`
+) -> Iterator[None]:  # a step for everything new
     "Let the engine answer, and look at every word before it is shown."
-    turn.blind = self.blind(turn)
-    if turn.mode == 'hint' and not turn.ladder:
-        if turn.choices:
-            turn.probs = self.engine.score(turn.messages(), turn.choices, images=[turn.picture] if turn.picture else [], request=request)
-            if not turn.probs: return  # cancelled
-        turn.sources = self.sources(turn)
-        turn.ladder, turn.rung = hints(turn.context+' '+turn.question, turn.choices, turn.best, turn.sources, turn.probs), 1
-        if turn.hinting: return
-    context, turn.text = turn.context, ''
-    if not (turn.choices or turn.picture or looks_up(self.engine)): turn.context = for_grade(context, grade)
-    try:
-        for _ in reply(self.engine, turn, before, request=request, **kw):
-            if verdict := self.guard.check(turn.text, 'out'):
-                turn.text, turn.note = '', 'withdrawn'
-                self.engine.cancel(request)
-                if turn.message: self.store.set_answer(turn.message, flag=verdict.level)
-                return
-            if not turn.how: self.lean(turn)
-            yield
-    finally: turn.context = context
-    self.lean(turn)
+    turn.picture_ignored = self.ignores_picture(turn)
+    if turn.mode == 'hint' and not turn.hints:
+        self.give_hints(turn, request)
+        if turn.hinting or not turn.hints: return
+    turn.text = ''
+    for _ in reply(self.engine, turn, before, grade, request=request, **kw):
+        written = turn.text if turn.answer is None else ''  # what comes from cards is ours
+        if verdict := self.guard.check(written, 'out'):
+            self.withdraw(turn, request, verdict.level)
+            return
+        if not turn.origin: self.attach_sources(turn)
+        yield
+    self.attach_sources(turn)
 
+# %% ../../nbs/app/08_page.ipynb #c3e61bd6
 @patch
-def answer(self: Page, turn: Asked, turns: list[Turn], request: str, grade: int | None = None, **kw) -> Iterator[list[Turn]]:
+def answer(self: Page,
+    turn: PageTurn,  # to answer
+    turns: list[PageTurn],  # before it
+    request: str,  # session; `api-...` for a program
+    grade: int | None = None,  # of the child
+    **kw,  # for `Engine.generate`
+) -> Iterator[list[PageTurn]]:
     "Answer a turn after earlier ones, yielding all of them at every step, until it is no longer the current one."
     turns, self.current[request], began = [*turns, turn], turn, time.time()
+    from_program = request.startswith('api-')
     try:
         yield turns
         if turn.note: return
-        for _ in paced(self.write(turn, turns[:-1], request, grade, **kw)):
+        for _ in throttle(self.write_answer(turn, turns[:-1], request, grade, **kw)):
             if self.current.get(request) is not turn: return
             yield turns
     except TooLong: turn.note = 'too_long'
@@ -301,102 +434,200 @@ def answer(self: Page, turn: Asked, turns: list[Turn], request: str, grade: int 
         traceback.print_exc()
         turn.note = 'broken'
     finally:
-        if getattr(turn, 'message', None): self.keep(turn, time.time()-began)
-        if request.startswith('api-'): self.current.pop(request, None)
-    if self.current.get(request) is turn or request.startswith('api-'): yield turns
+        if turn.message_id: self.save_answer(turn, time.time()-began)
+        if from_program: self.current.pop(request, None)
+    if from_program or self.current.get(request) is turn: yield turns
+
+# %% ../../nbs/app/08_page.ipynb #cc062e18
+class Actions(NamedTuple):
+    "What can be done with the last answer."
+    next_hint: gr.Button
+    tell: gr.Button
+    again: gr.Button
+    edit: gr.Button
+    good: gr.Button
+    bad: gr.Button
+    correct: gr.Row  # where a correction is written
+
+class ChatView(NamedTuple):
+    "The components of the conversation."
+    chat: gr.Chatbot
+    found: gr.HTML  # choices, while the child types
+    box: gr.MultimodalTextbox
+    actions: Actions
+    correction: gr.Textbox
+    send: gr.Button  # the correction
+    turns: gr.State  # list of `PageTurn`
+    chat_id: gr.State  # the conversation in the store
+    @property
+    def outputs(self) -> list:
+        "The components that change with the conversation."
+        return [self.box, self.found, self.chat, self.turns, self.chat_id, *self.actions]
+
+# %% ../../nbs/app/08_page.ipynb #134f1920
+LATEX = [dict(left='$$', right='$$', display=True), dict(left='\\[', right='\\]', display=True),
+         dict(left='\\(', right='\\)', display=False)]
 
 @patch
-def keep(self: Page, turn: Asked, seconds: float):
-    "Store what came of a question."
-    try: self.store.set_answer(turn.message, probs=turn.probs, text=turn.text, note=turn.note, seconds=seconds, sources=[s.get('title') or s.get('question') for s in turn.sources])
-    except Exception: traceback.print_exc()
+def chat_history(self: Page) -> gr.Chatbot:
+    "What has been said, or greeting and examples."
+    t, cards = self.t, []
+    for p, icon in zip(self.examples, self.example_icons):
+        cards.append(dict(text=p['question'], display_text=p['question']) | (dict(icon=icon) if icon else {}))
+    hello = f'<div class="st-hello"><h2>{t["hello"]}</h2><p>{t["how"]}</p></div>'
+    chat = gr.Chatbot(label=t['title'], show_label=False, container=False, scale=1, height=None, min_height=240,
+        layout='bubble', buttons=[], elem_id='chat', latex_delimiters=LATEX, examples=cards or None,
+        placeholder=hello, feedback_options=None)
+    pictures = [f for f in [*self.example_icons, *self.example_files] if f]
+    chat.keep_in_cache.update(pictures)  # or Gradio deletes them with all that is a day old
+    return chat
+
+# %% ../../nbs/app/08_page.ipynb #35cde850
+@patch
+def chat_parts(self: Page) -> ChatView:
+    "The conversation; inside a `gr.Blocks`."
+    t, chat = self.t, self.chat_history()
+    with gr.Row(elem_classes='st-acts'):
+        buttons = [gr.Button(t[k], visible=False, elem_id=f'act-{k}', size='sm') for k in Actions._fields[:-1]]
+    with gr.Row(visible=False, elem_classes='st-row') as correct:
+        correction = gr.Textbox(label=t['correction'], max_length=4000, elem_id='correction', scale=3)
+        send = gr.Button(t['send_correction'], scale=0, min_width=90, elem_id='send-correction')
+    found = gr.HTML('', elem_id='found')
+    box = gr.MultimodalTextbox(label=t['box_label'], show_label=False, placeholder=t['box'], file_types=['image'],
+        file_count='single', sources=['upload'], max_plain_text_length=100_000, max_lines=8, autofocus=True,
+        elem_id='box')
+    gr.HTML(f'<p class="st-careful">{t["careful"]}</p>')
+    return ChatView(chat, found, box, Actions(*buttons, correct), correction, send, gr.State([]), gr.State(None))
 
 # %% ../../nbs/app/08_page.ipynb #d3b1e292
-def _busy(busy, **kw): return gr.MultimodalTextbox(submit_btn=not busy, stop_btn=busy, **kw)
-
 @patch
-def actions(self: Page, turns: list[Turn], busy: bool = False) -> list:
-    "Which of the actions fit the last turn: next hint, answer, again, edit, good, bad; and the box for a correction."
-    turn = turns[-1] if turns and not busy else None
+def action_updates(self: Page, turns: list[PageTurn], busy: bool = False) -> dict:  # component -> update
+    "Which of the actions fit the last turn."
+    a, turn = self.chat_view.actions, turns[-1] if turns and not busy else None
     hinting = bool(turn and turn.hinting)
-    told = bool(turn and turn.text and not hinting)
-    shown = [hinting and turn.rung < len(turn.ladder)-1, hinting, told or bool(turn and turn.note in ('stopped', 'broken', 'withdrawn')), bool(turn), told, told]
-    return [gr.Button(visible=v) for v in shown] + [gr.Row(visible=False)]
+    answered = bool(turn and turn.text and not hinting)
+    ended = bool(turn and turn.note in ('stopped', 'broken', 'withdrawn'))
+    more_hints = hinting and turn.hints_shown < len(turn.hints)-1
+    visible = {a.next_hint: more_hints, a.tell: hinting, a.again: answered or ended, a.edit: bool(turn),
+               a.good: answered, a.bad: answered}
+    return {button: gr.Button(visible=v) for button, v in visible.items()} | {a.correct: gr.Row(visible=False)}
 
 @patch
-def _stream(self: Page, turn, turns, chat, request, **kw):
-    "Updates for the box, the found choices, the chat, the turns, the conversation and the actions."
-    session, user = request.session_hash, self.who(request)
-    waiting = self.t['waiting' if getattr(self.engine, 'waiting', 0) else 'thinking']
-    if turn.message is None: chat = self.admit(turn, user, chat)
-    first, acts = dict(value=None), self.actions([], True)
+def chat_updates(self: Page,
+    turns: list[PageTurn],  # the conversation
+    busy: bool = False,  # whether an answer is being written
+    waiting: str = '',  # what stands where it is still to come
+    **box,  # properties of the box, such as its value
+) -> dict:  # component -> update
+    "What the child sees of a conversation, without the actions."
+    v = self.chat_view
+    return {v.box: gr.MultimodalTextbox(submit_btn=not busy, stop_btn=busy, **box), v.found: '',
+            v.chat: chat_messages(turns, self.t, waiting), v.turns: turns}
+
+# %% ../../nbs/app/08_page.ipynb #cd9c8818
+@patch
+def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request: gr.Request, **kw) -> Iterator[dict]:
+    "Answer a turn, as updates; `kw` goes to `Engine.generate`."
+    session, user, v = request.session_hash, self.user_of(request), self.chat_view
+    waiting = self.t['waiting' if self.engine.waiting else 'thinking']
+    if turn.message_id is None: chat_id = self.admit(turn, user, chat_id)
+    box, actions = dict(value=None), self.action_updates([], busy=True)
     for now in self.answer(turn, turns, session, user['grade'], **kw):
-        yield _busy(True, **first), '', show(now, self.t, waiting=waiting), now, chat, *acts
-        first, acts = {}, [gr.skip()]*7
-    if self.current.get(session) is turn: yield _busy(False), '', show(now, self.t), now, chat, *self.actions(now)
+        yield self.chat_updates(now, True, waiting, **box) | {v.chat_id: chat_id} | actions
+        box, actions = {}, {}
+    if self.current.get(session) is turn:
+        yield self.chat_updates(now) | {v.chat_id: chat_id} | self.action_updates(now)
 
 @patch
-def on_send(self: Page, box: dict, turns: list, chat: str | None, mode: str, request: gr.Request):
+def on_send(self: Page, box: dict, turns: list, chat_id: str | None, mode: str, request: gr.Request):
     "The child presses Enter."
     text, files = box.get('text') or '', box.get('files') or []
     if not text.strip() and not files:
-        yield [gr.skip()]*12
+        yield gr.skip()
         return
     session = request.session_hash
-    picture = (self.uploads.read(files[0], owner_of(session)) or b'') if files else None  # a path is good for the visitor's own pictures only
-    turn = new_turn(text, picture, lambda im: keep_picture(im, self.uploads, self.place(session)), self.t)
-    if files and os.path.dirname(files[0]) == str(self.uploads.root/owner_of(session)): self.uploads.drop(files[0])  # the decoded copy is enough
+    visitor, picture = owner_of(session), None
+    if files: picture = self.uploads.read(files[0], visitor) or b''  # only the visitor's own pictures are read
+    save = lambda picture: save_decoded(picture, self.uploads, self.session_folder(session))
+    turn = new_turn(text, picture, save, self.t)
+    unused = files and os.path.dirname(files[0]) == str(self.uploads.root/visitor)
+    if unused: self.uploads.drop(files[0])  # the decoded copy is enough
     turn.mode = 'hint' if mode == 'hint' else 'explain'
-    yield from self._stream(turn, turns, chat, request)
+    yield from self.stream(turn, turns, chat_id, request)
+
+# %% ../../nbs/app/08_page.ipynb #f4edf058
+@patch
+def on_example(self: Page, turns: list, chat_id: str | None, mode: str, event: gr.SelectData, request: gr.Request):
+    "The child picks an example."
+    p, file = self.examples[event.index], self.example_files[event.index]
+    mode = 'hint' if mode == 'hint' else 'explain'
+    turn = PageTurn(p['question'], p['choices'], p['image'], p['hint'], file=file, mode=mode)
+    yield from self.stream(turn, turns, chat_id, request)
 
 @patch
-def on_example(self: Page, turns: list, chat: str | None, mode: str, event: gr.SelectData, request: gr.Request):
-    "The child picks an example; only its number is taken from the browser."
-    p, file = self.examples[event.index], self.drawn[event.index]
-    yield from self._stream(Asked(p['question'], p['choices'], p['image'], p['hint'], file=file, mode='hint' if mode == 'hint' else 'explain'), turns, chat, request)
+def on_hint(self: Page, turns: list) -> dict:
+    "The child wants one more hint."
+    if turns and turns[-1].hints_shown < len(turns[-1].hints)-1: turns[-1].hints_shown += 1
+    v = self.chat_view
+    return {v.chat: chat_messages(turns, self.t), v.turns: turns} | self.action_updates(turns)
 
 @patch
-def on_hint(self: Page, turns: list):
-    "One more rung."
-    if turns and turns[-1].rung < len(turns[-1].ladder)-1: turns[-1].rung += 1
-    return show(turns, self.t), turns, *self.actions(turns)
-
-@patch
-def on_tell(self: Page, turns: list, chat: str | None, request: gr.Request):
+def on_tell(self: Page, turns: list, chat_id: str | None, request: gr.Request):
     "The child wants the answer."
     if turns and turns[-1].hinting:
-        turns[-1].rung = len(turns[-1].ladder)
-        yield from self._stream(turns[-1], turns[:-1], chat, request)
-    else: yield [gr.skip()]*12
+        turns[-1].hints_shown = len(turns[-1].hints)
+        yield from self.stream(turns[-1], turns[:-1], chat_id, request)
+    else: yield gr.skip()
 
+# %% ../../nbs/app/08_page.ipynb #f5b60c94
 @patch
-def on_again(self: Page, turns: list, chat: str | None, request: gr.Request):
-    "The same question, another answer."
+def on_again(self: Page, turns: list, chat_id: str | None, request: gr.Request):
+    "The child wants another answer to the same question."
     if turns:
         old = turns[-1]
-        if old.message: self.store.drop_message(old.message)
-        turn = Asked(old.question, old.choices, old.picture, old.context, file=old.file, ladder=old.ladder, rung=old.rung, mode=old.mode)
-        yield from self._stream(turn, turns[:-1], chat, request, temperature=.7, top_p=.9)
-    else: yield [gr.skip()]*12
+        if old.message_id: self.store.drop_message(old.message_id)
+        turn = PageTurn(old.question, old.choices, old.picture, old.context, file=old.file, mode=old.mode,
+                        hints=old.hints, hints_shown=old.hints_shown)
+        yield from self.stream(turn, turns[:-1], chat_id, request, temperature=.7, top_p=.9)
+    else: yield gr.skip()
 
 @patch
-def on_edit(self: Page, turns: list):
+def on_edit(self: Page, turns: list) -> dict:
     "The last question goes back into the box."
-    if not turns: return [gr.skip()]*12
+    if not turns: return gr.skip()
     old, turns = turns[-1], turns[:-1]
-    if old.message: self.store.drop_message(old.message)
-    head = f"Context: {old.context}\nQuestion: {old.question}" if old.context else old.question
-    text = '\n'.join([head, *(f"{letter(i)}. {c}" for i, c in enumerate(old.choices))])
+    if old.message_id: self.store.drop_message(old.message_id)
+    head = f'Context: {old.context}\nQuestion: {old.question}' if old.context else old.question
+    text = '\n'.join([head, *(f'{letter}. {choice}' for letter, choice in zip(LETTERS, old.choices))])
     files = [old.file] if old.file and os.path.exists(old.file) else []
-    return _busy(False, value=dict(text=text, files=files)), '', show(turns, self.t), turns, gr.skip(), *self.actions(turns)
+    return self.chat_updates(turns, value=dict(text=text, files=files)) | self.action_updates(turns)
+
+# %% ../../nbs/app/08_page.ipynb #74dfde4b
+@patch
+def add_feedback(self: Page, turns: list, up: bool, correction: str, request: gr.Request):
+    "Store what the child thinks of the last answer."
+    if not turns or not turns[-1].message_id: return
+    self.store.add_feedback(self.user_of(request)['id'], turns[-1].message_id, 1 if up else -1, correction)
+    if up or correction: gr.Info(self.t['thanks'], duration=2)
 
 @patch
-def on_thumb(self: Page, turns: list, up: bool, correction: str, request: gr.Request):
-    "What the child thinks of the answer."
-    if turns and turns[-1].message:
-        self.store.add_feedback(self.who(request)['id'], turns[-1].message, 1 if up else -1, correction)
-        if up or correction: gr.Info(self.t['thanks'], duration=2)
+def on_good(self: Page, turns: list, request: gr.Request):
+    "The answer was helpful."
+    self.add_feedback(turns, True, '', request)
 
+@patch
+def on_bad(self: Page, turns: list, request: gr.Request) -> dict:
+    "The answer was not right."
+    self.add_feedback(turns, False, '', request)
+    return {self.chat_view.actions.correct: gr.Row(visible=True), self.chat_view.correction: ''}
+
+@patch
+def on_correct(self: Page, turns: list, correction: str, request: gr.Request) -> gr.Row:
+    "The child says what would be right."
+    self.add_feedback(turns, False, correction, request)
+    return gr.Row(visible=False)
+
+# %% ../../nbs/app/08_page.ipynb #13c355de
 @patch
 def on_stop(self: Page, request: gr.Request):
     "The child presses stop: what has been said stays."
@@ -405,63 +636,140 @@ def on_stop(self: Page, request: gr.Request):
 
 @patch
 def on_leave(self: Page, request: gr.Request):
-    "The child starts again: nothing more is to be said, and the pictures so far go."
+    "The child starts again, or the visit is over: nothing more is to be said, and the pictures so far go."
     self.current.pop(request.session_hash, None)
     self.engine.cancel(request.session_hash)
-    self.uploads.leave(request.session_hash or 'x')
+    self.uploads.drop_session(request.session_hash or 'x')
 
 @patch
-def on_close(self: Page, request: gr.Request):
-    "The visit is over."
-    self.on_leave(request)
-
-@patch
-def on_new(self: Page):
+def on_new(self: Page) -> dict:
     "An empty chat."
-    return _busy(False, value=None), '', [], [], None, *self.actions([])
-
-# %% ../../nbs/app/08_page.ipynb #c66a5369
-def from_row(page: Page, m: dict, place) -> Asked:
-    "A stored message as a turn."
-    turn = Asked(m['question'], m['choices'], context=m['context'], probs=m['probs'], text=m['text'], note=m['note'] if m['note'] in page.t else '', message=m['id'], mode=m['mode'])
-    if m['picture'] and (path := page.store.picture_path(m['picture'])).exists():
-        turn.picture = open_image(str(path), max_side=MAX_SIDE)
-        turn.file = keep_picture(turn.picture, page.uploads, place)
-    turn.blind = bool(turn.text) and page.blind(turn)
-    if turn.text: page.lean(turn)
-    if not m['sources']: turn.sources, turn.says, turn.check = [], '', None
-    return turn
-
-@patch
-def chats(self: Page, search: str, request) -> list[tuple]:
-    "A child's chats as (title, id)."
-    when = lambda s: time.strftime('%d %b', time.localtime(s))
-    return [(f"{c['title']} · {when(c['updated'])}", c['id']) for c in self.store.history(self.who(request)['id'], search[:100])]
-
-@patch
-def on_open(self: Page, chosen: str | None, request: gr.Request):
-    "An earlier chat is shown again."
-    user, place = self.who(request), self.place(request.session_hash)
-    turns = [from_row(self, m, place) for m in self.store.messages(user['id'], chosen)] if chosen else []
-    return _busy(False, value=None), '', show(turns, self.t), turns, chosen if turns else None, *self.actions(turns)
-
-@patch
-def on_save(self: Page, chosen: str | None, kind: str, request: gr.Request) -> str:  # HTML of a link
-    "An earlier chat as a file."
-    user = self.who(request)
-    title = next((c['title'] for c in self.store.history(user['id'], limit=10**6) if c['id'] == chosen), None)
-    if not title: return ''
-    text = (to_markdown if kind == 'md' else to_json)(title, self.store.messages(user['id'], chosen))
-    return link_html(f'chat.{kind}', text.encode(), self.t)
+    return self.chat_updates([], value=None) | {self.chat_view.chat_id: None} | self.action_updates([])
 
 # %% ../../nbs/app/08_page.ipynb #3def9f18
 @patch
-def on_type(self: Page, box: dict) -> str:
-    "The choices found so far, as HTML, or nothing."
+def on_type(self: Page, box: dict) -> str:  # HTML, or nothing
+    "The choices found so far."
     _, choices = find_choices((box.get('text') or '')[:MAX_QUESTION])
     if not choices: return ''
-    chips = ''.join(f'<span class="st-chip"><b>{letter(i)}</b> {html.escape(c)}</span>' for i, c in enumerate(choices))
+    chips = ''.join(f'<span class="st-chip"><b>{letter}</b> {html.escape(choice)}</span>'
+                    for letter, choice in zip(LETTERS, choices))
     return f'<div class="st-found"><span>{self.t["found"].format(n=len(choices))}</span>{chips}</div>'
+
+# %% ../../nbs/app/08_page.ipynb #c66a5369
+@patch
+def turn_of(self: Page, m: dict, folder: Path) -> PageTurn:
+    "A stored message as a turn; its picture is copied into the folder of the visit."
+    note = m['note'] if m['note'] in self.t else ''
+    turn = PageTurn(m['question'], m['choices'], context=m['context'], probs=m['probs'], text=m['text'], note=note,
+                    message_id=m['id'], mode=m['mode'])
+    path = self.store.picture_path(m['picture']) if m['picture'] else None
+    if path and path.exists():
+        turn.picture = open_image(str(path), max_side=MAX_SIDE)
+        turn.file = save_decoded(turn.picture, self.uploads, folder)
+    turn.picture_ignored = bool(turn.text) and self.ignores_picture(turn)
+    if turn.text: self.attach_sources(turn)
+    if not m['sources']: turn.sources, turn.card_text, turn.self_check = [], '', None
+    return turn
+
+@patch
+def chat_choices(self: Page, search: str, request: gr.Request) -> list[tuple]:  # (title, id)
+    "A child's chats to choose from."
+    found = self.store.history(self.user_of(request)['id'], search[:100])
+    return [(f"{c['title']} · {time.strftime('%d %b', time.localtime(c['updated']))}", c['id']) for c in found]
+
+# %% ../../nbs/app/08_page.ipynb #bf97c0fa
+class ChatsView(NamedTuple):
+    "The components of the earlier chats."
+    search: gr.Textbox
+    chosen: gr.Radio
+    open: gr.Button
+    export_md: gr.Button
+    export_json: gr.Button
+    title: gr.Textbox
+    rename: gr.Button
+    sure: gr.Checkbox  # the tick before a chat is deleted
+    which: gr.Textbox  # the id that the tick holds; no gr.State: as in `AdultView`
+    delete: gr.Button
+    link: gr.HTML
+
+# %% ../../nbs/app/08_page.ipynb #f48d90f9
+def chats_parts(t: dict) -> ChatsView:
+    "Earlier chats; inside a `gr.Blocks`."
+    search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
+    chosen = gr.Radio([], label=t['list_label'], elem_id='chat-list')
+    small = dict(scale=0, min_width=90, interactive=False)
+    with gr.Row(elem_classes='st-row'):
+        keys = 'open', 'export_md', 'export_json'
+        uses = [gr.Button(t[k], elem_id=f'chats-{k}', min_width=90, interactive=False) for k in keys]
+    with gr.Row(elem_classes='st-row'):
+        title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
+        rename = gr.Button(t['rename'], elem_id='chats-rename', **small)
+    with gr.Row(elem_classes='st-row'):
+        sure = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3)
+        which = gr.Textbox(visible=False)
+        delete = gr.Button(t['delete'], variant='stop', elem_id='chats-delete', **small)
+    return ChatsView(search, chosen, *uses, title, rename, sure, which, delete, gr.HTML('', elem_id='chats-link'))
+
+# %% ../../nbs/app/08_page.ipynb #ed9ecd6f
+@patch
+def on_list(self: Page, search: str, chosen: str | None, request: gr.Request) -> dict:
+    "The chats are looked at, or searched."
+    v, found = self.chats_view, self.chat_choices(search, request)
+    gone = chosen and chosen not in [chat_id for _, chat_id in found]
+    none = '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
+    return {v.chosen: gr.Radio(choices=found, **(dict(value=None) if gone else {})), v.link: none}
+
+@patch
+def on_choose(self: Page, chosen: str | None, search: str, request: gr.Request) -> dict:
+    "A chat is chosen, or none any more."
+    v, titles = self.chats_view, {chat_id: title for title, chat_id in self.chat_choices(search, request)}
+    label = f"{self.t['delete']}: {titles[chosen]}" if chosen in titles else ''
+    enabled = {b: gr.Button(interactive=bool(chosen)) for b in (v.open, v.export_md, v.export_json, v.rename)}
+    return enabled | {v.sure: gr.Checkbox(label=label, value=False, visible=bool(label)), v.which: chosen,
+                      v.delete: gr.Button(interactive=False)}
+
+@patch
+def on_delete(self: Page, sure: bool, which: str, chosen: str | None, search: str, request: gr.Request) -> dict:
+    "A chat is deleted: the one that the tick names."
+    if sure: self.store.drop_conversation(self.user_of(request)['id'], which)
+    return self.on_list(search, chosen, request)
+
+@patch
+def on_rename(self: Page, chosen: str | None, title: str, search: str, request: gr.Request) -> dict:
+    "A chat gets another title."
+    if chosen and title.strip(): self.store.rename(self.user_of(request)['id'], chosen, title)
+    return self.on_list(search, chosen, request)
+
+# %% ../../nbs/app/08_page.ipynb #22a0999c
+@patch
+def on_open(self: Page, chosen: str | None, request: gr.Request) -> dict:
+    "An earlier chat is shown again."
+    user, folder = self.user_of(request), self.session_folder(request.session_hash)
+    messages = self.store.messages(user['id'], chosen) if chosen else []
+    turns = [self.turn_of(m, folder) for m in messages]
+    opened = {self.chat_view.chat_id: chosen if turns else None}
+    return self.chat_updates(turns, value=None) | opened | self.action_updates(turns)
+
+@patch
+def save_link(self: Page, chosen: str | None, kind: str, request: gr.Request) -> str:  # HTML
+    "A link to an earlier chat as a file: md or json."
+    user = self.user_of(request)
+    titles = {c['id']: c['title'] for c in self.store.history(user['id'], limit=10**6)}
+    if chosen not in titles: return ''
+    write = to_markdown if kind == 'md' else to_json
+    text = write(titles[chosen], self.store.messages(user['id'], chosen))
+    return link_html(f'chat.{kind}', text.encode(), self.t)
+
+@patch
+def on_export_md(self: Page, chosen: str | None, request: gr.Request) -> str:
+    "An earlier chat is saved as text."
+    return self.save_link(chosen, 'md', request)
+
+@patch
+def on_export_json(self: Page, chosen: str | None, request: gr.Request) -> str:
+    "An earlier chat is saved as data."
+    return self.save_link(chosen, 'json', request)
 
 # %% ../../nbs/app/08_page.ipynb #b7aa5c2a
 @patch
@@ -471,166 +779,162 @@ def api_ask(self: Page,
     picture: str | None = None,  # data URI
 ) -> dict:  # choices, probabilities, choice and text as far as they are known; streamed
     "Ask the tutor."
-    session = f'api-{secrets.token_hex(8)}'
-    try: turn = new_turn(question, data_uri(picture) if picture else None, lambda im: None, self.t, choices or ())  # nobody is shown the picture
-    except BadImage: turn = Asked(question, note='bad_picture')
+    session, nowhere = f'api-{secrets.token_hex(8)}', lambda picture: None  # nobody is shown the picture
+    try: turn = new_turn(question, data_uri(picture) if picture else None, nowhere, self.t, choices or ())
+    except BadImage: turn = PageTurn(question, note='bad_picture')
     self.admit(turn, None, None)
     for _ in self.answer(turn, [], session):
-        yield dict(choices=turn.choices, probabilities=turn.probs, choice=None if turn.best is None else turn.choices[turn.best],
-                   text=turn.text, note=self.t[turn.note] if turn.note else '')
+        choice = None if turn.best is None else turn.choices[turn.best]
+        yield dict(choices=turn.choices, probabilities=turn.probs, choice=choice, text=turn.text,
+                   note=self.t[turn.note] if turn.note else '')
 
 # %% ../../nbs/app/08_page.ipynb #ef330698
 FONT = ['ui-rounded', 'system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'Noto Sans', 'DejaVu Sans', 'sans-serif']
+MONO = ['ui-monospace', 'Consolas', 'monospace']
+COLORS = dict(  # light, dark
+    body_background_fill=('#f7f5f0', '#12181b'), background_fill_primary=('#ffffff', '#1b2327'),
+    block_background_fill=('transparent', 'transparent'), body_text_color=('#22302f', '#e6ecea'),
+    body_text_color_subdued=('#5a6867', '#9fb0ae'), input_placeholder_color=('#64726f', '#8fa19e'),
+    border_color_primary=('#ddd9cf', '#344045'), color_accent_soft=('#d9efe9', '#1f4a44'),
+    button_primary_background_fill=('#0f766e', '#0f766e'),
+    button_primary_background_fill_hover=('#115e59', '#115e59'), button_primary_text_color=('#ffffff', '#ffffff'))
 
 def make_theme() -> gr.themes.Base:
     "Colours, corners and the reader's own fonts."
-    return gr.themes.Base(primary_hue='teal', secondary_hue='amber', neutral_hue='slate', radius_size='lg', text_size='lg', font=FONT,
-        font_mono=['ui-monospace', 'Consolas', 'monospace']).set(
-        body_background_fill='#f7f5f0', body_background_fill_dark='#12181b', background_fill_primary='#ffffff', background_fill_primary_dark='#1b2327',
-        block_background_fill='transparent', block_background_fill_dark='transparent', block_border_width='0px', block_shadow='none',
-        body_text_color='#22302f', body_text_color_dark='#e6ecea', body_text_color_subdued='#5a6867', body_text_color_subdued_dark='#9fb0ae',
-        input_placeholder_color='#64726f', input_placeholder_color_dark='#8fa19e', border_color_primary='#ddd9cf', border_color_primary_dark='#344045', color_accent_soft='#d9efe9', color_accent_soft_dark='#1f4a44',
-        **{f'button_primary_{k}{dark}': v for k, v in dict(background_fill='#0f766e', background_fill_hover='#115e59', text_color='#ffffff').items() for dark in ('', '_dark')})
+    theme = gr.themes.Base(primary_hue='teal', secondary_hue='amber', neutral_hue='slate', radius_size='lg',
+                           text_size='lg', font=FONT, font_mono=MONO)
+    light, dark = ({name+suffix: pair[i] for name, pair in COLORS.items()} for i, suffix in enumerate(('', '_dark')))
+    return theme.set(block_border_width='0px', block_shadow='none', **light, **dark)
 
 # %% ../../nbs/app/08_page.ipynb #38ff2b13
 CSS = asset('page.css')
 
-LOGO = '''<svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="20" fill="#0f766e"/><g fill="none" stroke="#fff" stroke-width="1.8">
-<ellipse cx="20" cy="20" rx="13" ry="5"/><ellipse cx="20" cy="20" rx="13" ry="5" transform="rotate(60 20 20)"/><ellipse cx="20" cy="20" rx="13" ry="5" transform="rotate(120 20 20)"/></g>
-<circle cx="20" cy="20" r="3" fill="#fbbf24"/></svg>'''
+ORBIT = '<ellipse cx="20" cy="20" rx="13" ry="5" transform="rotate({angle} 20 20)"/>'
+ORBITS = ''.join(ORBIT.format(angle=angle) for angle in (0, 60, 120))
+LOGO = ('<svg viewBox="0 0 40 40" aria-hidden="true"><circle cx="20" cy="20" r="20" fill="#0f766e"/>'
+        f'<g fill="none" stroke="#fff" stroke-width="1.8">{ORBITS}</g>'
+        '<circle cx="20" cy="20" r="3" fill="#fbbf24"/></svg>')
 
 def look() -> dict:  # arguments for `gr.mount_gradio_app` or `Blocks.launch`
     "What belongs to the page but is given to Gradio when it is served."
-    return dict(theme=make_theme(), css=CSS, footer_links=[], run_history=False, ssr_mode=False, show_error=False, max_file_size='10mb', pwa=False, mcp_server=False)
+    return dict(theme=make_theme(), css=CSS, footer_links=[], run_history=False, ssr_mode=False, show_error=False,
+                max_file_size='10mb', pwa=False, mcp_server=False)
 
-# %% ../../nbs/app/08_page.ipynb #134f1920
-LATEX = [dict(left='$$', right='$$', display=True), dict(left='\\[', right='\\]', display=True), dict(left='\\(', right='\\)', display=False)]
-VIEWS = ('chat', 'quiz', 'chats', 'adult')
+# %% ../../nbs/app/08_page.ipynb #9063f053
+class Navigation(NamedTuple):
+    "The components that lead from view to view."
+    chat: gr.Column
+    quiz: gr.Column
+    chats: gr.Column
+    adult: gr.Column
+    mode: gr.Radio  # how the tutor helps
+    go_chats: gr.Button
+    go_adult: gr.Button
+    kept: gr.State  # the way of helping that was chosen last
+
+def show_view(
+    nav: Navigation,  # of the page
+    view: str,  # chat, quiz, chats or adult
+    mode: str | None = None,  # how the tutor helps there; None where it does not
+) -> dict:  # component -> update
+    "Show one of the views, and say which."
+    columns = dict(chat=nav.chat, quiz=nav.quiz, chats=nav.chats, adult=nav.adult)
+    buttons = dict(chats=nav.go_chats, adult=nav.go_adult)
+    shown = {column: gr.Column(visible=name == view) for name, column in columns.items()}
+    marked = {button: gr.Button(elem_classes=['st-pill', *(['st-on'] if name == view else [])])
+              for name, button in buttons.items()}
+    return shown | {nav.mode: gr.Radio(value=mode)} | marked
+
+# %% ../../nbs/app/08_page.ipynb #4eadd0c8
+@patch
+def wire_answers(self: Page, mode: gr.Radio) -> list:  # events that can be cancelled
+    "What brings an answer."
+    v, options = self.chat_view, dict(concurrency_limit=None, **EVENT_OPTIONS)
+    asked, a = [v.turns, v.chat_id], v.actions
+    return [v.box.submit(self.on_send, [v.box, *asked, mode], v.outputs, **options),
+            v.chat.example_select(self.on_example, [*asked, mode], v.outputs, **options),
+            a.tell.click(self.on_tell, asked, v.outputs, **options),
+            a.again.click(self.on_again, asked, v.outputs, **options)]
 
 @patch
-def chat_parts(self: Page) -> tuple:  # chat, found choices, box, action buttons, row and text of a correction
-    "The conversation; inside a `gr.Blocks`."
-    t = self.t
-    cards = [dict(text=p['question'], display_text=p['question'], **(dict(icon=f) if f else {})) for p, f in zip(self.examples, self.icons)]
-    chat = gr.Chatbot(label=t['title'], show_label=False, container=False, scale=1, height=None, min_height=240, layout='bubble', buttons=[], elem_id='chat',
-        latex_delimiters=LATEX, examples=cards or None, placeholder=f'<div class="st-hello"><h2>{t["hello"]}</h2><p>{t["how"]}</p></div>', feedback_options=None)
-    chat.keep_in_cache.update(f for f in [*self.icons, *self.drawn] if f)  # or Gradio deletes them with all that is a day old
-    with gr.Row(elem_classes='st-acts'):
-        acts = [gr.Button(t[k], visible=False, elem_id=f'act-{k}', size='sm') for k in ('next_hint', 'tell', 'again', 'edit', 'good', 'bad')]
-    with gr.Row(visible=False, elem_classes='st-row') as row:
-        correction = gr.Textbox(label=t['correction'], max_length=4000, elem_id='correction', scale=3)
-        send = gr.Button(t['send_correction'], scale=0, min_width=90, elem_id='send-correction')
-    found = gr.HTML('', elem_id='found')
-    box = gr.MultimodalTextbox(label=t['box_label'], show_label=False, placeholder=t['box'], file_types=['image'], file_count='single', sources=['upload'],
-        max_plain_text_length=100_000, max_lines=8, autofocus=True, elem_id='box')
-    gr.HTML(f'<p class="st-careful">{t["careful"]}</p>')
-    return chat, found, box, acts, row, correction, send
-
-@patch
-def chats_parts(self: Page) -> tuple:  # search, list, title, tick and what it names, buttons and link
-    "Earlier chats; inside a `gr.Blocks`."
-    t = self.t
-    search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
-    chosen = gr.Radio([], label=t['list_label'], elem_id='chat-list')
-    with gr.Row(elem_classes='st-row'): open_, md, js = (gr.Button(t[k], elem_id=f'chats-{k}', min_width=90, interactive=False) for k in ('open', 'export_md', 'export_json'))
-    with gr.Row(elem_classes='st-row'):
-        title = gr.Textbox(label=t['rename_label'], max_length=60, elem_id='title', scale=3)
-        rename = gr.Button(t['rename'], scale=0, min_width=90, elem_id='chats-rename', interactive=False)
-    with gr.Row(elem_classes='st-row'):
-        sure, which = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3), gr.Textbox(visible=False)  # no gr.State: as for `adult_parts`
-        delete = gr.Button(t['delete'], variant='stop', scale=0, min_width=90, elem_id='chats-delete', interactive=False)
-    return search, chosen, open_, md, js, title, rename, sure, which, delete, gr.HTML('', elem_id='chats-link')
+def wire_chat(self: Page):
+    "What else can be done in the conversation."
+    v, a = self.chat_view, self.chat_view.actions
+    a.next_hint.click(self.on_hint, v.turns, v.outputs, **EVENT_OPTIONS)
+    a.edit.click(self.on_edit, v.turns, v.outputs, **EVENT_OPTIONS)
+    a.good.click(self.on_good, v.turns, None, **EVENT_OPTIONS)
+    a.bad.click(self.on_bad, v.turns, [a.correct, v.correction], **EVENT_OPTIONS)
+    sent = [v.send.click, v.correction.submit]
+    gr.on(sent, self.on_correct, [v.turns, v.correction], a.correct, **EVENT_OPTIONS)
+    v.box.change(self.on_type, v.box, v.found, queue=False, trigger_mode='always_last', **EVENT_OPTIONS)
+    v.box.stop(self.on_stop, None, None, queue=False, **EVENT_OPTIONS)
 
 # %% ../../nbs/app/08_page.ipynb #19fa1179
 @patch
-def wire_chats(self: Page, parts, outs, answers, views, kept):
-    "What the buttons of the earlier chats do."
-    search, chosen, open_, md, js, title, rename, sure, which, delete, link = parts
-    acts = [open_, md, js, rename, sure, which, delete]
-    def listed(search, chosen, request: gr.Request):
-        found = self.chats(search, request)
-        gone = {'value': None} if chosen and chosen not in (c for _, c in found) else {}
-        return gr.Radio(choices=found, **gone), '' if found else f'<p class="st-small">{self.t["no_chats"]}</p>'
-    def picked(chosen, search, request: gr.Request):
-        found = next((f"{self.t['delete']}: {title}" for title, c in self.chats(search, request) if c == chosen), '')
-        return *[gr.Button(interactive=bool(chosen))]*4, gr.Checkbox(label=found, value=False, visible=bool(found)), chosen, gr.Button(interactive=False)
-    def drop(sure, which, chosen, search, request: gr.Request):
-        if sure: self.store.drop_conversation(self.who(request)['id'], which)
-        return listed(search, chosen, request)
-    def name(chosen, title, search, request: gr.Request):
-        if chosen and title.strip(): self.store.rename(self.who(request)['id'], chosen, title)
-        return listed(search, chosen, request)
-    def save_md(chosen, request: gr.Request): return self.on_save(chosen, 'md', request)
-    def save_json(chosen, request: gr.Request): return self.on_save(chosen, 'json', request)
-    search.change(listed, [search, chosen], [chosen, link], trigger_mode='always_last', **UI)
-    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
-    delete.click(drop, [sure, which, chosen, search], [chosen, link], **UI)
-    rename.click(name, [chosen, title, search], [chosen, link], **UI).then(picked, [chosen, search], acts, **UI)
-    md.click(save_md, chosen, link, **UI)
-    js.click(save_json, chosen, link, **UI)
-    open_.click(self.on_leave, None, None, cancels=answers, queue=False, **UI).then(self.on_open, chosen, outs, **UI).then(lambda kept: go('chat', kept), kept, views, **UI)
-    chosen.change(picked, [chosen, search], acts, **UI)
-    return listed, [search, chosen], [chosen, link]
+def wire_chats(self: Page, nav: Navigation, answers: list):
+    "What can be done with earlier chats; opening one cancels the answers."
+    v = self.chats_view
+    uses = [v.open, v.export_md, v.export_json, v.rename, v.sure, v.which, v.delete]
+    listed, chosen = [v.chosen, v.link], [v.chosen, v.search]
+    def tick(sure): return gr.Button(interactive=sure)
+    def to_chat(kept): return show_view(nav, 'chat', kept)
+    v.search.change(self.on_list, [v.search, v.chosen], listed, trigger_mode='always_last', **EVENT_OPTIONS)
+    v.chosen.change(self.on_choose, chosen, uses, **EVENT_OPTIONS)
+    v.sure.change(tick, v.sure, v.delete, **EVENT_OPTIONS)
+    v.delete.click(self.on_delete, [v.sure, v.which, v.chosen, v.search], listed, **EVENT_OPTIONS)
+    renamed = v.rename.click(self.on_rename, [v.chosen, v.title, v.search], listed, **EVENT_OPTIONS)
+    renamed.then(self.on_choose, chosen, uses, **EVENT_OPTIONS)
+    v.export_md.click(self.on_export_md, v.chosen, v.link, **EVENT_OPTIONS)
+    v.export_json.click(self.on_export_json, v.chosen, v.link, **EVENT_OPTIONS)
+    left = v.open.click(self.on_leave, None, None, cancels=answers, queue=False, **EVENT_OPTIONS)
+    opened = left.then(self.on_open, v.chosen, self.chat_view.outputs, **EVENT_OPTIONS)
+    opened.then(to_chat, nav.kept, list(nav), **EVENT_OPTIONS)
 
-def go(
-    view: str,  # one of `VIEWS`
-    mode: str | None = None,  # how the tutor helps there; None where it does not
-) -> list:  # updates for the views, the choice of mode and the buttons of the last two views
-    "Show one of the views, and say which."
-    marks = [gr.Button(elem_classes=['st-pill', *(['st-on'] if v == view else [])]) for v in VIEWS[2:]]
-    return [*(gr.Column(visible=v == view) for v in VIEWS), gr.Radio(value=mode), *marks]
+# %% ../../nbs/app/08_page.ipynb #db1503db
+@patch
+def wire_navigation(self: Page, nav: Navigation, new: gr.Button, answers: list, adult: tuple[Callable, list]):
+    "What leads from view to view; `adult` is what opens the adult's view and what that fills."
+    v, chats = self.chat_view, self.chats_view
+    def begin(kept): return self.on_new() | show_view(nav, 'chat', kept)
+    def help_by(mode):
+        if mode == 'quiz': return show_view(nav, 'quiz', mode)
+        return show_view(nav, 'chat', mode) | {nav.kept: mode}
+    def to_chats(): return show_view(nav, 'chats')
+    def to_adult(): return show_view(nav, 'adult')
+    left = gr.on([new.click, v.chat.clear], self.on_leave, None, None, cancels=answers, queue=False, **EVENT_OPTIONS)
+    left.then(begin, nav.kept, [*v.outputs, *nav], queue=False, **EVENT_OPTIONS)
+    nav.mode.input(help_by, nav.mode, list(nav), **EVENT_OPTIONS)
+    shown = nav.go_chats.click(to_chats, None, list(nav), **EVENT_OPTIONS)
+    shown.then(self.on_list, [chats.search, chats.chosen], [chats.chosen, chats.link], **EVENT_OPTIONS)
+    opened, filled = adult
+    nav.go_adult.click(to_adult, None, list(nav), **EVENT_OPTIONS).then(opened, None, filled, **EVENT_OPTIONS)
 
 # %% ../../nbs/app/08_page.ipynb #cd7897a0
 def make_page(
     engine: Engine,  # who answers
-    language: str = 'en',  # a table of `texts.toml`
-    examples: int = 4,  # drawn examples on the empty page
-    store: Store | None = None,  # what is remembered; None forgets everything when the server ends
-    auth: bool = False,  # whether visitors log in (the app is then mounted with `auth=store.login`)
-    guard: Guard | None = None,  # the safety rules; the tutor's own if None
-    daily_limit: int = 0,  # questions a child may ask a day; 0 for any number
-    data: str | None = None,  # data set to quiz from; samples if None
-    find: Callable | None = None,  # find(question, k) -> what an answer leans on; lecture cards if None
-    shared: bool = False,  # visitors without a login don't know each other: each visit has its own chats, and nobody sees all
-    uploads: Uploads | None = None,  # where pictures are
+    settings: PageSettings | None = None,  # the defaults if None
 ) -> gr.Blocks:
-    "The page where a child asks; `make_app` serves it with `look()` behind an `AccessControl`."
-    page = Page(engine, language, examples, store, auth, guard, daily_limit, data, find, shared, uploads)
+    "The page where a child asks; `make_app` serves it with `look()` behind a `PageGate`."
+    page = Page(engine, settings)
     t = page.t
+    modes = [(t['mode_'+m], m) for m in ('explain', 'hint', 'quiz')]
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
         with gr.Row(elem_classes='st-top', equal_height=True):
             gr.HTML(f'<div class="st-head">{LOGO}<h1>{t["title"]}</h1></div>')
-            chats, adults = (gr.Button(t[k], elem_id=f'go-{k}', elem_classes='st-pill', size='sm') for k in ('chats', 'adults'))
-            new = gr.Button(t['new'], elem_id='new', elem_classes='st-pill', size='sm')
-        mode = gr.Radio([(t['mode_'+m], m) for m in ('explain', 'hint', 'quiz')], value='explain', label=t['mode_label'], show_label=False, container=False, elem_id='mode')
-        with gr.Column(elem_id='view-chat') as v_chat: chat, found, box, acts, row, correction, send = page.chat_parts()
-        with gr.Column(elem_id='view-quiz', visible=False) as v_quiz: quiz_parts(page)
-        with gr.Column(elem_id='view-chats', visible=False) as v_chats: chats_ui = page.chats_parts()
-        with gr.Column(elem_id='view-adult', visible=False) as v_adult: opened, adult_outs = adult_parts(page)
-        turns, ident, kept, views = gr.State([]), gr.State(None), gr.State('explain'), [v_chat, v_quiz, v_chats, v_adult, mode, chats, adults]
-        outs = [box, found, chat, turns, ident, *acts, row]
-        slow = dict(concurrency_limit=None, **UI)
-        answers = [box.submit(page.on_send, [box, turns, ident, mode], outs, **slow), chat.example_select(page.on_example, [turns, ident, mode], outs, **slow),
-                   acts[1].click(page.on_tell, [turns, ident], outs, **slow), acts[2].click(page.on_again, [turns, ident], outs, **slow)]
-        acts[0].click(page.on_hint, turns, [chat, turns, *acts, row], **UI)
-        acts[3].click(page.on_edit, turns, outs, **UI)
-        def good(turns, request: gr.Request): page.on_thumb(turns, True, '', request)
-        def bad(turns, request: gr.Request):
-            page.on_thumb(turns, False, '', request)
-            return gr.Row(visible=True), ''
-        def correct(turns, text, request: gr.Request):
-            page.on_thumb(turns, False, text, request)
-            return gr.Row(visible=False)
-        acts[4].click(good, turns, None, **UI)
-        acts[5].click(bad, turns, [row, correction], **UI)
-        gr.on([send.click, correction.submit], correct, [turns, correction], row, **UI)
-        box.change(page.on_type, box, found, queue=False, trigger_mode='always_last', **UI)
-        box.stop(page.on_stop, None, None, queue=False, **UI)
-        gr.on([new.click, chat.clear], page.on_leave, None, None, cancels=answers, queue=False, **UI).then(lambda kept: [*page.on_new(), *go('chat', kept)], kept, [*outs, *views], queue=False, **UI)
-        listed, ins, list_outs = page.wire_chats(chats_ui, outs, answers, views, kept)
-        mode.input(lambda m, kept: [*go('quiz', m), kept] if m == 'quiz' else [*go('chat', m), m], [mode, kept], [*views, kept], **UI)
-        chats.click(lambda: go('chats'), None, views, **UI).then(listed, ins, list_outs, **UI)
-        adults.click(lambda: go('adult'), None, views, **UI).then(opened, None, adult_outs, **UI)
-        blocks.unload(page.on_close)
-        if not (auth or daily_limit): gr.api(page.api_ask, api_name='ask', concurrency_limit=None)
+            pill = dict(elem_classes='st-pill', size='sm')
+            go_chats, go_adult = (gr.Button(t[k], elem_id=f'go-{k}', **pill) for k in ('chats', 'adults'))
+            new = gr.Button(t['new'], elem_id='new', **pill)
+        mode = gr.Radio(modes, value='explain', label=t['mode_label'], show_label=False, container=False,
+                        elem_id='mode')
+        with gr.Column(elem_id='view-chat') as chat: page.chat_view = page.chat_parts()
+        with gr.Column(elem_id='view-quiz', visible=False) as quiz: quiz_parts(page)
+        with gr.Column(elem_id='view-chats', visible=False) as chats: page.chats_view = chats_parts(t)
+        with gr.Column(elem_id='view-adult', visible=False) as adult: adult_opened = adult_parts(page)
+        nav = Navigation(chat, quiz, chats, adult, mode, go_chats, go_adult, gr.State('explain'))
+        answers = page.wire_answers(mode)
+        page.wire_chat()
+        page.wire_chats(nav, answers)
+        page.wire_navigation(nav, new, answers, adult_opened)
+        blocks.unload(page.on_leave)
+        if not (page.auth or page.daily_limit): gr.api(page.api_ask, api_name='ask', concurrency_limit=None)
     return blocks

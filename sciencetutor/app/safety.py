@@ -17,26 +17,37 @@ from fastcore.script import CliError
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['ALIKE', 'LEET', 'BETWEEN', 'BITS', 'MAX_CHECKED', 'plain', 'Rule', 'Verdict', 'pattern', 'read_rules', 'sentences_of',
-           'features', 'learn', 'Judge', 'Guard', 'keep_words', 'Refused', 'latest_words', 'Guarded', 'safety_lines',
-           'measure']
+__all__ = ['LOOKALIKES', 'LEET', 'SPACED', 'LEET_INSIDE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'join_spaced', 'normalize_text',
+           'Rule', 'Verdict', 'compile_patterns', 'RuleSet', 'read_rules', 'sentences_of', 'text_features',
+           'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'redact', 'ContentFiltered', 'latest_question',
+           'GuardedEngine', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/04_safety.ipynb #33288fe0
-ALIKE = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi")  # the last eight are Cyrillic
+LOOKALIKES = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi")  # the last eight are Cyrillic
 LEET = str.maketrans('013457@$!', 'oieastasi')
+SPACED = r'\b\w(?:[.*_ -]\w){3,}\b'  # s.u.i.c.i.d.e
+LEET_INSIDE = r'(?<=[a-z])[013457@$!]+(?=[a-z])|(?<=[a-z]{2})[03$]+(?!\w)|\b[$@](?=[a-z]{2})'
 
-def plain(
+def join_spaced(match: re.Match) -> str:
+    "Single letters that make a word, as one; single digits, and words of other alphabets, stay as they are."
+    text = match[0]
+    if re.search(r'\d', text) or not text.replace(' ', '').isascii(): return text
+    return re.sub(r'\W|_', '', text)
+
+def normalize_text(
     text: str,  # as typed
 ) -> str:  # lower case, straight apostrophes, single spaces
     "A text as the rules read it."
-    text = unicodedata.normalize('NFKD', text).translate(ALIKE).lower()
+    text = unicodedata.normalize('NFKD', text).translate(LOOKALIKES).lower()
     text = ''.join(c for c in text if not unicodedata.combining(c) and unicodedata.category(c) != 'Cf')
-    text = re.sub(r'\b\w(?:[.*_ -]\w){3,}\b', lambda m: re.sub(r'\W|_', '', m[0]) if m[0].replace(' ', '').isascii() and not re.search(r'\d', m[0]) else m[0], text)
+    text = re.sub(SPACED, join_spaced, text)
     text = re.sub(r'(?<=[a-z])11(?!\d)', 'll', text)
-    text = re.sub(r'(?<=[a-z])[013457@$!]+(?=[a-z])|(?<=[a-z]{2})[03$]+(?!\w)|\b[$@](?=[a-z]{2})', lambda m: m[0].translate(LEET), text)
-    return re.sub(r'\s+', ' ', text).strip()
+    text = re.sub(LEET_INSIDE, lambda m: m[0].translate(LEET), text)
+    return ' '.join(text.split())
 
 # %% ../../nbs/app/04_safety.ipynb #0f408ba0
+GAP = r",? (?:[\w'#-]+,? ){0,5}?"  # what ` .. ` stands for: up to five words of the same sentence
+
 @dataclass
 class Rule:
     "Patterns of one level."
@@ -51,88 +62,126 @@ class Verdict:
     level: str  # of the rules, or `error` when the check itself failed
     found: str = ''  # the words
 
-BETWEEN = r",? (?:[\w'#-]+,? ){0,5}?"  # what ` .. ` stands for: up to five words of the same sentence
-
-def pattern(
+# %% ../../nbs/app/04_safety.ipynb #c7f9fb9b
+def compile_patterns(
     patterns: list[str],  # as in the file
     words: dict,  # name -> words that stand for each other
 ) -> re.Pattern:
     "All patterns of a rule as one."
     body = '|'.join(f'(?:{p})' for p in patterns)
-    for k, v in reversed(words.items()): body = body.replace('{'+k+'}', v if isinstance(v, str) else f"(?:{'|'.join(v)})")
-    return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', BETWEEN)})(?!\w)")
+    for name, listed in reversed(words.items()):
+        either = listed if isinstance(listed, str) else f"(?:{'|'.join(listed)})"
+        body = body.replace('{'+name+'}', either)
+    return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', GAP)})(?!\w)")
+
+# %% ../../nbs/app/04_safety.ipynb #be4ab41f
+@dataclass
+class RuleSet:
+    "What a file of rules says."
+    rules: list[Rule]  # in the order of the levels
+    spelling: dict[str, str]  # what a child may write -> what it stands for
+    thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
 
 def read_rules(
-    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]` and `[[rule]]` with level, where, patterns and unless
-) -> tuple[list[Rule], dict, dict]:  # in the order of the levels; spelling -> what it stands for; level -> border of the judge; raises `CliError`
+    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with level, where, patterns, unless
+) -> RuleSet:  # raises `CliError`
     "Rules from their file."
     try:
         d = tomllib.loads(text)
-        join = lambda patterns: pattern(patterns, d.get('words', {}))
-        rules = [Rule(r['level'], r['where'], join(r['patterns']), join(r['unless']) if 'unless' in r else None) for r in d['rule']]
-        borders = {level: float(d['judge'][level]) for level in d['levels'] if level in d.get('judge', {})}
-        return sorted(rules, key=lambda r: d['levels'].index(r.level)), {s: word for word, spelled in d.get('spelling', {}).items() for s in spelled}, borders
-    except (AttributeError, KeyError, TypeError, ValueError, re.error) as e: raise CliError(f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out.") from None
+        levels, words, rules = d['levels'], d.get('words', {}), []
+        for r in d['rule']:
+            unless = compile_patterns(r['unless'], words) if 'unless' in r else None
+            rules.append(Rule(r['level'], r['where'], compile_patterns(r['patterns'], words), unless))
+        spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
+        thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
+        return RuleSet(sorted(rules, key=lambda r: levels.index(r.level)), spelling, thresholds)
+    except (AttributeError, KeyError, TypeError, ValueError, re.error) as e:
+        why = f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out."
+        raise CliError(why) from None
 
 # %% ../../nbs/app/04_safety.ipynb #5a1b0c02
 def sentences_of(text: str) -> list[str]:  # without empty ones
     "A text in sentences or lines."
     return [s for s in re.split(r'(?<=[.!?])\s+|\n', text) if s.strip()]
 
-BITS = 16  # of a feature's number
+HASH_BITS = 16  # of a feature's number
 
-def features(
+def text_features(
     texts: Sequence[str],  # n of them
-):  # sparse matrix [n, 2·2^BITS]
-    "Which pieces of words (2 to 5 letters) and rows of words (1 to 3) are in each text; any digit counts as 0."
+):  # sparse matrix [n, 2·2^HASH_BITS]
+    "Which n-grams of letters (2 to 5) and of words (1 to 3) are in each text; any digit counts as 0."
     from scipy.sparse import hstack
     from sklearn.feature_extraction.text import HashingVectorizer
-    same = dict(n_features=2**BITS, binary=True, alternate_sign=False, dtype=np.float32)
-    pieces, rows = HashingVectorizer(analyzer='char_wb', ngram_range=(2, 5), **same), HashingVectorizer(token_pattern=r"[\w']+", ngram_range=(1, 3), **same)
-    texts = [re.sub(r'\d', '0', plain(t)) for t in texts]
-    return hstack([pieces.transform(texts), rows.transform(texts)]).tocsr()
-
+    same = dict(n_features=2**HASH_BITS, binary=True, alternate_sign=False, dtype=np.float32)
+    letters = HashingVectorizer(analyzer='char_wb', ngram_range=(2, 5), **same)
+    words = HashingVectorizer(token_pattern=r"[\w']+", ngram_range=(1, 3), **same)
+    texts = [re.sub(r'\d', '0', normalize_text(t)) for t in texts]
+    return hstack([letters.transform(texts), words.transform(texts)]).tocsr()
 
 # %% ../../nbs/app/04_safety.ipynb #5a1b0c04
-def learn(
+def fit_weights(x, y) -> np.ndarray:  # [features + 1], the intercept last; float16
+    "The weights of a linear support vector machine."
+    from sklearn.svm import LinearSVC
+    fitted = LinearSVC(C=1, random_state=0).fit(x, y)
+    return np.append(fitted.coef_[0], fitted.intercept_[0]).astype(np.float16)
+
+def fit_classifier(
     rows: Sequence[dict],  # of `safety_lines`
     harmless: Sequence[str] = (),  # more harmless sentences
-) -> dict:  # level -> weights [2·2^BITS] and, last, their intercept; `bad` is whether a line is of any level
+) -> dict:  # level -> weights [2·2^HASH_BITS + 1]; `bad` is whether a line is of any level
     "Learn from examples."
-    from sklearn.svm import LinearSVC
-    x, level = features([*(r['text'] for r in rows), *harmless]), np.array([*(r['level'] for r in rows), *['ok']*len(harmless)])
+    x = text_features([*(r['text'] for r in rows), *harmless])
+    level = np.array([*(r['level'] for r in rows), *['ok']*len(harmless)])
     bad = level != 'ok'
-    def fit(x, y): return np.append((m := LinearSVC(C=1, random_state=0).fit(x, y)).coef_[0], m.intercept_[0]).astype(np.float16)
-    return dict(bad=fit(x, bad)) | {k: fit(x[bad], level[bad] == k) for k in sorted(set(level[bad]))}
+    weights = dict(bad=fit_weights(x, bad))
+    for name in sorted(set(level[bad])): weights[name] = fit_weights(x[bad], level[bad] == name)
+    return weights
 
-class Judge:
+# %% ../../nbs/app/04_safety.ipynb #794a1dd3
+class SafetyClassifier:
     "Tells how much a sentence is like the lines of a level."
     def __init__(self,
-        weights: dict,  # of `learn`
+        weights: dict,  # of `fit_classifier`
     ):
-        self.names = [k for k in weights if k != 'bad']
-        self.at = np.stack([weights[k] for k in ('bad', *self.names)], axis=1).astype(np.float32)  # [features + 1, 1 + levels], in this order or every product copies it
+        self.levels = [k for k in weights if k != 'bad']
+        columns = [weights[k] for k in ('bad', *self.levels)]
+        self.weights = np.stack(columns, axis=1).astype(np.float32)  # [features + 1, 1 + levels]; rows are contiguous
+
     @classmethod
-    def load(cls):
-        "The judge that ships."
+    def load(cls) -> SafetyClassifier:
+        "The classifier that ships."
         from safetensors import SafetensorError
         from safetensors.numpy import load
         try: return cls(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
-        except (OSError, SafetensorError) as e: raise CliError(f"The safety judge that comes with the package can't be read ({e}): install the package again.") from None
-    def save(self, file: str | Path):
-        "Keep what was learned."
-        from safetensors.numpy import save_file
-        save_file({k: v.astype(np.float16) for k, v in zip(['bad', *self.names], self.at.T)}, file)
-    def scores(self, texts: Sequence[str]):  # [n, 1 + levels]; above 0 is on the other side of the border
-        "How far each text is from being harmless, and how near to each level."
-        return features(texts) @ self.at[:-1] + self.at[-1]
-    def verdict(self, texts: Sequence[str], borders: dict[str, float]) -> Verdict | None:
-        "The sentence that goes furthest over the border of its level."
-        if not texts: return None
-        found = [(s[0]-borders[k], k, t) for t, s in zip(texts, self.scores(texts)) if (k := self.names[int(s[1:].argmax())]) in borders]
-        over, level, text = max(found, default=(0, '', ''))
-        return Verdict(level, text.strip()) if over > 0 else None
+        except (OSError, SafetensorError) as e:
+            raise CliError(f"The safety classifier of the package can't be read ({e}): install it again.") from None
 
+# %% ../../nbs/app/04_safety.ipynb #cb66ffc6
+@patch
+def save(self: SafetyClassifier, file: str | Path):
+    "Keep what was learned."
+    from safetensors.numpy import save_file
+    columns = zip(['bad', *self.levels], self.weights.T)
+    save_file({name: column.astype(np.float16) for name, column in columns}, file)
+
+@patch
+def scores(self: SafetyClassifier, texts: Sequence[str]) -> np.ndarray:  # [n, 1 + levels]
+    "How far each text is from being harmless, and how near to each level; 0 is the decision boundary."
+    return text_features(texts) @ self.weights[:-1] + self.weights[-1]
+
+@patch
+def verdict(self: SafetyClassifier,
+    texts: Sequence[str],  # sentences
+    thresholds: dict[str, float],  # level -> score from which a sentence counts; other levels never do
+) -> Verdict | None:
+    "The sentence that goes furthest over the threshold of its level."
+    if not texts: return None
+    worst, most = None, 0.
+    for text, scores in zip(texts, self.scores(texts)):
+        level = self.levels[int(scores[1:].argmax())]
+        over = scores[0]-thresholds.get(level, np.inf)
+        if over > most: worst, most = Verdict(level, text.strip()), over
+    return worst
 
 # %% ../../nbs/app/04_safety.ipynb #21c4a45a
 MAX_CHECKED = 20_000  # characters; what is longer is not let through
@@ -141,20 +190,29 @@ class Guard:
     "Checks what children write and what the tutor answers."
     def __init__(self,
         rules: str | None = None,  # file with other rules
-        judge: Judge | None | bool = True,  # the judge that ships if the rules have borders for one; None for none
+        classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
-        except (OSError, UnicodeDecodeError): raise CliError(f"The safety rules {rules} can't be read: give a TOML file with --safety-rules.") from None
-        self.rules, self.spelling, self.borders = read_rules(text)
-        self.judge = (Judge.load() if self.borders else None) if judge is True else judge
-        self.spelled = re.compile(rf"(?<![\w'])(?:{'|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True))) or '(?!)'})(?![\w'])")
+        except (OSError, UnicodeDecodeError):
+            raise CliError(f"The safety rules {rules} can't be read: give a TOML file with --safety-rules.") from None
+        read = read_rules(text)
+        self.rules, self.spelling, self.thresholds = read.rules, read.spelling, read.thresholds
+        if classifier is True: classifier = SafetyClassifier.load() if self.thresholds else None
+        self.classifier = classifier
+        spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
+        self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
 
 @patch
 def readings(self: Guard, text: str) -> list[str]:
-    "The ways to read a text: as typed, and with its letters and spellings put right, long letters (\"kiiill\") twice or once."
-    long = [re.sub(r'([a-z])\1{2,}', by, plain(text)) for by in (r'\1\1', r'\1')]
-    return list(dict.fromkeys([*(self.spelled.sub(lambda m: self.spelling[m[0]], t) for t in long), ' '.join(text.lower().split())]))
+    "The ways to read a text: as typed, and with its spellings put right, long letters (kiiill) twice or once."
+    found, normal = [], normalize_text(text)
+    for kept in (r'\1\1', r'\1'):
+        shortened = re.sub(r'([a-z])\1{2,}', kept, normal)
+        found.append(self.misspelled.sub(lambda m: self.spelling[m[0]], shortened))
+    found.append(' '.join(text.lower().split()))
+    return list(dict.fromkeys(found))
 
+# %% ../../nbs/app/04_safety.ipynb #fe00f28b
 @patch
 def match(self: Guard, text: str, where: str) -> Verdict | None:
     "The first finding of the patterns."
@@ -165,14 +223,17 @@ def match(self: Guard, text: str, where: str) -> Verdict | None:
             if rule.unless: t = rule.unless.sub(' ', t)
             if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip())
 
+# %% ../../nbs/app/04_safety.ipynb #6ecfb282
 @patch
 def find(self: Guard, text: str, where: str) -> Verdict | None:
-    "What patterns and judge find; of two findings the one that needs more care. One or two words are too few for the judge."
-    found = self.match(text, where)
-    if where != 'in' or not self.judge: return found
-    levels = list(self.borders)
-    care = lambda v: levels.index(v.level) if v.level in levels else len(levels)
-    return min(filter(None, [found, self.judge.verdict([s for s in sentences_of(text) if len(s.split()) > 2], self.borders)]), key=care, default=None)
+    "What patterns and classifier find; of two findings the one that needs more care."
+    matched = self.match(text, where)
+    if where != 'in' or not self.classifier: return matched
+    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
+    findings = [matched, self.classifier.verdict(long_enough, self.thresholds)]
+    order = list(self.thresholds)
+    def care(verdict): return order.index(verdict.level) if verdict.level in order else len(order)
+    return min(filter(None, findings), key=care, default=None)
 
 @patch
 def check(self: Guard,
@@ -186,30 +247,35 @@ def check(self: Guard,
         return Verdict('error')
 
 # %% ../../nbs/app/04_safety.ipynb #28a7bd80
-def keep_words(
+def redact(
     text: str,  # what a child wrote
     verdict: Verdict | None,  # about it
 ) -> str:  # what may be stored
-    "A text without the personal data that was found in it."
-    if not verdict or verdict.level != 'personal': return text
-    return '[personal]'
+    "A text, or `[personal]` in place of one in which personal data was found."
+    return '[personal]' if verdict and verdict.level == 'personal' else text
 
 # %% ../../nbs/app/04_safety.ipynb #690e9759
-class Refused(CliError): "A question that is not answered; the message is what to say instead."
+class ContentFiltered(CliError):
+    "A question that is not answered; the message is what to say instead."
 
-def latest_words(messages: list[dict]) -> str:
+def latest_question(messages: list[dict]) -> str:
     "What the latest question says, and what follows it."
     asked = [i for i, m in enumerate(messages) if m['role'] in ('user', 'prompt')]
-    parts = [m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])] for m in messages[asked[-1] if asked else 0:]]
-    return '\n'.join(p.get('text') or '' for ps in parts for p in ps)
+    texts = []
+    for m in messages[asked[-1] if asked else 0:]:
+        parts = m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])]
+        texts += [part.get('text') or '' for part in parts]
+    return '\n'.join(texts)
 
-class Guarded:
+class GuardedEngine:
     "An engine that checks what it is asked and what it answers; all else is the engine's own."
     def __init__(self,
         engine,  # an `Engine`, or anything with its `generate` and `score`
         guard: Guard | None = None,  # the tutor's own rules if None
         language: str = 'en',  # a table of `texts.toml`
-    ): self.engine, self.guard, self.texts = engine, guard or Guard(), tomllib.loads(asset('texts.toml'))[language]
+    ):
+        self.engine, self.guard = engine, guard or Guard()
+        self.texts = tomllib.loads(asset('texts.toml'))[language]
     def __getattr__(self, name): return getattr(self.engine, name)
     def refusal(self, text: str) -> str:  # what to say instead, or nothing
         "Why a question is not answered."
@@ -218,16 +284,16 @@ class Guarded:
 
 # %% ../../nbs/app/04_safety.ipynb #ef0ee95b
 @patch
-def score(self: Guarded, messages: list[dict], choices: list[str], images=(), **kw) -> list[float]:  # raises `Refused`
-    "How likely each choice is as the answer."
-    if why := self.refusal('\n'.join([latest_words(messages), *choices])): raise Refused(why)
+def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=(), **kw) -> list[float]:
+    "How likely each choice is as the answer; raises `ContentFiltered`."
+    if why := self.refusal('\n'.join([latest_question(messages), *choices])): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
 
 @patch
-def generate(self: Guarded, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
+def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
     "Stream the tutor's next message, or the sentence that stands in its place."
     usage, text = {} if usage is None else usage, ''
-    if why := self.refusal(latest_words(messages)):
+    if why := self.refusal(latest_question(messages)):
         usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='content_filter')
         yield why
         return
@@ -243,20 +309,25 @@ def generate(self: Guarded, messages: list[dict], images=(), usage: dict | None 
 
 # %% ../../nbs/app/04_safety.ipynb #25c53eef
 def safety_lines(
-    half: str | None = None,  # learned (by the judge), tuned (known to the rules), unseen (written apart from them); None for all
+    half: str | None = None,  # learned (by the classifier), tuned (known to the rules), unseen; None for all
 ) -> list[dict]:  # half, side (in or out), level (`ok` if harmless), text
-    "What the judge learns from, and the test set."
-    rows = [dict(zip(('half', 'side', 'level', 'text'), l.split('\t'))) for l in asset('safety_lines.tsv').splitlines()[1:]]
+    "What the classifier learns from, and the test set."
+    columns, *lines = asset('safety_lines.tsv').splitlines()
+    rows = [dict(zip(columns.split('\t'), line.split('\t'))) for line in lines]
     return [r for r in rows if half in (None, r['half'])]
 
 def measure(
     guard: Guard,  # to be tested
     rows: list[dict],  # of `safety_lines`
-) -> dict:  # level -> lines, caught (by any rule), at the level; `ok` -> lines, false alarms
+) -> dict:  # level -> lines, caught (by any rule), at_its_level; `ok` -> lines, false_alarms
     "What a guard catches, and where it raises a false alarm."
     out = {}
     for r in rows:
-        v = guard.check(r['text'], r['side'])
-        n, c, l = out.get(r['level'], (0, 0, 0))
-        out[r['level']] = n+1, c+bool(v), l+bool(v and v.level == r['level'])
-    return {k: dict(lines=n, false_alarms=c) if k == 'ok' else dict(lines=n, caught=c, at_its_level=l) for k, (n, c, l) in out.items()}
+        level, verdict = r['level'], guard.check(r['text'], r['side'])
+        if level == 'ok':
+            found = dict(lines=1, false_alarms=bool(verdict))
+        else:
+            found = dict(lines=1, caught=bool(verdict), at_its_level=bool(verdict and verdict.level == level))
+        counts = out.setdefault(level, dict.fromkeys(found, 0))
+        for k, n in found.items(): counts[k] += n
+    return out

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/store.html.md"""
 
 # %% ../../nbs/app/05_store.ipynb #781d31ea
 from __future__ import annotations
-import hashlib, hmac, io, json, os, secrets, time
+import hashlib, hmac, json, os, secrets, time
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -15,28 +15,36 @@ from sqlalchemy.dialects import postgresql, sqlite
 from PIL import Image
 from fastcore.basics import patch
 from fastcore.script import CliError
+from ..data.formats import LETTERS, question_text
+from ..data.sources import png_bytes
 
 # %% auto #0
-__all__ = ['PAUSE', 'make_db', 'migrate', 'default_store', 'Store', 'hide_password', 'hash_password', 'run_user', 'as_png',
-           'to_markdown', 'to_json', 'active_seconds']
+__all__ = ['PRAGMAS', 'UNKNOWN_HASH', 'PAUSE', 'AGE_COLUMNS', 'configure_sqlite', 'begin_immediate', 'make_db', 'migrate',
+           'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'Store', 'hash_password',
+           'same_password', 'check_user', 'run_user', 'title_of', 'message_markdown', 'to_markdown', 'to_json',
+           'active_seconds', 'feedback_record']
 
 # %% ../../nbs/app/05_store.ipynb #a643fda6
-def _sqlite(dbapi, _):
-    "Every new SQLite connection: WAL, durable commits, foreign keys, patience."
-    dbapi.isolation_level = None  # SQLAlchemy's events begin and end transactions, not the driver
-    for p in ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'busy_timeout=30000', 'secure_delete=ON'): dbapi.execute(f'PRAGMA {p}')
+PRAGMAS = ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'busy_timeout=30000', 'secure_delete=ON')
 
-def _begin(conn):
-    if conn.get_execution_options().get('isolation_level') != 'AUTOCOMMIT': conn.exec_driver_sql('BEGIN IMMEDIATE')
+def configure_sqlite(connection, _):
+    "Every new SQLite connection: WAL, durable commits, foreign keys, patience."
+    connection.isolation_level = None  # SQLAlchemy's events begin and end transactions, not the driver
+    for p in PRAGMAS: connection.execute(f'PRAGMA {p}')
+
+def begin_immediate(connection):
+    "Take the write lock when a transaction begins."
+    autocommit = connection.get_execution_options().get('isolation_level') == 'AUTOCOMMIT'
+    if not autocommit: connection.exec_driver_sql('BEGIN IMMEDIATE')
 
 def make_db(
-    url: str,  # SQLAlchemy URL
+    url: str | sa.URL,  # of the database
 ) -> sa.Engine:
     "The database behind a URL."
     db = sa.create_engine(url, pool_pre_ping=True)
     if db.dialect.name == 'sqlite':
-        sa.event.listen(db, 'connect', _sqlite)
-        sa.event.listen(db, 'begin', _begin)
+        sa.event.listen(db, 'connect', configure_sqlite)
+        sa.event.listen(db, 'begin', begin_immediate)
     return db
 
 # %% ../../nbs/app/05_store.ipynb #37dd5405
@@ -50,16 +58,40 @@ def migrate(
     cfg = Config()
     cfg.set_main_option('script_location', str(files('sciencetutor')/'assets'/'migrations').replace('%', '%%'))
     with db.begin() as conn:
-        if db.dialect.name == 'postgresql': conn.execute(sa.text('SELECT pg_advisory_xact_lock(7860)'))  # two servers starting at once
+        if db.dialect.name == 'postgresql':  # two servers starting at once
+            conn.execute(sa.text('SELECT pg_advisory_xact_lock(7860)'))
         cfg.attributes['connection'] = conn
         command.upgrade(cfg, to)
 
-# %% ../../nbs/app/05_store.ipynb #fb27fbc4
+# %% ../../nbs/app/05_store.ipynb #bcb0deca
 def default_store() -> str:  # folder
     "Where the tutor remembers things if nobody says otherwise."
     import platformdirs
     return platformdirs.user_data_dir('sciencetutor')
 
+def is_url(where) -> bool:
+    "Whether a store is a database server's."
+    return '://' in str(where)
+
+def hide_password(where) -> str:
+    "A store's name that may be shown."
+    if not is_url(where): return str(where)
+    try: return sa.make_url(str(where)).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError: return 'of --store'
+
+def database_url(where) -> sa.URL:
+    "Where the database of a store is."
+    if not is_url(where): return sa.URL.create('sqlite', database=str(Path(where).absolute()/'tutor.db'))
+    url = sa.make_url(str(where))
+    return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
+
+def picture_folder(where) -> Path:
+    "Where the pictures of a store are if nobody says otherwise; a server's are in a folder by its name."
+    if not is_url(where): return Path(where)/'pictures'
+    name = hashlib.sha256(hide_password(where).encode()).hexdigest()[:8]
+    return Path(default_store())/f'pictures-{name}'
+
+# %% ../../nbs/app/05_store.ipynb #fb27fbc4
 class Store:
     "What the tutor remembers."
     def __init__(self,
@@ -67,43 +99,58 @@ class Store:
         pictures: str | None = None,  # folder of the pictures; beside the database if not given
     ):
         try:
-            if '://' in str(where): url, folder = str(where).replace('postgresql://', 'postgresql+psycopg://', 1), Path(pictures or Path(default_store())/f'pictures-{hashlib.sha256(hide_password(where).encode()).hexdigest()[:8]}')
-            else: url, folder = f'sqlite:///{Path(where).absolute()/"tutor.db"}', Path(pictures or Path(where)/'pictures')
-            folder.mkdir(parents=True, exist_ok=True)
-            if '://' not in str(where):
+            self.pictures = Path(pictures or picture_folder(where))
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            if not is_url(where):
                 Path(where).mkdir(parents=True, exist_ok=True)  # its pictures may be elsewhere
                 with suppress(PermissionError): os.chmod(where, 0o700)  # a mounted volume may belong to somebody else
-            self.pictures, self.db = folder, make_db(url)
+            self.db = make_db(database_url(where))
             migrate(self.db)
             self.tables = sa.MetaData()
             self.tables.reflect(self.db)
         except (OSError, ImportError, sa.exc.SQLAlchemyError) as e:
-            raise CliError(f"The store {hide_password(where)} can't be opened ({type(e).__name__}): give a folder that can be written or a PostgreSQL URL with --store.") from None
+            why = f"The store {hide_password(where)} can't be opened ({type(e).__name__})"
+            raise CliError(f"{why}: give a folder that can be written or a PostgreSQL URL with --store.") from None
     def __getitem__(self, name): return self.tables.tables[name]
     def close(self): self.db.dispose()
 
-def hide_password(url) -> str:
-    "A URL that may be shown."
-    try: return sa.make_url(str(url)).render_as_string(hide_password=True) if '://' in str(url) else str(url)
-    except sa.exc.ArgumentError: return 'of --store'
-
 # %% ../../nbs/app/05_store.ipynb #3aa6a75c
+@patch
+def autocommit(self: Store) -> sa.Connection:
+    "A connection without a transaction, for reading and for SQLite's own commands."
+    return self.db.connect().execution_options(isolation_level='AUTOCOMMIT')
+
 @patch
 def rows(self: Store, query) -> list[dict]:
     "The rows of a query."
-    with self.db.connect().execution_options(isolation_level='AUTOCOMMIT') as c: return [dict(r) for r in c.execute(query).mappings()]
+    with self.autocommit() as c: return [dict(r) for r in c.execute(query).mappings()]
 
 @patch
 @contextmanager
-def write(self: Store):
+def transaction(self: Store):
     "A transaction that is on the disk when it ends."
     with self.db.begin() as c: yield c
 
-# %% ../../nbs/app/05_store.ipynb #009b12ca
-def hash_password(password: str, salt: bytes | None = None) -> str:
-    "salt$hash, in hexadecimal."
+# %% ../../nbs/app/05_store.ipynb #24f6bedd
+def hash_password(password: str, salt: bytes | None = None) -> str:  # salt$hash, in hexadecimal
+    "A password as it is kept."
     salt = salt or secrets.token_bytes(16)
     return salt.hex()+'$'+hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1).hex()
+
+UNKNOWN_HASH = f"{'00'*16}${'00'*64}"  # of no password at all
+
+def same_password(password: str, known: str) -> bool:
+    "Whether a password belongs to a hash, in constant time."
+    salt = bytes.fromhex(known.split('$')[0])
+    return hmac.compare_digest(hash_password(password[:200], salt), known)
+
+# %% ../../nbs/app/05_store.ipynb #009b12ca
+def check_user(name: str, password: str | None, role: str, grade: int | None):
+    "Refuse, with a sentence that says what to do, what can't be a user."
+    if not name.strip() or len(name) > 80: raise CliError("A user needs a name of 1 to 80 characters.")
+    if role not in ('child', 'adult'): raise CliError(f"No role {role!r}: there are child and adult.")
+    if grade is not None and not 1 <= grade <= 12: raise CliError(f"No grade {grade}: give 1 to 12 with --grade.")
+    if password is not None and not 8 <= len(password) <= 200: raise CliError("A password has 8 to 200 characters.")
 
 @patch
 def add_user(self: Store,
@@ -113,16 +160,17 @@ def add_user(self: Store,
     grade: int | None = None,  # 1 to 12
 ) -> int:  # id
     "Add a user, or change one."
-    if not name.strip() or len(name) > 80: raise CliError("A user needs a name of 1 to 80 characters.")
-    if role not in ('child', 'adult'): raise CliError(f"No role {role!r}: there are child and adult.")
-    if grade is not None and not 1 <= grade <= 12: raise CliError(f"No grade {grade}: give 1 to 12 with --grade.")
-    if password is not None and not 8 <= len(password) <= 200: raise CliError("A password has 8 to 200 characters.")
-    u, new = self['users'], dict(role=role, grade=grade) | (dict(hash=hash_password(password)) if password else {})
-    with self.write() as c:
-        if (old := c.execute(sa.select(u.c.id).where(u.c.name == name)).scalar()) is not None: c.execute(u.update().where(u.c.id == old).values(new))
-        else: old = c.execute(u.insert().values(name=name, created=time.time(), **new)).inserted_primary_key[0]
-    return old
+    check_user(name, password, role, grade)
+    u, new = self['users'], dict(role=role, grade=grade)
+    if password: new['hash'] = hash_password(password)
+    with self.transaction() as c:
+        old = c.execute(sa.select(u.c.id).where(u.c.name == name)).scalar()
+        if old is None:
+            return c.execute(u.insert().values(name=name, created=time.time(), **new)).inserted_primary_key[0]
+        c.execute(u.update().where(u.c.id == old).values(new))
+        return old
 
+# %% ../../nbs/app/05_store.ipynb #1c156fb6
 @patch
 def user(self: Store, name: str | None) -> dict:
     "A user by name; `None` is whoever sits at this computer."
@@ -139,10 +187,10 @@ def users(self: Store) -> list[dict]:
 
 @patch
 def login(self: Store, name: str, password: str) -> bool:
-    "Whether a name and a password belong together."
+    "Whether a name and a password belong together; an unknown name takes as long as a wrong password."
     u = self['users']
-    known = (self.rows(sa.select(u.c.hash).where(u.c.name == name)) or [{}])[0].get('hash') or f"{'00'*16}${'00'*64}"  # the hash of nothing
-    return hmac.compare_digest(hash_password(password[:200], bytes.fromhex(known.split('$')[0])), known)
+    found = self.rows(sa.select(u.c.hash).where(u.c.name == name))
+    return same_password(password, found[0]['hash'] or UNKNOWN_HASH if found else UNKNOWN_HASH)
 
 # %% ../../nbs/app/05_store.ipynb #b1817164
 def run_user(
@@ -153,66 +201,78 @@ def run_user(
 ):
     "Add someone who may log in; asks for the password, or reads it from a pipe."
     import getpass, sys
-    password = getpass.getpass(f"Password for {name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip('\n')
+    if sys.stdin.isatty(): password = getpass.getpass(f"Password for {name}: ")
+    else: password = sys.stdin.readline().rstrip('\n')
     Store(store or default_store()).add_user(name, password, role, grade)
     print(f"{name} ({role}) can log in where `sciencetutor serve` runs with --auth.")
 
 # %% ../../nbs/app/05_store.ipynb #d67b0f57
-def as_png(picture: Image.Image) -> bytes:
-    "A picture as a file."
-    f = io.BytesIO()
-    picture.save(f, 'PNG')
-    return f.getvalue()
-
-@patch
-def keep_picture(self: Store, png: bytes) -> str:  # SHA-256 of the file
-    "Store a picture; returns its name."
-    name = hashlib.sha256(png).hexdigest()
-    path = self.picture_path(name)
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        tmp = path.with_suffix(f'.{secrets.token_hex(4)}')
-        with open(tmp, 'wb') as out:
-            out.write(png)
-            out.flush()
-            os.fsync(out.fileno())
-        tmp.replace(path)
-    return name
-
 @patch
 def picture_path(self: Store, name: str) -> Path:
     "The file of a stored picture."
     return self.pictures/name[:2]/f'{name}.png'
 
 @patch
-def lock_pictures(self: Store, c):
+def keep_picture(self: Store, png: bytes) -> str:  # SHA-256 of the file
+    "Store a picture; returns its name."
+    name = hashlib.sha256(png).hexdigest()
+    path = self.picture_path(name)
+    if path.exists(): return name
+    path.parent.mkdir(exist_ok=True)
+    tmp = path.with_suffix(f'.{secrets.token_hex(4)}')
+    with open(tmp, 'wb') as out:
+        out.write(png)
+        out.flush()
+        os.fsync(out.fileno())
+    tmp.replace(path)
+    return name
+
+# %% ../../nbs/app/05_store.ipynb #6b3ea448
+@patch
+def lock_pictures(self: Store, c: sa.Connection):
     "Let no other transaction keep or drop pictures until this one ends; SQLite has one writer at a time anyway."
     if self.db.dialect.name == 'postgresql': c.execute(sa.text('SELECT pg_advisory_xact_lock(7861)'))
 
 @patch
 def drop_pictures(self: Store):
-    "Delete the pictures that no message has, at once."
+    "Delete the pictures that no message has."
     m = self['messages']
-    with self.write() as c:
+    with self.transaction() as c:
         self.lock_pictures(c)
         used = set(c.execute(sa.select(m.c.picture).where(m.c.picture.is_not(None)).distinct()).scalars())
         for p in self.pictures.glob('??/*'):
             if p.stem not in used: p.unlink(missing_ok=True)
 
 @patch
-def _tidy(self: Store):
+def clean_up(self: Store):
+    "After something was deleted: nothing of it stays in the picture folder or in SQLite's write-ahead log."
     self.drop_pictures()
     if self.db.dialect.name == 'sqlite':
-        with self.db.connect().execution_options(isolation_level='AUTOCOMMIT') as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+        with self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
 
 # %% ../../nbs/app/05_store.ipynb #081950c2
 @patch
-def count_question(self: Store, c, user_id: int):
+def count_question(self: Store, c: sa.Connection, user_id: int):
     "One more question today."
     d, insert = self['days'], postgresql.insert if self.db.dialect.name == 'postgresql' else sqlite.insert
     one = insert(d).values(user_id=user_id, day=time.strftime('%Y-%m-%d'), asked=1)
     c.execute(one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1)))
 
+def title_of(text: str) -> str:  # 60 characters at most, never empty
+    "A conversation's title from a text."
+    return ' '.join(text.split())[:60] or '…'
+
+@patch
+def open_conversation(self: Store, c: sa.Connection, user_id: int, conversation: str | None, question: str) -> str:
+    "The id of the child's conversation, or of a new one."
+    now, table = time.time(), self['conversations']
+    mine = (table.c.id == conversation) & (table.c.user_id == user_id) & table.c.deleted.is_(None)
+    if conversation and c.execute(table.update().where(mine).values(updated=now)).rowcount: return conversation
+    new = dict(id=secrets.token_hex(8), user_id=user_id, title=title_of(question), created=now, updated=now)
+    c.execute(table.insert().values(new))
+    return new['id']
+
+# %% ../../nbs/app/05_store.ipynb #071c0127
 @patch
 def add_message(self: Store,
     user_id: int,  # whose
@@ -222,77 +282,90 @@ def add_message(self: Store,
     **values,  # context, choices, mode, flag, ...
 ) -> tuple[str, int]:  # ids of the conversation and of the message; both are on the disk
     "Save a question."
-    now, c_, m = time.time(), self['conversations'], self['messages']
-    row, png = dict(context='', choices=[], probs=[], picture=None) | values, picture and as_png(picture)
-    with self.write() as c:
+    row = dict(context='', choices=[], probs=[], picture=None, created=time.time(), question=question) | values
+    png = png_bytes(picture) if picture else None
+    with self.transaction() as c:
         self.count_question(c, user_id)
         if png:
             self.lock_pictures(c)
             row['picture'] = self.keep_picture(png)
-        mine = conversation and c.execute(c_.update().where(c_.c.id == conversation, c_.c.user_id == user_id, c_.c.deleted.is_(None)).values(updated=now)).rowcount
-        if not mine:
-            conversation = secrets.token_hex(8)
-            c.execute(c_.insert().values(id=conversation, user_id=user_id, title=' '.join(question.split())[:60] or '…', created=now, updated=now))
-        return conversation, c.execute(m.insert().values(conversation_id=conversation, created=now, question=question, **row)).inserted_primary_key[0]
+        conversation = self.open_conversation(c, user_id, conversation, question)
+        inserted = c.execute(self['messages'].insert().values(conversation_id=conversation, **row))
+        return conversation, inserted.inserted_primary_key[0]
 
+# %% ../../nbs/app/05_store.ipynb #1452e417
 @patch
 def set_answer(self: Store, message: int, **values):  # probs, text, note, flag, seconds, sources
     "Fill in an answer."
-    with self.write() as c: c.execute(self['messages'].update().where(self['messages'].c.id == message).values(**values))
+    m = self['messages']
+    with self.transaction() as c: c.execute(m.update().where(m.c.id == message).values(**values))
 
 @patch
 def drop_message(self: Store, message: int):
-    "Forget a question, as when it is asked again in other words; a flagged one stays for the adult to see."
+    "Delete a question, as when it is asked again in other words; a flagged one stays for the adult to see."
     m = self['messages']
-    with self.write() as c: c.execute(m.delete().where(m.c.id == message, m.c.flag.is_(None)))
+    with self.transaction() as c: c.execute(m.delete().where(m.c.id == message, m.c.flag.is_(None)))
     self.drop_pictures()
 
 # %% ../../nbs/app/05_store.ipynb #0d0ca12c
 @patch
 def history(self: Store, user_id: int, search: str = '', limit: int = 100) -> list[dict]:
     "A child's conversations, the latest first; with a search, those that have all the words."
-    c_, m = self['conversations'], self['messages']
-    q = c_.select().where(c_.c.user_id == user_id, c_.c.deleted.is_(None)).order_by(c_.c.updated.desc()).limit(limit)
-    for w in search.split()[:8]:
-        said = sa.select(m.c.conversation_id).where(sa.or_(m.c.question.icontains(w, autoescape=True), m.c.text.icontains(w, autoescape=True)))
-        q = q.where(sa.or_(c_.c.title.icontains(w, autoescape=True), c_.c.id.in_(said)))
+    chats, m = self['conversations'], self['messages']
+    mine = chats.c.user_id == user_id, chats.c.deleted.is_(None)
+    q = chats.select().where(*mine).order_by(chats.c.updated.desc()).limit(limit)
+    for word in search.split()[:8]:
+        asked, answered = (column.icontains(word, autoescape=True) for column in (m.c.question, m.c.text))
+        said = sa.select(m.c.conversation_id).where(asked | answered)
+        q = q.where(chats.c.title.icontains(word, autoescape=True) | chats.c.id.in_(said))
     return self.rows(q)
 
 @patch
 def messages(self: Store, user_id: int, conversation: str) -> list[dict]:
     "The messages of a child's conversation, in order."
-    c_, m = self['conversations'], self['messages']
-    return self.rows(m.select().join(c_).where(c_.c.id == conversation, c_.c.user_id == user_id, c_.c.deleted.is_(None)).order_by(m.c.id))
+    chats, m = self['conversations'], self['messages']
+    mine = chats.c.id == conversation, chats.c.user_id == user_id, chats.c.deleted.is_(None)
+    return self.rows(m.select().join(chats).where(*mine).order_by(m.c.id))
 
+# %% ../../nbs/app/05_store.ipynb #7b80efae
 @patch
 def rename(self: Store, user_id: int, conversation: str, title: str):
     "Give a conversation another title."
-    c_ = self['conversations']
-    with self.write() as c: c.execute(c_.update().where(c_.c.id == conversation, c_.c.user_id == user_id).values(title=' '.join(title.split())[:60] or '…'))
+    chats = self['conversations']
+    mine = chats.c.id == conversation, chats.c.user_id == user_id
+    with self.transaction() as c: c.execute(chats.update().where(*mine).values(title=title_of(title)))
 
 @patch
 def drop_conversation(self: Store, user_id: int, conversation: str):
     "Delete a conversation; its flagged messages stay for the adult to see."
-    c_, m = self['conversations'], self['messages']
-    mine = (c_.c.id == conversation) & (c_.c.user_id == user_id)
-    with self.write() as c:
-        c.execute(m.delete().where(m.c.flag.is_(None), m.c.conversation_id.in_(sa.select(c_.c.id).where(mine))))
-        flagged = c.execute(sa.select(m.c.id).join(c_).where(mine)).first()
-        c.execute(c_.update().where(mine).values(deleted=time.time(), title='…') if flagged else c_.delete().where(mine))
-    self._tidy()
+    chats, m = self['conversations'], self['messages']
+    mine = (chats.c.id == conversation) & (chats.c.user_id == user_id)
+    with self.transaction() as c:
+        c.execute(m.delete().where(m.c.flag.is_(None), m.c.conversation_id.in_(sa.select(chats.c.id).where(mine))))
+        flagged = c.execute(sa.select(m.c.id).join(chats).where(mine)).first()
+        if flagged: c.execute(chats.update().where(mine).values(deleted=time.time(), title='…'))
+        else: c.execute(chats.delete().where(mine))
+    self.clean_up()
 
 # %% ../../nbs/app/05_store.ipynb #3c5460a0
+def message_markdown(m: dict) -> str:
+    "A message to print."
+    choices = []
+    for i, choice in enumerate(m['choices']):
+        percent = f" ({round(100*m['probs'][i])}%)" if m['probs'] else ''
+        choices.append(f'- {LETTERS[i]}. {choice}{percent}')
+    picture = '*(with a picture)*' if m['picture'] else ''
+    return '\n\n'.join(filter(None, [f"**{m['question']}**", m['context'], '\n'.join(choices), picture, m['text']]))
+
 def to_markdown(title: str, messages: list[dict]) -> str:
     "A conversation to print or to keep."
-    def one(m):
-        choices = [f"- {chr(65+i)}. {c}" + (f" ({round(100*m['probs'][i])}%)" if m['probs'] else '') for i, c in enumerate(m['choices'])]
-        return '\n\n'.join(filter(None, [f"**{m['question']}**", m['context'], '\n'.join(choices), '*(with a picture)*' if m['picture'] else '', m['text']]))
-    return f'# {title}\n\n' + '\n\n---\n\n'.join(map(one, messages)) + '\n'
+    return f'# {title}\n\n' + '\n\n---\n\n'.join(map(message_markdown, messages)) + '\n'
 
 def to_json(title: str, messages: list[dict]) -> str:
     "A conversation for programs."
     keys = ('created', 'mode', 'question', 'context', 'choices', 'picture', 'probs', 'text')
-    return json.dumps(dict(title=title, messages=[{k: m[k] for k in keys} for m in messages]), ensure_ascii=False, indent=1)
+    kept = [{k: m[k] for k in keys} for m in messages]
+    return json.dumps(dict(title=title, messages=kept), ensure_ascii=False, indent=1)
 
 # %% ../../nbs/app/05_store.ipynb #adb2d3b9
 @patch
@@ -307,12 +380,14 @@ def add_result(self: Store,
 ):
     "Save a quiz answer and what it says about the skill."
     now, m = time.time(), self['mastery']
-    with self.write() as c:
-        c.execute(self['quiz_results'].insert().values(user_id=user_id, created=now, skill=skill, question=question, chosen=chosen, correct=correct, seconds=seconds))
-        mine = (m.c.user_id == user_id) & (m.c.skill == skill)
+    result = dict(skill=skill, question=question, chosen=chosen, correct=correct, seconds=seconds)
+    mine = (m.c.user_id == user_id) & (m.c.skill == skill)
+    with self.transaction() as c:
+        c.execute(self['quiz_results'].insert().values(user_id=user_id, created=now, **result))
         if not c.execute(m.update().where(mine).values(known=known, asked=m.c.asked+1, updated=now)).rowcount:
             c.execute(m.insert().values(user_id=user_id, skill=skill, known=known, asked=1, updated=now))
 
+# %% ../../nbs/app/05_store.ipynb #76e6002f
 @patch
 def mastery(self: Store, user_id: int) -> dict[str, dict]:  # skill -> known, asked, updated
     "What a child has practised."
@@ -334,67 +409,87 @@ def active_seconds(times: list[float]) -> float:
     return sum(b-a for a, b in zip(times, times[1:]) if b-a <= PAUSE)
 
 @patch
-def asked(self: Store, user_id: int, since: float = 0., flagged: bool = False, limit: int = 1000) -> list[dict]:  # columns of a message, and `deleted`: when the child deleted it
-    "A child's questions, the latest first, perhaps only those with a flag."
-    c_, m = self['conversations'], self['messages']
-    q = sa.select(m, c_.c.deleted).join(c_).where(c_.c.user_id == user_id, m.c.created >= since).order_by(m.c.id.desc()).limit(limit)
-    return self.rows(q.where(m.c.flag.is_not(None)) if flagged else q)
-
-@patch
-def summary(self: Store, user_id: int, since: float = 0.) -> dict:  # asked, quizzed, correct, minutes, flags, last
-    "A child's time with the tutor in numbers."
-    ms, rs = self.asked(user_id, since), self.results(user_id, since)
-    times = [r['created'] for r in ms+rs] + [m['created']+m['seconds'] for m in ms]
-    return dict(asked=len(ms), quizzed=len(rs), correct=sum(r['correct'] for r in rs), minutes=round(active_seconds(times)/60),
-                flags=sum(m['flag'] is not None for m in ms), last=max(times, default=None))
+def asked(self: Store,
+    user_id: int,  # whose
+    since: float = 0.,  # seconds since the epoch
+    flagged: bool = False,  # only those with a flag
+    limit: int = 1000,  # the latest ones
+) -> list[dict]:  # columns of a message, and `deleted`: when the child deleted it
+    "A child's questions, the latest first."
+    chats, m = self['conversations'], self['messages']
+    q = sa.select(m, chats.c.deleted).join(chats).where(chats.c.user_id == user_id, m.c.created >= since)
+    if flagged: q = q.where(m.c.flag.is_not(None))
+    return self.rows(q.order_by(m.c.id.desc()).limit(limit))
 
 @patch
 def asked_today(self: Store, user_id: int) -> int:
     "Questions of this day, deleted or not, for the daily limit."
     d = self['days']
-    return sum(r['asked'] for r in self.rows(d.select().where(d.c.user_id == user_id, d.c.day == time.strftime('%Y-%m-%d'))))
+    today = d.c.user_id == user_id, d.c.day == time.strftime('%Y-%m-%d')
+    return sum(r['asked'] for r in self.rows(d.select().where(*today)))
+
+# %% ../../nbs/app/05_store.ipynb #8aa5a90d
+@patch
+def summary(self: Store, user_id: int, since: float = 0.) -> dict:  # asked, quizzed, correct, minutes, flags, last
+    "A child's time with the tutor in numbers."
+    messages, results = self.asked(user_id, since), self.results(user_id, since)
+    times = [r['created'] for r in messages+results] + [m['created']+m['seconds'] for m in messages]
+    return dict(asked=len(messages), quizzed=len(results), correct=sum(r['correct'] for r in results),
+                minutes=round(active_seconds(times)/60), flags=sum(m['flag'] is not None for m in messages),
+                last=max(times, default=None))
 
 # %% ../../nbs/app/05_store.ipynb #2978e2c1
 @patch
 def drop_user(self: Store, user_id: int):
     "Delete all of a child's data, and the child."
-    with self.write() as c: c.execute(self['users'].delete().where(self['users'].c.id == user_id))
-    self._tidy()
+    with self.transaction() as c: c.execute(self['users'].delete().where(self['users'].c.id == user_id))
+    self.clean_up()
+
+AGE_COLUMNS = dict(messages='created', quiz_results='created', mastery='updated', conversations='updated')
 
 @patch
 def forget(self: Store, days: float):
     "Delete what is older than so many days; mastery stays as long as it is practised."
-    then = time.time()-86400*days
-    with self.write() as c:
-        for table, column in (('messages', 'created'), ('quiz_results', 'created'), ('mastery', 'updated'), ('conversations', 'updated')):
+    then, d = time.time()-86400*days, self['days']
+    with self.transaction() as c:
+        for table, column in AGE_COLUMNS.items():
             c.execute(self[table].delete().where(self[table].c[column] < then))
-        c.execute(self['days'].delete().where(self['days'].c.day < time.strftime('%Y-%m-%d', time.localtime(then))))
-    self._tidy()
+        c.execute(d.delete().where(d.c.day < time.strftime('%Y-%m-%d', time.localtime(then))))
+    self.clean_up()
 
 # %% ../../nbs/app/05_store.ipynb #50c8d07d
 @patch
 def add_feedback(self: Store, user_id: int, message: int, thumb: int, correction: str = ''):
     "What a child or an adult thinks of an answer; the latest opinion counts."
-    f, c_, m = self['feedback'], self['conversations'], self['messages']
-    with self.write() as c:
-        if not c.execute(sa.select(m.c.id).join(c_).where(m.c.id == message, c_.c.user_id == user_id)).first(): return
+    f, chats, m = self['feedback'], self['conversations'], self['messages']
+    mine = sa.select(m.c.id).join(chats).where(m.c.id == message, chats.c.user_id == user_id)
+    opinion = dict(message_id=message, thumb=thumb, correction=correction.strip()[:4000], created=time.time())
+    with self.transaction() as c:
+        if not c.execute(mine).first(): return
         c.execute(f.delete().where(f.c.message_id == message))
-        c.execute(f.insert().values(message_id=message, thumb=thumb, correction=correction.strip()[:4000], created=time.time()))
+        c.execute(f.insert().values(opinion))
 
+def feedback_record(m: dict) -> dict | None:  # id, image, conversations
+    "The LLaVA record of a message with `thumb` and `correction`; None if there is nothing to learn."
+    answer = m['correction']
+    if not answer and m['thumb'] > 0:
+        best = m['choices'][max(range(len(m['probs'])), key=m['probs'].__getitem__)] if m['probs'] else ''
+        answer = '\n'.join(filter(None, [best, m['text']]))
+    if not answer: return None
+    lettered = '\n'.join(f'{letter}. {choice}' for letter, choice in zip(LETTERS, m['choices']))
+    question = question_text(dict(question=m['question'], context=m['context']))
+    asked = '\n'.join(filter(None, ['<image>' if m['picture'] else '', question, lettered]))
+    image = dict(image=f"{m['picture']}.png") if m['picture'] else {}
+    conversations = [{'from': 'human', 'value': asked}, {'from': 'gpt', 'value': answer}]
+    return dict(id=f"feedback-{m['id']}", **image, conversations=conversations)
+
+# %% ../../nbs/app/05_store.ipynb #7b961669
 @patch
-def feedback_records(self: Store) -> list[dict]:  # id, image, conversations
+def feedback_records(self: Store) -> list[dict]:  # of `feedback_record`
     "LLaVA records of what was liked or corrected."
-    from sciencetutor.data.formats import question_text
-    f, m, out = self['feedback'], self['messages'], []
-    for r in self.rows(sa.select(m, f.c.thumb, f.c.correction).join(f).where(m.c.flag.is_(None)).order_by(m.c.id)):
-        best = r['choices'][max(range(len(r['probs'])), key=r['probs'].__getitem__)] if r['probs'] and not r['correction'] else ''
-        answer = r['correction'] or (r['thumb'] > 0 and '\n'.join(filter(None, [best, r['text']])))
-        if not answer: continue
-        lettered = '\n'.join(f'{chr(65+i)}. {c}' for i, c in enumerate(r['choices']))
-        asked = '\n'.join(filter(None, ['<image>' if r['picture'] else '', question_text(dict(question=r['question'], context=r['context'])), lettered]))
-        out.append(dict(id=f"feedback-{r['id']}", **(dict(image=f"{r['picture']}.png") if r['picture'] else {}),
-                        conversations=[{'from': 'human', 'value': asked}, {'from': 'gpt', 'value': answer}]))
-    return out
+    f, m = self['feedback'], self['messages']
+    unflagged = sa.select(m, f.c.thumb, f.c.correction).join(f).where(m.c.flag.is_(None)).order_by(m.c.id)
+    return list(filter(None, map(feedback_record, self.rows(unflagged))))
 
 @patch
 def export_feedback(self: Store, file) -> int:  # how many records
@@ -403,5 +498,6 @@ def export_feedback(self: Store, file) -> int:  # how many records
     records = self.feedback_records()
     with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as z:
         z.writestr('feedback.json', json.dumps(records, ensure_ascii=False, indent=1))
-        for name in sorted({r['image'] for r in records if 'image' in r}): z.write(self.picture_path(name[:-4]), f'images/{name}')
+        for name in sorted({r['image'] for r in records if 'image' in r}):
+            z.write(self.picture_path(name.removesuffix('.png')), f'images/{name}')
     return len(records)

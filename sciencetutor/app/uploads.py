@@ -9,16 +9,22 @@ from __future__ import annotations
 import hashlib, json, os, re, secrets, stat, tempfile, threading, time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['COOKIE', 'NAME', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'KEPT', 'UNUSED',
-           'Refusal', 'visitor_of', 'session_of', 'owner_of', 'upload_folder', 'Uploads']
+__all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
+           'MAX_AGE_UNUSED', 'Refusal', 'hash128', 'visitor_of', 'session_of', 'owner_of', 'upload_folder',
+           'StoredFile', 'Uploads']
 
 # %% ../../nbs/app/06_uploads.ipynb #refusal
 class Refusal(Exception):
     "A request that is not served, and why."
-    def __init__(self, status: int, message: str, retry_after: float | None = None):
+    def __init__(self,
+        status: int,  # of HTTP
+        message: str,  # one sentence that says what to do
+        retry_after: float | None = None,  # seconds until it is worth trying again
+    ):
         super().__init__(message)
         self.status, self.message = status, message
         self.headers = {} if retry_after is None else {'retry-after': str(max(1, round(retry_after)))}
@@ -26,6 +32,11 @@ class Refusal(Exception):
 # %% ../../nbs/app/06_uploads.ipynb #265cc9bb
 COOKIE = 'sciencetutor-visit'
 NAME = r'[A-Za-z0-9_-]{1,64}'  # of a session or a file
+TOKEN = r'[A-Za-z0-9_-]{43}'  # 256 bits in base64
+
+def hash128(text: str) -> str:  # 32 hexadecimal digits
+    "Half of a SHA-256 digest, which is enough for a name."
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 def visitor_of(
     token: str | None,  # cookie
@@ -33,8 +44,8 @@ def visitor_of(
     user: str | None = None,  # who is logged in
 ) -> str:  # 32 hexadecimal digits
     "A name for a visitor, which only the visitor's cookie leads to."
-    known = token and re.fullmatch(r'[A-Za-z0-9_-]{43}', token)
-    return hashlib.sha256(json.dumps([token if known else None, None if known else address, user]).encode()).hexdigest()[:32]
+    known = bool(token and re.fullmatch(TOKEN, token))
+    return hash128(json.dumps([token if known else None, None if known else address, user]))
 
 def session_of(
     visitor: str,  # from `visitor_of`
@@ -42,80 +53,93 @@ def session_of(
 ) -> str:  # 64 hexadecimal digits, of which the first half is the visitor's
     "A name for a session that no visitor can choose."
     if not isinstance(name, str) or not re.fullmatch(NAME, name): raise Refusal(400, "That is no name of a session.")
-    return visitor + hashlib.sha256(f'{visitor} {name}'.encode()).hexdigest()[:32]
+    return visitor + hash128(f'{visitor} {name}')
 
-def owner_of(
-    session: str | None,  # as Gradio knows it
-) -> str:  # visitor
+def owner_of(session: str | None) -> str:  # visitor
     "Whose session this is; one that was not named by `session_of` has an owner of its own."
-    return session[:32] if re.fullmatch('[0-9a-f]{64}', session or '') else hashlib.sha256(str(session).encode()).hexdigest()[:32]
+    named = re.fullmatch('[0-9a-f]{64}', session or '')
+    return session[:32] if named else hash128(str(session))
 
 # %% ../../nbs/app/06_uploads.ipynb #4bb14d5f
 MAX_FILE = 10 << 20  # bytes of an upload
 MAX_FILES, MAX_BYTES = 64, 128 << 20  # of a visitor
 MAX_FILES_IN_ALL, MAX_BYTES_IN_ALL = 4096, 2 << 30
-KEPT, UNUSED = 86_400., 600.  # seconds: any picture; one of a visitor who has no page open
-_home = []
+MAX_AGE, MAX_AGE_UNUSED = 86_400., 600.  # seconds: any picture; one of a visitor who has no page open
+_temporary = []  # folders that go with the process
 
-def upload_folder() -> str:
+def upload_folder() -> str:  # absolute path, without links
     "Gradio's folder for uploads, of this process only unless the environment names one."
-    if not os.environ.get('GRADIO_TEMP_DIR'):
-        _home.append(tempfile.TemporaryDirectory(prefix='sciencetutor-uploads-'))  # goes with the process
-        os.environ['GRADIO_TEMP_DIR'] = _home[-1].name
-    os.environ['GRADIO_TEMP_DIR'] = os.path.realpath(os.environ['GRADIO_TEMP_DIR'])
-    os.makedirs(os.environ['GRADIO_TEMP_DIR'], mode=0o700, exist_ok=True)
-    return os.environ['GRADIO_TEMP_DIR']
+    folder = os.environ.get('GRADIO_TEMP_DIR')
+    if not folder:
+        _temporary.append(tempfile.TemporaryDirectory(prefix='sciencetutor-uploads-'))
+        folder = _temporary[-1].name
+    folder = os.environ['GRADIO_TEMP_DIR'] = os.path.realpath(folder)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return folder
 
 # %% ../../nbs/app/06_uploads.ipynb #7e33dfd8
+class StoredFile(NamedTuple):
+    "What is known of a picture on the disk."
+    size: int  # bytes
+    since: float  # seconds since the epoch
+
 class Uploads:
     "Pictures on the disk, each in its visitor's folder."
     def __init__(self):
         self.home = tempfile.TemporaryDirectory(prefix='page-', dir=upload_folder())
-        self.root, self.files, self.lock = Path(self.home.name), {}, threading.RLock()  # path -> bytes, seconds; oldest first
-        self.here = lambda visitor: True  # whether a visitor has a page open
+        self.root, self.lock = Path(self.home.name), threading.RLock()
+        self.files = {}  # path -> `StoredFile`, oldest first
+        self.is_connected = lambda visitor: True  # whether a visitor has a page open
+
     def folder(self, session: str | None = None) -> Path:
         "Where the pictures of a session are; those for everybody without one."
-        return self.root/owner_of(session)/hashlib.sha256(session.encode()).hexdigest() if session else self.root/'public'
+        if not session: return self.root/'public'
+        return self.root/owner_of(session)/hashlib.sha256(session.encode()).hexdigest()
+
     def owns(self, path: str, visitor: str, gone: bool = False) -> bool:
         "Whether a path names a picture that this visitor may see; `gone` if it need not be there any more."
-        mine = isinstance(path, str) and re.fullmatch(rf'{re.escape(str(self.root))}/(public|{visitor}(/[0-9a-f]{{64}})?)/{NAME}(\.[a-z0-9]{{1,8}})?', path, re.A)
-        if not mine: return False
+        folder = rf'(public|{visitor}(/[0-9a-f]{{64}})?)'
+        mine = rf'{re.escape(str(self.root))}/{folder}/{NAME}(\.[a-z0-9]{{1,8}})?'
+        if not isinstance(path, str) or not re.fullmatch(mine, path, re.A): return False
         try: return stat.S_ISREG(os.lstat(path).st_mode) and os.path.realpath(path) == path
         except OSError: return gone
 
 # %% ../../nbs/app/06_uploads.ipynb #a55cde08
 @patch
-def held(self: Uploads, visitor: str | None = None) -> tuple[int, int]:  # files, bytes
+def usage(self: Uploads, visitor: str | None = None) -> tuple[int, int]:  # files, bytes
     "What a visitor has here, or all visitors have."
     public, mine = f'{self.root}/public/', f'{self.root}/{visitor}/'
-    of = [n for p, (n, _) in self.files.items() if (p.startswith(mine) if visitor else not p.startswith(public))]
-    return len(of), sum(of)
+    sizes = [f.size for p, f in self.files.items() if (p.startswith(mine) if visitor else not p.startswith(public))]
+    return len(sizes), sum(sizes)
 
 @patch
-def check_room(self: Uploads, visitor: str, n: int, files: int = 1):
+def check_quota(self: Uploads, visitor: str, n: int, files: int = 1):
     "Refuse n bytes for which there is no room."
     with self.lock:
         self.drop_old(time.time())
-        counted = [(*self.held(visitor), MAX_FILES, MAX_BYTES), (*self.held(), MAX_FILES_IN_ALL, MAX_BYTES_IN_ALL)]
-    for have, size, most, bytes_ in counted:
-        if have+files > most or size+n > bytes_: raise Refusal(429, "There are too many pictures here already: send this one later.", 60)
+        quotas = [(self.usage(visitor), MAX_FILES, MAX_BYTES), (self.usage(), MAX_FILES_IN_ALL, MAX_BYTES_IN_ALL)]
+    for (count, size), max_count, max_size in quotas:
+        if count+files > max_count or size+n > max_size:
+            raise Refusal(429, "There are too many pictures here already: send this one later.", 60)
 
 @patch
 def drop_old(self: Uploads, now: float):
     "Delete what nobody needs any more."
-    for path, (_, since) in list(self.files.items()):
-        owner = path[len(str(self.root))+1:].split('/')[0]
-        if owner != 'public' and now-since > (KEPT if self.here(owner) else UNUSED): self.drop(path)
+    for path, file in list(self.files.items()):
+        owner = Path(path).relative_to(self.root).parts[0]
+        max_age = MAX_AGE if self.is_connected(owner) else MAX_AGE_UNUSED
+        if owner != 'public' and now-file.since > max_age: self.drop(path)
 
 # %% ../../nbs/app/06_uploads.ipynb #24766182
 @patch
 def add(self: Uploads, folder: Path, data: bytes, suffix: str = '.png') -> str:  # path
     "Write a picture, or refuse it."
     visitor = folder.relative_to(self.root).parts[0]
+    if not re.fullmatch(r'\.[A-Za-z0-9]{1,8}', suffix, re.A): suffix = ''
+    path = str(folder/(secrets.token_urlsafe(24)+suffix.lower()))
     with self.lock:
-        if visitor != 'public': self.check_room(visitor, len(data))
-        path = str(folder/(secrets.token_urlsafe(24)+(suffix.lower() if re.fullmatch(r'\.[A-Za-z0-9]{1,8}', suffix, re.A) else '')))
-        self.files[path] = len(data), time.time()
+        if visitor != 'public': self.check_quota(visitor, len(data))
+        self.files[path] = StoredFile(len(data), time.time())
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     try: Path(path).write_bytes(data)
     except OSError:
@@ -127,19 +151,29 @@ def add(self: Uploads, folder: Path, data: bytes, suffix: str = '.png') -> str: 
 def read(self: Uploads, path: str, visitor: str) -> bytes | None:
     "A visitor's picture; None if it is not one."
     if not self.owns(path, visitor): return None
-    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), 'rb') as f: return f.read(MAX_FILE+1)
+    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), 'rb') as f:
+        return f.read(MAX_FILE+1)
 
-# %% ../../nbs/app/06_uploads.ipynb #d00a9a7f
 @patch
 def drop(self: Uploads, path: str):
-    "Forget a picture."
+    "Delete a picture."
     with self.lock: self.files.pop(path, None)
     with suppress(OSError): os.unlink(path)
 
+# %% ../../nbs/app/06_uploads.ipynb #d00a9a7f
 @patch
-def leave(self: Uploads, session: str | None = None, visitor: str | None = None):
-    "A visit is over: the pictures that it was shown go; or a visitor has no page open any more: unused uploads go."
-    folder = self.folder(session) if session else self.root/visitor
-    with self.lock: over = [p for p in self.files if os.path.dirname(p) == str(folder)]
-    for path in over: self.drop(path)
+def drop_folder(self: Uploads, folder: Path):
+    "Delete the pictures that lie in a folder, not those below it."
+    with self.lock: paths = [p for p in self.files if os.path.dirname(p) == str(folder)]
+    for path in paths: self.drop(path)
     with suppress(OSError): folder.rmdir()
+
+@patch
+def drop_session(self: Uploads, session: str):
+    "Delete the pictures that a visit was shown."
+    self.drop_folder(self.folder(session))
+
+@patch
+def drop_unused(self: Uploads, visitor: str):
+    "Delete the uploads that a visitor has not used."
+    self.drop_folder(self.root/visitor)

@@ -7,192 +7,357 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/views.html.md"""
 # %% ../../nbs/app/07_views.ipynb #23ca72ce
 from __future__ import annotations
 import base64, html, io, random, time, tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 import gradio as gr
 from ..resources import asset
-from .teaching import MASTERED, KNOWN0, class_table, draw_quiz, next_skill, print_quiz, reading_grade, trace, _png
+from ..data.sources import png_bytes
+from .teaching import (KNOWN0, MASTERED, class_table, draw_quiz, next_skill, print_quiz, reading_grade,
+                                       trace)
 
 # %% auto #0
-__all__ = ['TEXTS', 'UI', 'QUIZ', 'draw_question', 'question_html', 'known_bar', 'feedback_html', 'answer_question', 'quiz_parts',
-           'table_html', 'child_name', 'child_html', 'class_html', 'link_html', 'adult_parts']
+__all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'REPORTED', 'FILE_KINDS', 'bold_html', 'to_data_uri', 'known_bar', 'table_html',
+           'Quiz', 'due_skill', 'draw_question', 'question_html', 'feedback_html', 'result_html', 'answer_question',
+           'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback', 'show_result', 'quiz_parts',
+           'child_name', 'date_of', 'flag_row', 'reading_html', 'child_html', 'child_row', 'skill_row', 'class_html',
+           'link_html', 'paper_link', 'feedback_link', 'export_parts', 'AdultView', 'show_child', 'open_adult_view',
+           'adult_parts']
 
 # %% ../../nbs/app/07_views.ipynb #6a3721f8
 TEXTS = tomllib.loads(asset('texts.toml'))
-UI = dict(api_visibility='private', show_progress='hidden')
+EVENT_OPTIONS = dict(api_visibility='private', show_progress='hidden')  # of whatever happens on the page
+
+# %% ../../nbs/app/07_views.ipynb #4ce04148
+def bold_html(text: str) -> str:
+    "A text of ours with what stands between two stars in bold."
+    return text.replace('**', '<b>', 1).replace('**', '</b>', 1)
+
+def to_data_uri(kind: str, data: bytes) -> str:
+    "A file as an address that holds it."
+    return f'data:{kind};base64,{base64.b64encode(data).decode()}'
+
+def known_bar(
+    skill: str,  # its name
+    known: float,  # probability that it is known
+    t: dict,  # a column of `TEXTS`
+) -> str:
+    "How well a skill is known, as a bar with words."
+    percent, star = round(100*known), ' ★' if known >= MASTERED else ''
+    label = t['quiz_known'].format(skill=html.escape(skill), percent=percent)
+    bar = f'<span class="st-bar"><span style="width:{percent}%"></span></span>'
+    return f'<div class="st-known"><span>{label}{star}</span>{bar}</div>'
+
+# %% ../../nbs/app/07_views.ipynb #6ce3d0bf
+def table_html(
+    head,  # of the columns; empty for none
+    rows,  # of cells
+    t: dict,  # a column of `TEXTS`
+) -> str:
+    "A small table, escaped."
+    if not rows: return f'<p class="st-small">{t["none"]}</p>'
+    def row(tag, cells): return '<tr>'+''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells)+'</tr>'
+    top = f'<thead>{row("th", head)}</thead>' if head else ''
+    body = ''.join(row('td', cells) for cells in rows)
+    table = f'<table class="st-table">{top}<tbody>{body}</tbody></table>'
+    return f'<div class="st-scroll" tabindex="0" role="region">{table}</div>'
 
 # %% ../../nbs/app/07_views.ipynb #e6a78e05
 QUIZ = 10  # questions
 
-def draw_question(page, s: dict, user: dict) -> dict:
+@dataclass
+class Quiz:
+    "A quiz as far as it has come."
+    subject: str = ''  # of the questions; '' for any
+    grade: int | None = None  # of the questions; None for any
+    rng: random.Random = field(default_factory=random.Random)
+    seen: set = field(default_factory=set)  # questions, as `Bank.draw` compares them
+    skills: list[str] = field(default_factory=list)  # of the questions so far, the last one's included
+    right: int = 0  # answers
+    problem: dict | None = None  # the question that is shown
+    began: float = 0.  # when it was shown
+    answered: bool = False  # whether it has been answered
+
+def due_skill(page, quiz: Quiz, user: dict, last=()) -> tuple[str, str]:  # skill, and why
+    "What to practise next in a quiz."
+    bank = page.bank
+    skills = bank.pick(quiz.subject, quiz.grade) or bank.pick(quiz.subject) or bank.skills
+    return next_skill(skills, page.store.mastery(user['id']), last, quiz.rng)
+
+def draw_question(page, quiz: Quiz, user: dict):
     "Put the next question of a quiz into its state."
-    skills = page.bank.pick(s['subject'], s['grade']) or page.bank.pick(s['subject']) or page.bank.skills
-    skill, why = next_skill(skills, page.store.mastery(user['id']), s['last'], s['rng'])
-    p = page.bank.draw(skill, s['rng'], s['seen'])
-    s['seen'].add((p['question'], p['hint'], *sorted(p['choices'])))
-    return s | dict(problem=p, why=why, i=s['i']+1, last=[*s['last'], skill], began=time.time(), done=False)
+    skill, _ = due_skill(page, quiz, user, quiz.skills)
+    quiz.problem = p = page.bank.draw(skill, quiz.rng, quiz.seen)
+    quiz.seen.add((p['question'], p['hint'], *sorted(p['choices'])))
+    quiz.skills.append(skill)
+    quiz.began, quiz.answered = time.time(), False
 
-def question_html(s: dict, t: dict) -> str:
+# %% ../../nbs/app/07_views.ipynb #5a4b9b06
+def question_html(quiz: Quiz, t: dict) -> str:
     "The question of a quiz, with its picture inside."
-    p, e = s['problem'], html.escape
-    picture = f'<img src="{_png(p["image"])}" alt="{t["picture"]}">' if p['image'] is not None else ''
-    head = t['quiz_at'].format(i=s['i'], n=QUIZ, skill=e(p['skill']))
-    return f'<div class="st-quiz"><p class="st-small">{head}</p>{picture}<p>{e(p["hint"])}</p><h2>{e(p["question"])}</h2></div>'
+    p, e = quiz.problem, html.escape
+    head = t['quiz_at'].format(i=len(quiz.skills), n=QUIZ, skill=e(p['skill']))
+    picture = ''
+    if p['image'] is not None:
+        picture = f'<img src="{to_data_uri("image/png", png_bytes(p["image"]))}" alt="{t["picture"]}">'
+    words = f'<p>{e(p["hint"])}</p><h2>{e(p["question"])}</h2>'
+    return f'<div class="st-quiz"><p class="st-small">{head}</p>{picture}{words}</div>'
 
-def known_bar(skill: str, known: float, t: dict) -> str:
-    "How well a skill is known, as a bar with words."
-    label, percent = t['quiz_known'].format(skill=html.escape(skill), percent=round(100*known)), round(100*known)
-    return f'<div class="st-known"><span>{label}{" ★" if known >= MASTERED else ""}</span><span class="st-bar"><span style="width:{percent}%"></span></span></div>'
-
-def feedback_html(s: dict, chosen: str, known: float, t: dict) -> str:
+def feedback_html(problem: dict, chosen: str, known: float, t: dict) -> str:
     "What a child reads after an answer."
-    p, e = s['problem'], html.escape
-    right = chosen == p['choices'][p['answer']]
-    head = t['quiz_right'] if right else t['quiz_wrong'].format(choice=e(p['choices'][p['answer']].rstrip('.')))
-    head = head.replace('**', '<b>', 1).replace('**', '</b>', 1)
-    return (f'<div class="st-feedback" role="status"><p class="{"st-yes" if right else "st-no"}">{"✔" if right else "✘"} {head}</p><p>{e(p["solution"])}</p>'
-            f'<details><summary>{t["lecture"]}</summary><p>{e(p["lecture"])}</p></details>{known_bar(p["skill"], known, t)}'
-            + (f'<p>{t["quiz_mastered"].format(skill=e(p["skill"]))}</p>' if known >= MASTERED else '') + '</div>')
+    e, answer = html.escape, problem['choices'][problem['answer']]
+    if chosen == answer: style, mark, head = 'st-yes', '✔', t['quiz_right']
+    else: style, mark, head = 'st-no', '✘', t['quiz_wrong'].format(choice=e(answer.rstrip('.')))
+    lecture = f'<details><summary>{t["lecture"]}</summary><p>{e(problem["lecture"])}</p></details>'
+    mastered = f'<p>{t["quiz_mastered"].format(skill=e(problem["skill"]))}</p>' if known >= MASTERED else ''
+    return (f'<div class="st-feedback" role="status"><p class="{style}">{mark} {bold_html(head)}</p>'
+            f'<p>{e(problem["solution"])}</p>{lecture}{known_bar(problem["skill"], known, t)}{mastered}</div>')
 
-def answer_question(page, s: dict, user: dict, chosen: str) -> tuple[dict, str]:
-    "Grade an answer once, store it, and say so."
-    p = s['problem']
+def result_html(page, quiz: Quiz, user: dict) -> str:
+    "What came of a quiz, and what to practise next."
+    t, mastery = page.t, page.store.mastery(user['id'])
+    skill, why = due_skill(page, quiz, user)
+    bars = ''.join(known_bar(k, mastery[k]['known'], t) for k in dict.fromkeys(quiz.skills))
+    tip = bold_html(t['quiz_practise'].format(skill=html.escape(skill), why=t['why_'+why]))
+    return f'<div class="st-quiz"><h2>{t["quiz_done"].format(right=quiz.right, n=QUIZ)}</h2>{bars}<p>{tip}</p></div>'
+
+# %% ../../nbs/app/07_views.ipynb #8ef1744b
+def answer_question(page, quiz: Quiz, user: dict, chosen: str) -> str:  # HTML
+    "Grade an answer, store it, and say so."
+    p, quiz.answered = quiz.problem, True
     correct = chosen == p['choices'][p['answer']]
-    known = trace(page.store.mastery(user['id']).get(p['skill'], {}).get('known', KNOWN0), correct, len(p['choices']))
-    page.store.add_result(user['id'], p['skill'], p['question'], chosen, correct, known, time.time()-s['began'])
-    return s | dict(done=True, right=s['right']+correct), feedback_html(s, chosen, known, page.t)
+    before = page.store.mastery(user['id']).get(p['skill'], {}).get('known', KNOWN0)
+    known = trace(before, correct, len(p['choices']))
+    page.store.add_result(user['id'], p['skill'], p['question'], chosen, correct, known, time.time()-quiz.began)
+    quiz.right += correct
+    return feedback_html(p, chosen, known, page.t)
+
+# %% ../../nbs/app/07_views.ipynb #8140c512
+def topic_choice(page, prefix: str) -> tuple[gr.Dropdown, gr.Dropdown]:  # subject and grade
+    "Which questions are wanted; `prefix` begins the elements' ids."
+    t, subjects = page.t, sorted({s['subject'] for s in page.bank.skills})
+    every_subject, every_grade = [(t['all'], ''), *subjects], [(t['all'], 0), *range(1, 13)]
+    return (gr.Dropdown(every_subject, value='', label=t['quiz_subject'], min_width=140, elem_id=f'{prefix}-subject'),
+            gr.Dropdown(every_grade, value=0, label=t['quiz_grade'], min_width=90, elem_id=f'{prefix}-grade'))
+
+class QuizView(NamedTuple):
+    "The components of the quiz that change."
+    state: gr.State
+    question: gr.HTML
+    choices: gr.Radio
+    check: gr.Button
+    feedback: gr.HTML
+    next: gr.Button
+
+def quiz_view(t: dict) -> QuizView:
+    "Question, choices and feedback; inside a `gr.Blocks`."
+    how = f'<p class="st-small">{t["quiz_how"].format(n=QUIZ)}</p>'
+    return QuizView(gr.State(None), gr.HTML(how, elem_id='quiz-question'),
+        gr.Radio([], label=t['quiz_choices'], visible=False, elem_id='quiz-choices'),
+        gr.Button(t['quiz_check'], variant='primary', visible=False, interactive=False, elem_id='quiz-check'),
+        gr.HTML('', elem_id='quiz-feedback'),
+        gr.Button(t['quiz_next'], variant='primary', visible=False, elem_id='quiz-next'))
 
 # %% ../../nbs/app/07_views.ipynb #59428a6e
+def show_question(page, view: QuizView, quiz: Quiz, user: dict) -> dict:  # component -> update
+    "Ask the next question."
+    draw_question(page, quiz, user)
+    choices = gr.Radio(quiz.problem['choices'], value=None, visible=True, interactive=True)
+    return {view.state: quiz, view.question: question_html(quiz, page.t), view.choices: choices,
+            view.check: gr.Button(visible=True, interactive=False), view.feedback: '',
+            view.next: gr.Button(visible=False)}
+
+def show_feedback(view: QuizView, quiz: Quiz, feedback: str) -> dict:  # component -> update
+    "Say whether an answer is right, and offer the next question."
+    return {view.state: quiz, view.choices: gr.Radio(interactive=False), view.check: gr.Button(visible=False),
+            view.feedback: feedback, view.next: gr.Button(visible=True)}
+
+def show_result(view: QuizView, result: str) -> dict:  # component -> update
+    "End a quiz."
+    return {view.state: None, view.question: result, view.choices: gr.Radio(visible=False),
+            view.check: gr.Button(visible=False), view.feedback: '', view.next: gr.Button(visible=False)}
+
+# %% ../../nbs/app/07_views.ipynb #f73a9b40
 def quiz_parts(page):
     "The quiz: choose, answer, read why, go on; inside a `gr.Blocks`."
-    t, state = page.t, gr.State(None)
-    subjects = sorted({s['subject'] for s in page.bank.skills})
+    t = page.t
     with gr.Row(elem_classes='st-row'):
-        subject = gr.Dropdown([(t['all'], ''), *subjects], value='', label=t['quiz_subject'], min_width=140, elem_id='quiz-subject')
-        grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='quiz-grade')
+        subject, grade = topic_choice(page, 'quiz')
         start = gr.Button(t['quiz_start'], variant='primary', elem_id='quiz-start', min_width=120)
-    question = gr.HTML(f'<p class="st-small">{t["quiz_how"].format(n=QUIZ)}</p>', elem_id='quiz-question')
-    choice = gr.Radio([], label=t['quiz_choices'], visible=False, elem_id='quiz-choices')
-    check = gr.Button(t['quiz_check'], variant='primary', visible=False, interactive=False, elem_id='quiz-check')
-    feedback = gr.HTML('', elem_id='quiz-feedback')
-    on = gr.Button(t['quiz_next'], variant='primary', visible=False, elem_id='quiz-next')
-    outs = [state, question, choice, check, feedback, on]
-    def ask(s, user):
-        s = draw_question(page, s, user)
-        return s, question_html(s, t), gr.Radio(s['problem']['choices'], value=None, visible=True, interactive=True), gr.Button(visible=True, interactive=False), '', gr.Button(visible=False)
+    view = quiz_view(t)
+
     def begin(subject, grade, request: gr.Request):
-        user = page.who(request)
-        rng = random.Random()
-        return ask(dict(subject=subject, grade=grade or user['grade'] or None, rng=rng, seen=set(), last=[], i=0, right=0), user)
-    def grade_it(s, chosen, request: gr.Request):
-        if not s or s['done'] or chosen not in s['problem']['choices']: return [gr.skip()]*6
-        s, said = answer_question(page, s, page.who(request), chosen)
-        return s, gr.skip(), gr.Radio(interactive=False), gr.Button(visible=False), said, gr.Button(visible=True)
-    def go_on(s, request: gr.Request):
-        if not s or not s['done']: return [gr.skip()]*6
-        user = page.who(request)
-        if s['i'] < QUIZ: return ask(s, user)
-        skills = page.bank.pick(s['subject'], s['grade']) or page.bank.skills
-        skill, why = next_skill(skills, page.store.mastery(user['id']), (), s['rng'])
-        mine = page.store.mastery(user['id'])
-        bars = ''.join(known_bar(k, mine[k]['known'], t) for k in dict.fromkeys(s['last']))
-        tip = t['quiz_practise'].format(skill=html.escape(skill), why=t['why_'+why]).replace('**', '<b>', 1).replace('**', '</b>', 1)
-        done = f'<div class="st-quiz"><h2>{t["quiz_done"].format(right=s["right"], n=QUIZ)}</h2>{bars}<p>{tip}</p></div>'
-        return None, done, gr.Radio(visible=False), gr.Button(visible=False), '', gr.Button(visible=False)
-    start.click(begin, [subject, grade], outs, **UI)
-    choice.input(lambda: gr.Button(interactive=True), None, check, **UI)
-    check.click(grade_it, [state, choice], outs, **UI)
-    on.click(go_on, state, outs, **UI)
+        user = page.user_of(request)
+        return show_question(page, view, Quiz(subject, grade or user['grade'] or None), user)
+
+    def check(quiz, chosen, request: gr.Request):
+        if not quiz or quiz.answered or chosen not in quiz.problem['choices']: return gr.skip()
+        return show_feedback(view, quiz, answer_question(page, quiz, page.user_of(request), chosen))
+
+    def go_on(quiz, request: gr.Request):
+        if not quiz or not quiz.answered: return gr.skip()
+        user = page.user_of(request)
+        if len(quiz.skills) < QUIZ: return show_question(page, view, quiz, user)
+        return show_result(view, result_html(page, quiz, user))
+
+    start.click(begin, [subject, grade], list(view), **EVENT_OPTIONS)
+    view.choices.input(lambda: gr.Button(interactive=True), None, view.check, **EVENT_OPTIONS)
+    view.check.click(check, [view.state, view.choices], list(view), **EVENT_OPTIONS)
+    view.next.click(go_on, view.state, list(view), **EVENT_OPTIONS)
 
 # %% ../../nbs/app/07_views.ipynb #1ea0ccfe
-def table_html(head, rows, t) -> str:
-    "A small table, escaped."
-    e = lambda x: html.escape(str(x))
-    if not rows: return f'<p class="st-small">{t["none"]}</p>'
-    return ('<div class="st-scroll" tabindex="0" role="region"><table class="st-table">' + (f'<thead><tr>{"".join(f"<th>{e(h)}</th>" for h in head)}</tr></thead>' if head else '')
-            + '<tbody>' + ''.join('<tr>'+''.join(f'<td>{e(c)}</td>' for c in r)+'</tr>' for r in rows) + '</tbody></table></div>')
+REPORTED = 30*86400  # seconds: the last 30 days
 
 def child_name(name: str, t: dict) -> str:
     "A user as an adult reads it: whoever sits here has no name."
     return t['local'] if name == 'local' else name
 
+def date_of(seconds: float) -> str:
+    "A moment as an adult reads it."
+    return time.strftime('%d %b %H:%M', time.localtime(seconds))
+
+def flag_row(m: dict, t: dict) -> tuple[str, str, str]:  # when, why, words
+    "What the rules have found in a question."
+    gone = f' ({t["gone"]})' if m['deleted'] else ''
+    return date_of(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200]+gone
+
+def reading_html(asked: list[dict], t: dict) -> str:
+    "How hard the answers were to read."
+    grades = [grade for m in asked if m['text'] and (grade := reading_grade(m['text'])) is not None]
+    if not grades: return ''
+    return f'<p class="st-small">{t["reading"].format(grade=max(1, round(sum(grades)/len(grades))))}</p>'
+
+# %% ../../nbs/app/07_views.ipynb #5ccd6340
 def child_html(page, user: dict) -> str:
     "A child's last 30 days."
-    t, store, then = page.t, page.store, time.time()-30*86400
-    asked, when = store.asked(user['id'], then), lambda s: time.strftime('%d %b %H:%M', time.localtime(s))
-    grades = [g for m in asked if m['text'] and (g := reading_grade(m['text'])) is not None]
-    skills = sorted(store.mastery(user['id']).items(), key=lambda kv: kv[1]['known'])
-    flags = [(when(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200] + (f' ({t["gone"]})' if m['deleted'] else '')) for m in asked if m['flag']]
-    told = store.summary(user['id'], then)
-    cells = told['asked'], t['of'].format(n=told['correct'], total=told['quizzed']), told['minutes'], told['flags']
-    return (f'<h2>{t["since"]}</h2>{table_html([t[k] for k in ("col_asked", "col_quizzed", "col_minutes", "col_flags")], [cells], t)}'
-            + (f'<p class="st-small">{t["reading"].format(grade=max(1, round(sum(grades)/len(grades))))}</p>' if grades else '') +
-            f'<h2>{t["flags_head"]}</h2>{table_html((t["col_when"], t["col_why"], t["col_words"]), flags, t)}<h2>{t["skills_head"]}</h2>{"".join(known_bar(k, r["known"], t) for k, r in skills) or table_html((), [], t)}'
-            f'<h2>{t["asked_head"]}</h2>{table_html((t["col_when"], t["col_words"]), [(when(m["created"]), m["question"][:200]) for m in asked[:100]], t)}')
+    t, store, since = page.t, page.store, time.time()-REPORTED
+    asked, summary = store.asked(user['id'], since), store.summary(user['id'], since)
+    quizzed = t['of'].format(n=summary['correct'], total=summary['quizzed'])
+    numbers = table_html([t[k] for k in ('col_asked', 'col_quizzed', 'col_minutes', 'col_flags')],
+                         [(summary['asked'], quizzed, summary['minutes'], summary['flags'])], t)
+    flags = table_html((t['col_when'], t['col_why'], t['col_words']), [flag_row(m, t) for m in asked if m['flag']], t)
+    weakest_first = sorted(store.mastery(user['id']).items(), key=lambda skill: skill[1]['known'])
+    skills = ''.join(known_bar(k, r['known'], t) for k, r in weakest_first) or table_html((), [], t)
+    questions = [(date_of(m['created']), m['question'][:200]) for m in asked[:100]]
+    parts = [('since', numbers+reading_html(asked, t)), ('flags_head', flags), ('skills_head', skills),
+             ('asked_head', table_html((t['col_when'], t['col_words']), questions, t))]
+    return ''.join(f'<h2>{t[head]}</h2>{body}' for head, body in parts)
+
+# %% ../../nbs/app/07_views.ipynb #e58723fd
+def child_row(page, user: dict, known: list) -> tuple:  # name, questions, minutes, flags, skills mastered
+    "A child's row in the table of the class; `known` has None for skills not practised."
+    t, practised = page.t, [k for k in known if k is not None]
+    told = page.store.summary(user['id'], time.time()-REPORTED)
+    mastered = t['of'].format(n=sum(k >= MASTERED for k in practised), total=len(practised))
+    return child_name(user['name'], t), told['asked'], told['minutes'], told['flags'], mastered
+
+def skill_row(skill: str, known: dict[str, float]) -> tuple[str, str, str]:  # skill, average, children
+    "A skill's row in the table of the class: the children who need it most are named; `known` is by child."
+    weakest = sorted(known.items(), key=lambda child: (child[1], child[0]))[:3]
+    average = sum(known.values())/len(known)
+    return skill, f'{average:.0%}', ', '.join(f'{child} ({k:.0%})' for child, k in weakest if k < MASTERED)
 
 def class_html(page) -> str:
-    "Who did how much, and what the class should hear again: the skills that are known least, with the children who need them most."
-    t, kids, since = page.t, page.store.users(), time.time()-30*86400
-    skills, known = class_table([(child_name(u['name'], t), page.store.mastery(u['id'])) for u in kids])
-    def child(user, name, ks):
-        told, ks = page.store.summary(user['id'], since), [k for k in ks if k is not None]
-        return name, told['asked'], told['minutes'], told['flags'], t['of'].format(n=sum(k >= MASTERED for k in ks), total=len(ks))
-    def skill(i, name):
-        at = sorted((ks[i], child) for child, ks in known if ks[i] is not None)
-        return name, f'{sum(k for k, _ in at)/len(at):.0%}', ', '.join(f'{child} ({k:.0%})' for k, child in at[:3] if k < MASTERED)
-    return (f'<h2>{t["class_head"]}</h2>' + table_html([t[k] for k in ('child', 'col_asked', 'col_minutes', 'col_flags', 'col_mastered')], [child(u, *row) for u, row in zip(kids, known)], t)
-            + table_html([t[k] for k in ('col_skill', 'col_known', 'col_weakest')], [skill(i, name) for i, name in enumerate(skills[:12])], t))
+    "Who did how much, and what the class should hear again: the skills that are known least."
+    t, children = page.t, page.store.users()
+    skills, rows = class_table([(child_name(u['name'], t), page.store.mastery(u['id'])) for u in children])
+    by_child = [child_row(page, u, known) for u, (_, known) in zip(children, rows)]
+    by_skill = [skill_row(skill, {name: known[i] for name, known in rows if known[i] is not None})
+                for i, skill in enumerate(skills[:12])]
+    child_head = [t[k] for k in ('child', 'col_asked', 'col_minutes', 'col_flags', 'col_mastered')]
+    skill_head = [t[k] for k in ('col_skill', 'col_known', 'col_weakest')]
+    return f'<h2>{t["class_head"]}</h2>{table_html(child_head, by_child, t)}{table_html(skill_head, by_skill, t)}'
 
 # %% ../../nbs/app/07_views.ipynb #fa418cd3
+FILE_KINDS = dict(html='text/html', md='text/markdown', json='application/json', zip='application/zip')
+
 def link_html(name: str, data: bytes, t: dict) -> str:
     "A link that saves a file."
-    kind = dict(html='text/html', md='text/markdown', json='application/json', zip='application/zip')[name.rpartition('.')[2]]
-    return f'<a class="st-link" download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">⬇ {t["save"]}: {name}</a>'
+    uri = to_data_uri(FILE_KINDS[name.rpartition('.')[2]], data)
+    return f'<a class="st-link" download="{name}" href="{uri}">⬇ {t["save"]}: {name}</a>'
+
+# %% ../../nbs/app/07_views.ipynb #3ac79985
+def paper_link(page, subject: str, grade: int) -> str:  # HTML
+    "A quiz to print."
+    t, seed = page.t, random.randrange(1 << 30)
+    drawn = draw_quiz(page.bank, QUIZ, subject, grade or None, seed=seed)
+    paper = print_quiz(drawn, t['quiz_title'], t['quiz_name'], t['quiz_answers'])
+    return link_html('quiz.html', paper.encode(), t)
+
+def feedback_link(page) -> str:  # HTML
+    "What was liked or corrected, as training data."
+    f = io.BytesIO()
+    page.store.export_feedback(f)
+    return link_html('feedback.zip', f.getvalue(), page.t)
+
+def export_parts(page, prefix: str = 'adult'):
+    "A quiz to print and the feedback to take along; inside a `gr.Blocks`."
+    t = page.t
+    gr.HTML(f'<h2>{t["print_head"]}</h2>')
+    with gr.Row(elem_classes='st-row'):
+        subject, grade = topic_choice(page, prefix)
+        paper = gr.Button(t['print_quiz'], elem_id=f'{prefix}-print', min_width=120)
+    link = gr.HTML('', elem_id=f'{prefix}-link')
+    gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
+    data = gr.Button(t['export_feedback'], elem_id=f'{prefix}-feedback')
+    saved = gr.HTML('', elem_id=f'{prefix}-saved')
+    def give_paper(subject, grade, request: gr.Request):
+        return paper_link(page, subject, grade) if page.is_adult(request) else ''
+    def give_feedback(request: gr.Request): return feedback_link(page) if page.is_adult(request) else ''
+    paper.click(give_paper, [subject, grade], link, **EVENT_OPTIONS)
+    data.click(give_feedback, None, saved, **EVENT_OPTIONS)
+
+# %% ../../nbs/app/07_views.ipynb #9e349bf0
+class AdultView(NamedTuple):
+    "The components of the adult's view that change."
+    child: gr.Dropdown
+    report: gr.HTML
+    tools: gr.Column
+    sure: gr.Checkbox  # the tick before a child is deleted
+    whom: gr.Textbox  # the name that the tick holds; no gr.State: that would be read when the server comes to it
+
+def show_child(page, view: AdultView, name: str) -> dict:  # component -> update
+    "The report about a child, and the class."
+    found = [u for u in page.store.users() if u['name'] == name]
+    report = (child_html(page, found[0]) if found else '') + class_html(page)
+    label = page.t['sure_delete'].format(child=child_name(name, page.t))
+    return {view.report: report, view.sure: gr.Checkbox(label=label, value=False), view.whom: name}
+
+def open_adult_view(page, view: AdultView, request: gr.Request) -> dict:  # component -> update
+    "What is seen first: the report about the first child, or that this is for adults."
+    if not page.is_adult(request): return {view.report: f'<p>{page.t["adults_only"]}</p>'}
+    page.user_of(request)
+    children_first = sorted(page.store.users(), key=lambda u: u['role'] == 'adult')
+    names = [u['name'] for u in children_first]
+    choices = [(child_name(n, page.t), n) for n in names]
+    return show_child(page, view, names[0]) | {
+        view.child: gr.Dropdown(choices=choices, value=names[0], visible=True), view.tools: gr.Column(visible=True)}
 
 # %% ../../nbs/app/07_views.ipynb #4ac790e6
-def adult_parts(page) -> tuple:  # (what to call when the view is opened, the components that it fills)
+def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is opened, the components that it fills
     "The adult's view; inside a `gr.Blocks`."
     t = page.t
     child = gr.Dropdown([], label=t['child'], visible=False, elem_id='adult-child')
-    view = gr.HTML('', elem_id='adult-view')
+    report = gr.HTML('', elem_id='adult-view')
     with gr.Column(visible=False, elem_id='adult-tools') as tools:
-        gr.HTML(f'<h2>{t["print_head"]}</h2>')
-        with gr.Row(elem_classes='st-row'):
-            subject = gr.Dropdown([(t['all'], ''), *sorted({s['subject'] for s in page.bank.skills})], value='', label=t['quiz_subject'], min_width=140, elem_id='adult-subject')
-            grade = gr.Dropdown([(t['all'], 0), *range(1, 13)], value=0, label=t['quiz_grade'], min_width=90, elem_id='adult-grade')
-            paper = gr.Button(t['print_quiz'], elem_id='adult-print', min_width=120)
-        link = gr.HTML('', elem_id='adult-link')
-        gr.HTML(f'<h2>{t["data_head"]}</h2><p>{t["data_how"]}</p>')
-        data = gr.Button(t['export_feedback'], elem_id='adult-feedback')
-        saved = gr.HTML('', elem_id='adult-saved')
-        sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)  # no gr.State: that would be read when the server comes to it
+        export_parts(page)
+        sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)
         delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
-    def show(name, request: gr.Request):
-        if not page.adult(request): return f'<p>{t["adults_only"]}</p>', gr.skip(), gr.skip()
-        found = [u for u in page.store.users() if u['name'] == name]
-        return (child_html(page, found[0]) if found else '') + class_html(page), gr.Checkbox(label=t['sure_delete'].format(child=child_name(name, t)), value=False), name
-    def opened(request: gr.Request):
-        if not page.adult(request): return *show(None, request), gr.skip(), gr.skip()
-        page.who(request)
-        names = [u['name'] for u in sorted(page.store.users(), key=lambda u: u['role'] == 'adult')]  # children first
-        return *show(names[0], request), gr.Dropdown(choices=[(child_name(n, t), n) for n in names], value=names[0], visible=True), gr.Column(visible=True)
+    view = AdultView(child, report, tools, sure, whom)
+
+    def opened(request: gr.Request): return open_adult_view(page, view, request)
+
+    def choose(name, request: gr.Request):
+        return show_child(page, view, name) if page.is_adult(request) else opened(request)
+
     def drop(sure, whom, request: gr.Request):
-        if not (page.adult(request) and sure): return [gr.skip()]*len(outs)
+        if not (page.is_adult(request) and sure): return gr.skip()
         for u in page.store.users():
             if u['name'] == whom: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
         return opened(request)
-    def give_paper(subject, grade, request: gr.Request):
-        if not page.adult(request): return ''
-        drawn = draw_quiz(page.bank, QUIZ, subject, grade or None, seed=random.randrange(1 << 30))
-        return link_html('quiz.html', print_quiz(drawn, t['quiz_title'], t['quiz_name'], t['quiz_answers']).encode(), t)
-    def give_data(request: gr.Request):
-        if not page.adult(request): return ''
-        f = io.BytesIO()
-        page.store.export_feedback(f)
-        return link_html('feedback.zip', f.getvalue(), t)
-    child.input(show, child, [view, sure, whom], **UI)
-    outs = [view, sure, whom, child, tools]
-    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **UI)
-    delete.click(drop, [sure, whom], outs, **UI)
-    paper.click(give_paper, [subject, grade], link, **UI)
-    data.click(give_data, None, saved, **UI)
-    return opened, outs
+
+    child.input(choose, child, [report, sure, whom], **EVENT_OPTIONS)
+    sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **EVENT_OPTIONS)
+    delete.click(drop, [sure, whom], list(view), **EVENT_OPTIONS)
+    return opened, list(view)

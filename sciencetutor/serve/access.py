@@ -135,7 +135,7 @@ class AccessControl:
         origins: tuple = (),  # of which pages may ask besides our own
     ):
         self.app, self.gradio, self.uploads, self.streams, self.origins = app, gradio, uploads, streams, origins
-        uploads.here = lambda visitor: visitor in streams.by_visitor
+        uploads.is_connected = lambda visitor: visitor in streams.by_visitor
 
 # %% ../../nbs/serve/03_access.ipynb #d00a9a7e
 @patch
@@ -232,7 +232,7 @@ async def stream(self: AccessControl, scope, receive, send, visitor):
     with self.streams.acquire((scope.get('client') or ['?'])[0], visitor):
         try: await self.app(scope, receive_until_idle, note_end)
         finally:
-            if self.streams.by_visitor[visitor] == 1: self.uploads.leave(visitor=visitor)
+            if self.streams.by_visitor[visitor] == 1: self.uploads.drop_unused(visitor)
     if not ended: await send(dict(type='http.response.body', body=b''))
 
 # %% ../../nbs/serve/03_access.ipynb #46de28e8
@@ -263,13 +263,13 @@ async def event(self: AccessControl, scope, receive, send, visitor):
 async def upload(self: AccessControl, scope, receive, send, visitor):
     "Pictures come in: they are answered with the paths that only their visitor can use."
     self.streams.touch(visitor)
-    self.uploads.check_room(visitor, content_length(scope) or 0)
+    self.uploads.check_quota(visitor, content_length(scope) or 0)
     try: form = await Request(scope, receive).form(max_files=MAX_PICTURES, max_fields=MAX_PICTURES)
     except HTTPException as e: raise Refusal(400, f"The upload can't be read: {e.detail}") from None
     try:
         files, paths = [f for f in form.getlist('files') if isinstance(f, UploadFile)], []
         if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
-        self.uploads.check_room(visitor, sum(f.size for f in files), len(files))
+        self.uploads.check_quota(visitor, sum(f.size for f in files), len(files))
         for f in files:
             suffix = os.path.splitext(f.filename or '')[1]
             paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), suffix))

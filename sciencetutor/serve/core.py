@@ -73,19 +73,19 @@ def make_app(
     engine,  # an `Engine`
     language: str = 'en',  # of the page
     cors: tuple = (),  # origins whose pages may ask
-    **options,  # for `make_page`: store, auth, daily_limit, data
+    **options,  # for `PageSettings`: store, auth, daily_limit, data
 ) -> fastapi.FastAPI:
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
-    from sciencetutor.app.core import look, make_page
+    from sciencetutor.app.core import PageSettings, look, make_page
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.serve import compat
     from sciencetutor.serve.access import AccessControl, StreamQuota
     from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
     uploads, streams = Uploads(), StreamQuota()
     compat.disable_downloads()
-    page = make_page(engine, language, uploads=uploads, **options).queue(max_size=MAX_QUEUE)
+    page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
     compat.enable_path_checks(page)
     compat.limit_sessions(page, MAX_CONNECTIONS)
     compat.slow_polling(page)
@@ -185,15 +185,15 @@ class Server:
         sock: socket.socket,  # from `open_port`
         language: str = 'en',  # of the page
         api_socks: tuple = (),  # sockets of the HTTP and of the websocket API; without them all is on one port
-        page_options: dict | None = None,  # for `make_page`
+        page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
         **limits,  # for `make_api`
     ):
-        from sciencetutor.app.safety import Guarded
+        from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
         self.engine, self.socks = engine, [sock, *api_socks]
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
-        self.api = make_api(engine if unguarded else Guarded(engine, language=language), **limits)
+        self.api = make_api(engine if unguarded else GuardedEngine(engine, language=language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
         urls = [self.url_of(s) for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
