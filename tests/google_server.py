@@ -9,13 +9,13 @@ from google.cloud.aiplatform_v1 import JobState, PipelineState
 NOW, LOST = '2026-11-23T21:00:00Z', 'lost'
 
 
-class Google:
-    """`fail` is a list of (status, message) that the next changes are answered with; with a message of `LOST` the change is made all the same. `plays` are the states
-    that a job goes through, one for each look; `bad` what the next machines end with; `down` how many requests of any kind find nobody at home; `watch` is called before each request."""
+class FakeGoogle:
+    """`failures` is a list of (status, message) that the next changes are answered with; with a message of `LOST` the change is made all the same. `job_states` are the states
+    that a job goes through, one for each look; `operation_errors` what the next machines end with; `dropped` how many requests of any kind find nobody at home; `watch` is called before each request."""
     def __init__(self):
-        self.calls, self.fail, self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.entries, self.secrets = [], [], {}, {}, {}, {}, {}, [], {}
-        self.plays, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
-        self.bad, self.errors, self.requests, self.down, self.page, self.t4, self.watch = [], {}, {}, 0, 1000, 1, lambda verb, path: None
+        self.calls, self.failures, self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.entries, self.secrets = [], [], {}, {}, {}, {}, {}, [], {}
+        self.job_states, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
+        self.operation_errors, self.errors, self.requests, self.dropped, self.page, self.t4, self.watch = [], {}, {}, 0, 1000, 1, lambda verb, path: None
         google = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -26,8 +26,8 @@ class Google:
                 url = urlparse(self.path)
                 body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
                 google.calls.append((self.command, url.path))
-                if google.down:
-                    google.down -= 1
+                if google.dropped:
+                    google.dropped -= 1
                     self.close_connection = True
                     return self.connection.shutdown(socket.SHUT_RDWR)
                 assert 'Authorization' not in self.headers, 'a key over plain HTTP'
@@ -55,14 +55,14 @@ class Google:
         return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{s}': self.url for s in ('AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER')}
 
     def answer(self, verb, path, body, query):
-        if self.fail and verb == 'POST' and 'entries:list' not in path:
-            code, message = self.fail.pop(0)
-            if message == LOST: self.done(verb, path, body, query)
+        if self.failures and verb == 'POST' and 'entries:list' not in path:
+            code, message = self.failures.pop(0)
+            if message == LOST: self.handle(verb, path, body, query)
             raise Refused(code, message)
         self.watch(verb, path)
-        return self.done(verb, path, body, query)
+        return self.handle(verb, path, body, query)
 
-    def done(self, verb, path, body, query):
+    def handle(self, verb, path, body, query):
         for pattern, method in ((r'/v1/(projects/\w+/locations/[\w-]+)/customJobs', self.custom_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/customJobs/\d+(?::cancel)?)', self.custom_job),
                                 (r'/v1/(projects/\w+/locations/[\w-]+)/pipelineJobs', self.pipeline_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/pipelineJobs/[\w-]+(?::cancel)?)', self.pipeline_job),
                                 (r'/v2/entries:list', self.log_entries), (r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access', self.secret),
@@ -86,9 +86,9 @@ class Google:
         self.jobs[job.name] = job
         return json.loads(v1.CustomJob.to_json(job))
 
-    def step(self, o, enum, prefix):
+    def advance(self, o, enum, prefix):
         "The next state of a job's play."
-        states = self.operations.setdefault(o.name, list(self.plays))
+        states = self.operations.setdefault(o.name, list(self.job_states))
         state = states.pop(0) if len(states) > 1 else states[0]
         o.state = enum[f'{prefix}_STATE_{state}']
         if state == 'FAILED': o.error = dict(code=13, message='the worker exited with code 1')
@@ -104,7 +104,7 @@ class Google:
         name, _, action = name.partition(':')
         if name not in self.jobs: raise Refused(404, f'{name} does not exist')
         if action: return self.cancel(self.jobs[name], JobState, 'JOB')
-        self.step(self.jobs[name], JobState, 'JOB')
+        self.advance(self.jobs[name], JobState, 'JOB')
         return json.loads(v1.CustomJob.to_json(self.jobs[name]))
 
     def pipeline_jobs(self, verb, body, query, parent):
@@ -121,7 +121,7 @@ class Google:
         name, _, action = name.partition(':')
         job = self.pipelines[name]
         if action: return self.cancel(job, PipelineState, 'PIPELINE')
-        self.step(job, PipelineState, 'PIPELINE')
+        self.advance(job, PipelineState, 'PIPELINE')
         there = lambda number, state: dict(task_name=['data-step', 'train-step'][number], state=state, executor_detail=dict(container_detail=dict(main_job=f'projects/p/locations/l/customJobs/{7000 + number}')))
         job.job_detail = dict(task_details=[there(0, 'SUCCEEDED'), there(1, dict(SUCCEEDED='SUCCEEDED', FAILED='FAILED').get(job.state.name.rpartition('_')[2], 'RUNNING'))])
         return json.loads(v1.PipelineJob.to_json(job))
@@ -134,7 +134,7 @@ class Google:
         end = start + min(body['pageSize'], self.page)
         return dict(entries=found[start:end], **(dict(nextPageToken=str(end)) if end < len(found) else {}))
 
-    def say(self, job, text, second=0):
+    def add_log(self, job, text, second=0):
         "A line in the log of a job."
         self.entries.append(dict(insertId=str(len(self.entries)), timestamp=f'2026-11-23T21:00:{second:02}Z', textPayload=text, resource=dict(type='ml_job', labels=dict(job_id=job))))
 
@@ -151,8 +151,8 @@ class Google:
             number = query['requestId'][0]  # the same number is the same request
             if number in self.requests: return self.operation(self.requests[number], 'RUNNING')
             self.requests[number] = f'operation-{len(self.calls)}'
-            if kind == 'instances' and self.bad:
-                self.errors[self.requests[number]] = self.bad.pop(0)
+            if kind == 'instances' and self.operation_errors:
+                self.errors[self.requests[number]] = self.operation_errors.pop(0)
                 return self.operation(self.requests[number], 'RUNNING')
         cls, store = {'instances': (gce.Instance, self.vms), 'firewalls': (gce.Firewall, self.rules), 'addresses': (gce.Address, self.addresses)}[kind]
         if verb == 'POST' and not name:

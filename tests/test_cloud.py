@@ -6,8 +6,8 @@ from fastcore.script import CliError
 pytest.importorskip('google.cloud.aiplatform_v1')
 pytest.importorskip('google.cloud.compute_v1')
 from google.protobuf.json_format import MessageToDict
-from google_server import LOST, Google, Refused
-from sciencetutor.cloud import gcp as project; from sciencetutor.cloud import vertex
+from google_server import LOST, FakeGoogle, Refused
+from sciencetutor.cloud import gcp, vertex
 from sciencetutor.cloud.core import run_cancel, run_logs, run_status
 from sciencetutor.cloud.prices import NOTES, assumption_table, cost_table, epoch_hours, read_config, repo_root
 from sciencetutor.data.hub import bucket
@@ -19,10 +19,10 @@ MINE = dict(GCP_PROJECT='p', GCP_REGION='us-west1', GCS_BUCKET_NAME='b', GCS_SER
 
 @pytest.fixture
 def google(monkeypatch, tmp_path):
-    google = Google()
-    for name in project.VARIABLES: monkeypatch.delenv(name, raising=False)
+    google = FakeGoogle()
+    for name in gcp.VARIABLES: monkeypatch.delenv(name, raising=False)
     for k, v in {**google.variables(), **MINE}.items(): monkeypatch.setenv(k, v)
-    monkeypatch.setattr(project, 'RETRY', dict(initial=.01, maximum=.02, multiplier=1, timeout=.5))
+    monkeypatch.setattr(gcp, 'RETRY', dict(initial=.01, maximum=.02, multiplier=1, timeout=.5))
     monkeypatch.chdir(tmp_path)
     yield google
     google.close()
@@ -66,7 +66,7 @@ def leave_results(google):
             put(f'{folder}/LATEST', 'v1')
         put('train.ipynb', '{"cells": []}')
         put('eval.ipynb', '{"cells": []}')
-        google.say(job.name.rpartition('/')[2], 'last words', 3)
+        google.add_log(job.name.rpartition('/')[2], 'last words', 3)
     google.on_success = on_success
 
 
@@ -96,7 +96,7 @@ def train(**kw): return run_cloud_train(**{**dict(config='vertex-v100', data='gs
 
 def test_train_there_and_back(google, gcs, built, capsys):
     leave_results(google)
-    google.say('1000', 'step 1, loss 2.1', 1)
+    google.add_log('1000', 'step 1, loss 2.1', 1)
     done = train(params=['lr=1e-4', 'grad_accum=3'])
     folder = Path(done['folder'])
     assert done['state'] == 'succeeded' and done['metrics']['acc'] == 51.5
@@ -126,7 +126,7 @@ def test_the_whole_way(google, gcs, built):
     "The job runs as it was asked for: a data set goes up, is trained and measured on from bucket to bucket, and all of it comes home."
     import threading
     from sciencetutor.data.core import run_data
-    google.secrets['hf'], google.plays = 'hf_real', ['RUNNING']
+    google.secrets['hf'], google.job_states = 'hf_real', ['RUNNING']
     run_data('samples', 'mine', n=40)
 
     def machine():
@@ -135,7 +135,7 @@ def test_the_whole_way(google, gcs, built):
         args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(repo_root()), os.environ.get('PYTHONPATH', '')])}
         ran = subprocess.run([sys.executable, '-m', 'sciencetutor.cloud.job', '--notebooks', repo_root()/'nbs', *args], env=env, capture_output=True, text=True)
-        google.say(job.name.rpartition('/')[2], ran.stderr.strip().rpartition('\n')[2] or 'done')
+        google.add_log(job.name.rpartition('/')[2], ran.stderr.strip().rpartition('\n')[2] or 'done')
         google.operations[job.name] = ['FAILED' if ran.returncode else 'SUCCEEDED']
     threading.Thread(target=machine, daemon=True).start()
     done = train(config='cpu', data='mine', params=['model=tiny', 'steps=3', 'epochs=null'], poll=1)
@@ -164,22 +164,22 @@ def test_a_local_data_set_goes_up_first(google, gcs, built, tmp_path):
 
 
 def test_a_failed_job_says_why_and_may_be_tried_again(google, gcs, built):
-    google.plays = ['RUNNING', 'FAILED']
-    google.say('1000', 'the loss is nan at step 3: try a lower --lr', 1)
+    google.job_states = ['RUNNING', 'FAILED']
+    google.add_log('1000', 'the loss is nan at step 3: try a lower --lr', 1)
     with pytest.raises(CliError, match='exited with code 1.*loss is nan.*cloud logs vertex-v100-'): train()
-    google.plays = ['SUCCEEDED']
+    google.job_states = ['SUCCEEDED']
     leave_results(google)
     assert train()['state'] == 'succeeded' and len(google.jobs) == 2
 
 
 def test_quota_is_said_at_once_and_503_is_retried(google, gcs, built, capsys):
-    google.fail = [(429, 'The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_nvidia_v100_gpus')]
+    google.failures = [(429, 'The following quota metrics exceed quota limits: aiplatform.googleapis.com/custom_model_training_nvidia_v100_gpus')]
     with pytest.raises(CliError, match='429.*v100_gpus.*quotas') as e: train()
     assert '\n' not in str(e.value) and [c for c in google.calls if c[0] == 'POST' and c[1].endswith('customJobs')] == [('POST', '/v1/projects/p/locations/us-west1/customJobs')]
-    google.fail = [(503, 'busy')]*3
+    google.failures = [(503, 'busy')]*3
     train(detach=True)
     assert capsys.readouterr().out.count('note: 503 from Google, trying again') == 3 and len(google.jobs) == 1
-    google.fail = [(503, 'busy')]*1000
+    google.failures = [(503, 'busy')]*1000
     with pytest.raises(CliError, match='503.*try again later'): train(again=True, detach=True)
 
 
@@ -205,39 +205,39 @@ def test_a_killed_client_is_picked_up(google, gcs, built, when):
 
 def test_a_lost_answer_makes_nothing_twice(google, gcs, built):
     "The request arrived, its answer did not: a second try finds what the first has made."
-    google.fail = [(503, LOST)]
+    google.failures = [(503, LOST)]
     train(detach=True)
     assert len(google.jobs) == 1
-    google.fail = [(503, LOST)]*3  # address, firewall, machine
+    google.failures = [(503, LOST)]*3  # address, firewall, machine
     run_deploy('vm', image='i', allow=['0.0.0.0/0'], yes=True)
     assert len(google.vms) == len(google.rules) == len(google.addresses) == 1
 
 
 def test_a_network_that_breaks(google, gcs, built, capsys):
-    google.down = 2
+    google.dropped = 2
     train(detach=True)
     assert capsys.readouterr().out.count('note: ConnectionError from Google, trying again') == 2 and len(google.jobs) == 1
-    google.down = 10**6
+    google.dropped = 10**6
     with pytest.raises(CliError, match='^no answer from Google Cloud .ConnectionError.: check the network$'): run_status()
-    with pytest.raises(CliError, match='^no answer from Google Cloud'): project.resolve_secrets()
+    with pytest.raises(CliError, match='^no answer from Google Cloud'): gcp.resolve_secrets()
 
 
 def test_an_account_that_has_expired(google, monkeypatch):
     from google.auth.exceptions import RefreshError
-    with pytest.raises(CliError, match='does not take this account .RefreshError.: run `gcloud auth'): project.patiently(lambda: (_ for _ in ()).throw(RefreshError('invalid_grant')))
+    with pytest.raises(CliError, match='does not take this account .RefreshError.: run `gcloud auth'): gcp.with_retries(lambda: (_ for _ in ()).throw(RefreshError('invalid_grant')))
 
 
 def test_a_long_log_is_shown_once_and_whole(google, gcs, built, capsys):
     leave_results(google)
     google.page = 3  # entries an answer
-    for i in range(20): google.say('1000', f'line {i}', 1)
+    for i in range(20): google.add_log('1000', f'line {i}', 1)
     train()
     assert re.findall(r'^  line (\d+)$', capsys.readouterr().out, re.M) == [str(i) for i in range(20)]
     assert run_logs(next(iter(google.jobs.values())).display_name, lines=5) == ['line 16', 'line 17', 'line 18', 'line 19', 'last words']
 
 
 def test_cancelled(google, gcs, built, capsys):
-    google.plays = ['RUNNING']
+    google.job_states = ['RUNNING']
     name = train(detach=True)['name']
     run_cancel(name)
     with pytest.raises(CliError, match='cancelled already'): run_cancel(name)
@@ -287,7 +287,7 @@ def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
 def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
     monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/ui:1')
     monkeypatch.setenv('GCS_BUCKET_NAME', '')
-    google.fail = [(503, 'busy')]
+    google.failures = [(503, 'busy')]
     made = run_deploy('vm', model='llava-hf/llava-1.5-7b-hf', allow=['203.0.113.0/24'], yes=True)
     out = capsys.readouterr().out
     assert out.index('about $0.48 an hour (list price of') < out.index('http://203.0.113.7:7860') and made['address'] == '203.0.113.7'
@@ -330,7 +330,7 @@ def test_vm_quota(google):
     def refuse(): raise Refused(403, "Quota 'NVIDIA_T4_GPUS' exceeded. Limit: 0.0 in region us-west1.")
     with pytest.raises(CliError, match='T4_GPUS.*quotas.*vm delete --name sciencetutor'): machine()
     google.watch = lambda verb, path: None
-    google.bad = [('ZONE_RESOURCE_POOL_EXHAUSTED', 'The zone does not have enough resources')]
+    google.operation_errors = [('ZONE_RESOURCE_POOL_EXHAUSTED', 'The zone does not have enough resources')]
     with pytest.raises(CliError, match='POOL_EXHAUSTED.*another GCP_ZONE.*vm delete'): machine()
     assert not google.vms and len(google.rules) == len(google.addresses) == 1
     machine()
@@ -353,19 +353,19 @@ def test_who_may_reach_it_is_an_address(google, allow):
 
 def test_status_and_logs_of_jobs(google, gcs, built):
     name = train(detach=True)['name']
-    google.say('1000', 'two', 2), google.say('1000', 'one', 1)
+    google.add_log('1000', 'two', 2), google.add_log('1000', 'one', 1)
     assert [r[:3] for r in run_status()] == [('job', name, 'queued')] and run_logs(name) == ['one', 'two']
 
 
 def test_secrets_are_fetched_at_the_last_moment(google, capsys):
     google.secrets['hf'] = 'hf_real\n'
-    assert project.resolve_secrets() == ['HF_TOKEN'] and os.environ['HF_TOKEN'] == 'hf_real' and 'hf_real' not in capsys.readouterr().out
+    assert gcp.resolve_secrets() == ['HF_TOKEN'] and os.environ['HF_TOKEN'] == 'hf_real' and 'hf_real' not in capsys.readouterr().out
     os.environ['HF_TOKEN'] = 'sm://unknown'
-    with pytest.raises(CliError, match='403.*permission denied on secret unknown'): project.resolve_secrets()
+    with pytest.raises(CliError, match='403.*permission denied on secret unknown'): gcp.resolve_secrets()
 
 
 def test_doctor_shows_no_secret(google, gcs, capsys):
-    rows = project.run_doctor()
+    rows = gcp.run_doctor()
     out = capsys.readouterr().out
     assert 'plain-secret' not in out and rows['HF_TOKEN'] == ('set', 'sm://hf') and rows['IMAGE_URI'][0] == 'missing' and rows['GCS_PACKAGE_URI'] == ('default', 'gs://b/packages')
     assert [rows[s] for s in ('Vertex AI', 'Compute Engine', 'Cloud Storage')] == [('answers', ''), ('answers', 'the quota of us-west1 has 1 T4 left'), ('answers', '')]
@@ -377,7 +377,7 @@ def test_doctor_says_what_google_refuses(google, monkeypatch, capsys):
         if 'customJobs' in path: raise Refused(403, disabled)
     google.watch, google.t4 = watch, 0
     monkeypatch.setenv('STORAGE_EMULATOR_HOST', google.url)  # where there is no bucket
-    rows = project.run_doctor()
+    rows = gcp.run_doctor()
     assert rows['Vertex AI'][0] == rows['Compute Engine'][0] == rows['Cloud Storage'][0] == 'missing'
     assert disabled.rstrip('.') in rows['Vertex AI'][1] and 'the quota of us-west1 has no T4 left' in rows['Compute Engine'][1] and '404' in rows['Cloud Storage'][1]
 
@@ -404,7 +404,7 @@ def test_presets_train(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_data('samples', 'data', n=24)
     params, _ = read_config(name)
-    small = vertex.change(params, ['model=tiny', 'steps=2', 'epochs=null', *(['precision=bf16'] if params['options'].get('precision') else [])])
+    small = vertex.override_params(params, ['model=tiny', 'steps=2', 'epochs=null', *(['precision=bf16'] if params['options'].get('precision') else [])])
     run_notebook(repo_root()/'nbs/20_train.ipynb', 'out.ipynb', dict(small, data='data', out='checkpoint'))
     used = json.loads(Path('checkpoint/training.json').read_text())['settings']
     assert {k: used[k] for k in params['options'] if k not in ('epochs', 'precision', 'deepspeed')} == {k: v for k, v in params['options'].items() if k not in ('epochs', 'precision', 'deepspeed')}

@@ -16,7 +16,7 @@ def submit(**kw): return run_pipeline(**{**dict(all=True, config='vertex-a100', 
 
 def test_submitted_and_followed(google, monkeypatch, capsys):
     monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
-    google.fail = [(503, 'busy')]
+    google.failures = [(503, 'busy')]
     assert submit(min_accuracy=60, destination='gs://b/models/tutor', params=['lr=1e-4'])['state'] == 'succeeded'
     (job,) = google.pipelines.values()
     asked = fields(job, 'jobDetail', *OURS)
@@ -43,14 +43,14 @@ def test_submitted_and_followed(google, monkeypatch, capsys):
 
 def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
     monkeypatch.setenv('IMAGE_URI', 'i')
-    google.fail = [(429, 'Quota exceeded for aiplatform.googleapis.com/restricted_image_training_a100_gpus')]
+    google.failures = [(429, 'Quota exceeded for aiplatform.googleapis.com/restricted_image_training_a100_gpus')]
     with pytest.raises(CliError, match='a100_gpus.*quotas'): submit()
-    google.plays = ['RUNNING', 'FAILED']
-    google.say('7001', 'the loss is nan at step 3')
+    google.job_states = ['RUNNING', 'FAILED']
+    google.add_log('7001', 'the loss is nan at step 3')
     with pytest.raises(CliError, match='(all-pipeline-.*) ended as failed in train-step.*the loss is nan.*cloud logs all-pipeline') as e: submit()
     assert run_logs(str(e.value).split()[0]) == ['the loss is nan at step 3']
     google.operations.clear()
-    google.plays = ['SUCCEEDED']
+    google.job_states = ['SUCCEEDED']
     for job in google.pipelines.values(): job.state = 3  # as if it still ran: another client joins it
     assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1 and 'joining it' in capsys.readouterr().out
     submit(no_cache=True, params=['lr=1'])
@@ -62,7 +62,7 @@ def test_killed_lost_and_cancelled(google, monkeypatch, capsys):
     code = 'from sciencetutor.cloud.pipeline import run_pipeline; run_pipeline(all=True, config="vertex-a100", source="gs://b/data/sqa", poll=.01, yes=True)'
     killed(google, code, lambda verb, path: verb == 'GET' and 'pipelineJobs/' in path)
     assert submit()['state'] == 'succeeded' and len(google.pipelines) == 1
-    google.fail = [(503, LOST)]
+    google.failures = [(503, LOST)]
     submit(params=['lr=2'])
     assert len(google.pipelines) == 2
     for job in google.pipelines.values(): job.state = 3
