@@ -11,6 +11,7 @@ run: .venv ## samples, a short fine-tune, its accuracy, the page
 test: .venv/dev ## everything CI checks, in under half an hour on 2 cores
 	nbdev-export && git diff --exit-code sciencetutor
 	nbdev-clean && git diff --exit-code nbs
+	ruff check .
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 

@@ -14,7 +14,8 @@ class NotebookTest(pytest.Item):
 
     def runtest(self):
         command = [Path(sys.executable).with_name('nbdev-test'), self.path]
-        done = subprocess.run(command, cwd=self.config.rootpath, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, cwd=self.config.rootpath, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
         if done.returncode: raise NotebookFailed(done.stdout)
 
     def repr_failure(self, excinfo):
@@ -28,7 +29,8 @@ class NotebookFailed(Exception): pass
 
 
 def pytest_collect_file(file_path, parent):
-    if file_path.suffix == '.ipynb' and '.ipynb_checkpoints' not in file_path.parts: return Notebook.from_parent(parent, path=file_path)
+    if file_path.suffix == '.ipynb' and '.ipynb_checkpoints' not in file_path.parts:
+        return Notebook.from_parent(parent, path=file_path)
 
 
 def pytest_collection_modifyitems(config, items):

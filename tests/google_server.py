@@ -1,4 +1,6 @@
-"""Vertex AI, Compute Engine, Cloud Logging and Secret Manager on loopback, in memory. Every request is parsed with the message classes of Google's own libraries:
+"""Vertex AI, Compute Engine, Cloud Logging and Secret Manager on loopback, in memory.
+
+Every request is parsed with the message classes of Google's own libraries:
 a field that they do not know, or a value that does not fit, is an error here as it would be there."""
 import base64, json, re, socket, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,13 +11,19 @@ from google.cloud.aiplatform_v1 import JobState, PipelineState
 NOW, LOST = '2026-11-23T21:00:00Z', 'lost'
 
 
-class Google:
-    """`fail` is a list of (status, message) that the next changes are answered with; with a message of `LOST` the change is made all the same. `plays` are the states
-    that a job goes through, one for each look; `bad` what the next machines end with; `down` how many requests of any kind find nobody at home; `watch` is called before each request."""
+class FakeGoogle:
+    """Google on loopback.
+
+    `failures` is a list of (status, message) that the next changes are answered with; with a message of `LOST` the
+    change is made all the same. `job_states` are the states that a job goes through, one for each look;
+    `operation_errors` what the next machines end with; `dropped` how many requests of any kind find nobody at home;
+    `watch` is called before each request."""
     def __init__(self):
-        self.calls, self.fail, self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.entries, self.secrets = [], [], {}, {}, {}, {}, {}, [], {}
-        self.plays, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
-        self.bad, self.errors, self.requests, self.down, self.page, self.t4, self.watch = [], {}, {}, 0, 1000, 1, lambda verb, path: None
+        self.calls, self.failures, self.entries = [], [], []
+        self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.secrets = {}, {}, {}, {}, {}, {}
+        self.job_states, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
+        self.operation_errors, self.errors, self.requests = [], {}, {}
+        self.dropped, self.page, self.t4, self.watch = 0, 1000, 1, lambda verb, path: None
         google = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -26,17 +34,21 @@ class Google:
                 url = urlparse(self.path)
                 body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
                 google.calls.append((self.command, url.path))
-                if google.down:
-                    google.down -= 1
+                if google.dropped:
+                    google.dropped -= 1
                     self.close_connection = True
                     return self.connection.shutdown(socket.SHUT_RDWR)
                 assert 'Authorization' not in self.headers, 'a key over plain HTTP'
-                try: answer, code = google.answer(self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query))
-                except Refused as e: answer, code = dict(error=dict(code=e.args[0], message=e.args[1], status='X')), e.args[0]
-                except Exception as e: answer, code = dict(error=dict(code=400, message=f'{type(e).__name__}: {e}', status='INVALID_ARGUMENT')), 400
+                request = self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query)
+                code, error = 200, None
+                try: answer = google.answer(*request)
+                except Refused as e: code, error = e.args
+                except Exception as e: code, error = 400, f'{type(e).__name__}: {e}'
+                if error: answer = dict(error=dict(code=code, message=error, status='INVALID_ARGUMENT'))
                 text = json.dumps(answer).encode()
                 self.send_response(code)
-                for k, v in {'Content-Length': len(text), 'Content-Type': 'application/json'}.items(): self.send_header(k, str(v))
+                self.send_header('Content-Length', str(len(text)))
+                self.send_header('Content-Type', 'application/json')
                 self.end_headers()
                 self.wfile.write(text)
 
@@ -52,22 +64,30 @@ class Google:
 
     def variables(self) -> dict:
         "What a client has to be told."
-        return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{s}': self.url for s in ('AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER')}
+        services = 'AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER'
+        return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}': self.url for service in services}
 
     def answer(self, verb, path, body, query):
-        if self.fail and verb == 'POST' and 'entries:list' not in path:
-            code, message = self.fail.pop(0)
-            if message == LOST: self.done(verb, path, body, query)
+        if self.failures and verb == 'POST' and 'entries:list' not in path:
+            code, message = self.failures.pop(0)
+            if message == LOST: self.handle(verb, path, body, query)
             raise Refused(code, message)
         self.watch(verb, path)
-        return self.done(verb, path, body, query)
+        return self.handle(verb, path, body, query)
 
-    def done(self, verb, path, body, query):
-        for pattern, method in ((r'/v1/(projects/\w+/locations/[\w-]+)/customJobs', self.custom_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/customJobs/\d+(?::cancel)?)', self.custom_job),
-                                (r'/v1/(projects/\w+/locations/[\w-]+)/pipelineJobs', self.pipeline_jobs), (r'/v1/(projects/\w+/locations/[\w-]+/pipelineJobs/[\w-]+(?::cancel)?)', self.pipeline_job),
-                                (r'/v2/entries:list', self.log_entries), (r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access', self.secret),
-                                (r'/compute/v1/projects/(\w+)/(.*)', self.compute)):
-            if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups()), 200
+    def handle(self, verb, path, body, query):
+        place = r'(projects/\w+/locations/[\w-]+)'
+        routes = {
+            rf'/v1/{place}/customJobs': self.custom_jobs,
+            rf'/v1/({place[1:-1]}/customJobs/\d+(?::cancel)?)': self.custom_job,
+            rf'/v1/{place}/pipelineJobs': self.pipeline_jobs,
+            rf'/v1/({place[1:-1]}/pipelineJobs/[\w-]+(?::cancel)?)': self.pipeline_job,
+            r'/v2/entries:list': self.log_entries,
+            r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access': self.secret,
+            r'/compute/v1/projects/(\w+)/(.*)': self.compute,
+        }
+        for pattern, method in routes.items():
+            if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups())
         raise Refused(404, f'{verb} {self.url}{path}: no such thing')
 
     # Vertex AI: what is created is read back with the same message class, and comes out as JSON of that class
@@ -79,16 +99,19 @@ class Google:
     def custom_jobs(self, verb, body, query, parent):
         if verb == 'GET': return self.listed('customJobs', v1.CustomJob, self.jobs, query)
         job = v1.CustomJob.from_json(json.dumps(body))
-        assert job.display_name and job.job_spec.worker_pool_specs and not job.name, 'display_name and a worker pool are required, the name is ours'
+        assert job.display_name and job.job_spec.worker_pool_specs, 'display_name and a worker pool are required'
+        assert not job.name, 'the name is ours'
         pool = job.job_spec.worker_pool_specs[0]
-        assert bool(pool.container_spec.image_uri) != bool(pool.python_package_spec.executor_image_uri), 'container or Python package'
-        job.name, job.create_time, job.state = f'{parent}/customJobs/{1000 + len(self.jobs)}', NOW, JobState.JOB_STATE_QUEUED
+        prebuilt = pool.python_package_spec.executor_image_uri
+        assert bool(pool.container_spec.image_uri) != bool(prebuilt), 'container or Python package'
+        job.name, job.create_time = f'{parent}/customJobs/{1000 + len(self.jobs)}', NOW
+        job.state = JobState.JOB_STATE_QUEUED
         self.jobs[job.name] = job
         return json.loads(v1.CustomJob.to_json(job))
 
-    def step(self, o, enum, prefix):
+    def advance(self, o, enum, prefix):
         "The next state of a job's play."
-        states = self.operations.setdefault(o.name, list(self.plays))
+        states = self.operations.setdefault(o.name, list(self.job_states))
         state = states.pop(0) if len(states) > 1 else states[0]
         o.state = enum[f'{prefix}_STATE_{state}']
         if state == 'FAILED': o.error = dict(code=13, message='the worker exited with code 1')
@@ -104,7 +127,7 @@ class Google:
         name, _, action = name.partition(':')
         if name not in self.jobs: raise Refused(404, f'{name} does not exist')
         if action: return self.cancel(self.jobs[name], JobState, 'JOB')
-        self.step(self.jobs[name], JobState, 'JOB')
+        self.advance(self.jobs[name], JobState, 'JOB')
         return json.loads(v1.CustomJob.to_json(self.jobs[name]))
 
     def pipeline_jobs(self, verb, body, query, parent):
@@ -112,8 +135,10 @@ class Google:
         job = v1.PipelineJob.from_json(json.dumps(body))
         inputs = job.pipeline_spec['root']['inputDefinitions']['parameters']
         assert set(job.runtime_config.parameter_values) <= set(inputs), 'a parameter that the pipeline does not have'
-        assert all(k in job.runtime_config.parameter_values or d.get('isOptional') for k, d in inputs.items()), 'a parameter is missing'
-        job.name, job.create_time, job.state = f'{parent}/pipelineJobs/run-{len(self.pipelines)}', NOW, PipelineState.PIPELINE_STATE_QUEUED
+        given = job.runtime_config.parameter_values
+        assert all(k in given or d.get('isOptional') for k, d in inputs.items()), 'a parameter is missing'
+        job.name, job.create_time = f'{parent}/pipelineJobs/run-{len(self.pipelines)}', NOW
+        job.state = PipelineState.PIPELINE_STATE_QUEUED
         self.pipelines[job.name] = job
         return json.loads(v1.PipelineJob.to_json(job))
 
@@ -121,22 +146,30 @@ class Google:
         name, _, action = name.partition(':')
         job = self.pipelines[name]
         if action: return self.cancel(job, PipelineState, 'PIPELINE')
-        self.step(job, PipelineState, 'PIPELINE')
-        there = lambda number, state: dict(task_name=['data-step', 'train-step'][number], state=state, executor_detail=dict(container_detail=dict(main_job=f'projects/p/locations/l/customJobs/{7000 + number}')))
-        job.job_detail = dict(task_details=[there(0, 'SUCCEEDED'), there(1, dict(SUCCEEDED='SUCCEEDED', FAILED='FAILED').get(job.state.name.rpartition('_')[2], 'RUNNING'))])
+        self.advance(job, PipelineState, 'PIPELINE')
+        def task(number, name, state):
+            detail = dict(container_detail=dict(main_job=f'projects/p/locations/l/customJobs/{number}'))
+            return dict(task_name=name, state=state, executor_detail=detail)
+        state = job.state.name.rpartition('_')[2]
+        if state not in ('SUCCEEDED', 'FAILED'): state = 'RUNNING'
+        job.job_detail = dict(task_details=[task(7000, 'data-step', 'SUCCEEDED'), task(7001, 'train-step', state)])
         return json.loads(v1.PipelineJob.to_json(job))
 
     def log_entries(self, verb, body, query):
         jobs = re.findall(r'"([\w-]+)"', re.search(r'resource\.labels\.job_id=\(([^)]+)\)', body['filter'])[1])
         since = re.search(r'timestamp>="([^"]+)"', body['filter'])
-        found = [e for e in self.entries if e['resource']['labels']['job_id'] in jobs and (not since or e['timestamp'] >= since[1])]
-        found, start = sorted(found, key=lambda e: (e['timestamp'], int(e['insertId'])), reverse='desc' in body.get('orderBy', '')), int(body.get('pageToken', 0))
+        mine = [e for e in self.entries if e['resource']['labels']['job_id'] in jobs]
+        found = [e for e in mine if not since or e['timestamp'] >= since[1]]
+        found.sort(key=lambda e: (e['timestamp'], int(e['insertId'])), reverse='desc' in body.get('orderBy', ''))
+        start = int(body.get('pageToken', 0))
         end = start + min(body['pageSize'], self.page)
         return dict(entries=found[start:end], **(dict(nextPageToken=str(end)) if end < len(found) else {}))
 
-    def say(self, job, text, second=0):
+    def add_log(self, job, text, second=0):
         "A line in the log of a job."
-        self.entries.append(dict(insertId=str(len(self.entries)), timestamp=f'2026-11-23T21:00:{second:02}Z', textPayload=text, resource=dict(type='ml_job', labels=dict(job_id=job))))
+        resource = dict(type='ml_job', labels=dict(job_id=job))
+        self.entries.append(dict(insertId=str(len(self.entries)), timestamp=f'2026-11-23T21:00:{second:02}Z',
+                                 textPayload=text, resource=resource))
 
     def secret(self, verb, body, query, project, name):
         if name not in self.secrets: raise Refused(403, f'{self.url}: permission denied on secret {name}')
@@ -144,17 +177,23 @@ class Google:
 
     # Compute Engine: changes are operations that are pending at first
     def compute(self, verb, body, query, project, path):
-        if m := re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)operations/([\w-]+)(?:/wait)?', path): return self.operation(m[1], 'DONE', self.errors.get(m[1]))
-        if m := re.fullmatch(r'regions/([\w-]+)', path): return json.loads(gce.Region.to_json(gce.Region(name=m[1], quotas=[gce.Quota(metric='NVIDIA_T4_GPUS', limit=self.t4, usage=0)])))
-        kind, name, action = re.fullmatch(r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)(instances|firewalls|addresses)(?:/([\w-]+))?(?:/(\w+))?', path).groups()
+        place = r'(?:zones/[\w-]+/|regions/[\w-]+/|global/)'
+        if m := re.fullmatch(place + r'operations/([\w-]+)(?:/wait)?', path):
+            return self.operation(m[1], 'DONE', self.errors.get(m[1]))
+        if m := re.fullmatch(r'regions/([\w-]+)', path):
+            quota = gce.Quota(metric='NVIDIA_T4_GPUS', limit=self.t4, usage=0)
+            return json.loads(gce.Region.to_json(gce.Region(name=m[1], quotas=[quota])))
+        m = re.fullmatch(place + r'(instances|firewalls|addresses)(?:/([\w-]+))?(?:/(\w+))?', path)
+        kind, name, action = m.groups()
         if verb != 'GET':
             number = query['requestId'][0]  # the same number is the same request
             if number in self.requests: return self.operation(self.requests[number], 'RUNNING')
             self.requests[number] = f'operation-{len(self.calls)}'
-            if kind == 'instances' and self.bad:
-                self.errors[self.requests[number]] = self.bad.pop(0)
+            if kind == 'instances' and self.operation_errors:
+                self.errors[self.requests[number]] = self.operation_errors.pop(0)
                 return self.operation(self.requests[number], 'RUNNING')
-        cls, store = {'instances': (gce.Instance, self.vms), 'firewalls': (gce.Firewall, self.rules), 'addresses': (gce.Address, self.addresses)}[kind]
+        cls, store = dict(instances=(gce.Instance, self.vms), firewalls=(gce.Firewall, self.rules),
+                          addresses=(gce.Address, self.addresses))[kind]
         if verb == 'POST' and not name:
             o = cls.from_json(json.dumps(body))
             if o.name in store: raise Refused(409, f'{o.name} already exists')
@@ -163,7 +202,8 @@ class Google:
             store[o.name] = o
         elif not name: return dict(items=[json.loads(cls.to_json(o)) for o in store.values()], kind='list')
         elif name not in store: raise Refused(404, f'{self.url}/{path}: {name} was not found')
-        elif action == 'serialPort': return dict(contents='Booting\nScienceTutor (tutor) is ready\n', start='0', next='30')
+        elif action == 'serialPort':
+            return dict(contents='Booting\nScienceTutor (tutor) is ready\n', start='0', next='30')
         elif verb == 'GET': return json.loads(cls.to_json(store[name]))
         elif verb == 'DELETE': del store[name]
         elif verb in ('PUT', 'PATCH'): store[name] = cls.from_json(json.dumps(body))

@@ -12,9 +12,12 @@ STORE = root/'deploy/store'
 def let_in() -> list[str]:
     "The files of git's that .dockerignore lets into an image."
     rules = [line for line in (root/'.dockerignore').read_text().split('\n') if line and not line.startswith('#')]
-    names = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    listing = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
+    names = subprocess.run(listing, cwd=root, capture_output=True, text=True, check=True).stdout.split()
     def matches(name, rule):
-        patterns = [rule, f'{rule}/*'] if not rule.startswith('**/') else [rule[3:], f'*/{rule[3:]}', f'{rule[3:]}/*', f'*/{rule[3:]}/*']
+        anywhere = rule.removeprefix('**/')
+        patterns = [anywhere, f'{anywhere}/*']
+        if anywhere != rule: patterns += [f'*/{anywhere}', f'*/{anywhere}/*']
         return any(fnmatch.fnmatch(name, p) for p in patterns)
     allowed = []
     for name in names:
@@ -33,10 +36,13 @@ def test_hadolint():
 
 def test_the_image_gets_what_it_copies_and_no_more():
     names = let_in()
-    copied = [word for line in re.findall(r'^COPY (?:--\S+ )*(.*)$', (root/'Dockerfile').read_text(), re.M) for word in line.split()[:-1]]
-    for word in copied: assert any(n == word or n.startswith(word + '/') for n in names), f'{word} is copied, but .dockerignore keeps it out'
+    lines = re.findall(r'^COPY (?:--\S+ )*(.*)$', (root/'Dockerfile').read_text(), re.M)
+    for word in [word for line in lines for word in line.split()[:-1]]:
+        there = any(name == word or name.startswith(word + '/') for name in names)
+        assert there, f'{word} is copied, but .dockerignore keeps it out'
     assert 'sciencetutor/cli.py' in names and 'deploy/serve.sh' in names
-    assert not [n for n in names if n.split('/')[0] in ('tests', 'docs', 'bench', 'tools', '.git', '.github') or n.startswith('.env')]
+    outside = 'tests', 'docs', 'bench', 'tools', '.git', '.github'
+    assert not [name for name in names if name.split('/')[0] in outside or name.startswith('.env')]
     stages = re.findall(r'^FROM \S+ AS (\S+)', (root/'Dockerfile').read_text(), re.M)
     assert stages[-1] == 'serve' and {'cpu', 'train'} <= set(stages)
 
@@ -53,24 +59,31 @@ def test_manifests_fit_together():
     pod, rolling = spec['template']['spec'], spec['strategy']['rollingUpdate']
     box, ports = pod['containers'][0], {p['name']: p['port'] for p in docs['Service']['spec']['ports']}
     assert ports == {p['name']: p['containerPort'] for p in box['ports']} == dict(page=7860, api=5000, stream=5005)
-    assert docs['Service']['spec']['selector'] == spec['selector']['matchLabels'] == spec['template']['metadata']['labels']
+    labels = spec['selector']['matchLabels']
+    assert docs['Service']['spec']['selector'] == labels == spec['template']['metadata']['labels']
     assert box['resources']['limits']['nvidia.com/gpu'] == box['resources']['requests']['nvidia.com/gpu'] == 1
-    assert rolling['maxUnavailable'] == 0 and pod['terminationGracePeriodSeconds'] > int(box['lifecycle']['preStop']['exec']['command'][1]) + 60
+    assert rolling['maxUnavailable'] == 0
+    assert pod['terminationGracePeriodSeconds'] > int(box['lifecycle']['preStop']['exec']['command'][1]) + 60
     ingress = docs['Ingress']['spec']
     hosts = [r['host'] for r in ingress['rules']]
-    assert ingress['tls'][0]['hosts'] == hosts and {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
-    assert set(yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']) == {p.name for p in MANIFESTS}
+    assert ingress['tls'][0]['hosts'] == hosts
+    assert {p['backend']['service']['port']['name'] for r in ingress['rules'] for p in r['http']['paths']} == set(ports)
+    listed = yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['resources']
+    assert set(listed) == {p.name for p in MANIFESTS}
     assert not [p for p in MANIFESTS if 'kind: Secret' in p.read_text()]
     keys = {e['name']: e['valueFrom']['secretKeyRef'] for e in box['env'] if 'valueFrom' in e}
     assert keys == {k: dict(name='tutor-keys', key=k, optional=True) for k in ('SCIENCETUTOR_API_KEY', 'HF_TOKEN')}
-    assert {'name': 'FORWARDED_ALLOW_IPS', 'value': '*'} in box['env'] and docs['Service']['spec'].get('type', 'ClusterIP') == 'ClusterIP'
+    assert {'name': 'FORWARDED_ALLOW_IPS', 'value': '*'} in box['env']
+    assert docs['Service']['spec'].get('type', 'ClusterIP') == 'ClusterIP'
     (image,) = yaml.safe_load((root/'deploy/kustomization.yaml').read_text())['images']
     assert image['name'] == box['image'] and image['newTag'] == docs_tools().settings()['version']
 
 
 def merged(a, b):
     "A strategic merge: maps by key, lists by name, null deletes."
-    if isinstance(b, dict): return {k: v for k in {**a, **b} if (v := merged(a.get(k, {}), b[k]) if k in b else a[k]) is not None}
+    if isinstance(b, dict):
+        both = {k: merged(a.get(k, {}), b[k]) if k in b else a[k] for k in {**a, **b}}
+        return {k: v for k, v in both.items() if v is not None}
     if not isinstance(b, list): return b
     old, new = ({x['name']: x for x in xs} for xs in (a or [], b))
     return [merged(old.get(n, {}), new[n]) if n in new else old[n] for n in {**old, **new}]
@@ -78,24 +91,32 @@ def merged(a, b):
 
 def test_the_store_has_a_volume():
     "What a page with a login remembers is on a claim, and no two pods write it."
-    validate, (claim, patch, component) = pytest.importorskip('kubernetes_validate'), (yaml.safe_load((STORE/f'{n}.yaml').read_text()) for n in ('volume', 'patch', 'kustomization'))
+    validate = pytest.importorskip('kubernetes_validate')
+    names = 'volume', 'patch', 'kustomization'
+    claim, patch, component = (yaml.safe_load((STORE/f'{name}.yaml').read_text()) for name in names)
     plain = yaml.safe_load((root/'deploy/deployment.yaml').read_text())
     whole = merged(plain, patch)
     for doc in (claim, whole): validate.validate(doc, validate.latest_version(), strict=True)
     pod, box = whole['spec']['template']['spec'], whole['spec']['template']['spec']['containers'][0]
     assert component['kind'] == 'Component' and whole['spec']['strategy'] == dict(type='Recreate')
-    assert {v['name']: v.get('persistentVolumeClaim') for v in pod['volumes']} == dict(models=None, store=dict(claimName=claim['metadata']['name']))
-    assert {m['name']: m['mountPath'] for m in box['volumeMounts']} == dict(models='/home/tutor/.cache/huggingface', store='/data')
-    assert {'name': 'AUTH', 'value': '1'} in box['env'] and {'name': 'AUTH', 'value': '1'} not in plain['spec']['template']['spec']['containers'][0]['env']
+    claims = {v['name']: v.get('persistentVolumeClaim') for v in pod['volumes']}
+    assert claims == dict(models=None, store=dict(claimName=claim['metadata']['name']))
+    mounts = {m['name']: m['mountPath'] for m in box['volumeMounts']}
+    assert mounts == dict(models='/home/tutor/.cache/huggingface', store='/data')
+    assert {'name': 'AUTH', 'value': '1'} in box['env']
+    assert {'name': 'AUTH', 'value': '1'} not in plain['spec']['template']['spec']['containers'][0]['env']
 
 
-@pytest.mark.parametrize('env,wanted', [(dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'), (dict(AUTH='1'), '--auth --store /data'),
-                                        (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
+@pytest.mark.parametrize('env,wanted', [
+    (dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'),
+    (dict(AUTH='1'), '--auth --store /data'),
+    (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
 def test_what_the_container_is_told(tmp_path, env, wanted):
     (tmp_path/'sciencetutor').write_text('#!/bin/sh\necho $@\n')
     (tmp_path/'sciencetutor').chmod(0o755)
-    said = subprocess.run(['sh', root/'deploy/serve.sh'], env=dict(PATH=f'{tmp_path}:/usr/bin:/bin', MODEL='tutor', **env), capture_output=True, text=True).stdout
-    assert said.strip().endswith(wanted) and ('--auth' in said) == bool(env)
+    env = dict(PATH=f'{tmp_path}:/usr/bin:/bin', MODEL='tutor', **env)
+    said = subprocess.run(['sh', root/'deploy/serve.sh'], env=env, capture_output=True, text=True).stdout
+    assert said.strip().endswith(wanted) and ('--auth' in said) == ('AUTH' in env)
 
 
 def test_workflows():
@@ -105,9 +126,14 @@ def test_workflows():
         assert flow['permissions'] == dict(contents='read') and flow['jobs'], name
         for job in flow['jobs'].values():
             assert ('steps' in job) != (job.get('uses') == './.github/workflows/test.yml')
-            for step in job.get('steps', []): assert ('uses' in step) != ('run' in step) and re.fullmatch(r'[\w.-]+/[\w.-]+@[0-9a-f]{40}', step.get('uses', 'own/step@' + '0'*40)), 'pin an action to a commit'
-    assert flows['image']['jobs']['image']['needs'] == flows['publish']['jobs']['build']['needs'] == 'test' and 'workflow_call' in flows['test'][True]
-    assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'} and flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
+            for step in job.get('steps', []):
+                assert ('uses' in step) != ('run' in step)
+                if 'uses' not in step: continue
+                assert re.fullmatch(r'[\w.-]+/[\w.-]+@[0-9a-f]{40}', step['uses']), 'pin an action to a commit'
+    assert flows['image']['jobs']['image']['needs'] == flows['publish']['jobs']['build']['needs'] == 'test'
+    assert 'workflow_call' in flows['test'][True]
+    assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'}
+    assert flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
     targets = {m['target'] for m in flows['image']['jobs']['image']['strategy']['matrix']['include']}
     assert targets == {'serve', 'cpu', 'train'} and 'password' not in str(flows['publish'])
 
@@ -115,7 +141,9 @@ def test_workflows():
 def test_compiled_pipelines_are_current(tmp_path):
     pytest.importorskip('kfp')
     from sciencetutor.cloud.pipeline import compile_pipelines
-    for new in compile_pipelines(tmp_path): assert new.read_text() == (root/'pipelines'/new.name).read_text(), f'{new.name}: run `sciencetutor cloud pipeline --compile`'
+    for new in compile_pipelines(tmp_path):
+        current = new.read_text() == (root/'pipelines'/new.name).read_text()
+        assert current, f'{new.name}: run `sciencetutor cloud pipeline --compile`'
 
 
 def wait_open(port: int, child, seconds: float):
@@ -131,7 +159,9 @@ def wait_open(port: int, child, seconds: float):
 
 @pytest.mark.soak
 def test_the_containers_command(tmp_path):
-    "A clean environment, an ordinary user, only what .dockerignore lets in: all three ports answer, and what they are saying when the end comes is said to its end."
+    """A clean environment, an ordinary user, only what .dockerignore lets in.
+
+    All three ports answer, and what they are saying when the end comes is said to its end."""
     for port in (7860, 5000, 5005):
         with socket.socket() as s:
             if s.connect_ex(('127.0.0.1', port)) == 0: pytest.skip(f'port {port} is in use')
@@ -157,8 +187,10 @@ def test_the_containers_command(tmp_path):
             if not system.exists(): pytest.skip('no Python here that an ordinary user may run')
             link.unlink()
             link.symlink_to(system)
-            (cfg := tmp_path/'venv/pyvenv.cfg').write_text(re.sub('(?m)^home = .*$', 'home = /usr/bin', cfg.read_text()))
-    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', HOME=str(home), TMPDIR=str(home), MODEL='tiny', PYTHONUNBUFFERED='1')  # a container's temporary folder is its own, too
+            cfg = tmp_path/'venv/pyvenv.cfg'
+            cfg.write_text(re.sub('(?m)^home = .*$', 'home = /usr/bin', cfg.read_text()))
+    own = dict(HOME=str(home), TMPDIR=str(home))  # a container's temporary folder is its own, too
+    env = dict(PATH=f'{tmp_path/"venv/bin"}:/usr/bin:/bin', MODEL='tiny', PYTHONUNBUFFERED='1', **own)
     child = subprocess.Popen([app/'deploy/serve.sh'], cwd=app, env=env, **user)
     try:
         for port in (7860, 5000, 5005): wait_open(port, child, 180)
@@ -168,19 +200,25 @@ def test_the_containers_command(tmp_path):
 
 
 def ends_with_streams(child):
-    "An answer on each port, the signal that `docker stop` and Kubernetes send, and all three arrive whole; `/readyz` says no at once, `/healthz` yes."
+    """An answer on each port, the signal that `docker stop` and Kubernetes send, and all three arrive whole.
+
+    `/readyz` says no at once, `/healthz` yes."""
     import httpx
     from websockets.sync.client import connect
     with connect('ws://127.0.0.1:5005/api/v1/stream') as ws, httpx.Client(timeout=60) as c:
-        event = c.post('http://127.0.0.1:7860/gradio_api/call/ask', json=dict(data=['Why is the sky blue?', None, None])).json()['event_id']
+        ask = 'http://127.0.0.1:7860/gradio_api/call/ask'
+        event = c.post(ask, json=dict(data=['Why is the sky blue?', None, None])).json()['event_id']
         ws.send(json.dumps(dict(prompt='Why?', max_new_tokens=400)))
         assert json.loads(ws.recv(timeout=60))['event'] != 'stream_end'
-        with c.stream('GET', f'http://127.0.0.1:7860/gradio_api/call/ask/{event}') as page, c.stream('POST', 'http://127.0.0.1:5000/v1/chat/completions', json=dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=400, stream=True)) as api:
+        chat = dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=400, stream=True)
+        reply = c.stream('POST', 'http://127.0.0.1:5000/v1/chat/completions', json=chat)
+        with c.stream('GET', f'{ask}/{event}') as page, reply as api:
             said = api.iter_lines()
             next(said)
             child.terminate()
             time.sleep(.5)
-            assert (httpx.get('http://127.0.0.1:5000/readyz').status_code, httpx.get('http://127.0.0.1:5000/healthz').status_code) == (503, 200)
+            ready, alive = (httpx.get(f'http://127.0.0.1:5000/{name}').status_code for name in ('readyz', 'healthz'))
+            assert (ready, alive) == (503, 200)
             while json.loads(ws.recv(timeout=60))['event'] != 'stream_end': pass
             assert [line for line in said if line][-1] == 'data: [DONE]' and 'event: complete' in page.read().decode()
     assert child.wait(60) == 0
@@ -194,16 +232,21 @@ def docs_tools():
     finally: sys.path.pop(0)
 
 
-@pytest.mark.parametrize('path', [root/'nbs/index.ipynb', *sorted((root/'nbs').glob('[0-9]*.ipynb'))], ids=lambda p: p.stem)
+FRONTS = [root/'nbs/index.ipynb', *sorted((root/'nbs').glob('[0-9]*.ipynb'))]
+
+
+@pytest.mark.parametrize('path', FRONTS, ids=lambda p: p.stem)
 def test_every_notebook_opens_in_colab(path, tmp_path):
     "The install cell comes right after the title, once, and the page gets its badge."
     docs = docs_tools()
     title, install, *rest = json.loads(path.read_text())['cells']
-    assert title['cell_type'] == 'markdown' and install == docs.colab_cell(), f'{path.name}: run `python tools/docs.py`, which writes the install cell'
+    advice = f'{path.name}: run `python tools/docs.py`, which writes the install cell'
+    assert title['cell_type'] == 'markdown' and install == docs.colab_cell(), advice
     assert not [c for c in rest if 'google.colab' in ''.join(c['source'])]
     (page := tmp_path/'page.ipynb').write_text(path.read_text())
     docs.add_badge(page, path.name)
-    assert re.search(rf'\(https://colab\.research\.google\.com/github/[\w/-]+/nbs/{path.name}\)$', json.loads(page.read_text())['cells'][1]['source'][0])
+    badge = json.loads(page.read_text())['cells'][1]['source'][0]
+    assert re.search(rf'\(https://colab\.research\.google\.com/github/[\w/-]+/nbs/{path.name}\)$', badge)
 
 
 @pytest.mark.parametrize('colab', [True, False])

@@ -1,7 +1,8 @@
 """Build docs/ and README.md from the notebooks: `python tools/docs.py`.
 
-The sources are an nbdev site: with Quarto installed, `quarto render nbs` builds them too. Here smalldocs does it, in pure Python.
-Links, title and description have one home, settings.ini; pyproject.toml and nbs/nbdev.yml repeat them because nbdev and Quarto look there.
+The sources are an nbdev site: with Quarto installed, `quarto render nbs` builds them too. Here smalldocs does it, in
+pure Python. Links, title and description have one home, settings.ini; pyproject.toml and nbs/nbdev.yml repeat them
+because nbdev and Quarto look there.
 """
 import json, re, shutil
 from configparser import ConfigParser
@@ -11,9 +12,19 @@ root = Path(__file__).resolve().parent.parent
 nbs, docs = root / 'nbs', root / 'docs'
 
 # A section of the sidebar: its title, the notebooks that open it, and the folder of the notebooks that follow.
-sections = [('Data', ['00_data'], 'data'), ('Samples', [], 'samples'), ('Model', ['10_model'], 'models'), ('Engine', [], 'engine'),
-            ('Training', ['20_train'], 'train'), ('Evaluation', ['30_eval'], 'eval'), ('The tutor', [], 'app'), ('Serving', ['40_serve'], 'serve'),
-            ('Cloud', ['50_cloud'], 'cloud'), ('In one command', ['60_cli', '61_quickstart', '62_release'], ''), ('Foundations', ['01_files', '02_resources'], '')]
+sections = [
+    ('Data', ['00_data'], 'data'),
+    ('Samples', [], 'samples'),
+    ('Model', ['10_model'], 'models'),
+    ('Engine', [], 'engine'),
+    ('Training', ['20_train'], 'train'),
+    ('Evaluation', ['30_eval'], 'eval'),
+    ('The tutor', [], 'app'),
+    ('Serving', ['40_serve'], 'serve'),
+    ('Cloud', ['50_cloud'], 'cloud'),
+    ('In one command', ['60_cli', '61_quickstart', '62_release'], ''),
+    ('Foundations', ['01_files', '02_resources'], ''),
+]
 
 
 def settings() -> dict:
@@ -36,7 +47,8 @@ def sync_metadata():
     for key, value in values.items(): text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.M)
     write(root / 'pyproject.toml', text)
     init = root / 'sciencetutor/__init__.py'
-    write(init, re.sub(r'^__version__ = ".*"', f'__version__ = "{cfg["version"]}"', init.read_text(encoding='utf-8'), flags=re.M))
+    version = f'__version__ = "{cfg["version"]}"'
+    write(init, re.sub(r'^__version__ = ".*"', version, init.read_text(encoding='utf-8'), flags=re.M))
     from nbdev.quarto import refresh_quarto_yml
     refresh_quarto_yml()
 
@@ -48,7 +60,8 @@ def page_name(name: str) -> str:
 
 def notebooks(folder: Path = nbs) -> list[str]:
     "All notebooks with a number, by their path below `folder`."
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob('[0-9]*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+    paths = [p for p in folder.rglob('[0-9]*.ipynb') if '.ipynb_checkpoints' not in p.parts]
+    return sorted(p.relative_to(folder).as_posix() for p in paths)
 
 
 def write_sidebar():
@@ -58,14 +71,16 @@ def write_sidebar():
         pages = [f'{front}.ipynb' for front in fronts] + [n for n in names if folder and n.startswith(f'{folder}/')]
         lines += [f'      - section: {title}', '        contents:', *(f'          - {page}' for page in pages)]
     listed = {line.strip(' -') for line in lines}
-    if left := [n for n in names if n not in listed]: raise SystemExit(f'docs: {", ".join(left)} is in no section of the sidebar: add it to `sections`')
+    left = ', '.join(n for n in names if n not in listed)
+    if left: raise SystemExit(f'docs: {left} is in no section of the sidebar: add it to `sections`')
     write(nbs / 'sidebar.yml', '\n'.join(lines) + '\n')
 
 
 def colab_cell() -> dict:
     "The first code cell of every notebook: on Colab it installs this version, anywhere else it does nothing."
+    package = f'sciencetutor[train,serve,quant,cloud]=={settings()["version"]}'
     source = ["#| hide\n", "import sys\n", "if 'google.colab' in sys.modules:\n",
-              f"    get_ipython().system('pip install -q \"sciencetutor[train,serve,quant,cloud]=={settings()['version']}\"')"]
+              f"    get_ipython().system('pip install -q \"{package}\"')"]
     return dict(cell_type='code', id='colab-install', execution_count=None, metadata={}, outputs=[], source=source)
 
 
@@ -102,7 +117,8 @@ def build_site():
     known = 'format-links', 'output-file'  # of nbdev, for Quarto
     for line in site.warnings:
         if not any(k in line for k in known): print('docs:', line)
-    if site.broken: raise SystemExit('\n'.join(f'docs: {page} links to {link}, which is not there' for page, link in site.broken))
+    broken = [f'docs: {page} links to {link}, which is not there' for page, link in site.broken]
+    if broken: raise SystemExit('\n'.join(broken))
     trim(site.out)
     shutil.rmtree(docs, ignore_errors=True)
     site.out.rename(docs)

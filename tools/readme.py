@@ -8,7 +8,8 @@ def output_text(out: dict) -> str:
     data = out.get('data', {'text/plain': out.get('text', '')})
     for mime, wrap in ('text/markdown', '{}'), ('text/html', '{}'), ('text/plain', '```text\n{}\n```'):
         if mime in data: return wrap.format(''.join(data[mime]).rstrip())
-    raise ValueError(f'index.ipynb: an output of type {list(data)} has no place in the README: save it under nbs/images and link to it')
+    advice = 'save it under nbs/images and link to it'
+    raise ValueError(f'index.ipynb: an output of type {list(data)} has no place in the README: {advice}')
 
 
 def cell_text(cell: dict) -> str:
@@ -24,9 +25,10 @@ def cell_text(cell: dict) -> str:
 def badges() -> str:
     "Three badges under the title."
     cfg = settings()
-    shield = 'https://img.shields.io/badge'
+    shield, name = 'https://img.shields.io/badge', cfg['license'].replace('-', '--')
+    licence = f'{cfg["git_url"]}/blob/{cfg["branch"]}/LICENSE'
     return '\n'.join([f'[![docs]({shield}/docs-pages-2780e3)]({cfg["doc_url"]})',
-                      f'[![licence]({shield}/licence-{cfg["license"].replace("-", "--")}-2780e3)]({cfg["git_url"]}/blob/{cfg["branch"]}/LICENSE)',
+                      f'[![licence]({shield}/licence-{name}-2780e3)]({licence})',
                       f'![python]({shield}/python-{cfg["min_python"]}+-2780e3)'])
 
 
@@ -36,7 +38,8 @@ def write_readme():
     text = '\n\n'.join(filter(None, map(cell_text, cells)))
     text = re.sub(r'^(# .*)\n+> (.*)', lambda m: f'{m[1]}\n\n{m[2]}\n\n{badges()}', text)
     text = re.sub(r'(?<=[("])images/', 'nbs/images/', text)
-    text = re.sub(r'(?<=\()[\w/]*\d\d_\w+\.ipynb', lambda m: settings()['doc_url'] + page_name(m[0]).replace('.ipynb', '.html'), text)
+    link = lambda m: settings()['doc_url'] + page_name(m[0]).replace('.ipynb', '.html')
+    text = re.sub(r'(?<=\()[\w/]*\d\d_\w+\.ipynb', link, text)
     write(root / 'README.md', f'<!-- Written from nbs/index.ipynb by tools/readme.py: edit there. -->\n\n{text}\n')
 
 

@@ -8,70 +8,95 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['run_status', 'external', 'pipelines_client', 'find_run', 'run_logs', 'run_cancel']
+__all__ = ['Row', 'run_row', 'machine_row', 'run_status', 'find_run', 'console_lines', 'run_logs', 'run_cancel']
 
 # %% ../../nbs/50_cloud.ipynb #50-cloud-003
 import time
+from typing import NamedTuple
 from fastcore.script import CliError
-from .prices import cost_table
-from .gcp import call, make_client, setting
-from .vertex import entries, find_job, jobs_client, numbers, parent, plain, words
-from .vm import found
+from .gcp import call_api, get_api, list_api, make_client, setting
+from .pipeline import pipelines_client
+from .vertex import ENDED, entry_text, find_job, job_ids, jobs_client, log_entries, parent, state_name
 
 # %% ../../nbs/50_cloud.ipynb #50-cloud-008
+class Row(NamedTuple):
+    "A line of the status table."
+    kind: str  # job, pipeline or machine
+    name: str
+    state: str
+    started: str  # year to minute
+    address: str = ''  # of a machine
+
+def run_row(
+    kind: str,  # job or pipeline
+    job,  # a `CustomJob` or a `PipelineJob`
+) -> Row:
+    "A training or a pipeline as a line of the table."
+    return Row(kind, job.display_name, state_name(job.state), job.create_time.strftime('%Y-%m-%d %H:%M'))
+
+def machine_row(
+    machine,  # an `Instance` of Compute Engine
+) -> Row:
+    "A machine as a line of the table."
+    configs = [config for network in machine.network_interfaces for config in network.access_configs]
+    address = next((config.nat_i_p for config in configs if config.nat_i_p), '')
+    started = machine.creation_timestamp[:16].replace('T', ' ')
+    return Row('machine', machine.name, machine.status.lower(), started, address)
+
+# %% ../../nbs/50_cloud.ipynb #8a4bfb29
 def run_status(
     days: int = 7,  # how far back
     dry_run: bool = False,  # print every request and send none
-) -> list[tuple]:  # (kind, name, state, started, address)
+) -> list[Row]:
     "Jobs, pipelines and machines of the project."
     from google.cloud.compute_v1 import InstancesClient
     since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - 86400*days))
     newer = f'labels.app="sciencetutor" AND create_time>"{since}"'
-    when = lambda j: j.create_time.strftime('%Y-%m-%d %H:%M')
-    jobs = call(jobs_client(dry_run).list_custom_jobs, parent=parent(), filter=newer) or []
-    runs = call(pipelines_client(dry_run).list_pipeline_jobs, parent=parent(), filter=newer) or []
-    vms = call(make_client(InstancesClient, 'compute', dry_run).list, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), filter='labels.app=sciencetutor') or []
-    rows = [(kind, j.display_name, plain(j.state), when(j), '') for kind, found in (('job', jobs), ('pipeline', runs)) for j in found]
-    rows += [('machine', v.name, v.status.lower(), v.creation_timestamp[:16].replace('T', ' '), external(v)) for v in vms]
+    jobs = list_api(jobs_client(dry_run).list_custom_jobs, parent=parent(), filter=newer)
+    pipelines = list_api(pipelines_client(dry_run).list_pipeline_jobs, parent=parent(), filter=newer)
+    machines = list_api(make_client(InstancesClient, 'compute', dry_run).list, project=setting('GCP_PROJECT'),
+                        zone=setting('GCP_ZONE'), filter='labels.app=sciencetutor')
+    rows = [run_row('job', job) for job in jobs] + [run_row('pipeline', job) for job in pipelines]
+    rows += [machine_row(machine) for machine in machines]
     for row in rows: print('{:<10}{:<28}{:<12}{:<18}{}'.format(*row).rstrip())
     if not rows and not dry_run: print(f'no machine is there, and nothing was submitted in {days} days')
     return rows
 
-def external(vm) -> str:
-    "The external address of a machine."
-    return next((c.nat_i_p for n in vm.network_interfaces for c in n.access_configs if c.nat_i_p), '')
-
-def pipelines_client(dry: bool = False):
-    "Vertex AI's client for pipelines."
-    from google.cloud.aiplatform_v1 import PipelineServiceClient
-    return make_client(PipelineServiceClient, 'aiplatform', dry)
-
+# %% ../../nbs/50_cloud.ipynb #50-cloud-009
 def find_run(
     name: str,  # of a training or a pipeline
     dry: bool = False,  # only print the requests
 ):  # its newest `CustomJob` or `PipelineJob`, or None
     "A run, whichever kind it is."
     if job := find_job(jobs_client(dry), name): return job
-    runs = call(pipelines_client(dry).list_pipeline_jobs, parent=parent(), filter=f'labels.run="{name}"')
-    return max(runs or [], key=lambda j: j.create_time.timestamp(), default=None)
+    client = pipelines_client(dry)
+    pipelines = list_api(client.list_pipeline_jobs, parent=parent(), filter=f'labels.run="{name}"')
+    return max(pipelines, key=lambda job: job.create_time.timestamp(), default=None)
 
-# %% ../../nbs/50_cloud.ipynb #50-cloud-009
+def console_lines(
+    name: str,  # of a machine
+    dry: bool = False,  # only print the request
+) -> list[str]:
+    "What a machine wrote to its serial console."
+    from google.cloud.compute_v1 import InstancesClient
+    read = make_client(InstancesClient, 'compute', dry).get_serial_port_output
+    console = get_api(read, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), instance=name)
+    if dry: return []
+    if console: return console.contents.splitlines()
+    raise CliError(f'no run and no machine is called {name}: `sciencetutor cloud status` lists them')
+
+# %% ../../nbs/50_cloud.ipynb #a0366771
 def run_logs(
     name: str,  # of a run or a machine
     lines: int = 200,  # the last so many
     dry_run: bool = False,  # print every request and send none
 ) -> list[str]:
     "The log of a training or a pipeline, or the console of a machine."
-    from google.cloud.compute_v1 import InstancesClient
     if lines < 1: raise CliError(f'--lines {lines}: one or more')
     job = find_run(name, dry_run)
-    if dry_run: entries(['NUMBER'], order='desc', lines=lines, dry=True)
-    if job: text = [words(e) for e in reversed(entries(numbers(job), order='desc', lines=lines))]
-    else:
-        console = found(make_client(InstancesClient, 'compute', dry_run).get_serial_port_output, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), instance=name)
-        if dry_run: return []
-        if console is None: raise CliError(f'no run and no machine is called {name}: `sciencetutor cloud status` lists them')
-        text = console.contents.splitlines()[-lines:]
+    if dry_run: log_entries(['NUMBER'], order='desc', lines=lines, dry=True)
+    newest = log_entries(job_ids(job), order='desc', lines=lines) if job else []
+    text = [entry_text(entry) for entry in reversed(newest)] if job else console_lines(name, dry_run)[-lines:]
     print(*text, sep='\n')
     return text
 
@@ -81,10 +106,13 @@ def run_cancel(
 ) -> str:  # what it was doing
     "End a training or a pipeline; it costs nothing from then on."
     job = find_run(name, dry_run)
-    if dry_run: return call(jobs_client(True).cancel_custom_job, name=f'{parent()}/customJobs/NUMBER') or ''
-    if job is None: raise CliError(f'no run is called {name}: `sciencetutor cloud status` lists them, `sciencetutor cloud deploy vm stop` stops a machine')
-    if plain(job.state) in ('succeeded', 'failed', 'cancelled', 'expired'): raise CliError(f'{name} has {plain(job.state)} already: nothing is left to end')
-    pipeline = '/pipelineJobs/' in job.name
-    call(pipelines_client().cancel_pipeline_job if pipeline else jobs_client().cancel_custom_job, name=job.name)
-    print(f'{name} was {plain(job.state)} and is being ended')
-    return plain(job.state)
+    if dry_run: return call_api(jobs_client(True).cancel_custom_job, name=f'{parent()}/customJobs/NUMBER') or ''
+    if job is None:
+        advice = '`sciencetutor cloud status` lists them, `sciencetutor cloud deploy vm stop` stops a machine'
+        raise CliError(f'no run is called {name}: {advice}')
+    state = state_name(job.state)
+    if state in ENDED: raise CliError(f'{name} has {state} already: nothing is left to end')
+    cancel = pipelines_client().cancel_pipeline_job if '/pipelineJobs/' in job.name else jobs_client().cancel_custom_job
+    call_api(cancel, name=job.name)
+    print(f'{name} was {state} and is being ended')
+    return state

@@ -8,16 +8,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/gcp.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'Variable', 'setting', 'references', 'resolve_secrets', 'endpoint', 'credentials',
-           'Shown', 'print_request', 'make_client', 'one_line', 'patiently', 'call', 'rest', 'confirm', 'state',
-           'reach', 'run_doctor']
+__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'CALL', 'PACKAGES', 'Variable', 'setting', 'secret_references', 'resolve_secrets',
+           'job_environment', 'endpoint', 'credentials', 'RequestPrinted', 'print_request', 'make_client', 'NotFound',
+           'explain_error', 'note_retry', 'with_retries', 'call_api', 'list_api', 'get_api', 'rest_call', 'confirm',
+           'Check', 'check_variable', 'check_package', 'ask_vertex', 'ask_compute', 'ask_storage', 'check_services',
+           'run_doctor']
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-003
 import base64, json, os, re
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import NamedTuple
 from urllib.parse import unquote
 from fastcore.script import CliError
+from .compat import rest_session
 from ..data.hub import bucket, load_env
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-006
@@ -31,13 +35,17 @@ class Variable(NamedTuple):
 VARIABLES = {
     'GCP_PROJECT': Variable('project id', 'gcloud projects create NAME, with billing switched on'),
     'GCP_REGION': Variable('region of jobs and machines', 'any region with GPUs', 'us-central1'),
-    'GCP_ZONE': Variable('zone of a GPU machine', 'gcloud compute accelerator-types list --filter name=nvidia-tesla-t4', '{GCP_REGION}-a'),
+    'GCP_ZONE': Variable(
+        'zone of a GPU machine',
+        'gcloud compute accelerator-types list --filter name=nvidia-tesla-t4',
+        '{GCP_REGION}-a'),
     'GCS_BUCKET_NAME': Variable('bucket', 'gcloud storage buckets create gs://NAME --location REGION'),
     'GCS_BUCKET_URI': Variable('its address', 'gs:// and the name of the bucket', 'gs://{GCS_BUCKET_NAME}'),
     'GCS_PACKAGE_URI': Variable('where packages go', 'any folder in the bucket', '{GCS_BUCKET_URI}/packages'),
     'GCS_SERVICE_ACCOUNT': Variable('account that jobs run as', 'gcloud iam service-accounts create sciencetutor'),
     'IMAGE_URI': Variable('container image of this package', 'docker build and push, see the page on images'),
-    'GOOGLE_APPLICATION_CREDENTIALS': Variable('key file', 'gcloud auth application-default login needs no file; a service account has one'),
+    'GOOGLE_APPLICATION_CREDENTIALS': Variable(
+        'key file', 'gcloud auth application-default login needs no file; a service account has one'),
     'HF_TOKEN': Variable('Hugging Face key', 'https://huggingface.co/settings/tokens', secret=True),
     'WANDB_API_KEY': Variable('Weights & Biases key', 'https://wandb.ai/authorize', secret=True),
 }
@@ -46,31 +54,37 @@ VARIABLES = {
 def setting(
     name: str,  # a key of `VARIABLES`
     need: bool = True,  # raise `CliError` when it is missing?
-) -> str:  # its value, '' when there is none
-    "A variable's value or default."
+) -> str:  # '' when there is none
+    "The value of a variable, or its default."
     load_env()
-    v = VARIABLES[name]
+    variable = VARIABLES[name]
     if value := os.environ.get(name, '').strip(): return value
-    parts = {n: setting(n, need) for n in VARIABLES if '{%s}' % n in v.default}
-    if v.default and all(parts.values()): return v.default.format(**parts)
-    if need: raise CliError(f'{name} is not set ({v.what}): {v.how}; then put {name}=... into the environment or into .env')
-    return ''
+    parts = {other: setting(other, need) for other in VARIABLES if f'{{{other}}}' in variable.default}
+    if variable.default and all(parts.values()): return variable.default.format(**parts)
+    if not need: return ''
+    advice = f'{variable.how}; then put {name}=... into the environment or into .env'
+    raise CliError(f'{name} is not set ({variable.what}): {advice}')
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-011
-def references() -> dict[str, str]:  # name -> sm://...
+def secret_references() -> dict[str, str]:  # name -> sm://...
     "The secrets that a job may be told about."
     load_env()
-    return {n: os.environ[n] for n, v in VARIABLES.items() if v.secret and os.environ.get(n, '').startswith('sm://')}
+    secrets = {name: os.environ.get(name, '') for name, variable in VARIABLES.items() if variable.secret}
+    return {name: value for name, value in secrets.items() if value.startswith('sm://')}
 
 def resolve_secrets() -> list[str]:  # names of what was fetched
     "Replace references in the environment by the keys themselves."
-    found = references()
-    for name, ref in found.items():
-        secret = ref.removeprefix('sm://').strip('/')
-        path = secret if secret.startswith('projects/') else f'projects/{setting("GCP_PROJECT")}/secrets/{secret}'
-        answer = rest('secretmanager', 'GET', f'v1/{path}/versions/latest:access')
+    references = secret_references()
+    for name, reference in references.items():
+        secret = reference.removeprefix('sm://').strip('/')
+        if not secret.startswith('projects/'): secret = f'projects/{setting("GCP_PROJECT")}/secrets/{secret}'
+        answer = rest_call('secretmanager', 'GET', f'v1/{secret}/versions/latest:access')
         os.environ[name] = base64.b64decode(answer['payload']['data']).decode().strip()
-    return list(found)
+    return list(references)
+
+def job_environment() -> dict[str, str]:  # name -> value
+    "The variables that a job gets: the project, and references to secrets."
+    return {'GCP_PROJECT': setting('GCP_PROJECT'), **secret_references()}
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-014
 def endpoint(
@@ -78,20 +92,23 @@ def endpoint(
 ) -> str:  # scheme and host
     "Where a service is."
     region = f'{setting("GCP_REGION")}-' if service == 'aiplatform' else ''
-    return os.environ.get(f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}', f'https://{region}{service}.googleapis.com').rstrip('/')
+    default = f'https://{region}{service}.googleapis.com'
+    return os.environ.get(f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{service.upper()}', default).rstrip('/')
 
 def credentials(
     service: str,  # of `endpoint`
     dry: bool = False,  # nothing will be sent
 ):  # google.auth credentials
-    "Who we are."
+    "The account that a service is asked with."
     from google.auth import credentials as c, default, exceptions
     if dry or not endpoint(service).startswith('https://'): return c.AnonymousCredentials()
     try: return default(scopes=['https://www.googleapis.com/auth/cloud-platform'])[0]
-    except exceptions.GoogleAuthError: raise CliError('no Google account: run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS') from None
+    except exceptions.GoogleAuthError:
+        login = 'run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS'
+        raise CliError(f'no Google account: {login}') from None
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-015
-class Shown(Exception):
+class RequestPrinted(Exception):
     "A request was printed instead of sent."
 
 def print_request(
@@ -101,7 +118,7 @@ def print_request(
     "Print a request; nothing is sent."
     body = f'\n{json.dumps(json.loads(request.body), indent=2)}' if request.body else ''
     print(f'{request.method} {unquote(request.url)}{body}', flush=True)
-    raise Shown
+    raise RequestPrinted
 
 def make_client(
     cls,  # a client class of google-cloud-aiplatform or google-cloud-compute
@@ -109,69 +126,108 @@ def make_client(
     dry: bool = False,  # print requests instead of sending them
 ):
     "A client that speaks REST."
-    client = cls(transport=cls.get_transport_class('rest')(host=endpoint(service), credentials=credentials(service, dry)))
-    if dry: client.transport._session.send = print_request
+    transport = cls.get_transport_class('rest')(host=endpoint(service), credentials=credentials(service, dry))
+    client = cls(transport=transport)
+    if dry: rest_session(client).send = print_request
     return client
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-017
 RETRY = dict(initial=1, maximum=30, multiplier=2, timeout=180)  # seconds between tries, and in all
-HINTS = {400: 'the request is wrong', 401: 'run `gcloud auth application-default login`', 403: 'ask the project owner for the role, and enable the API',
-         404: 'check project, region and name', 409: 'it exists already', 429: 'ask for more at https://console.cloud.google.com/iam-admin/quotas, or try another GCP_REGION'}
+HINTS = {
+    400: 'the request is wrong',
+    401: 'run `gcloud auth application-default login`',
+    403: 'ask the project owner for the role, and enable the API',
+    404: 'check project, region and name',
+    409: 'it exists already',
+    429: 'ask for more at https://console.cloud.google.com/iam-admin/quotas, or try another GCP_REGION',
+}
 
-def one_line(
+class NotFound(CliError):
+    "What was asked for is not there."
+
+def explain_error(
     e: Exception,  # of google.api_core, google.auth or requests
-) -> CliError:
-    "What Google said, and what to do."
+) -> CliError:  # one line: what Google said, and what to do
+    "An error of Google's libraries as an error of the command line."
+    from google.api_core.exceptions import GoogleAPICallError
     from google.auth.exceptions import GoogleAuthError, TransportError
-    code, text = int(getattr(e, 'code', None) or 0), ' '.join(str(getattr(e, 'message', '') or e).split())
-    if isinstance(e, GoogleAuthError) and not isinstance(e, TransportError): return CliError(f'Google does not take this account ({type(e).__name__}): {HINTS[401]}')
-    if not code: return CliError(f'no answer from Google Cloud ({type(e).__name__}): check the network')
-    said = re.sub(r'^[A-Z]+ \S+: ', '', text)  # without the address that was asked
-    hint = HINTS[429] if 'uota' in said else HINTS.get(code, 'Google is busy: try again later')
-    return CliError(f'Google Cloud says {code}: {said[:300].rstrip(".")}; {hint}')
+    kind = type(e).__name__
+    if isinstance(e, GoogleAuthError) and not isinstance(e, TransportError):
+        return CliError(f'Google does not take this account ({kind}): {HINTS[401]}')
+    if not isinstance(e, GoogleAPICallError) or not e.code:
+        return CliError(f'no answer from Google Cloud ({kind}): check the network')
+    said = re.sub(r'^[A-Z]+ \S+: ', '', ' '.join(e.message.split()))  # without the address that was asked
+    hint = HINTS[429] if 'uota' in said else HINTS.get(int(e.code), 'Google is busy: try again later')
+    cls = NotFound if e.code == 404 else CliError
+    return cls(f'Google Cloud says {int(e.code)}: {said[:300].rstrip(".")}; {hint}')
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-018
-def patiently(
-    ask,  # a function that asks Google
-    find=None,  # a function that finds what an earlier try has made
+def note_retry(e: Exception):
+    "Print why a call is made again."
+    from google.api_core.exceptions import GoogleAPICallError
+    why = int(e.code) if isinstance(e, GoogleAPICallError) and e.code else type(e).__name__
+    print(f'note: {why} from Google, trying again', flush=True)
+
+def with_retries(
+    ask: Callable,  # asks Google
+    find: Callable | None = None,  # finds what an earlier try has made
     seconds: float = 0,  # how long to try, 0 is as `RETRY` says
 ):  # the answer
     "Ask until there is an answer; one line when there is none."
     import requests
     from google.api_core import exceptions as ex, retry
     from google.auth.exceptions import GoogleAuthError, TransportError
-    busy = retry.if_exception_type(ex.ServiceUnavailable, ex.BadGateway, ex.GatewayTimeout, TransportError, requests.ConnectionError, requests.Timeout)
-    report = lambda e: print(f'note: {getattr(e, "code", None) and int(e.code) or type(e).__name__} from Google, trying again', flush=True)
+    busy = retry.if_exception_type(ex.ServiceUnavailable, ex.BadGateway, ex.GatewayTimeout,
+                                   TransportError, requests.ConnectionError, requests.Timeout)
     tries = 0
     def once():
         nonlocal tries
         tries += 1
-        return find() or ask() if find and tries > 1 else ask()
-    try: return retry.Retry(predicate=busy, on_error=report, **{**RETRY, 'timeout': seconds or RETRY['timeout']})(once)()
-    except ex.RetryError as e: raise one_line(e.cause or e) from None
-    except (ex.GoogleAPICallError, GoogleAuthError, requests.RequestException) as e: raise one_line(e) from None
+        made = find() if find and tries > 1 else None
+        return made or ask()
+    limits = {**RETRY, 'timeout': seconds or RETRY['timeout']}
+    try: return retry.Retry(predicate=busy, on_error=note_retry, **limits)(once)()
+    except ex.RetryError as e: raise explain_error(e.cause or e) from None
+    except (ex.GoogleAPICallError, GoogleAuthError, requests.RequestException) as e: raise explain_error(e) from None
 
-def call(
-    method,  # of a client
-    find=None,  # as in `patiently`
-    seconds: float = 0,  # as in `patiently`
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-034
+CALL = dict(retry=None, timeout=150)  # the tries are ours; Compute's `wait` takes up to two minutes
+
+def call_api(
+    method: Callable,  # of a client
+    find: Callable | None = None,  # as in `with_retries`
+    seconds: float = 0,  # as in `with_retries`
     **request,  # its request
-):  # the answer, a list where there are pages; None when the request was only printed
-    "Call a client's method, patiently."
-    def ask():
-        answer = method(request=request, retry=None, timeout=150)  # Compute's `wait` takes up to two minutes
-        return list(answer) if hasattr(answer, 'pages') else answer
-    try: return patiently(ask, find, seconds)
-    except Shown: return None
+):  # the answer; None when the request was only printed
+    "Call a client's method, with retries."
+    try: return with_retries(lambda: method(request=request, **CALL), find, seconds)
+    except RequestPrinted: return None
+
+def list_api(
+    method: Callable,  # of a client; its answer has pages
+    seconds: float = 0,  # as in `with_retries`
+    **request,  # its request
+) -> list:  # empty when the request was only printed
+    "Everything that a client's method lists, with retries."
+    try: return with_retries(lambda: list(method(request=request, **CALL)), seconds=seconds)
+    except RequestPrinted: return []
+
+def get_api(
+    method: Callable,  # of a client
+    **request,  # its request
+):  # the answer, or None
+    "What a client's method finds, or None where Google says that it is not there."
+    try: return call_api(method, **request)
+    except NotFound: return None
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-020
-def rest(
+def rest_call(
     service: str,  # of `endpoint`
     verb: str,  # GET or POST
     path: str,  # after the host
     dry: bool = False,  # print the request instead of sending it
     **body,  # of a POST
-) -> dict:  # the answer
+) -> dict:  # the answer; {} when the request was only printed
     "One call without a client library."
     from google.api_core import exceptions as ex
     from google.auth.transport.requests import AuthorizedSession
@@ -181,66 +237,105 @@ def rest(
         answer = session.request(verb, f'{endpoint(service)}/{path}', json=body or None, timeout=60)
         if answer.status_code >= 400: raise ex.from_http_response(answer)
         return answer.json()
-    try: return patiently(ask)
-    except Shown: return {}
+    try: return with_retries(ask)
+    except RequestPrinted: return {}
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-022
 def confirm(
     question: str,  # what is about to happen, and its price
     yes: bool = False,  # go on without asking
 ):
-    "Say the price and ask."
+    "Print the price and ask; `CliError` unless the answer is yes."
     print(question, flush=True)
     if yes: return
     try: answer = input('Go on? [y/N] ')
-    except EOFError: answer = None
-    if (answer or '').strip().lower() not in ('y', 'yes'): raise CliError('nothing was started' + (': --yes starts it without asking' if answer is None else ''))
+    except EOFError: raise CliError('nothing was started: --yes starts it without asking') from None
+    if answer.strip().lower() not in ('y', 'yes'): raise CliError('nothing was started')
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-024
-def state(
-    name: str,  # a key of `VARIABLES`
-) -> tuple[str, str]:  # a mark and its value, which for a secret is never the key
-    "Whether a variable is set."
-    value, v = setting(name, need=False), VARIABLES[name]
-    if not value: return 'missing', v.how
-    if v.secret: return 'set', value if value.startswith('sm://') else 'for this machine only; jobs need a reference, sm://NAME'
-    return ('set', value) if os.environ.get(name) else ('default', value)
+class Check(NamedTuple):
+    "What the doctor found."
+    mark: str  # set, default, missing, installed, found, answers or not asked
+    text: str = ''  # a value, or advice
 
-def reach(
+def check_variable(
+    name: str,  # a key of `VARIABLES`
+) -> Check:  # with its value, which for a secret is never the key
+    "Whether a variable is set."
+    value, variable = setting(name, need=False), VARIABLES[name]
+    if not value: return Check('missing', variable.how)
+    if variable.secret and not value.startswith('sm://'):
+        return Check('set', 'for this machine only; jobs need a reference, sm://NAME')
+    return Check('set' if os.environ.get(name) else 'default', value)
+
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-046
+PACKAGES = {
+    'aiplatform': 'google.cloud.aiplatform_v1',
+    'compute': 'google.cloud.compute_v1',
+    'storage': 'google.cloud.storage',
+    'papermill': 'papermill',
+    'kfp': 'kfp',
+}
+
+def check_package(
+    name: str,  # a key of `PACKAGES`
+) -> Check:
+    "Whether an optional package is installed."
+    try: installed = find_spec(PACKAGES[name])
+    except ModuleNotFoundError: installed = None  # not even the package above it
+    extra = 'pipeline' if name == 'kfp' else 'cloud'
+    return Check('installed') if installed else Check('missing', f'pip install "sciencetutor[{extra}]"')
+
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-041
+def ask_vertex(dry: bool = False) -> str:
+    "List the doctor's jobs, of which there are none."
+    from google.cloud.aiplatform_v1 import JobServiceClient
+    parent = f'projects/{setting("GCP_PROJECT")}/locations/{setting("GCP_REGION")}'
+    client = make_client(JobServiceClient, 'aiplatform', dry)
+    list_api(client.list_custom_jobs, seconds=10, parent=parent, filter='labels.run="doctor"')
+    return ''
+
+def ask_compute(dry: bool = False) -> str:
+    "How many T4 the quota of the region has left."
+    from google.cloud.compute_v1 import RegionsClient
+    client, name = make_client(RegionsClient, 'compute', dry), setting('GCP_REGION')
+    region = call_api(client.get, seconds=10, project=setting('GCP_PROJECT'), region=name)
+    if dry: return ''
+    free = next((q.limit - q.usage for q in region.quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
+    if free < 1: raise CliError(f'the quota of {name} has no T4 left: {HINTS[429]}')
+    return f'the quota of {name} has {free:.0f} T4 left'
+
+def ask_storage(dry: bool = False) -> str:
+    "List one object of the bucket."
+    name = setting('GCS_BUCKET_NAME')
+    if dry: print(f'would list gs://{name}')
+    else: with_retries(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
+    return ''
+
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-044
+def check_services(
     dry: bool = False,  # only print the requests
-) -> dict[str, tuple[str, str]]:  # service -> (a mark, what it says)
+) -> dict[str, Check]:  # service -> what it says
     "Ask each service for very little."
-    from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
-    project, region, name = setting('GCP_PROJECT'), setting('GCP_REGION'), setting('GCS_BUCKET_NAME', need=False)
-    def t4():
-        there = call(make_client(gce.RegionsClient, 'compute', dry).get, seconds=10, project=project, region=region)
-        if dry: return
-        free = next((q.limit - q.usage for q in there.quotas if q.metric == 'NVIDIA_T4_GPUS'), 0)
-        if free < 1: raise CliError(f'the quota of {region} has no T4 left: {HINTS[429]}')
-        return f'the quota of {region} has {free:.0f} T4 left'
-    def job(): call(make_client(v1.JobServiceClient, 'aiplatform', dry).list_custom_jobs, seconds=10, parent=f'projects/{project}/locations/{region}', filter='labels.run="doctor"')
-    def blob(): print(f'would list gs://{name}') if dry else patiently(lambda: next(iter(bucket(name).list_blobs(max_results=1)), None), seconds=10)
-    rows = {}
-    for service, ask in {'Vertex AI': job, 'Compute Engine': t4, **({'Cloud Storage': blob} if name else {})}.items():
-        try: rows[service] = ('not asked' if dry else 'answers', ask() or '')
-        except CliError as e: rows[service] = ('missing', str(e))
-    return rows
+    services = {'Vertex AI': ask_vertex, 'Compute Engine': ask_compute}
+    if setting('GCS_BUCKET_NAME', need=False): services['Cloud Storage'] = ask_storage
+    checks = {}
+    for service, ask in services.items():
+        try: checks[service] = Check('not asked' if dry else 'answers', ask(dry))
+        except CliError as e: checks[service] = Check('missing', str(e))
+    return checks
 
 def run_doctor(
     dry_run: bool = False,  # print every request and send none
-) -> dict:  # name -> (state, value or advice)
+) -> dict[str, Check]:  # name -> state, value or advice
     "What the cloud commands know, what is missing and how to get it."
-    rows = {name: state(name) for name in VARIABLES}
-    packages = dict(aiplatform='google.cloud.aiplatform_v1', compute='google.cloud.compute_v1', storage='google.cloud.storage', papermill='papermill', kfp='kfp')
-    for name, module in packages.items():
-        try: there = find_spec(module)
-        except ModuleNotFoundError: there = None
-        rows[name] = ('installed', '') if there else ('missing', f'pip install "sciencetutor[{"pipeline" if name == "kfp" else "cloud"}]"')
+    checks = {name: check_variable(name) for name in VARIABLES} | {name: check_package(name) for name in PACKAGES}
     try:
         who = credentials('aiplatform', dry_run)
-        rows['account'] = ('not asked', '') if dry_run else ('found', getattr(who, 'service_account_email', '') or type(who).__name__)
-        if rows['GCP_PROJECT'][0] == 'set': rows |= reach(dry_run)
-    except (CliError, ModuleNotFoundError) as e: rows['account'] = ('missing', str(e))
-    for name, (mark, text) in rows.items(): print(f'{name:<32}{mark:<11}{text}'.rstrip())
+        account = (who.get_cred_info() or {}).get('principal') or type(who).__name__
+        checks['account'] = Check('not asked') if dry_run else Check('found', account)
+        if checks['GCP_PROJECT'].mark == 'set': checks |= check_services(dry_run)
+    except (CliError, ModuleNotFoundError) as e: checks['account'] = Check('missing', str(e))
+    for name, check in checks.items(): print(f'{name:<32}{check.mark:<11}{check.text}'.rstrip())
     print('\nNothing is needed before a command asks for it.')
-    return rows
+    return checks

@@ -17,7 +17,8 @@ from fastcore.script import CliError
 from .gcp import resolve_secrets
 from ..data.hub import run_download, run_upload
 
-os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')  # else gcsfs, which papermill writes with, asks Google for the kind of the bucket before every file, and waits for minutes where nobody answers
+# else gcsfs, which papermill writes with, asks for the bucket's kind before every file, for minutes if nobody answers
+os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-006
 def parameter_names(
@@ -25,21 +26,28 @@ def parameter_names(
 ) -> set[str]:
     "What the cell tagged `parameters` sets."
     from papermill.iorw import load_notebook_node
-    cells = [c.source for c in load_notebook_node(str(notebook)).cells if 'parameters' in c.metadata.get('tags', [])]
-    lines = [line for source in cells for line in ast.parse(source).body]
-    return {t.id for line in lines for t in (line.targets if isinstance(line, ast.Assign) else [line.target])}
+    names = set()
+    for cell in load_notebook_node(str(notebook)).cells:
+        if 'parameters' not in cell.metadata.get('tags', []): continue
+        for line in ast.parse(cell.source).body:
+            targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+            names |= {target.id for target in targets}
+    return names
 
 def fit_parameters(
     notebook: str | Path,  # file or gs://
     params: dict,  # what the notebook should get
 ) -> dict:  # the same, with `options` for what the notebook does not name
     "Parameters in the form in which the notebook takes them."
-    known = parameter_names(notebook)
-    options = {**params.get('options', {}), **{k: v for k, v in params.items() if k not in known | {'options'}}}
-    if options and 'options' not in known: raise CliError(f'{Path(notebook).name} has no parameter {", ".join(options)}: it has {", ".join(sorted(known))}')
-    named = {k: v for k, v in params.items() if k in known - {'options'}}
+    known, name = parameter_names(notebook), Path(notebook).name
+    named = {k: v for k, v in params.items() if k in known and k != 'options'}
+    others = {k: v for k, v in params.items() if k not in known and k != 'options'}
+    options = {**params.get('options', {}), **others}
+    if options and 'options' not in known:
+        raise CliError(f'{name} has no parameter {", ".join(options)}: it has {", ".join(sorted(known))}')
     return {**named, 'options': options} if options else named
 
+# %% ../../nbs/cloud/03_job.ipynb #1cd8b85a
 def run_notebook(
     notebook: str | Path,  # file or gs://
     out: str | Path,  # the notebook as it ran, file or gs://, written while it runs
@@ -50,8 +58,11 @@ def run_notebook(
     from papermill.exceptions import PapermillExecutionError
     if os.environ.get('STORAGE_EMULATOR_HOST'): os.environ.setdefault('FSSPEC_GCS_TOKEN', 'anon')
     if '://' not in str(out): Path(out).parent.mkdir(parents=True, exist_ok=True)
-    try: execute_notebook(str(notebook), str(out), fit_parameters(notebook, params), kernel_name='python3', language='python', log_output=True, progress_bar=False, stdout_file=sys.stdout)
-    except PapermillExecutionError as e: raise CliError(f'{Path(notebook).name} failed in its cell {e.exec_count}: {e.ename}: {e.evalue}; see {out}') from None
+    how = dict(kernel_name='python3', language='python', log_output=True, progress_bar=False, stdout_file=sys.stdout)
+    try: execute_notebook(str(notebook), str(out), fit_parameters(notebook, params), **how)
+    except PapermillExecutionError as e:
+        where = f'{Path(notebook).name} failed in its cell {e.exec_count}'
+        raise CliError(f'{where}: {e.ename}: {e.evalue}; see {out}') from None
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-010
 def get_data(
@@ -62,11 +73,14 @@ def get_data(
     **params,  # more parameters of the data notebook
 ) -> str:  # folder of the data set
     "A data set on this machine."
+    if (Path(data)/'dataset_dict.json').exists(): return data
     if data.startswith(('gs://', 'hf://')): run_download(data, str(dest))
-    elif (Path(data)/'dataset_dict.json').exists(): return data
-    else: run_notebook(Path(notebooks)/'00_data.ipynb', out or f'{dest}.ipynb', dict(source=data, out=str(dest), **params))
+    else:
+        params.update(source=data, out=str(dest))
+        run_notebook(Path(notebooks)/'00_data.ipynb', out or f'{dest}.ipynb', params)
     return str(dest)
 
+# %% ../../nbs/cloud/03_job.ipynb #b6161ecd
 def run_job(
     data: str,  # gs://, a hub id, a folder, or `samples`
     out: str,  # folder in a bucket or on this machine
@@ -76,13 +90,18 @@ def run_job(
     limit: int = 0,  # of samples to train on, 0 is the notebook's own
 ) -> None:
     "Train and evaluate; leave checkpoint, evaluation and both notebooks in `out`."
-    work, notebooks = Path(tempfile.mkdtemp()), Path(notebooks)
-    put = lambda name: run_upload(str(work/name), f'{out}/{name}') if '://' in out else (work/name).rename(Path(out).absolute()/name)
-    if '://' not in out: Path(out).mkdir(parents=True, exist_ok=True)
-    folder = get_data(data, work/'data', notebooks, f'{out}/data.ipynb', **(dict(n=limit) if limit else {}))
-    run_notebook(notebooks/'20_train.ipynb', f'{out}/train.ipynb', dict(params, data=folder, out=str(work/'checkpoint')))
-    if split: run_notebook(notebooks/'30_eval.ipynb', f'{out}/eval.ipynb', dict(data=folder, model=str(work/'checkpoint'), split=split, out=str(work/'eval')))
-    for name in ['checkpoint'] + ['eval']*bool(split): put(name)
+    work, notebooks, remote = Path(tempfile.mkdtemp()), Path(notebooks), '://' in out
+    if not remote: Path(out).mkdir(parents=True, exist_ok=True)
+    size = dict(n=limit) if limit else {}
+    folder = get_data(data, work/'data', notebooks, f'{out}/data.ipynb', **size)
+    params = dict(params, data=folder, out=str(work/'checkpoint'))
+    run_notebook(notebooks/'20_train.ipynb', f'{out}/train.ipynb', params)
+    if split:
+        params = dict(data=folder, model=str(work/'checkpoint'), split=split, out=str(work/'eval'))
+        run_notebook(notebooks/'30_eval.ipynb', f'{out}/eval.ipynb', params)
+    for name in ['checkpoint', 'eval'] if split else ['checkpoint']:
+        if remote: run_upload(str(work/name), f'{out}/{name}')
+        else: (work/name).rename(Path(out).absolute()/name)
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-012
 def main(

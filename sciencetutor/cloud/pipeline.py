@@ -8,30 +8,38 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/pipeline.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'run_local', 'gate', 'failed_step', 'run_pipeline',
-           'submit_pipeline']
+__all__ = ['NAMES', 'NO_DATA', 'load_pipeline', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'environment',
+           'kfp_message', 'gate_message', 'run_local', 'pipelines_client', 'find_running', 'pipeline_price',
+           'submit_pipeline', 'run_here', 'chosen_pipeline', 'run_pipeline']
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-003
 import json, os, re, sys, tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 from fastcore.script import CliError
-from .prices import price_text, read_config, repo_root
-from .gcp import call, confirm, make_client, references, setting
-from .vertex import change, parent, plain, run_name, wait_for
+from .gcp import call_api, confirm, job_environment, list_api, make_client, setting
+from .prices import machine_text, price_text, read_config, repo_root
+from .vertex import NameValues, override_params, parent, run_name, state_name, wait_for
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-006
 NAMES = ['data', 'train', 'all']
+
+def load_pipeline(
+    name: str,  # data, train or all
+):  # a pipeline of kfp
+    "A pipeline as kfp has it; kfp is imported only here."
+    from sciencetutor.cloud import kfp_steps as steps
+    return dict(data=steps.data_pipeline, train=steps.train_pipeline, all=steps.all_pipeline)[name]
 
 def compile_pipelines(
     out: str | Path = 'pipelines',  # folder for the YAML files
 ) -> list[Path]:
     "Compile the three graphs with kfp."
     from kfp.compiler import Compiler
-    from sciencetutor.cloud import kfp_steps as steps
+    paths = [Path(out)/f'{name}.yaml' for name in NAMES]
     Path(out).mkdir(parents=True, exist_ok=True)
-    for name in NAMES: Compiler().compile(getattr(steps, f'{name}_pipeline'), str(Path(out)/f'{name}.yaml'))
-    return [Path(out)/f'{name}.yaml' for name in NAMES]
+    for name, path in zip(NAMES, paths): Compiler().compile(load_pipeline(name), str(path))
+    return paths
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-009
 def pipeline_spec(
@@ -42,15 +50,17 @@ def pipeline_spec(
     "A compiled graph for this project."
     import yaml
     spec = yaml.safe_load((repo_root()/f'pipelines/{name}.yaml').read_text())
-    env = [dict(name=k, value=v) for k, v in {'GCP_PROJECT': setting('GCP_PROJECT'), **references()}.items()]
+    env = [dict(name=key, value=value) for key, value in job_environment().items()]
     for step, executor in spec['deploymentSpec']['executors'].items():
-        box = executor['container']
-        box.update(image=image, env=env)
-        if step in ('exec-train-step', 'exec-eval-step'):
-            box['resources'] = dict(cpuLimit=float(machine.get('cpus', 4)), memoryLimit=float(machine.get('memory_gb', 15)))
-            if machine.get('gpu'): box['resources']['accelerator'] = dict(type=machine['gpu'], count=str(machine.get('gpus', 1)))
+        container = executor['container']
+        container.update(image=image, env=env)
+        if step not in ('exec-train-step', 'exec-eval-step'): continue
+        resources = dict(cpuLimit=float(machine.get('cpus', 4)), memoryLimit=float(machine.get('memory_gb', 15)))
+        if machine.get('gpu'): resources['accelerator'] = dict(type=machine['gpu'], count=str(machine.get('gpus', 1)))
+        container['resources'] = resources
     return spec
 
+# %% ../../nbs/cloud/06_pipeline.ipynb #c837b659
 def pipeline_request(
     name: str,  # data, train or all
     run: str,  # name of the run
@@ -63,11 +73,40 @@ def pipeline_request(
     spec = pipeline_spec(name, setting('IMAGE_URI'), machine)
     if not caching:
         for task in spec['root']['dag']['tasks'].values(): task['cachingOptions'] = {}
-    config = v1.PipelineJob.RuntimeConfig(gcs_output_directory=f'{setting("GCS_BUCKET_URI")}/pipelines', parameter_values=values)
-    return v1.PipelineJob(display_name=run, pipeline_spec=spec, runtime_config=config, labels=dict(app='sciencetutor', run=run),
+    folder = f'{setting("GCS_BUCKET_URI")}/pipelines'
+    config = v1.PipelineJob.RuntimeConfig(gcs_output_directory=folder, parameter_values=values)
+    return v1.PipelineJob(display_name=run, pipeline_spec=spec, runtime_config=config,
+                          labels=dict(app='sciencetutor', run=run),
                           service_account=setting('GCS_SERVICE_ACCOUNT', need=False))
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-011
+@contextmanager
+def environment(**values: str):
+    "Environment variables with other values for a while."
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try: yield
+    finally:
+        for name, value in before.items():
+            if value is None: os.environ.pop(name, None)
+            else: os.environ[name] = value
+
+def kfp_message(e: Exception) -> str:
+    "What kfp says, without colours."
+    return ' '.join(re.sub(r'\x1b\[[0-9;]*m', '', str(e)).split()).rstrip('.')
+
+def gate_message(
+    folders: set[Path],  # what a run has made
+    least: float,  # accuracy that the gate asks for, percent
+) -> str:  # '' when it was not the gate
+    "That the gate stopped a run, and why."
+    for file in (file for folder in folders for file in folder.glob('eval-step/executor_output.json')):
+        accuracy = json.loads(file.read_text()).get('parameterValues', {}).get('Output', 100)
+        if accuracy >= least: continue
+        return f'the gate is closed, accuracy {accuracy:.1f}% is below {least:.1f}%, nothing was uploaded'
+    return ''
+
+# %% ../../nbs/cloud/06_pipeline.ipynb #c10dc3a9
 def run_local(
     name: str,  # data, train or all
     values: dict,  # the graph's parameters
@@ -75,35 +114,94 @@ def run_local(
 ) -> dict:  # name of an output -> its folder or file
     "Run a graph on this machine."
     from kfp import local
-    from sciencetutor.cloud import kfp_steps as steps
     root = Path(out).absolute()
     root.mkdir(parents=True, exist_ok=True)
     before = set(root.iterdir())
-    here = os.pathsep.join([str(repo_root()), *filter(None, [os.environ.get('PYTHONPATH')])])
-    change_env = dict(NOTEBOOKS=str(repo_root()/'nbs'), PYTHONPATH=here, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')]))
-    old = {k: os.environ.get(k) for k in change_env}
-    os.environ.update(change_env)
-    try:
+    imports = [str(repo_root()), os.environ.get('PYTHONPATH', '')]
+    programs = [str(Path(sys.executable).parent), os.environ.get('PATH', '')]
+    with environment(NOTEBOOKS=str(repo_root()/'nbs'), PYTHONPATH=os.pathsep.join(filter(None, imports)),
+                     PATH=os.pathsep.join(programs)):
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
-        getattr(steps, f'{name}_pipeline')(**values)
-    except RuntimeError as e: raise CliError(f'the pipeline stopped: {gate(root, before, values) or failed_step(e)}; what its steps wrote is in {root}') from None
-    finally:
-        for k, v in old.items(): os.environ.pop(k) if v is None else os.environ.update({k: v})
-    made = next(p for p in root.iterdir() if p not in before)
-    return {f'{step.name}/{p.name}': p for step in sorted(made.iterdir()) if step.is_dir() for p in sorted(step.iterdir()) if p.name != 'executor_output.json'}
-
-def gate(root: Path, before: set[Path], values: dict) -> str:
-    "Whether it was the gate that stopped a run, and why."
-    for file in (f for made in set(root.iterdir()) - before for f in made.glob('eval-step/executor_output.json')):
-        accuracy = json.loads(file.read_text()).get('parameterValues', {}).get('Output', 100)
-        if accuracy < values.get('min_accuracy', 0): return f'the gate is closed, accuracy {accuracy:.1f}% is below {values["min_accuracy"]:.1f}%, nothing was uploaded'
-    return ''
-
-def failed_step(e: Exception) -> str:
-    "What kfp says, without colours."
-    return ' '.join(re.sub(r'\x1b\[[0-9;]*m', '', str(e)).split()).rstrip('.')
+        try: load_pipeline(name)(**values)
+        except RuntimeError as e:
+            why = gate_message(set(root.iterdir()) - before, values.get('min_accuracy', 0)) or kfp_message(e)
+            raise CliError(f'the pipeline stopped: {why}; what its steps wrote is in {root}') from None
+    (made,) = set(root.iterdir()) - before
+    outputs = sorted(p for p in made.glob('*/*') if p.name != 'executor_output.json')
+    return {f'{p.parent.name}/{p.name}': p for p in outputs}
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-013
+def pipelines_client(dry: bool = False):
+    "Vertex AI's client for pipelines."
+    from google.cloud.aiplatform_v1 import PipelineServiceClient
+    return make_client(PipelineServiceClient, 'aiplatform', dry)
+
+def find_running(
+    client,  # a `PipelineServiceClient`
+    run: str,  # name of the run
+):  # a `PipelineJob`, or None
+    "A pipeline that was submitted before and has not ended."
+    jobs = list_api(client.list_pipeline_jobs, parent=parent(), filter=f'labels.run="{run}"')
+    return next((job for job in jobs if state_name(job.state) in ('running', 'pending', 'queued')), None)
+
+def pipeline_price(
+    name: str,  # data, train or all
+    machine: dict,  # of the training step
+) -> str:
+    "What a run costs."
+    if name == 'data': return 'costs some cents, and 3 cents for each run'
+    return f'trains on {machine_text(machine)}, {price_text(machine, vertex=True)}, and 3 cents for each run'
+
+# %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-018
+def submit_pipeline(
+    name: str,  # data, train or all
+    values: dict,  # the graph's parameters
+    machine: dict,  # of the training step
+    caching: bool = True,  # leave out steps that were done before
+    poll: float = 15,  # seconds between two looks at the run
+    yes: bool = False,  # do not ask before money is spent
+    dry: bool = False,  # only print the requests
+) -> dict:  # name and state
+    "Submit a graph and follow it."
+    graph, client = (repo_root()/f'pipelines/{name}.yaml').read_bytes(), pipelines_client(dry)
+    run = run_name(f'{name}-pipeline', values, machine, graph)
+    if job := None if dry else find_running(client, run): print(f'{run} is running: joining it', flush=True)
+    else:
+        confirm(f'{run}: {pipeline_price(name, machine)}', yes or dry)
+        request = pipeline_request(name, run, machine, values, caching)
+        find = lambda: find_running(client, run)
+        job = call_api(client.create_pipeline_job, find, parent=parent(), pipeline_job=request)
+    if dry: return dict(name=run, state='not submitted')
+    wait_for(run, lambda: call_api(client.get_pipeline_job, name=job.name), poll)
+    print(f'{run} is done: its steps wrote to {setting("GCS_BUCKET_URI")}/pipelines')
+    return dict(name=run, state='succeeded')
+
+# %% ../../nbs/cloud/06_pipeline.ipynb #5d113053
+def run_here(
+    name: str,  # data, train or all
+    values: dict,  # the graph's parameters
+    out: str,  # folder for what the steps write
+    dry: bool = False,  # only print what would be run
+) -> dict:  # what the steps wrote
+    "Run a graph on this machine and print where its outputs are."
+    if dry:
+        print(json.dumps(dict(pipeline=name, parameters=values), indent=2))
+        return dict(name=name, state='not run')
+    made = {output: str(path) for output, path in run_local(name, values, out).items()}
+    for output, path in made.items(): print(f'{output:<28}{path}')
+    return made
+
+NO_DATA = '--train needs a data set: --source gs://BUCKET/PATH, as `cloud pipeline --data` uploads it'
+
+def chosen_pipeline(
+    **flags: bool,  # name of a pipeline -> is it asked for?
+) -> str:
+    "The one pipeline that is asked for."
+    chosen = [name for name, on in flags.items() if on]
+    if len(chosen) != 1: raise CliError('which pipeline? give one of --data, --train, --all')
+    return chosen[0]
+
+# %% ../../nbs/cloud/06_pipeline.ipynb #91561182
 def run_pipeline(
     data: bool = False,  # questions to a data set (-p)
     train: bool = False,  # a data set that is there to a checkpoint (-t)
@@ -114,7 +212,7 @@ def run_pipeline(
     split: str = 'val',  # evaluate on this split
     min_accuracy: float = 0.,  # the gate, percent: a model below it is not uploaded
     destination: str = '',  # gs://BUCKET/PATH or hf://OWNER/NAME; '' uploads nothing
-    params: Annotated[str, dict(nargs='+', metavar='NAME=VALUE')] = None,  # change parameters of training, as in `--params model=tiny steps=20`
+    params: NameValues = None,  # change parameters of training, as in `--params model=tiny steps=20`
     no_cache: bool = False,  # run every step again
     local: bool = False,  # here, without a cloud
     compile: bool = False,  # only write pipelines/*.yaml anew
@@ -124,38 +222,13 @@ def run_pipeline(
     dry_run: bool = False,  # print every request and send none
 ) -> dict:  # name and state, or what the steps wrote
     "Run data, training and evaluation as one graph, and upload what is good enough."
-    if compile: return dict(compiled=[str(p) for p in compile_pipelines(repo_root()/'pipelines')])
-    chosen = [name for name, on in dict(data=data, train=train, all=all).items() if on]
-    if len(chosen) != 1: raise CliError('which pipeline? give one of --data, --train, --all')
-    name = chosen[0]
-    options, machine = read_config(config or ('cpu' if local else 'vertex-a100'))
-    values = dict(source=source, destination=destination)
-    if name != 'train': values['n'] = n
-    if name != 'data': values |= dict(params=json.dumps(change(options, params)), split=split, min_accuracy=float(min_accuracy))
-    if name == 'train' and source == 'samples' and not local: raise CliError('--train needs a data set: --source gs://BUCKET/PATH, as `cloud pipeline --data` uploads it')
-    if not local: return submit_pipeline(name, values, machine, not no_cache, poll, yes, dry_run)
-    if dry_run:
-        print(json.dumps(dict(pipeline=name, parameters=values), indent=2))
-        return dict(name=name, state='not run')
-    made = run_local(name, values, out)
-    for what, where in made.items(): print(f'{what:<28}{where}')
-    return {k: str(v) for k, v in made.items()}
-
-def submit_pipeline(name, values, machine, caching, poll, yes, dry):
-    "Submit a graph and follow it."
-    from google.cloud.aiplatform_v1 import PipelineServiceClient
-    run = run_name(f'{name}-pipeline', values, machine, (repo_root()/f'pipelines/{name}.yaml').read_bytes())
-    client = make_client(PipelineServiceClient, 'aiplatform', dry)
-    def running():
-        there = call(client.list_pipeline_jobs, parent=parent(), filter=f'labels.run="{run}"')
-        return next((j for j in there if plain(j.state) in ('running', 'pending', 'queued')), None)
-    if job := None if dry else running(): print(f'{run} is running: joining it', flush=True)
-    else:
-        what = f'trains on {machine["type"]} {machine.get("gpu", "")}, {price_text(machine, vertex=True)}'.replace(' ,', ',') if name != 'data' else 'costs some cents'
-        confirm(f'{run}: {what}, and 3 cents for each run', yes or dry)
-        job = call(client.create_pipeline_job, running, parent=parent(), pipeline_job=pipeline_request(name, run, machine, values, caching))
-    if dry: return dict(name=run, state='not submitted')
-    try: job = wait_for(lambda: call(client.get_pipeline_job, name=job.name), poll)
-    except KeyboardInterrupt: raise CliError(f'{run} goes on without you: the same command joins it, `sciencetutor cloud cancel {run}` ends it') from None
-    print(f'{run} is done: its steps wrote to {setting("GCS_BUCKET_URI")}/pipelines')
-    return dict(name=run, state='succeeded')
+    if compile: return dict(compiled=list(map(str, compile_pipelines(repo_root()/'pipelines'))))
+    name = chosen_pipeline(data=data, train=train, all=all)
+    if name == 'train' and source == 'samples' and not local: raise CliError(NO_DATA)
+    training, machine = read_config(config or ('cpu' if local else 'vertex-a100'))
+    values = dict(source=source, destination=destination) | (dict(n=n) if name != 'train' else {})
+    if name != 'data':
+        changed = json.dumps(override_params(training, params))
+        values.update(params=changed, split=split, min_accuracy=float(min_accuracy))
+    if local: return run_here(name, values, out, dry_run)
+    return submit_pipeline(name, values, machine, not no_cache, poll, yes, dry_run)

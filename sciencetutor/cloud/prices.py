@@ -8,14 +8,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/prices.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'repo_root', 'read_config', 'price_of', 'hourly',
-           'dollars', 'price_text', 'epoch_hours', 'cost_table', 'assumption_table']
+__all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'repo_root', 'read_config', 'price_of', 'hourly_price',
+           'format_usd', 'machine_text', 'price_text', 'epoch_hours', 'cost_row', 'cost_table', 'assumption_table']
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-003
 import json
 from importlib.resources import files
 from pathlib import Path
 from fastcore.script import CliError
+from ..resources import asset
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-006
 def repo_root() -> Path:  # of the clone that this package runs from
@@ -31,70 +32,103 @@ def read_config(
     import yaml
     folder = repo_root()/'configs'
     path = Path(name) if name.endswith(('.yaml', '.yml')) else folder/f'{name}.yaml'
+    presets = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
     try: config = yaml.safe_load(path.read_text())
-    except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {", ".join(sorted(p.stem for p in folder.glob("*.yaml")))}') from None
+    except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {presets}') from None
     except yaml.YAMLError as e: raise CliError(f'{path} is not YAML: {str(e).splitlines()[0]}') from None
     if not isinstance(config, dict): raise CliError(f'{path} holds no parameters: write lines like `lr: 0.0003`')
     return {k: v for k, v in config.items() if k != 'machine'}, config.get('machine') or {}
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-009
-NOTES = json.loads((Path(str(files('sciencetutor')))/'assets/prices.json').read_text())
+NOTES = json.loads(asset('prices.json'))
 HOURS_MONTH = 730
 
 def price_of(
     name: str,  # a key of `prices` in the file
 ) -> float:  # US dollars
-    "One price."
-    if name not in NOTES['prices']: raise CliError(f'no price is known for {name}: look it up and add it to sciencetutor/assets/prices.json')
-    return NOTES['prices'][name]['usd']
+    "The price of one thing."
+    prices = NOTES['prices']
+    if name in prices: return prices[name]['usd']
+    raise CliError(f'no price is known for {name}: look it up and add it to sciencetutor/assets/prices.json')
 
-def hourly(
+def hourly_price(
     machine: dict,  # type, gpu, gpus, disk_gb
     vertex: bool = False,  # on Vertex AI?
 ) -> float:  # US dollars an hour
     "What a machine costs."
-    price = price_of(machine['type']) + (machine.get('gpus', 1)*price_of(machine['gpu']) if machine.get('gpu') else 0)
-    return price*(1 + vertex*price_of('vertex')) + machine.get('disk_gb', 0)*price_of('disk')/HOURS_MONTH
+    gpus = machine.get('gpus', 1)*price_of(machine['gpu']) if machine.get('gpu') else 0
+    surcharge = price_of('vertex') if vertex else 0
+    disk = machine.get('disk_gb', 0)*price_of('disk')/HOURS_MONTH
+    return (price_of(machine['type']) + gpus)*(1 + surcharge) + disk
 
-def dollars(
+# %% ../../nbs/cloud/02_prices.ipynb #21e7893a
+def format_usd(
     usd: float,
 ) -> str:  # two digits that count
-    "An estimate, written as one."
-    return f'{float(f"{usd:.2g}"):,.2f}' if usd < 10 else f'{float(f"{usd:.2g}"):,.0f}'
+    "An amount of dollars as text."
+    rounded = float(f'{usd:.2g}')
+    return f'{rounded:,.2f}' if usd < 10 else f'{rounded:,.0f}'
+
+def machine_text(
+    machine: dict,  # type, gpu, gpus, disk_gb
+) -> str:
+    "The type of a machine and its GPU."
+    return f'{machine["type"]} {machine.get("gpu", "")}'.strip()
 
 def price_text(
     machine: dict,  # type, gpu, gpus, disk_gb
     vertex: bool = False,  # on Vertex AI?
 ) -> str:
-    "What is said before money is spent."
-    return f'about ${dollars(hourly(machine, vertex))} an hour (list price of {NOTES["known"].split(",")[0]}, check {NOTES["where"]})'
+    "The price that is printed before money is spent."
+    known, usd = NOTES['known'].split(',')[0], format_usd(hourly_price(machine, vertex))
+    return f'about ${usd} an hour (list price of {known}, check {NOTES["where"]})'
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-012
-QUESTIONS, TOKENS, PARAMETERS = 12_726, 250 + 0.49*576, 7.06e9  # the last of LLaVA-1.5-7B
+QUESTIONS, TOKENS = 12_726, 250 + 0.49*576  # of the train split; tokens a question
+PARAMETERS = 7.06e9  # of LLaVA-1.5-7B
 
 def epoch_hours(
     preset: str,  # name of a file in `configs/`
 ) -> float:
     "Hours for one epoch of ScienceQA."
-    if preset not in NOTES['speeds']: raise CliError(f'no speed is known for {preset}: add it to sciencetutor/assets/prices.json')
-    s = NOTES['speeds'][preset]
-    return s.get('hours') or 6*PARAMETERS*QUESTIONS*TOKENS/(s['peak']*1e12*s['share'])/3600
+    if preset not in NOTES['speeds']:
+        raise CliError(f'no speed is known for {preset}: add it to sciencetutor/assets/prices.json')
+    speed = NOTES['speeds'][preset]
+    if 'hours' in speed: return speed['hours']  # measured
+    operations = 6*PARAMETERS*QUESTIONS*TOKENS
+    return operations/(speed['peak']*1e12*speed['share'])/3600
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-013
+def cost_row(
+    name: str,  # name of a file in `configs/`
+    machine: dict,  # type, gpu, gpus, disk_gb
+) -> str:  # Markdown
+    "Hours and dollars of one preset."
+    price, hours = hourly_price(machine, vertex='vertex' in name), epoch_hours(name)
+    serving = '$' + format_usd((hourly_price(machine) + price_of('address'))*HOURS_MONTH)
+    if name.startswith('colab'): serving = 'not allowed'
+    gpu = machine.get('gpu', '').removeprefix('NVIDIA_TESLA_')
+    what = ', '.join(filter(None, [machine['type'], gpu]))
+    return f'| `{name}` | {what} | {format_usd(price)} | {hours:.1g} h | ${format_usd(price*hours)} | {serving} |'
+
 def cost_table() -> str:  # Markdown
     "Hours and dollars of every preset."
-    presets = {path.stem: machine for path in sorted((repo_root()/'configs').glob('*.yaml')) if (machine := read_config(path.stem)[1])}
-    lines = [f'| preset | machine | $ an hour, list price of {NOTES["known"].split(",")[0]} | one epoch | its price | a month of serving |', '| --- | --- | ---: | ---: | ---: | ---: |']
-    for name, machine in presets.items():
-        price, hours = hourly(machine, 'vertex' in name), epoch_hours(name)
-        month = f'${dollars((hourly(machine) + price_of("address"))*HOURS_MONTH)}' if not name.startswith('colab') else 'not allowed'
-        what = f'{machine["type"]}, {machine["gpu"].removeprefix("NVIDIA_TESLA_")}' if machine.get('gpu') else machine['type']
-        lines.append(f'| `{name}` | {what} | {dollars(price)} | {hours:.1g} h | ${dollars(price*hours)} | {month} |')
+    known = NOTES['known'].split(',')[0]
+    lines = [f'| preset | machine | $ an hour, list price of {known} | one epoch | its price | a month of serving |',
+             '| --- | --- | ---: | ---: | ---: | ---: |']
+    for path in sorted((repo_root()/'configs').glob('*.yaml')):
+        params, machine = read_config(path.stem)
+        if machine: lines.append(cost_row(path.stem, machine))
     return '\n'.join(lines)
 
+# %% ../../nbs/cloud/02_prices.ipynb #92d40ee8
 def assumption_table() -> str:  # Markdown
     "What the table of costs rests on."
     lines = ['| | $ | per | assumes | known |', '| --- | ---: | --- | --- | --- |']
-    lines += [f'| {name} | {p["usd"]} | {p["per"]} | {p["assumes"]} | {NOTES["known"]}; check |' for name, p in NOTES['prices'].items()]
-    speed = lambda s: f'{s["hours"]} h' if 'hours' in s else f'{s["share"]:.0%} of {s["peak"]} TFLOPS'
-    return '\n'.join(lines + ['', '| preset | speed | assumes |', '| --- | --- | --- |'] + [f'| `{name}` | {speed(s)} | {s["assumes"]} |' for name, s in NOTES['speeds'].items()])
+    for name, p in NOTES['prices'].items():
+        lines.append(f'| {name} | {p["usd"]} | {p["per"]} | {p["assumes"]} | {NOTES["known"]}; check |')
+    lines += ['', '| preset | speed | assumes |', '| --- | --- | --- |']
+    for name, s in NOTES['speeds'].items():
+        speed = f'{s["hours"]} h' if 'hours' in s else f'{s["share"]:.0%} of {s["peak"]} TFLOPS'
+        lines.append(f'| `{name}` | {speed} | {s["assumes"]} |')
+    return '\n'.join(lines)

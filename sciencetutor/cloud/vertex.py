@@ -8,31 +8,41 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/vertex.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TASK', 'SETUP', 'STEPS', 'PREBUILT', 'build_wheel', 'build_trainer', 'run_name', 'upload_package', 'job_request',
-           'run_uri', 'parent', 'steps', 'numbers', 'entries', 'words', 'Log', 'plain', 'find_job', 'wait_for',
-           'fetch_run', 'run_cloud_train', 'change', 'alive', 'jobs_client', 'submit', 'summary']
+__all__ = ['SOURCES', 'TASK', 'SETUP', 'NOTEBOOKS', 'PREBUILT', 'ENDED', 'NameValues', 'MACHINE_LINE', 'build_wheel',
+           'build_trainer', 'run_name', 'upload_package', 'TrainingRun', 'name_run', 'run_uri', 'job_arguments',
+           'worker_pool', 'job_request', 'pipeline_tasks', 'job_ids', 'state_name', 'log_entries', 'entry_text',
+           'LogTail', 'jobs_client', 'parent', 'find_job', 'find_live_job', 'print_states', 'failure', 'wait_for',
+           'fetch_run', 'run_summary', 'override_params', 'submit', 'find_or_submit', 'run_cloud_train']
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-003
 import contextlib, gzip, hashlib, io, json, os, re, shutil, subprocess, sys, tarfile, tempfile, time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import CliError
-from .prices import price_text, read_config, repo_root
-from .gcp import call, confirm, make_client, references, rest, setting
+from .gcp import call_api, confirm, job_environment, list_api, make_client, rest_call, setting
+from .prices import machine_text, price_text, read_config, repo_root
 from ..data.hub import bucket, fetch, parse_place, run_download, run_upload
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-006
+SOURCES = ['settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'constraints.txt',
+           'README.md', 'LICENSE', 'LICENSE-DATA.md']
+
 def build_wheel(
     out: Path,  # folder for it
 ) -> Path:
     "The wheel of this package, built from a copy of its sources."
-    root, iso = repo_root(), [] if not find_spec('setuptools') else ['--no-build-isolation']
+    root = repo_root()
+    isolation = ['--no-build-isolation'] if find_spec('setuptools') else []
+    pip = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--disable-pip-version-check']
+    env = dict(os.environ, SOURCE_DATE_EPOCH='1700000000')  # a fixed date makes the same bytes
     with tempfile.TemporaryDirectory() as tmp:
-        for name in 'settings.ini setup.py pyproject.toml MANIFEST.in constraints.txt README.md LICENSE LICENSE-DATA.md'.split(): shutil.copy(root/name, tmp)
-        shutil.copytree(root/'sciencetutor', Path(tmp)/'sciencetutor', ignore=shutil.ignore_patterns('__pycache__'))
-        cmd = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--disable-pip-version-check', *iso, '-w', str(out), tmp]
-        done = subprocess.run(cmd, capture_output=True, text=True, env=dict(os.environ, SOURCE_DATE_EPOCH='1700000000'))
+        for name in SOURCES: shutil.copy(root/name, tmp)
+        ignore = shutil.ignore_patterns('__pycache__')
+        shutil.copytree(root/'sciencetutor', Path(tmp)/'sciencetutor', ignore=ignore)
+        done = subprocess.run([*pip, *isolation, '-w', str(out), tmp], capture_output=True, text=True, env=env)
     if done.returncode: raise CliError(f'the wheel could not be built: {done.stderr.strip().splitlines()[-1]}')
     return next(out.glob('sciencetutor-*.whl'))
 
@@ -49,14 +59,18 @@ def uv(*args): subprocess.run([sys.executable, '-m', 'uv', *args], check=True)
 
 
 uv('venv', '--quiet', '--python', '3.11', str(venv))
-uv('pip', 'install', '--quiet', '--python', str(venv), '-c', str(here / 'constraints.txt'), f'sciencetutor[train,track,deepspeed,quant,cloud] @ {wheel.as_uri()}')
+package = f'sciencetutor[train,track,deepspeed,quant,cloud] @ {wheel.as_uri()}'
+uv('pip', 'install', '--quiet', '--python', str(venv), '-c', str(here / 'constraints.txt'), package)
 command = [venv / 'bin/python', '-m', 'sciencetutor.cloud.job', '--notebooks', here / 'notebooks', *sys.argv[1:]]
 sys.exit(subprocess.run([str(c) for c in command]).returncode)
 '''
 SETUP = '''from setuptools import setup
-setup(name='trainer', version='{version}', packages=['trainer'], package_data=dict(trainer=['*.whl', '*.txt', 'notebooks/*']), install_requires=['uv'])
+setup(name='trainer', version='{version}', packages=['trainer'], install_requires=['uv'],
+      package_data=dict(trainer=['*.whl', '*.txt', 'notebooks/*']))
 '''
-STEPS = ['00_data.ipynb', '20_train.ipynb', '30_eval.ipynb']
+
+# %% ../../nbs/cloud/04_vertex.ipynb #a630f17f
+NOTEBOOKS = ['00_data.ipynb', '20_train.ipynb', '30_eval.ipynb']
 
 def build_trainer(
     wheel: Path,  # of this package
@@ -64,11 +78,16 @@ def build_trainer(
 ) -> Path:
     "`trainer.tar.gz`: the wheel, the notebooks and a module that runs them."
     root, version = repo_root(), wheel.name.split('-')[1]
-    files = {'setup.py': SETUP.format(version=version).encode(), 'trainer/__init__.py': b'', 'trainer/task.py': TASK.encode(),
-             f'trainer/{wheel.name}': wheel.read_bytes(), 'trainer/constraints.txt': (root/'constraints.txt').read_bytes(),
-             'PKG-INFO': f'Metadata-Version: 2.1\nName: trainer\nVersion: {version}\n'.encode(),
-             **{f'trainer/notebooks/{n}': (root/'nbs'/n).read_bytes() for n in STEPS}}
-    with gzip.GzipFile(out/'trainer.tar.gz', 'wb', compresslevel=1, mtime=0) as zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
+    files = {
+        'PKG-INFO': f'Metadata-Version: 2.1\nName: trainer\nVersion: {version}\n'.encode(),
+        'setup.py': SETUP.format(version=version).encode(),
+        'trainer/__init__.py': b'',
+        'trainer/task.py': TASK.encode(),
+        'trainer/constraints.txt': (root/'constraints.txt').read_bytes(),
+        f'trainer/{wheel.name}': wheel.read_bytes(),
+        **{f'trainer/notebooks/{name}': (root/'nbs'/name).read_bytes() for name in NOTEBOOKS}}
+    zipped = gzip.GzipFile(out/'trainer.tar.gz', 'wb', compresslevel=1, mtime=0)
+    with zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
         for name, content in sorted(files.items()):
             info = tarfile.TarInfo(f'trainer-{version}/{name}')
             info.size = len(content)
@@ -80,10 +99,11 @@ def run_name(
     config: str,  # name of the parameter file
     *parts,  # bytes and anything with a text form
 ) -> str:  # such as t4-1f2e3d4c
-    "A name for this very run."
-    h = hashlib.sha256()
-    for p in parts: h.update(p if isinstance(p, bytes) else json.dumps(p, sort_keys=True).encode())
-    return f'{re.sub("[^a-z0-9]+", "-", Path(config).stem.lower()).strip("-")}-{h.hexdigest()[:8]}'
+    "A name that follows from all that a run depends on."
+    digest = hashlib.sha256()
+    for part in parts: digest.update(part if isinstance(part, bytes) else json.dumps(part, sort_keys=True).encode())
+    prefix = re.sub('[^a-z0-9]+', '-', Path(config).stem.lower()).strip('-')
+    return f'{prefix}-{digest.hexdigest()[:8]}'
 
 def upload_package(
     files: list[Path],  # wheel and trainer
@@ -98,60 +118,108 @@ def upload_package(
         if dry: continue
         try: bucket(place.name).blob(f'{place.path}/{f.name}').upload_from_filename(str(f), timeout=300)
         except CliError: raise
-        except Exception as e: raise CliError(f'gs://{place.name} refuses the upload ({type(e).__name__}): check GCS_BUCKET_NAME and `sciencetutor cloud doctor`') from None
+        except Exception as e:
+            advice = 'check GCS_BUCKET_NAME and `sciencetutor cloud doctor`'
+            raise CliError(f'gs://{place.name} refuses the upload ({type(e).__name__}): {advice}') from None
     return uris
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-012
-PREBUILT = 'us-docker.pkg.dev/vertex-ai/training/pytorch-{kind}.2-4.py310:latest'
+@dataclass
+class TrainingRun:
+    "A training on Vertex AI: all that it depends on, and its name."
+    config: str  # parameter file: a name in configs/ or a path
+    params: dict  # of the training notebook
+    machine: dict  # type, gpu, gpus, disk_gb
+    data: str  # data set: a folder, gs://, a hub id or samples
+    split: str = 'val'  # evaluate on this split; '' for no evaluation
+    limit: int = 0  # of samples to train on, 0 is the notebook's own number
+    spot: bool = False  # a third of the price, and may be taken away
+    hours: float = 24  # the job is ended after so long
+    name: str = ''  # of `run_name`
 
-def job_request(
-    name: str,  # of the run
-    uris: list[str],  # wheel and trainer in the bucket
-    args: list[str],  # of `sciencetutor.cloud.job`
-    machine: dict,  # type, gpu, gpus, disk_gb
-    spot: bool = False,  # a third of the price, and may be taken away
-    hours: float = 24,  # the job is ended after so long
-):  # a `CustomJob` message
-    "The job as Vertex AI wants to be told."
-    from google.cloud import aiplatform_v1 as v1
-    env = [v1.EnvVar(name=k, value=v) for k, v in {'GCP_PROJECT': setting('GCP_PROJECT'), **references()}.items()]
-    spec = v1.MachineSpec(machine_type=machine['type'])
-    if machine.get('gpu'): spec.accelerator_type, spec.accelerator_count = machine['gpu'], machine.get('gpus', 1)
-    pool = v1.WorkerPoolSpec(machine_spec=spec, replica_count=1, disk_spec=v1.DiskSpec(boot_disk_type='pd-ssd', boot_disk_size_gb=machine.get('disk_gb', 100)))
-    if image := setting('IMAGE_URI', need=False):
-        pool.container_spec = v1.ContainerSpec(image_uri=image, command=['python', '-m', 'sciencetutor.cloud.job'], args=['--notebooks', '/app/nbs', *args], env=env)
-    else:
-        prebuilt = PREBUILT.format(kind='gpu' if machine.get('gpu') else 'cpu')
-        pool.python_package_spec = v1.PythonPackageSpec(executor_image_uri=prebuilt, package_uris=uris[-1:], python_module='trainer.task', args=args, env=env)
-    when = v1.Scheduling(timeout=dict(seconds=round(3600*hours)), strategy='SPOT' if spot else 'ON_DEMAND', restart_job_on_worker_restart=spot)
-    job = v1.CustomJobSpec(worker_pool_specs=[pool], scheduling=when, service_account=setting('GCS_SERVICE_ACCOUNT', need=False),
-                           base_output_directory=v1.GcsDestination(output_uri_prefix=run_uri(name)))
-    return v1.CustomJob(display_name=name, job_spec=job, labels=dict(app='sciencetutor', run=name))
+# %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-027
+def name_run(
+    run: TrainingRun,  # without a name
+    trainer: bytes,  # the package
+    again: bool = False,  # a new name even if the same run was done before
+) -> TrainingRun:
+    "The same run with the name that follows from it."
+    stamp = time.time() if again else 0
+    parts = run.params, run.machine, run.data, run.split, run.limit, run.spot
+    return replace(run, name=run_name(run.config, trainer, *parts, stamp))
 
 def run_uri(name: str) -> str:
     "Where a run leaves its results."
     return f'{setting("GCS_BUCKET_URI")}/runs/{name}'
 
-def parent() -> str:
-    "The project and region of all jobs."
-    return f'projects/{setting("GCP_PROJECT")}/locations/{setting("GCP_REGION")}'
+def job_arguments(run: TrainingRun) -> list[str]:
+    "What the run says to `python -m sciencetutor.cloud.job`."
+    return ['--data', run.data, '--out', run_uri(run.name), '--params', json.dumps(run.params),
+            '--split', run.split, '--limit', str(run.limit)]
+
+# %% ../../nbs/cloud/04_vertex.ipynb #3951cd9e
+PREBUILT = 'us-docker.pkg.dev/vertex-ai/training/pytorch-{kind}.2-4.py310:latest'
+
+def worker_pool(
+    run: TrainingRun,
+    trainer: str,  # gs:// address of `trainer.tar.gz`
+):  # a `WorkerPoolSpec` message
+    "The one machine of a run, and what it runs."
+    from google.cloud import aiplatform_v1 as v1
+    machine, args = run.machine, job_arguments(run)
+    env = [v1.EnvVar(name=name, value=value) for name, value in job_environment().items()]
+    spec = v1.MachineSpec(machine_type=machine['type'])
+    if machine.get('gpu'): spec.accelerator_type, spec.accelerator_count = machine['gpu'], machine.get('gpus', 1)
+    disk = v1.DiskSpec(boot_disk_type='pd-ssd', boot_disk_size_gb=machine.get('disk_gb', 100))
+    pool = v1.WorkerPoolSpec(machine_spec=spec, replica_count=1, disk_spec=disk)
+    if image := setting('IMAGE_URI', need=False):
+        command = ['python', '-m', 'sciencetutor.cloud.job']
+        args = ['--notebooks', '/app/nbs', *args]
+        pool.container_spec = v1.ContainerSpec(image_uri=image, command=command, args=args, env=env)
+    else:
+        prebuilt = PREBUILT.format(kind='gpu' if machine.get('gpu') else 'cpu')
+        pool.python_package_spec = v1.PythonPackageSpec(
+            executor_image_uri=prebuilt, package_uris=[trainer], python_module='trainer.task', args=args, env=env)
+    return pool
+
+# %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-029
+def job_request(
+    run: TrainingRun,
+    trainer: str,  # gs:// address of `trainer.tar.gz`
+):  # a `CustomJob` message
+    "The job as Vertex AI wants to be told."
+    from google.cloud import aiplatform_v1 as v1
+    when = v1.Scheduling(timeout=dict(seconds=round(3600*run.hours)), strategy='SPOT' if run.spot else 'ON_DEMAND',
+                         restart_job_on_worker_restart=run.spot)
+    job = v1.CustomJobSpec(
+        worker_pool_specs=[worker_pool(run, trainer)], scheduling=when,
+        service_account=setting('GCS_SERVICE_ACCOUNT', need=False),
+        base_output_directory=v1.GcsDestination(output_uri_prefix=run_uri(run.name)))
+    return v1.CustomJob(display_name=run.name, job_spec=job, labels=dict(app='sciencetutor', run=run.name))
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-014
-def steps(
+def pipeline_tasks(
     job,  # a `CustomJob` or a `PipelineJob`
 ) -> list:  # `PipelineTaskDetail`, none for a job
     "What a pipeline is made of."
     return list(job.job_detail.task_details) if '/pipelineJobs/' in job.name else []
 
-def numbers(
+def job_ids(
     job,  # a `CustomJob` or a `PipelineJob`
 ) -> list[str]:  # what Cloud Logging knows its jobs by
     "The jobs of a run: itself, or those of a pipeline's steps."
-    names = [t.executor_detail.container_detail.main_job for t in steps(job)] if '/pipelineJobs/' in job.name else [job.name]
+    names = [job.name]
+    if '/pipelineJobs/' in job.name:
+        names = [task.executor_detail.container_detail.main_job for task in pipeline_tasks(job)]
     return [name.rpartition('/')[2] for name in names if name]
 
-def entries(
-    jobs: list[str],  # of `numbers`
+def state_name(state) -> str:
+    "`JOB_STATE_RUNNING` is running."
+    return re.sub(r'^(JOB|PIPELINE)_STATE_', '', state.name).lower()
+
+# %% ../../nbs/cloud/04_vertex.ipynb #66296e25
+def log_entries(
+    jobs: list[str],  # of `job_ids`
     more: str = '',  # of the filter
     order: str = 'asc',  # or desc, by time
     lines: int = 0,  # at most; 0 is all of them
@@ -159,64 +227,112 @@ def entries(
 ) -> list[dict]:  # as Cloud Logging gives them
     "Log entries, page after page."
     if not jobs: return []
-    found, page = [], {}
-    only = 'resource.type="ml_job" AND resource.labels.job_id=(%s)' % ' OR '.join(f'"{j}"' for j in jobs) + more
+    ids = ' OR '.join(f'"{job}"' for job in jobs)
+    request = dict(resourceNames=[f'projects/{setting("GCP_PROJECT")}'],
+                   filter=f'resource.type="ml_job" AND resource.labels.job_id=({ids}){more}',
+                   orderBy=f'timestamp {order}', pageSize=min(lines or 1000, 1000))
+    found = []
     while True:
-        answer = rest('logging', 'POST', 'v2/entries:list', dry, resourceNames=[f'projects/{setting("GCP_PROJECT")}'], filter=only, orderBy=f'timestamp {order}', pageSize=min(lines or 1000, 1000), **page)
+        answer = rest_call('logging', 'POST', 'v2/entries:list', dry, **request)
         found += answer.get('entries', [])
-        page = dict(pageToken=answer.get('nextPageToken'))
-        if not page['pageToken'] or (lines and len(found) >= lines): return found[:lines or None]
+        if 'nextPageToken' not in answer or (lines and len(found) >= lines): return found[:lines or None]
+        request['pageToken'] = answer['nextPageToken']
 
-def words(entry: dict) -> str:
+def entry_text(entry: dict) -> str:
     "What an entry says."
     return str(entry.get('textPayload') or entry.get('jsonPayload', {}).get('message', '')).rstrip()
 
-class Log:
-    "The log of a run, each line once."
+# %% ../../nbs/cloud/04_vertex.ipynb #49cb4bf5
+class LogTail:
+    "The log of a run, of which each line is printed once."
     def __init__(self): self.seen, self.since, self.lines = set(), '1970-01-01T00:00:00Z', []
 
-    def show(self, jobs: list[str]):
+    def print_new(self,
+        jobs: list[str],  # of `job_ids`
+    ):
         "Print what is new."
-        try: new = entries(jobs, f' AND timestamp>="{self.since}"') if jobs else []
+        try: new = log_entries(jobs, f' AND timestamp>="{self.since}"')
         except CliError: return  # a log that is late is no reason to give up
-        for e in new:
-            if e['insertId'] in self.seen: continue
-            self.seen.add(e['insertId'])
-            self.since = max(self.since, e['timestamp'][:17] + '00Z')
-            self.lines.append(words(e))
+        for entry in new:
+            if entry['insertId'] in self.seen: continue
+            self.seen.add(entry['insertId'])
+            self.since = max(self.since, entry['timestamp'][:17] + '00Z')
+            self.lines.append(entry_text(entry))
             print('  ' + self.lines[-1], flush=True)
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-015
-def plain(state) -> str:
-    "`JOB_STATE_RUNNING` is running."
-    return re.sub(r'^(JOB|PIPELINE)_STATE_', '', state.name).lower()
+def jobs_client(dry: bool = False):
+    "Vertex AI's client for jobs."
+    from google.cloud.aiplatform_v1 import JobServiceClient
+    return make_client(JobServiceClient, 'aiplatform', dry)
+
+def parent() -> str:
+    "The project and region of all jobs, as Vertex AI's requests call it."
+    return f'projects/{setting("GCP_PROJECT")}/locations/{setting("GCP_REGION")}'
 
 def find_job(
     client,  # a `JobServiceClient`
     name: str,  # of the run
 ):  # its newest `CustomJob`, or None
     "A job that was submitted before."
-    jobs = call(client.list_custom_jobs, parent=parent(), filter=f'labels.run="{name}"')
-    return max(jobs or [], key=lambda j: j.create_time.timestamp(), default=None)
+    jobs = list_api(client.list_custom_jobs, parent=parent(), filter=f'labels.run="{name}"')
+    return max(jobs, key=lambda job: job.create_time.timestamp(), default=None)
 
+def find_live_job(
+    client,  # a `JobServiceClient`
+    name: str,  # of the run
+):  # a `CustomJob`, or None
+    "A job that was submitted before and has not failed."
+    job = find_job(client, name)
+    if job and state_name(job.state) not in ('failed', 'cancelling', 'cancelled', 'expired'): return job
+
+# %% ../../nbs/cloud/04_vertex.ipynb #eb772193
+ENDED = 'succeeded', 'failed', 'cancelled', 'expired', 'partially_succeeded'
+
+def print_states(
+    job,  # a `CustomJob` or a `PipelineJob`
+    printed: dict[str, str],  # step, '' for the run itself -> its state; brought up to date
+):
+    "Print the states that have changed."
+    states = {task.task_name: task.state.name.lower() for task in pipeline_tasks(job)}
+    states[''] = state_name(job.state)
+    for step, state in states.items():
+        words = [time.strftime('%H:%M:%S'), step, state]
+        if printed.get(step) != state: print(*filter(None, words), flush=True)
+    printed.update(states)
+
+def failure(
+    job,  # a `CustomJob` or a `PipelineJob`
+    states: dict[str, str],  # of `print_states`
+    lines: list[str],  # of its log
+) -> CliError:
+    "Where a run failed, what Google and the log say, and how to see more."
+    failed = [step for step, state in states.items() if step and state == 'failed']
+    where = f' in {failed[0]}' if failed else ''
+    tail = f' (it said last: {lines[-1]})' if lines else ''
+    what = f'{job.display_name} ended as {states[""]}{where}: {job.error.message or "without a word"}{tail}'
+    return CliError(f'{what}; `sciencetutor cloud logs {job.display_name}` shows all of it')
+
+# %% ../../nbs/cloud/04_vertex.ipynb #6f95783a
 def wait_for(
-    get,  # function without arguments: the job as it is now
+    name: str,  # of the run
+    get: Callable,  # without arguments: the job as it is now
     poll: float = 15,  # seconds between two looks
 ):  # the job in its last state
-    "Follow a job to its end."
-    job, log, said = get(), Log(), {}
-    while True:
-        for name, state in [(f' {t.task_name}', t.state.name.lower()) for t in steps(job)] + [('', plain(job.state))]:
-            if said.get(name) != state: print(f'{time.strftime("%H:%M:%S")}{name} {state}', flush=True)
-            said[name] = state
-        log.show(numbers(job))
-        if said[''] in ('succeeded', 'failed', 'cancelled', 'expired', 'partially_succeeded'): break
-        time.sleep(poll)
-        job = get()
-    if said[''] == 'succeeded': return job
-    step = next((f' in {name.strip()}' for name, state in said.items() if name and state == 'failed'), '')
-    tail = f' (it said last: {log.lines[-1]})' if log.lines else ''
-    raise CliError(f'{job.display_name} ended as {said[""]}{step}: {job.error.message or "without a word"}{tail}; `sciencetutor cloud logs {job.display_name}` shows all of it')
+    "Follow a run to its end; `CliError` when that is not a success."
+    log, states = LogTail(), {}
+    try:
+        while True:
+            job = get()
+            print_states(job, states)
+            log.print_new(job_ids(job))
+            if states[''] in ENDED: break
+            time.sleep(poll)
+    except KeyboardInterrupt:
+        advice = f'the same command joins it, `sciencetutor cloud cancel {name}` ends it'
+        raise CliError(f'{name} goes on without you: {advice}') from None
+    if states[''] != 'succeeded': raise failure(job, states, log.lines)
+    return job
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-017
 def fetch_run(
@@ -227,19 +343,87 @@ def fetch_run(
     "Bring a run home."
     folder, place = Path(out)/name, parse_place(run_uri(name))
     folder.mkdir(parents=True, exist_ok=True)
-    for part in ['checkpoint'] + ['eval']*bool(split): run_download(f'{run_uri(name)}/{part}', str(folder/part))
-    blobs = {b.name.rpartition('/')[2]: b for b in bucket(place.name).list_blobs(prefix=f'{place.path}/') if b.name.count('/') == place.path.count('/') + 1}
-    for file, blob in blobs.items():
-        if file.endswith('.ipynb'): fetch(blob, folder/file)
+    for part in ['checkpoint', 'eval'] if split else ['checkpoint']:
+        run_download(f'{run_uri(name)}/{part}', str(folder/part))
+    for blob in bucket(place.name).list_blobs(prefix=f'{place.path}/'):
+        file = blob.name.removeprefix(f'{place.path}/')
+        if file.endswith('.ipynb') and '/' not in file: fetch(blob, folder/file)
     return folder
 
+def run_summary(
+    name: str,  # of the run
+    folder: Path,  # of `fetch_run`
+) -> dict:  # name, state, folder, metrics
+    "Print where a run is and how good it was."
+    metrics = {}
+    with contextlib.suppress(OSError, ValueError): metrics = json.loads((folder/'eval/metrics.json').read_text())
+    accuracy = f', accuracy {metrics["acc"]:.1f}% of {metrics["count"]} questions' if metrics else ''
+    print(f'{name} is in {folder}{accuracy}')
+    return dict(name=name, state='succeeded', folder=str(folder), metrics=metrics)
+
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-019
+NameValues = Annotated[str, dict(nargs='+', metavar='NAME=VALUE')]  # of the command line
+
+def override_params(
+    values: dict,  # of the parameter file
+    params: list[str] | str | None,  # NAME=VALUE
+) -> dict:
+    "Parameters with changes; values are read as YAML."
+    import yaml
+    new = {}
+    for param in [params] if isinstance(params, str) else params or ():
+        name, equals, text = param.partition('=')
+        if not equals: raise CliError(f'--params {param} has no value: write NAME=VALUE')
+        scientific = re.fullmatch(r'[-+]?\d+\.?\d*[eE][-+]?\d+', text)  # YAML 1.1 takes 1e-4 for a word
+        new[name] = float(text) if scientific else yaml.safe_load(text)
+    options = {k: v for k, v in values.get('options', {}).items() if k not in new}
+    return {**values, 'options': options, **new}
+
+# %% ../../nbs/cloud/04_vertex.ipynb #a75b94b1
+def submit(
+    client,  # a `JobServiceClient`
+    run: TrainingRun,
+    files: list[Path],  # wheel and trainer
+    yes: bool = False,  # do not ask before money is spent
+    dry: bool = False,  # only print the requests
+):  # a `CustomJob`
+    "Upload package and data, and submit a run."
+    price = price_text(run.machine, vertex=True)
+    confirm(f'{run.name}: {machine_text(run.machine)} on Vertex AI, {price}; spot: about a third', yes or dry)
+    if Path(run.data).is_dir():
+        place = f'{setting("GCS_BUCKET_URI")}/data/{Path(run.data).absolute().name}'
+        run = replace(run, data=place if dry else run_upload(run.data, place))
+    wheel, trainer = upload_package(files, run.name, dry)
+    find = lambda: find_live_job(client, run.name)
+    return call_api(client.create_custom_job, find, parent=parent(), custom_job=job_request(run, trainer))
+
+# %% ../../nbs/cloud/04_vertex.ipynb #4d9b2b8d
+MACHINE_LINE = 'add a line like `machine: {type: n1-highmem-8, gpu: NVIDIA_TESLA_T4, gpus: 1}`'
+
+def find_or_submit(
+    run: TrainingRun,  # without a name
+    again: bool = False,  # a new run even if the same one was done before
+    yes: bool = False,  # do not ask before money is spent
+    dry: bool = False,  # only print the requests
+) -> tuple:  # the run with its name, its `CustomJob`
+    "Build the package, which names the run, and join the run or submit it."
+    client = jobs_client(dry)
+    with tempfile.TemporaryDirectory() as tmp:
+        wheel = build_wheel(Path(tmp))
+        trainer = build_trainer(wheel, Path(tmp))
+        run = name_run(run, trainer.read_bytes(), again)
+        job = None if dry else find_live_job(client, run.name)
+        if job: print(f'{run.name} was submitted before: joining it', flush=True)
+        else: job = submit(client, run, [wheel, trainer], yes, dry)
+    return run, job
+
+# %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-025
 def run_cloud_train(
     config: str = 'vertex-a100',  # parameter file: a name in configs/ or a path
     data: str = 'samples',  # data set folder (uploaded first), gs://, hub id, or samples
     out: str = 'runs/cloud',  # folder for what comes back
     split: str = 'val',  # evaluate on this split afterwards; '' for no evaluation
-    params: Annotated[str, dict(nargs='+', metavar='NAME=VALUE')] = None,  # change parameters, as in `--params lr=1e-4 epochs=2`
+    params: NameValues = None,  # change parameters, as in `--params lr=1e-4 epochs=2`
     limit: int = 0,  # of samples: how many to train on, 0 is the notebook's own number
     spot: bool = False,  # a spot machine: a third of the price; if it is taken away, the run begins again on another
     hours: float = 24,  # end the job after so long
@@ -249,60 +433,14 @@ def run_cloud_train(
     yes: bool = False,  # do not ask before money is spent
     dry_run: bool = False,  # print every request and send none
 ) -> dict:  # name, state, folder, metrics
-    "Train on Vertex AI: upload the package, run the training notebook there, bring back checkpoint, metrics and notebook."
+    "Train on Vertex AI: the package goes up, the training notebook runs there, its results come back."
     values, machine = read_config(config)
-    if not machine: raise CliError(f'{config} names no machine: add a line like `machine: {{type: n1-highmem-8, gpu: NVIDIA_TESLA_T4, gpus: 1}}`')
-    values = change(values, params)
+    if not machine: raise CliError(f'{config} names no machine: {MACHINE_LINE}')
+    run = TrainingRun(config, override_params(values, params), machine, data, split, limit, spot, hours)
     for need in ('GCP_PROJECT', 'GCS_BUCKET_URI'): setting(need)
-    with tempfile.TemporaryDirectory() as tmp:
-        files = [wheel := build_wheel(Path(tmp)), build_trainer(wheel, Path(tmp))]
-        name = run_name(config, files[1].read_bytes(), values, machine, data, split, limit, spot, time.time() if again else 0)
-        client = jobs_client(dry_run)
-        if job := None if dry_run else alive(client, name): print(f'{name} was submitted before: joining it', flush=True)
-        else: job = submit(client, name, files, values, machine, data, split, limit, spot, hours, yes, dry_run)
-    if dry_run or detach: return dict(name=name, state='not submitted' if dry_run else 'submitted')
-    try: job = wait_for(lambda: call(client.get_custom_job, name=job.name), poll)
-    except KeyboardInterrupt: raise CliError(f'{name} goes on without you: the same command joins it, `sciencetutor cloud cancel {name}` ends it') from None
-    return summary(name, fetch_run(name, out, split))
-
-# %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-020
-def change(
-    values: dict,  # of the parameter file
-    params: list[str] | str | None,  # NAME=VALUE
-) -> dict:
-    "Parameters with changes; values are read as YAML."
-    import yaml
-    params = [params] if isinstance(params, str) else params
-    if bad := [p for p in params or () if '=' not in p]: raise CliError(f'--params {bad[0]} has no value: write NAME=VALUE')
-    new = {k: yaml.safe_load(v) for k, _, v in (p.partition('=') for p in params or ())}
-    new = {k: float(v) if isinstance(v, str) and re.fullmatch(r'[-+]?\d+\.?\d*[eE][-+]?\d+', v) else v for k, v in new.items()}  # YAML 1.1 takes 1e-4 for a word
-    options = {k: v for k, v in values.get('options', {}).items() if k not in new}
-    return {**values, 'options': options, **new}
-
-def alive(client, name: str):
-    "A job that was submitted before and has not failed."
-    job = find_job(client, name)
-    return None if not job or plain(job.state) in ('failed', 'cancelling', 'cancelled', 'expired') else job
-
-def jobs_client(dry: bool = False):
-    "Vertex AI's client for jobs."
-    from google.cloud.aiplatform_v1 import JobServiceClient
-    return make_client(JobServiceClient, 'aiplatform', dry)
-
-def submit(client, name, files, values, machine, data, split, limit, spot, hours, yes, dry):
-    "Upload and submit; returns the `CustomJob`."
-    confirm(f'{name}: {machine["type"]} {machine.get("gpu", "")} on Vertex AI, {price_text(machine, vertex=True)}; spot: about a third'.replace(' ,', ','), yes or dry)
-    if Path(data).is_dir():
-        place = f'{setting("GCS_BUCKET_URI")}/data/{Path(data).absolute().name}'
-        data = place if dry else run_upload(data, place)
-    uris = upload_package(files, name, dry)
-    args = ['--data', data, '--out', run_uri(name), '--params', json.dumps(values), '--split', split, '--limit', str(limit)]
-    return call(client.create_custom_job, lambda: alive(client, name), parent=parent(), custom_job=job_request(name, uris, args, machine, spot, hours))
-
-def summary(name: str, folder: Path) -> dict:
-    "What came back."
-    metrics = {}
-    with contextlib.suppress(OSError, ValueError): metrics = json.loads((folder/'eval/metrics.json').read_text())
-    said = f', accuracy {metrics["acc"]:.1f}% of {metrics["count"]} questions' if metrics else ''
-    print(f'{name} is in {folder}{said}')
-    return dict(name=name, state='succeeded', folder=str(folder), metrics=metrics)
+    run, job = find_or_submit(run, again, yes, dry_run)
+    if dry_run: return dict(name=run.name, state='not submitted')
+    if detach: return dict(name=run.name, state='submitted')
+    client = jobs_client()
+    wait_for(run.name, lambda: call_api(client.get_custom_job, name=job.name), poll)
+    return run_summary(run.name, fetch_run(run.name, out, split))

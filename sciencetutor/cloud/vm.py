@@ -8,195 +8,250 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/vm.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CLOUD_INIT', 'GPU_FLAGS', 'PORTS', 'T4', 'cloud_init', 'firewall_request', 'instance_request', 'change', 'found',
-           'ensure_address', 'ensure_firewall', 'run_deploy', 'create']
+__all__ = ['GPU_OPTIONS', 'PORTS', 'T4', 'DONE', 'CIDRS', 'cloud_init', 'Deployment', 'firewall_request', 'service_accounts',
+           'accelerators', 'instance_request', 'run_operation', 'ensure_address', 'ensure_firewall', 'check_networks',
+           'create_machine', 'switch_machine', 'delete_machine', 'run_deploy']
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-003
-import re
+import contextlib, re
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated
 from uuid import uuid4
 from fastcore.script import CliError
-from .prices import HOURS_MONTH, dollars, hourly, price_of, price_text
-from .gcp import call, confirm, make_client, print_request, setting
+from .gcp import NotFound, call_api, confirm, get_api, make_client, setting
+from .prices import HOURS_MONTH, format_usd, hourly_price, price_of, price_text
+from ..resources import asset
 
-# %% ../../nbs/cloud/07_vm.ipynb #57-vm-006
-CLOUD_INIT = '''#cloud-config
-write_files:
-- path: /etc/systemd/system/driver.service
-  content: |
-    [Unit]
-    Description=GPU driver
-    After=network-online.target
-    [Service]
-    Type=oneshot
-    RemainAfterExit=true
-    ExecStart=/usr/bin/cos-extensions install gpu
-    ExecStart=/bin/mount --bind /var/lib/nvidia /var/lib/nvidia
-    ExecStart=/bin/mount -o remount,exec /var/lib/nvidia
-- path: /etc/systemd/system/tutor.service
-  content: |
-    [Unit]
-    Description=ScienceTutor
-    Requires={driver}docker.service
-    After={driver}docker.service
-    [Service]
-    Restart=always
-    RestartSec=10
-    Environment=HOME=/home/tutor
-    ExecStartPre=-/usr/bin/docker-credential-gcr configure-docker --registries {registry}
-    ExecStartPre=-/usr/bin/docker rm --force tutor
-    ExecStartPre=/bin/sh -c 'r="DOCKER-USER -d 169.254.169.254 -p tcp ! --dport 53 -j REJECT"; iptables -w -C $$r || iptables -w -I $$r'
-    ExecStart=/usr/bin/docker run --rm --name tutor {gpu}-p 7860:7860 -p 5000:5000 -p 5005:5005 -v tutor-data:/data -v tutor-models:/home/tutor/.cache/huggingface {auth}-e MODEL={model} {image}
-    ExecStop=/usr/bin/docker stop --time 40 tutor
-runcmd:
-- systemctl daemon-reload
-- systemctl start tutor.service
-bootcmd:
-- iptables -w -A INPUT -p tcp -m multiport --dports 7860,5000,5005 -j ACCEPT
-'''
-GPU_FLAGS = ('--volume /var/lib/nvidia/lib64:/usr/local/nvidia/lib64 --volume /var/lib/nvidia/bin:/usr/local/nvidia/bin -e LD_LIBRARY_PATH=/usr/local/nvidia/lib64 '
-             '--device /dev/nvidia0 --device /dev/nvidia-uvm --device /dev/nvidiactl ')
+# %% ../../nbs/cloud/07_vm.ipynb #a04cefeb
+GPU_OPTIONS = ['--volume /var/lib/nvidia/lib64:/usr/local/nvidia/lib64',
+               '--volume /var/lib/nvidia/bin:/usr/local/nvidia/bin',
+               '-e LD_LIBRARY_PATH=/usr/local/nvidia/lib64',
+               '--device /dev/nvidia0 --device /dev/nvidia-uvm --device /dev/nvidiactl']
+PORTS = ['7860', '5000', '5005']
 
 def cloud_init(
     image: str,  # container image
     model: str,  # what the tutor answers with
     gpu: bool = True,  # is there one?
     auth: bool = False,  # do visitors log in?
-) -> str:
+) -> str:  # YAML
     "What the machine does when it starts."
     for text in (image, model):
-        if not re.fullmatch(r'[\w./:@-]+', text): raise CliError(f'{text!r} is no name of an image or a model: letters, digits and . / : @ - only')
-    return CLOUD_INIT.format(image=image, model=model, registry=image.partition('/')[0], gpu=GPU_FLAGS if gpu else '', auth='-e AUTH=1 ' if auth else '', driver='driver.service ' if gpu else '')
+        if re.fullmatch(r'[\w./:@-]+', text): continue
+        raise CliError(f'{text!r} is no name of an image or a model: letters, digits and . / : @ - only')
+    options = [*(GPU_OPTIONS if gpu else []), *(f'-p {port}:{port}' for port in PORTS), '-v tutor-data:/data',
+               '-v tutor-models:/home/tutor/.cache/huggingface', *(['-e AUTH=1'] if auth else []), f'-e MODEL={model}']
+    driver, registry = 'driver.service ' if gpu else '', image.partition('/')[0]
+    return asset('cloud-init.yaml').format(driver=driver, registry=registry, options=' '.join(options), image=image)
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-008
-PORTS = ['7860', '5000', '5005']
+@dataclass
+class Deployment:
+    "A tutor on a machine of Compute Engine."
+    name: str  # of the machine
+    image: str  # container image
+    model: str  # what the tutor answers with
+    allow: list[str]  # networks that may reach it, CIDR
+    spot: bool = False  # a third of the price, may be taken away
+    auth: bool = False  # do visitors log in?
 
 def firewall_request(
-    name: str,  # of the machine
-    allow: list[str],  # addresses that may reach it, CIDR
+    deployment: Deployment,
 ):  # a `Firewall` message
     "Who may reach the three ports."
     from google.cloud import compute_v1 as v1
-    return v1.Firewall(name=f'{name}-ports', network='global/networks/default', direction='INGRESS', source_ranges=allow, target_tags=[name],
-                       allowed=[v1.Allowed(I_p_protocol='tcp', ports=PORTS)], description='ScienceTutor: page, HTTP API, websockets')
+    name, tcp = deployment.name, v1.Allowed(I_p_protocol='tcp', ports=PORTS)
+    return v1.Firewall(name=f'{name}-ports', network='global/networks/default', direction='INGRESS',
+                       source_ranges=deployment.allow, target_tags=[name], allowed=[tcp],
+                       description='ScienceTutor: page, HTTP API, websockets')
 
-def instance_request(
-    name: str,  # of the machine
+# %% ../../nbs/cloud/07_vm.ipynb #306d8bb6
+def service_accounts(
     image: str,  # container image
-    model: str,  # what the tutor answers with
+) -> list:  # of `ServiceAccount`, none for a public image
+    "The account of a machine, if its image needs one."
+    from google.cloud.compute_v1 import ServiceAccount
+    if not image.partition('/')[0].endswith(('pkg.dev', 'gcr.io')): return []
+    scopes = [f'https://www.googleapis.com/auth/{scope}' for scope in ('devstorage.read_only', 'logging.write')]
+    return [ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=scopes)]
+
+def accelerators(
+    machine: dict,  # type, gpu, gpus, disk_gb
+    zone: str,  # projects/PROJECT/zones/ZONE
+) -> list:  # of `AcceleratorConfig`
+    "The GPUs of a machine."
+    from google.cloud.compute_v1 import AcceleratorConfig
+    if not machine.get('gpu'): return []
+    kind = machine['gpu'].lower().replace('_', '-')
+    kind, count = f'{zone}/acceleratorTypes/{kind}', machine.get('gpus', 1)
+    return [AcceleratorConfig(accelerator_type=kind, accelerator_count=count)]
+
+# %% ../../nbs/cloud/07_vm.ipynb #87c46168
+def instance_request(
+    deployment: Deployment,
     machine: dict,  # type, gpu, gpus, disk_gb
     address: str,  # its external address
-    spot: bool = False,  # a third of the price, may be taken away
-    auth: bool = False,  # do visitors log in?
 ):  # an `Instance` message
-    "The machine."
+    "The machine: a disk, a network card, GPUs and what it does when it starts."
     from google.cloud import compute_v1 as v1
-    private = image.partition('/')[0].endswith(('pkg.dev', 'gcr.io'))  # a registry of Google's asks who fetches
     zone = f'projects/{setting("GCP_PROJECT")}/zones/{setting("GCP_ZONE")}'
+    name, spot, accounts = deployment.name, deployment.spot, service_accounts(deployment.image)
+    gpus = accelerators(machine, zone)
     disk = v1.AttachedDisk(boot=True, auto_delete=True, initialize_params=v1.AttachedDiskInitializeParams(
-        source_image='projects/cos-cloud/global/images/family/cos-stable', disk_size_gb=machine.get('disk_gb', 100), disk_type=f'{zone}/diskTypes/pd-balanced'))
-    net = v1.NetworkInterface(network='global/networks/default', access_configs=[v1.AccessConfig(name='External NAT', type_='ONE_TO_ONE_NAT', nat_i_p=address)])
-    gpus = [v1.AcceleratorConfig(accelerator_type=f'{zone}/acceleratorTypes/{machine["gpu"].lower().replace("_", "-")}', accelerator_count=machine.get('gpus', 1))] if machine.get('gpu') else []
-    when = v1.Scheduling(on_host_maintenance='TERMINATE', automatic_restart=not spot, provisioning_model='SPOT' if spot else 'STANDARD')
-    start = v1.Metadata(items=[v1.Items(key='user-data', value=cloud_init(image, model, bool(gpus), auth)), v1.Items(key='google-logging-enabled', value=str(private).lower())])
-    scopes = [f'https://www.googleapis.com/auth/{s}' for s in ('devstorage.read_only', 'logging.write')]
-    who = [v1.ServiceAccount(email=setting('GCS_SERVICE_ACCOUNT', need=False) or 'default', scopes=scopes)] if private else []
-    return v1.Instance(name=name, machine_type=f'{zone}/machineTypes/{machine["type"]}', disks=[disk], network_interfaces=[net], guest_accelerators=gpus, scheduling=when,
-                       metadata=start, service_accounts=who, tags=v1.Tags(items=[name]), labels=dict(app='sciencetutor'))
+        source_image='projects/cos-cloud/global/images/family/cos-stable',
+        disk_size_gb=machine.get('disk_gb', 100), disk_type=f'{zone}/diskTypes/pd-balanced'))
+    access = v1.AccessConfig(name='External NAT', type_='ONE_TO_ONE_NAT', nat_i_p=address)
+    network = v1.NetworkInterface(network='global/networks/default', access_configs=[access])
+    when = v1.Scheduling(on_host_maintenance='TERMINATE', automatic_restart=not spot,
+                         provisioning_model='SPOT' if spot else 'STANDARD')
+    start = cloud_init(deployment.image, deployment.model, bool(gpus), deployment.auth)
+    metadata = v1.Metadata(items=[v1.Items(key='user-data', value=start),
+                                  v1.Items(key='google-logging-enabled', value=str(bool(accounts)).lower())])
+    return v1.Instance(name=name, machine_type=f'{zone}/machineTypes/{machine["type"]}', disks=[disk],
+                       network_interfaces=[network], guest_accelerators=gpus, scheduling=when, metadata=metadata,
+                       service_accounts=accounts, tags=v1.Tags(items=[name]), labels=dict(app='sciencetutor'))
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-010
-def change(
+def run_operation(
     method,  # `insert_unary` and its like of a client
     **request,  # its request
 ) -> None:
-    "Make a change and wait until it is made."
+    "Ask for a change and wait until it is made."
     from google.cloud import compute_v1 as v1
-    client = method.__self__
-    op, dry = call(method, request_id=str(uuid4()), **request), client.transport._session.send is print_request
+    operation = call_api(method, request_id=str(uuid4()), **request)
+    if operation is None: return  # only printed
+    cls = v1.GlobalOperationsClient
+    if 'zone' in request: cls = v1.ZoneOperationsClient
+    if 'region' in request: cls = v1.RegionOperationsClient
     where = {k: v for k, v in request.items() if k in ('project', 'zone', 'region')}
-    operations = make_client({'zone': v1.ZoneOperationsClient, 'region': v1.RegionOperationsClient}.get([*where][-1], v1.GlobalOperationsClient), 'compute', dry)
-    while op and op.status != v1.Operation.Status.DONE: op = call(operations.wait, operation=op.name, **where)
-    if op and op.error.errors: raise CliError(f'Google Cloud says {op.error.errors[0].code}: {op.error.errors[0].message}; try another GCP_ZONE, or later')
-
-def found(method, **request):
-    "What is there, or None."
-    try: return call(method, **request)
-    except CliError as e:
-        if 'says 404' in str(e): return None
-        raise
+    operations = make_client(cls, 'compute')
+    while operation.status != v1.Operation.Status.DONE:
+        operation = call_api(operations.wait, operation=operation.name, **where)
+    if not operation.error.errors: return
+    error = operation.error.errors[0]
+    raise CliError(f'Google Cloud says {error.code}: {error.message}; try another GCP_ZONE, or later')
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-011
 def ensure_address(
     name: str,  # of the machine
-    dry: bool = False,
+    dry: bool = False,  # only print the request
 ) -> str:  # IPv4
     "The machine's own address, made if it is not there."
     from google.cloud.compute_v1 import AddressesClient
-    client, at = make_client(AddressesClient, 'compute', dry), dict(project=setting('GCP_PROJECT'), region=setting('GCP_REGION'))
-    get = lambda: None if dry else found(client.get, address=f'{name}-address', **at)
-    if not get(): change(client.insert_unary, **at, address_resource=dict(name=f'{name}-address', address_type='EXTERNAL', network_tier='PREMIUM'))
-    return 'ADDRESS' if dry else get().address
+    client = make_client(AddressesClient, 'compute', dry)
+    where, address = dict(project=setting('GCP_PROJECT'), region=setting('GCP_REGION')), f'{name}-address'
+    there = None if dry else get_api(client.get, address=address, **where)
+    if there: return there.address
+    resource = dict(name=address, address_type='EXTERNAL', network_tier='PREMIUM')
+    run_operation(client.insert_unary, address_resource=resource, **where)
+    return 'ADDRESS' if dry else call_api(client.get, address=address, **where).address
 
 def ensure_firewall(
-    name: str,  # of the machine
-    allow: list[str],  # addresses that may reach it
-    dry: bool = False,
-):
+    deployment: Deployment,
+    dry: bool = False,  # only print the request
+) -> None:
     "The rule that lets a class in, made or changed."
     from google.cloud.compute_v1 import FirewallsClient
-    client, at, rule = make_client(FirewallsClient, 'compute', dry), dict(project=setting('GCP_PROJECT')), firewall_request(name, allow)
-    there = not dry and found(client.get, firewall=rule.name, **at)
-    change(client.update_unary, firewall=rule.name, firewall_resource=rule, **at) if there else change(client.insert_unary, firewall_resource=rule, **at)
+    client, project = make_client(FirewallsClient, 'compute', dry), setting('GCP_PROJECT')
+    rule = firewall_request(deployment)
+    there = None if dry else get_api(client.get, firewall=rule.name, project=project)
+    if there: run_operation(client.update_unary, firewall=rule.name, firewall_resource=rule, project=project)
+    else: run_operation(client.insert_unary, firewall_resource=rule, project=project)
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-013
 T4 = dict(type='n1-highmem-2', gpu='NVIDIA_TESLA_T4', gpus=1, disk_gb=100)
 
+def check_networks(
+    allow: list[str],  # CIDR
+) -> None:
+    "`CliError` unless there are networks, and all of them are well written."
+    if not allow:
+        raise CliError('who may reach the tutor? --allow 203.0.113.0/24 for a school, --allow 0.0.0.0/0 for everybody')
+    for network in allow:
+        try: ip_network(network)
+        except ValueError as e:
+            raise CliError(f'--allow {network}: {e}; write an address, or a network such as 203.0.113.0/24') from None
+
+# %% ../../nbs/cloud/07_vm.ipynb #30bd8597
+def create_machine(
+    deployment: Deployment,
+    yes: bool = False,  # do not ask before money is spent
+    dry: bool = False,  # only print the requests
+) -> dict:  # name and address
+    "Make address, firewall rule and machine."
+    from google.cloud.compute_v1 import InstancesClient
+    name = deployment.name
+    cloud_init(deployment.image, deployment.model)  # refuses names that are none
+    check_networks(deployment.allow)
+    month = format_usd((hourly_price(T4) + price_of('address'))*HOURS_MONTH)
+    what = f'{name}: n1-highmem-2 with a T4, {price_text(T4)}'
+    confirm(f'{what}, about ${month} a month if it never stops; spot: about a third', yes or dry)
+    address = ensure_address(name, dry)
+    ensure_firewall(deployment, dry)
+    client = make_client(InstancesClient, 'compute', dry)
+    where = dict(project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'))
+    if not dry and get_api(client.get, instance=name, **where): print(f'{name} is there already')
+    else:
+        try: run_operation(client.insert_unary, instance_resource=instance_request(deployment, T4, address), **where)
+        except CliError as e:
+            advice = f'`sciencetutor cloud deploy vm delete --name {name}` gives it back'
+            raise CliError(f'{e}; its address costs money meanwhile: {advice}') from None
+    if not dry: print(f'{name} is starting: in about ten minutes the page is at http://{address}:7860')
+    return dict(name=name, address=address)
+
+# %% ../../nbs/cloud/07_vm.ipynb #7a0b4a6f
+def switch_machine(
+    name: str,  # of the machine
+    do: str,  # stop or start
+    dry: bool = False,  # only print the request
+) -> None:
+    "Stop a machine, or start it again."
+    from google.cloud.compute_v1 import InstancesClient
+    client = make_client(InstancesClient, 'compute', dry)
+    method = dict(stop=client.stop_unary, start=client.start_unary)[do]
+    run_operation(method, project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'), instance=name)
+
+def delete_machine(
+    name: str,  # of the machine
+    dry: bool = False,  # only print the requests
+) -> None:
+    "Delete a machine, its firewall rule and its address."
+    from google.cloud.compute_v1 import AddressesClient, FirewallsClient, InstancesClient
+    requests = [(InstancesClient, dict(zone=setting('GCP_ZONE'), instance=name)),
+                (FirewallsClient, dict(firewall=f'{name}-ports')),
+                (AddressesClient, dict(region=setting('GCP_REGION'), address=f'{name}-address'))]
+    for cls, request in requests:
+        client = make_client(cls, 'compute', dry)
+        with contextlib.suppress(NotFound):
+            run_operation(client.delete_unary, project=setting('GCP_PROJECT'), **request)
+
+# %% ../../nbs/cloud/07_vm.ipynb #feb79acf
+DONE = {'stop': 'is stopped: only disk and address cost now', 'start': 'is starting', 'delete': 'is gone'}
+CIDRS = Annotated[str, dict(nargs='+', metavar='CIDR')]
+
 def run_deploy(
     what: Annotated[str, dict(choices=['vm'])],  # a virtual machine with a GPU
-    do: Annotated[str, dict(choices=['create', 'stop', 'start', 'delete'], opt=False, nargs='?')] = 'create',  # what to do with it
+    do: Annotated[str, dict(choices=['create', *DONE], opt=False, nargs='?')] = 'create',  # what to do with it
     name: str = 'sciencetutor',  # of the machine
     image: str = '',  # container image; '' is IMAGE_URI
     model: str = 'tutor',  # what the tutor answers with: a name that the image knows, or a hub id
-    allow: Annotated[str, dict(nargs='+', metavar='CIDR')] = None,  # who may reach it: 203.0.113.0/24, or 0.0.0.0/0 for everybody
+    allow: CIDRS = None,  # who may reach it: 203.0.113.0/24, 0.0.0.0/0 for everybody
     spot: bool = False,  # a third of the price; if it is taken away, it is stopped until `vm start`
     auth: bool = False,  # visitors log in, and are remembered on the machine's disk
     yes: bool = False,  # do not ask before money is spent
     dry_run: bool = False,  # print every request and send none
 ) -> dict:  # name and address
     "Run the tutor on a GPU machine of Compute Engine; or stop, start, delete it."
-    if not re.fullmatch(r'[a-z]([a-z0-9-]{0,50}[a-z0-9])?', name): raise CliError(f'--name {name}: lower case letters, digits and - only')
-    if do == 'create': return create(name, image or setting('IMAGE_URI'), model, [allow] if isinstance(allow, str) else allow, spot, auth, yes, dry_run)
-    from google.cloud.compute_v1 import AddressesClient, FirewallsClient, InstancesClient
-    project, clients = setting('GCP_PROJECT'), {c: make_client(c, 'compute', dry_run) for c in (InstancesClient, FirewallsClient, AddressesClient)}
+    if not re.fullmatch(r'[a-z]([a-z0-9-]{0,50}[a-z0-9])?', name):
+        raise CliError(f'--name {name}: lower case letters, digits and - only')
+    if do == 'create':
+        allow = [allow] if isinstance(allow, str) else allow
+        return create_machine(Deployment(name, image or setting('IMAGE_URI'), model, allow, spot, auth), yes, dry_run)
+    setting('GCP_PROJECT')
     if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
     if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry_run)
-    if do != 'delete': change(getattr(clients[InstancesClient], f'{do}_unary'), project=project, zone=setting('GCP_ZONE'), instance=name)
-    else:
-        for cls, request in {InstancesClient: dict(zone=setting('GCP_ZONE'), instance=name), FirewallsClient: dict(firewall=f'{name}-ports'),
-                             AddressesClient: dict(region=setting('GCP_REGION'), address=f'{name}-address')}.items():
-            try: change(clients[cls].delete_unary, project=project, **request)
-            except CliError as e:
-                if 'says 404' not in str(e): raise
-    if not dry_run: print({'stop': f'{name} is stopped: only disk and address cost now', 'start': f'{name} is starting', 'delete': f'{name} is gone'}[do])
+    if do == 'delete': delete_machine(name, dry_run)
+    else: switch_machine(name, do, dry_run)
+    if not dry_run: print(f'{name} {DONE[do]}')
     return dict(name=name)
-
-def create(name, image, model, allow, spot, auth, yes, dry):
-    "Address, firewall, machine."
-    from google.cloud.compute_v1 import InstancesClient
-    cloud_init(image, model)
-    if not allow: raise CliError('who may reach the tutor? --allow 203.0.113.0/24 for a school, --allow 0.0.0.0/0 for everybody')
-    for one in allow:
-        try: ip_network(one)
-        except ValueError as e: raise CliError(f'--allow {one}: {e}; write an address, or a network such as 203.0.113.0/24') from None
-    month = dollars((hourly(T4) + price_of('address'))*HOURS_MONTH)
-    confirm(f'{name}: n1-highmem-2 with a T4, {price_text(T4)}, about ${month} a month if it never stops; spot: about a third', yes or dry)
-    address = ensure_address(name, dry)
-    ensure_firewall(name, allow, dry)
-    client, at = make_client(InstancesClient, 'compute', dry), dict(project=setting('GCP_PROJECT'), zone=setting('GCP_ZONE'))
-    if not dry and found(client.get, instance=name, **at): print(f'{name} is there already')
-    else:
-        try: change(client.insert_unary, instance_resource=instance_request(name, image, model, T4, address, spot, auth), **at)
-        except CliError as e: raise CliError(f'{e}; its address costs money meanwhile: `sciencetutor cloud deploy vm delete --name {name}` gives it back') from None
-    if not dry: print(f'{name} is starting: in about ten minutes the page is at http://{address}:7860')
-    return dict(name=name, address=address)
