@@ -13,11 +13,11 @@ from PIL.Image import Image
 import torch
 from fastcore.basics import patch
 from .retrieval import PHRASES, card_says, find_cards, look_up, sure_key, terms
-from ..data.formats import question_text
+from ..data.formats import WHY, question_text
 from ..engine.core import Engine
 
 # %% auto #0
-__all__ = ['WHY', 'OWN_WORDS', 'EXPLANATION', 'find_choices', 'Turn', 'looks_up', 'answer_open', 'reply']
+__all__ = ['OWN_WORDS', 'EXPLANATION', 'find_choices', 'Turn', 'looks_up', 'answer_open', 'reply']
 
 # %% ../../nbs/app/01_turns.ipynb #bbb7e3ef
 _lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)
@@ -73,8 +73,6 @@ def find_choices(
     return (head, choices) if head and 2 <= len(choices) <= 10 and all(choices) else (text, [])
 
 # %% ../../nbs/app/01_turns.ipynb #4cd9e2aa
-WHY = "Why?"  # the follow-up that a model trained with `explain_tokens` answers with an explanation
-
 @dataclass
 class Turn:
     "A question, and the tutor's answer as far as it has come."
