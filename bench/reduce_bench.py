@@ -1,10 +1,11 @@
-"""Which way of adding up a choice's likelihood is right most often on val: in all, per token or per character?
+"""How often three ways of adding up a choice's likelihood are right on val: in all, per token, per character.
 
-    python bench/reduce_bench.py                            `tutor` on val of SCIENCEQA_DIR (else of the samples), into bench/results/reduce.json
+    python bench/reduce_bench.py                            `tutor` on val, into bench/results/reduce.json
     python bench/reduce_bench.py --limit 200 --model tiny   quicker
 
-One forward pass a question gives all three. A model with a KNN index is asked with it for the mean, which is what it was fitted to, and without for the others;
-`mean alone` leaves it out.
+The questions are those of SCIENCEQA_DIR, or samples without it. One forward pass a question gives all three. A model
+with a memory is asked with it for the mean, which is what it was fitted to, and without for the others; `mean alone`
+leaves it out.
 """
 from __future__ import annotations
 import argparse, json, os, tempfile
@@ -16,15 +17,18 @@ def variants(index, items: list[dict], sums: list, sizes: list) -> dict:
     "Scores of each item's choices in every variant."
     import torch
     from sciencetutor.models.knn import mix_scores
-    mean = [s/torch.tensor(n) for s, n in zip(sums, sizes)]
-    out = dict(sum=sums, char=[s/torch.tensor([max(1, len(c)) for c in it['choices']]) for s, it in zip(sums, items)], mean=mean)
-    return out if index is None else out | {'mean': [mix_scores(index, it, m) for it, m in zip(items, mean)], 'mean alone': mean}
+    characters = [[max(1, len(c)) for c in it['choices']] for it in items]
+    mean, char = ([s/torch.tensor(n) for s, n in zip(sums, counts)] for counts in (sizes, characters))
+    if memory is None: return dict(sum=sums, char=char, mean=mean)
+    both = [mix_scores(memory, it, m) for it, m in zip(items, mean)]
+    return {'sum': sums, 'char': char, 'mean': both, 'mean alone': mean}
 
 
 def measure(data: str, model: str, limit: int, dtype: str, batch_tokens: int, window: int = 64) -> dict:
     "Right answers of each variant on split val, and chance."
     from sciencetutor.data.core import load_split
     from sciencetutor.eval.core import load_eval_model
+    from sciencetutor.models.knn import index_of
     from sciencetutor.models.scoring import encode_reply, question_item, score_choices
     from tqdm.auto import tqdm
     m, processor = load_eval_model(model, dtype)
@@ -56,9 +60,10 @@ def main():
         more = dict(splits=f'{real}/local_splits.json', only=['val']) if real else dict(n=1000)
         run_data(real or 'samples', f'{tmp}/d', **more)
         result = measure(f'{tmp}/d', a.model, a.limit, a.dtype, a.batch_tokens)
-    result |= dict(data='real' if real else 'samples', model=a.model, dtype=a.dtype, machine=machine(), torch=torch.__version__,
-                   transformers=transformers.__version__)
-    for name, acc in result['acc'].items(): print(f'{name:11}{acc:6.2f}% ({result["correct"][name]} of {result["count"]}, chance {result["chance"]:.2f}%)')
+    result |= dict(data='real' if real else 'samples', model=a.model, dtype=a.dtype, machine=machine(),
+                   torch=torch.__version__, transformers=transformers.__version__)
+    for name, acc in result['acc'].items():
+        print(f'{name:11}{acc:6.2f}% ({result["correct"][name]} of {result["count"]}, chance {result["chance"]:.2f}%)')
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'reduce.json').write_text(json.dumps(result, indent=1) + '\n')
 

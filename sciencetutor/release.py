@@ -8,70 +8,89 @@ Docs: https://sciencetutor.github.io/sciencetutor/release.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CARD', 'RECIPE', 'PASSES', 'opinions', 'calibration_error', 'crossfit', 'judge', 'weigh', 'pack', 'summary',
-           'model_card', 'run_tutor']
+__all__ = ['CARD', 'RECIPE', 'PASSES', 'Opinions', 'ask_both', 'cross_validate', 'percent', 'picked', 'compare_opinions', 'weigh',
+           'pack_tutor', 'training_summary', 'tutor_card', 'run_passes', 'run_tutor']
 
 # %% ../nbs/62_release.ipynb #b9eebbff
 import json
+from dataclasses import dataclass
 from pathlib import Path
 import datasets, torch
 from fastcore.script import CliError
 from safetensors.torch import save_file
 from .data.core import load_split
+from .eval.metrics import calibration
+from .models.core import load_model
 from .models.delta import apply_delta, make_delta
 from .models.knn import fit_mix, item_evidence, make_index, save_index
-from .models.core import load_model
 from .models.scoring import encode_reply, question_item, score_choices
 from .train.core import run_train
 
 # %% ../nbs/62_release.ipynb #28e6dea6
-def opinions(
+@dataclass
+class Opinions:
+    "What the language model and the memory think of each choice of some questions."
+    scores: list[torch.Tensor]  # (choices,) mean log-likelihoods of each question
+    evidences: list[torch.Tensor]  # (choices,) evidence of each question
+    answers: list[int]  # index of the right choice
+
+    def __len__(self): return len(self.answers)
+
+    def select(self, at: list[int]) -> Opinions:
+        "Those of some of the questions."
+        return Opinions(*([x[i] for i in at] for x in (self.scores, self.evidences, self.answers)))
+
+    def fit(self) -> torch.Tensor:  # (2,)
+        "The weights of model and memory that make the right choices likeliest."
+        return fit_mix(self.scores, self.evidences, self.answers)
+
+# %% ../nbs/62_release.ipynb #7077f2f7
+def ask_both(
     model,  # without an index
     processor,
     index,  # a `KNNIndex`
     rows,  # a split of the data stage
-) -> tuple[list, list]:  # for each question: (choices,) log-likelihoods and (choices,) evidence
-    "What the language model and the index think of each choice."
-    items = [question_item(r) for r in rows]
-    evidences = [item_evidence(index, it) for it in items]
-    return score_choices(model, processor, items, batch_tokens=512, progress=True), evidences
+) -> Opinions:
+    "Ask the language model and the index about each question."
+    items = [question_item(row) for row in rows]
+    evidences = [item_evidence(index, item) for item in items]
+    scores = score_choices(model, processor, items, batch_tokens=512, progress=True)
+    return Opinions(scores, evidences, list(rows['answer_index']))
 
 # %% ../nbs/62_release.ipynb #da78c57b
-def calibration_error(
-    probs: torch.Tensor,  # (questions,) the confidence in each answer
-    right: torch.Tensor,  # (questions,) was it right
-    bins: int = 10,
-) -> float:  # from 0 to 1
-    "Expected calibration error ([Guo et al. 2017](https://arxiv.org/abs/1706.04599), equation 3)."
-    which = (probs*bins).long().clamp(max=bins - 1)
-    return float(sum((probs[which == b].mean() - right[which == b].float().mean()).abs()*(which == b).float().mean() for b in which.unique()))
-
-def crossfit(
-    scores: list,  # as from `opinions`
-    evidences: list,
-    answers: list[int],
-) -> tuple[list, list]:  # for each question: is the answer right, and how sure was it
-    "Each half of the questions judged by the weights that fit the other half."
-    right, sure = [None]*len(scores), [None]*len(scores)
+def cross_validate(
+    opinions: Opinions,  # that the weights are fitted on
+    judged: list[torch.Tensor] | None = None,  # evidence to be judged in place of theirs
+) -> list[torch.Tensor]:  # (choices,) probabilities, for each question
+    "Each half of the questions weighed by the weights that fit the other half."
+    n, evidences = len(opinions), judged or opinions.evidences
+    probs = [None]*n
     for half in (0, 1):
-        fit = [i for i in range(len(scores)) if i % 2 != half]
-        a, b = fit_mix(*([x[i] for i in fit] for x in (scores, evidences, answers)))
-        for i in range(half, len(scores), 2):
-            p = (a*scores[i] + b*evidences[i]).softmax(-1)
-            right[i], sure[i] = int(p.argmax()) == answers[i], float(p.max())
-    return right, sure
+        a, b = opinions.select([i for i in range(n) if i % 2 != half]).fit()
+        for i in range(half, n, 2): probs[i] = (a*opinions.scores[i] + b*evidences[i]).softmax(-1)
+    return probs
 
-def judge(
-    scores: list,  # as from `opinions`
-    evidences: list,
+# %% ../nbs/62_release.ipynb #716798ec
+def percent(xs: list) -> float | None: return round(100*sum(xs)/len(xs), 2) if len(xs) else None
+
+def picked(
+    scores: list[torch.Tensor],  # (choices,) of each question
     answers: list[int],
-) -> dict:  # n, chance, accuracies in percent of: model, memory (the index), both; calibration error of both in points
-    "The language model alone, the index alone, and the two."
-    percent = lambda xs: round(100*sum(xs)/len(xs), 2) if xs else None
-    best = lambda xs: percent([int(x.argmax()) == a for x, a in zip(xs, answers)])
-    right, sure = crossfit(scores, evidences, answers)
-    return dict(n=len(answers), chance=percent([1/len(s) for s in scores]), model=best(scores), memory=best(evidences),
-                both=percent(right), calibration_error=round(100*calibration_error(torch.tensor(sure), torch.tensor(right)), 2))
+) -> list[bool]:
+    "For each question, whether the choice with the highest score is the right one."
+    return [int(x.argmax()) == a for x, a in zip(scores, answers)]
+
+def compare_opinions(
+    opinions: Opinions,  # of one kind of question
+) -> dict:  # n, chance, accuracies in percent of: model, memory, both; calibration error of both in points
+    "The language model alone, the memory alone, and the two."
+    answers, probs = opinions.answers, cross_validate(opinions)
+    correct = picked(probs, answers)
+    judged = [dict(scores=p.tolist(), correct=ok) for p, ok in zip(probs, correct)]
+    model, memory = (percent(picked(x, answers)) for x in (opinions.scores, opinions.evidences))
+    chance, error = percent([1/len(s) for s in opinions.scores]), round(calibration(judged)['ece'], 2)
+    both = percent(correct)
+    return dict(n=len(answers), chance=chance, model=model, memory=memory, both=both, calibration_error=error)
 
 # %% ../nbs/62_release.ipynb #d8d35fcf
 def weigh(
@@ -79,20 +98,20 @@ def weigh(
     processor,
     index,
     rows,  # the split that the weights are fitted on
-) -> dict:  # `judge`'s table for `words` (no picture) and `picture`
-    "Fit the mix of model and index, and say how good each of them is."
-    thoughts = opinions(model, processor, index, rows)
-    kinds, table = [image is not None for image in rows.cast_column('image', datasets.Image(decode=False))['image']], {}
+) -> dict:  # the table of `compare_opinions` for `words` (no picture) and `picture`
+    "Fit the mix of model and memory, and say how good each of them is."
+    opinions, table = ask_both(model, processor, index, rows), {}
+    pictured = [image is not None for image in rows.cast_column('image', datasets.Image(decode=False))['image']]
     for kind, name in enumerate(('words', 'picture')):
-        scores, evidences, answers = mine = [[x[i] for i, k in enumerate(kinds) if k == kind] for x in (*thoughts, list(rows['answer_index']))]
-        if len(answers) < 4: continue
-        index.tensors['mix'][kind] = fit_mix(*mine)
-        table[name] = judge(*mine)
+        mine = opinions.select([i for i, has in enumerate(pictured) if has == kind])
+        if len(mine) < 4: continue
+        index.tensors['mix'][kind] = mine.fit()
+        table[name] = compare_opinions(mine)
     model.knn_index = index
     return table
 
 # %% ../nbs/62_release.ipynb #5de8423d
-def pack(
+def pack_tutor(
     tuned: str,  # the fine-tuned checkpoint
     base: str,  # what it was trained from
     folder: Path,  # where `delta.safetensors` goes
@@ -106,7 +125,7 @@ def pack(
     apply_delta(packed, delta)
     return packed, processor
 
-def summary(
+def training_summary(
     training: dict,  # of training.json
 ) -> dict:  # settings, steps, seconds, questions, hardware, loss of each step
     "What is worth keeping of a training report."
@@ -122,10 +141,13 @@ pipeline_tag: image-text-to-text
 ---
 # The tutor that ships
 
-What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the change of its upper layers at three bits a weight, and
-`memory.safetensors`, hashed terms, picture fingerprints and hashed choices of solved questions, and which token most often followed two others in their solutions. `tutor.json` says how both were made.
+What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the change of its upper layers at three bits a
+weight, and `memory.safetensors`, hashed terms, picture fingerprints and hashed choices of solved questions, and which
+token most often followed two others in their solutions. `tutor.json` says how both were made.
 
-- **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f} minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a row where they came three times or more.
+- **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f}
+  minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a
+  row where they came three times or more.
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 
@@ -133,26 +155,52 @@ What `sciencetutor` adds to SmolLM2-135M-Instruct: `delta.safetensors`, the chan
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-- **Limits**: the language model was trained on words alone; pictures are seen by the index, as a coarse fingerprint. It is strong on questions like those of
-  ScienceQA and weak on anything else, and its explanations can be wrong. Not for marking exams.
+- **Limits**: the language model was trained on words alone; pictures are seen by the memory, as a coarse fingerprint.
+  It is strong on questions like those of ScienceQA and weak on anything else, and its explanations can be wrong. Not
+  for marking exams.
 """
 
-def model_card(
+# %% ../nbs/62_release.ipynb #f21d49e8
+def tutor_card(
     report: dict,  # of tutor.json
-) -> str:
+) -> str:  # Markdown
     "What is in the folder, how good it is, and what it is not for."
-    t, names = report['trained'], dict(words='without picture', picture='with picture')
-    cells = lambda v: [v['n'], *(f'{v[k]:.2f}%' for k in ('chance', 'model', 'memory', 'both')), f"{v['calibration_error']:.1f} points"]
-    rows = '\n'.join(f"| {' | '.join(map(str, [names[k], *cells(v)]))} |" for k, v in report['val'].items())
-    return CARD.format(rows=rows, questions=sum(x['questions'] for x in t), minutes=sum(x['seconds'] for x in t)/60, hardware=t[0]['hardware'])
+    trained, names, rows = report['trained'], dict(words='without picture', picture='with picture'), []
+    for kind, v in report['val'].items():
+        shares = [f'{v[k]:.2f}%' for k in ('chance', 'model', 'memory', 'both')]
+        rows.append(f"| {names[kind]} | {v['n']} | {' | '.join(shares)} | {v['calibration_error']:.1f} points |")
+    questions, minutes = sum(t['questions'] for t in trained), sum(t['seconds'] for t in trained)/60
+    return CARD.format(rows='\n'.join(rows), questions=questions, minutes=minutes, hardware=trained[0]['hardware'])
 
 # %% ../nbs/62_release.ipynb #c52f0184
 RECIPE = dict(lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=.5, text_only=True)
 PASSES = dict(
     ranked=dict(RECIPE, minutes=60, batch_tokens=1024),
-    explained=dict(RECIPE, minutes=20, lr=2e-4, warmup=10, batch_tokens=1536, explain_tokens=48, explain_weight=.5, seed=1),
+    explained=dict(RECIPE, minutes=20, lr=2e-4, warmup=10, batch_tokens=1536, explain_tokens=48, explain_weight=.5,
+                   seed=1),
     again=dict(RECIPE, minutes=72, split=['train'], batch_tokens=1536, explain_tokens=40, explain_weight=.25, seed=2))
 
+def run_passes(
+    data: str,  # data set folder
+    model: str,  # what to start from
+    out: Path,  # folder for a checkpoint of each pass
+    split: list[str],  # splits to train on, where a pass does not say
+    steps: int | None = None,  # optimizer steps of each pass, in place of its minutes
+) -> list[dict]:  # training.json of each pass
+    "Train pass by pass, each from the checkpoint of the one before; what is done stays."
+    reports = []
+    for name, settings in PASSES.items():
+        budget = dict(steps=steps, minutes=None) if steps else {}
+        settings = dict(split=split) | settings | budget | dict(data=data, model=model, out=str(out/name))
+        note, model = out/name/'training.json', settings['out']
+        if not note.exists(): run_train(**settings)
+        report = json.loads(note.read_text())
+        if report['settings'] | settings != report['settings']:
+            raise CliError(f'{out/name} was trained with other settings: delete it, or name another OUT')
+        reports.append(report)
+    return reports
+
+# %% ../nbs/62_release.ipynb #ba9ad2d9
 def run_tutor(
     data: str = 'data/ScienceQA',  # data set folder, from `sciencetutor data`
     model: str = 'tutor-base',  # what to start from
@@ -160,21 +208,18 @@ def run_tutor(
     steps: int = None,  # optimizer steps of each pass, in place of its minutes
 ) -> dict:  # what tutor.json holds: the trainings, and by kind of question the accuracies on val
     "Train the tutor that ships."
-    out, (train, val) = Path(out), ([s for s in ('train', 'train_hint_unknown') if (Path(data)/s).is_dir()], 'val')
-    if not train: raise CliError(f'{data}: no data set with a train split; make one with `sciencetutor data --out {data}`')
-    held_out, tuned = load_split(data, val), model
-    for name, settings in PASSES.items():
-        budget = dict(steps=steps, minutes=None) if steps else {}
-        settings = dict(split=train) | settings | budget | dict(data=data, model=tuned, out=str(out/name))
-        done, tuned = out/name/'training.json', settings['out']
-        if not done.exists(): run_train(**settings)
-        elif (old := json.loads(done.read_text())['settings']) | settings != old: raise CliError(f'{out/name} was trained with other settings: delete it, or name another OUT')
-    solved = datasets.concatenate_datasets([load_split(data, s) for s in train])
-    net, processor = pack(tuned, model, out/'packed')
+    out, packed = Path(out), Path(out)/'packed'
+    splits = [s for s in ('train', 'train_hint_unknown') if (Path(data)/s).is_dir()]
+    if not splits:
+        raise CliError(f'{data}: no data set with a train split; make one with `sciencetutor data --out {data}`')
+    held_out = load_split(data, 'val')
+    trainings = run_passes(data, model, out, splits, steps)
+    solved = datasets.concatenate_datasets([load_split(data, s) for s in splits])
+    net, processor = pack_tutor(str(out/[*PASSES][-1]), model, packed)
     index = make_index(solved, replies=[encode_reply(processor, s) for s in solved['solution'] if s])
     table = weigh(net, processor, index, held_out)
-    save_index(index, out/'packed')
-    report = dict(trained=[summary(json.loads((out/n/'training.json').read_text())) for n in PASSES], val=table)
-    (out/'packed'/'tutor.json').write_text(json.dumps(report))
-    (out/'packed'/'README.md').write_text(model_card(report))
+    save_index(index, packed)
+    report = dict(trained=[training_summary(t) for t in trainings], val=table)
+    (packed/'tutor.json').write_text(json.dumps(report))
+    (packed/'README.md').write_text(tutor_card(report))
     return report

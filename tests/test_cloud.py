@@ -473,8 +473,9 @@ def test_presets_arrive(name):
     "Every parameter is one of the notebook or an argument of the stage."
     import ast
     from sciencetutor.cloud.job import fit_parameters
-    tree = ast.parse((repo_root()/'sciencetutor/train/core.py').read_text())
-    takes = {a.arg for f in tree.body if getattr(f, 'name', '') == 'run_train' for a in f.args.args}
+    tree = ast.parse((repo_root()/'sciencetutor/train/settings.py').read_text())
+    settings = next(c for c in tree.body if isinstance(c, ast.ClassDef) and c.name == 'TrainSettings')
+    takes = {f.target.id for f in settings.body if isinstance(f, ast.AnnAssign)}
     params, machine = read_config(name)
     fitted = fit_parameters(repo_root()/'nbs/20_train.ipynb', params)
     assert not set(fitted['options']) - takes

@@ -17,7 +17,8 @@ torch.set_num_threads(1)
 from fastcore.script import CliError
 from sciencetutor.train.core import run_train
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))  # a file may not grow beyond
-try: print('steps', run_train(data=sys.argv[1], model='tiny', out=sys.argv[2], steps=4, warmup=1, precision='fp32', save_minutes=0)['steps'])
+kw = dict(model='tiny', steps=4, warmup=1, precision='fp32', save_minutes=0)
+try: print('steps', run_train(data=sys.argv[1], out=sys.argv[2], **kw)['steps'])
 except CliError as e: print('CliError', e)
 """
 
@@ -40,7 +41,7 @@ def test_a_full_disk_at_the_end_says_so(data, tmp_path):
 
 def test_lost_wandb_connection_does_not_end_the_run(data, tmp_path, monkeypatch, capsys):
     "A server that refuses: logging goes to the disk; a log call that fails: training goes on without."
-    wandb = pytest.importorskip('wandb')
+    pytest.importorskip('wandb')
     from sciencetutor.train.tracking import Wandb
     from sciencetutor.train.core import run_train
     monkeypatch.setenv('WANDB_MODE', 'offline')

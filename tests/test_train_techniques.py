@@ -1,18 +1,20 @@
 "Every switch of the training on `tiny`: what it must change, and what it must not."
 import inspect, json
-import pytest, torch, transformers, yaml
 from pathlib import Path
+import datasets, pytest, torch, transformers
 from fastcore.script import CliError
-from sciencetutor.train.batches import Questions, batch_units, choice_loss, collate, read_packed, shuffle_choices
 from sciencetutor.data.core import load_split, run_data
-from sciencetutor.train.memory_estimate import activation_bytes, check_memory, empty_model
 from sciencetutor.models.core import CHAT_TEMPLATE, byte_tokenizer, load_model
 from sciencetutor.models.scoring import token_logprobs
-from sciencetutor.train.efficiency import add_lora, can_bf16, freeze_parts, part_groups, pick_precision, zero_stage
+from sciencetutor.train import compat
+from sciencetutor.train.batches import Questions, batch_units, choice_loss, collate, enable_packing, shuffle_choices
+from sciencetutor.train.core import run_train
+from sciencetutor.train.efficiency import freeze_parts, has_bf16, parameter_groups, pick_precision, zero_stage
+from sciencetutor.train.memory_estimate import activation_bytes, check_memory, meta_model
+from sciencetutor.train.settings import TrainSettings, overrides
 from sciencetutor.train.tracking import Meter
-from sciencetutor.train.core import plan_batches, run_train, with_recipes
 
-BASE = dict(model='tiny', freeze=[], freeze_layers=0, lora_r=0, load_in_4bit=False, gradient_checkpointing=False, deepspeed='', precision='fp32')
+BASE = TrainSettings(model='tiny', precision='fp32')
 
 
 @pytest.fixture(scope='module')
@@ -61,23 +63,30 @@ def test_answer_batch_has_the_gradient_of_single_questions(data):
 def test_a_packed_row_has_the_loss_and_gradient_of_single_questions(data, objective):
     "Pictures, branches and explanations included; the single questions are read by the model as it was."
     model, items, pad = batches(data, objective, explain_tokens=12 if objective == 'choices' else 0)
-    together, total = collate(items, pad, packing=True), 0
-    assert together['inputs']['input_ids'].shape == (1, sum(together['inputs']['sizes'])) and pad not in together['inputs']['input_ids']
-    def loss_of(batch): return -token_logprobs(model, batch).mean() if objective == 'answer' else choice_loss(token_logprobs(model, batch), batch, explain_weight=.3)
+    together = collate(items, pad, packing=True)
+    sizes, ids = together['inputs']['sizes'], together['inputs']['input_ids']
+    assert ids.shape == (1, sum(sizes)) and pad not in ids
+    def loss_of(batch):
+        logprobs = token_logprobs(model, batch)
+        return -logprobs.mean() if objective == 'answer' else choice_loss(logprobs, batch, explain_weight=.3)
     singles = [collate([it], pad) for it in items]
     explained = sum(bool((~b['scored']).any()) for b in singles)
     assert objective == 'answer' or explained == len(items)  # or the mean of means is another
     weights = [batch_units(b, objective)/batch_units(together, objective) for b in singles]
     alone = sum(w*loss_of(b) for w, b in zip(weights, singles))
     right = grads(model, alone)
-    read_packed(model)
+    enable_packing(model)
     loss = loss_of(together)
     torch.testing.assert_close(loss, alone, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(grads(model, loss), right, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(loss_of(collate(items, pad)), alone, atol=1e-5, rtol=1e-5)  # and ordinary batches as before
+    ordinary = loss_of(collate(items, pad))  # as before
+    torch.testing.assert_close(ordinary, alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('kw', [dict(), dict(objective='answer', gradient_checkpointing=True), dict(lora_r=4, freeze=['vision'], eval_steps=2, val_questions=4), dict(text_only=True, auto_batch=True)])
+@pytest.mark.parametrize('kw', [
+    dict(), dict(objective='answer', gradient_checkpointing=True),
+    dict(lora_r=4, freeze=['vision'], eval_steps=2, val_questions=4),
+    dict(text_only=True, auto_batch=True)])
 def test_packing_trains(data, tmp_path, kw):
     report = train(data, tmp_path/'ck', packing=True, batch_tokens=1500, **kw)
     assert report['padding'] == 0 and report['steps'] == 3 and len(losses(report)) == 3
@@ -95,7 +104,7 @@ def test_labels_are_replies_and_nothing_else(data):
 @pytest.mark.parametrize('packing', [False, True])
 def test_a_blank_picture_changes_nothing(data, packing):
     model, items, pad = batches(data, 'choices')
-    if packing: read_packed(model)
+    if packing: enable_packing(model)
     _, processor = load_model('tiny')
     text = [it for it in items if it['pixel_values'] is None]
     blank = Questions(load_split(data, 'train').select(range(2)), processor).blank
@@ -104,19 +113,20 @@ def test_a_blank_picture_changes_nothing(data, packing):
     la, lb = (choice_loss(token_logprobs(model, x), x) for x in (a, b))
     torch.testing.assert_close(la, lb, atol=1e-6, rtol=1e-6)
     lb.backward()
-    assert all(p.grad is not None for p in model.model.multi_modal_projector.parameters()), 'every device uses every part'
+    projector = model.model.multi_modal_projector
+    assert all(p.grad is not None for p in projector.parameters()), 'every device uses every part'
 
 
 @pytest.mark.parametrize('objective', ['choices', 'answer'])
 def test_accumulation_1x8_equals_8x1(data, tmp_path, monkeypatch, objective):
     "One optimizer step over the same eight questions, in eight batches and in one."
     def plan(size): return lambda *a, **k: [list(range(i, i + size)) for i in range(0, 8, size)]
-    reports, weights = [], []
+    reports = []
     for size in (1, 8):
         monkeypatch.setattr('sciencetutor.train.core.plan_batches', plan(size))
-        reports.append(train(data, tmp_path/f'{size}', steps=1, grad_accum=8//size, objective=objective, keep_order=True))
-        weights.append(load_model(str(tmp_path/f'{size}'), dtype='float32')[0].state_dict())
-    (a, b), (wa, wb) = [r['log'][0] for r in reports], weights
+        kw = dict(steps=1, grad_accum=8//size, objective=objective, keep_order=True)
+        reports.append(train(data, tmp_path/f'{size}', **kw))
+    a, b = [r['log'][0] for r in reports]
     assert a['loss'] == pytest.approx(b['loss'], abs=1e-5) and a['grad_norm'] == pytest.approx(b['grad_norm'], rel=1e-4)
 
 
@@ -126,7 +136,8 @@ def test_choices_move_and_the_answer_follows(data):
         m = shuffle_choices(row, torch.Generator().manual_seed(i))
         human, gpt = (t['value'] for t in m['conversations'])
         right, letter = row['choices'][row['answer_index']], 'ABCDE'[m['answer_index']]
-        assert m['choices'][m['answer_index']] == right and f'({letter}) {right}'.replace('  ', ' ') in human and gpt.startswith(f'The answer is {letter}.')
+        assert m['choices'][m['answer_index']] == right and gpt.startswith(f'The answer is {letter}.')
+        assert f'({letter}) {right}'.replace('  ', ' ') in human
         seen.add(m['answer_index'] - row['answer_index'])
     assert len(seen) > 2
     odd = {**rows[0], 'conversations': [dict(value='What?'), dict(value='The answer is A.')]}
@@ -141,14 +152,16 @@ def test_epochs_shuffle_anew_and_repeat_with_the_seed(data):
     assert replies[0] != replies[1] and replies == [[q[i + 6*e]['branches'] for i in range(6)] for e in range(4)]
 
 
-@pytest.mark.parametrize('kw', [dict(tf32=True), dict(vision_lr=1e-5, weight_decay=0.), dict(objective='answer', keep_order=True)])
+@pytest.mark.parametrize('kw', [
+    dict(tf32=True), dict(vision_lr=1e-5, weight_decay=0.), dict(objective='answer', keep_order=True)])
 def test_other_switches_train(data, tmp_path, kw):
     report = train(data, tmp_path/'ck', **kw)
     assert report['steps'] == 3 and {k: report['settings'][k] for k in kw} == kw
 
 
 def test_checkpointing_changes_no_loss(data, tmp_path):
-    assert losses(train(data, tmp_path/'a', gradient_checkpointing=True)) == pytest.approx(losses(train(data, tmp_path/'b')), abs=1e-5)
+    checkpointed, plain = train(data, tmp_path/'a', gradient_checkpointing=True), train(data, tmp_path/'b')
+    assert losses(checkpointed) == pytest.approx(losses(plain), abs=1e-5)
 
 
 @pytest.mark.parametrize('kw', [dict(), dict(adapter=True), dict(precision='bf16', projector_lr=1e-3, lora_alpha=16)])
@@ -165,13 +178,15 @@ def test_lora_trains_adapters_and_the_projector(data, tmp_path, kw):
 
 
 def test_merged_and_adapter_are_the_same_model(data, tmp_path):
-    for name in ('merged', 'adapter'): train(data, tmp_path/name, lora_r=4, freeze=['vision'], lr=1e-2, adapter=name == 'adapter')
+    kw = dict(lora_r=4, freeze=['vision'], lr=1e-2)
+    for name in ('merged', 'adapter'): train(data, tmp_path/name, adapter=name == 'adapter', **kw)
     a, b = (load_model(str(tmp_path/name))[0].state_dict() for name in ('merged', 'adapter'))
     for k in a: torch.testing.assert_close(a[k], b[k], atol=4e-3, rtol=1e-2)  # one rounded to bf16
 
 
 def test_qlora(data, tmp_path):
-    report = train(data, tmp_path/'ck', lora_r=4, load_in_4bit=True, freeze=['vision'], precision='bf16', steps=20, lr=1e-2)
+    kw = dict(lora_r=4, load_in_4bit=True, freeze=['vision'], precision='bf16', steps=20, lr=1e-2)
+    report = train(data, tmp_path/'ck', **kw)
     assert sum(losses(report)[-5:]) < sum(losses(report)[:5])
     assert (tmp_path/'ck/adapter_model.safetensors').exists()
     assert load_model(str(tmp_path/'ck'), load_in_4bit=True)[0].base_model.model.is_loaded_in_4bit
@@ -179,7 +194,8 @@ def test_qlora(data, tmp_path):
 
 def test_parts_have_their_learning_rates():
     model, _ = load_model('tiny')
-    groups = part_groups(model, 1e-3, .1, [n for n, _ in model.named_parameters() if 'norm' not in n], vision=1e-5, projector=1e-4)
+    decayed = [n for n, _ in model.named_parameters() if 'norm' not in n]
+    groups = parameter_groups(model, 1e-3, .1, decayed, vision=1e-5, projector=1e-4)
     assert sorted({g['lr'] for g in groups}) == [1e-5, 1e-4, 1e-3]
     assert sum(p.numel() for g in groups for p in g['params']) == sum(p.numel() for p in model.parameters())
     assert {g['weight_decay'] for g in groups} == {0., .1}
@@ -198,7 +214,8 @@ def test_cached_features_change_no_loss(data, tmp_path, monkeypatch):
     kw = dict(freeze=['vision'], steps=None, epochs=2)
     plain, first = train(data, tmp_path/'a', **kw), train(data, tmp_path/'b', cache_features=True, **kw)
     assert list((tmp_path/'features').glob('*/features.bin'))
-    monkeypatch.setattr('sciencetutor.train.feature_cache.FeatureCache.put', lambda *a: pytest.fail('the second run asks the tower'))
+    def asked(*args): pytest.fail('the second run asks the tower')
+    monkeypatch.setattr('sciencetutor.train.feature_cache.FeatureCache.put', asked)
     again = train(data, tmp_path/'c', cache_features=True, **kw)
     for report in (first, again): assert losses(report) == pytest.approx(losses(plain), abs=1e-5)
 
@@ -239,11 +256,13 @@ def test_memory_estimate_is_near_what_is_kept(data):
         s = t.untyped_storage()
         if s.data_ptr() not in own: kept[s.data_ptr()] = s.nbytes()
         return t
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t): loss = choice_loss(token_logprobs(model, batch), batch)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = choice_loss(token_logprobs(model, batch), batch)  # alive, or what it keeps is freed
+    assert loss.requires_grad
     B, L = batch['inputs']['input_ids'].shape
     pictures = batch['inputs'].get('pixel_values')
     size = dict(rows=B, longest=L, pictures=0 if pictures is None else len(pictures), predicted=len(batch['targets']))
-    ratio = activation_bytes(empty_model(BASE), BASE, False, size)/sum(kept.values())
+    ratio = activation_bytes(meta_model(BASE), BASE, False, size)/sum(kept.values())
     assert .7 < ratio < 1.6, ratio
 
 
@@ -261,31 +280,28 @@ def test_auto_batch_keeps_the_update(data, tmp_path, monkeypatch):
     assert (report['settings']['batch_tokens'], report['settings']['grad_accum']) == (4096, 1)
 
 
-def read(**kw):
-    "What the stage is told, without the stage."
-    def stage(**given): return given
-    stage.__signature__ = inspect.signature(run_train)
-    return with_recipes(stage)(**kw)
-
-
 def test_recipes(tmp_path):
     for f in Path(__file__).parent.parent.glob('configs/*.yaml'):
-        s = read(config=[str(f)])
+        s = overrides(config=[str(f)])
         assert isinstance(s['lr'], float) and 'options' not in s, f.name
-    (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {warmup: 7, freeze: vision, epochs: 2}\n'); (tmp_path/'b.yaml').write_text('options: {warmup: 8}\n')
+    (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {warmup: 7, freeze: vision, epochs: 2}\n')
+    (tmp_path/'b.yaml').write_text('options: {warmup: 8}\n')
     a, b = str(tmp_path/'a.yaml'), str(tmp_path/'b.yaml')
-    assert read(config=[a, b], seed=3) == dict(lr=2e-3, warmup=8, freeze=['vision'], epochs=2, seed=3)
-    assert read(config=a, warmup=9, minutes=1, split='val') == dict(lr=2e-3, warmup=9, freeze=['vision'], minutes=1, split=['val'])
+    assert overrides(config=[a, b], seed=3) == dict(lr=2e-3, warmup=8, freeze=['vision'], epochs=2, seed=3)
+    expected = dict(lr=2e-3, warmup=9, freeze=['vision'], minutes=1, split=['val'])
+    assert overrides(config=a, warmup=9, minutes=1, split='val') == expected
     (tmp_path/'c.yaml').write_text('lora_rank: 4\n')
-    with pytest.raises(CliError, match='lora_rank is no argument'): read(config=[str(tmp_path/'c.yaml')])
-    with pytest.raises(CliError, match='no-such.yaml could not be read'): read(config=['no-such.yaml'])
+    with pytest.raises(CliError, match='lora_rank is no argument'): overrides(config=[str(tmp_path/'c.yaml')])
+    with pytest.raises(CliError, match='no-such.yaml could not be read'): overrides(config=['no-such.yaml'])
 
 
 def test_what_is_said_wins_even_where_it_is_the_default(tmp_path):
     (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {grad_accum: 4}\n')
     default = {k: p.default for k, p in inspect.signature(run_train).parameters.items()}
-    assert read(config=str(tmp_path/'a.yaml'), lr=default['lr'], grad_accum=1) == dict(lr=default['lr'], grad_accum=1)
-    assert read(**{**default, 'config': [str(tmp_path/'a.yaml')], 'seed': 3}) == dict(lr=2e-3, grad_accum=4, seed=3)  # everything repeated: only what differs was said
+    config = str(tmp_path/'a.yaml')
+    assert overrides(config=config, lr=default['lr'], grad_accum=1) == dict(lr=default['lr'], grad_accum=1)
+    everything = {**default, 'config': [config], 'seed': 3}  # only what differs was said
+    assert overrides(**everything) == dict(lr=2e-3, grad_accum=4, seed=3)
 
 
 def test_a_recipe_trains(data, tmp_path):
@@ -296,13 +312,14 @@ def test_a_recipe_trains(data, tmp_path):
 
 def test_contradictions_are_one_line(data, tmp_path):
     (bad := tmp_path/'bad.json').write_text('zero: 3')
-    for kw, words in [(dict(load_in_4bit=True), '--lora-r'), (dict(load_in_4bit=True, lora_r=4), '--freeze vision'), (dict(patience=2), '--eval-steps'),
-                      (dict(cache_features=True), '--freeze vision'), (dict(lora_r=4, freeze=['language']), 'unfrozen'), (dict(deepspeed='zero9'), 'zero2'),
+    for kw, words in [(dict(load_in_4bit=True), '--lora-r'), (dict(load_in_4bit=True, lora_r=4), '--freeze vision'),
+                      (dict(patience=2), '--eval-steps'), (dict(deepspeed='zero9'), 'zero2'),
+                      (dict(cache_features=True), '--freeze vision'), (dict(lora_r=4, freeze=['language']), 'unfrozen'),
                       (dict(freeze='visoin'), 'vision, projector'), (dict(deepspeed=str(bad)), 'no DeepSpeed')]:
         with pytest.raises(CliError, match=words): train(data, tmp_path/'ck', **kw)
     if not torch.cuda.is_available():
         with pytest.raises(CliError, match='needs a GPU'): pick_precision('fp16')
-        assert pick_precision('bf16') == 'bf16' and pick_precision() == ('bf16' if can_bf16() else 'fp32')
+        assert pick_precision('bf16') == 'bf16' and pick_precision() == ('bf16' if has_bf16() else 'fp32')
 
 
 def test_a_single_word_is_a_list_of_one(data, tmp_path):
@@ -311,7 +328,9 @@ def test_a_single_word_is_a_list_of_one(data, tmp_path):
 
 
 def test_the_stage_of_a_file_decides_not_its_name(tmp_path):
-    (tmp_path/'run3.json').write_text('{"zero_optimization": {"stage": 2}}'); (tmp_path/'mine.json').write_text('{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}')
+    zero = dict(run3={'stage': 2}, mine={'stage': 3, 'offload_param': {'device': 'cpu'}})
+    for name, config in zero.items():
+        (tmp_path/f'{name}.json').write_text(json.dumps({'zero_optimization': config}))
     assert [zero_stage(str(tmp_path/f)) for f in ('run3.json', 'mine.json')] == [(2, False), (3, True)]
 
 
@@ -319,11 +338,14 @@ def test_the_stage_of_a_file_decides_not_its_name(tmp_path):
 def idefics(tmp_path_factory):
     "Not a LLaVA: pictures of several sizes, in pieces, with a mask."
     tok = byte_tokenizer()
-    tok.add_special_tokens({'additional_special_tokens': ['<image>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>']})
+    special = ['<image>', '<fake_token_around_image>', '<global-img>', '<end_of_utterance>']
+    tok.add_special_tokens({'additional_special_tokens': special})
     images = transformers.Idefics3ImageProcessorPil(size={'longest_edge': 128}, max_image_size={'longest_edge': 64})
     sizes = dict(num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
-    config = transformers.Idefics3Config(text_config=dict(model_type='llama', hidden_size=64, num_key_value_heads=2, vocab_size=320, pad_token_id=0, **sizes), scale_factor=2, pad_token_id=0,
-                                         vision_config=dict(hidden_size=32, image_size=64, patch_size=16, **sizes), image_token_id=tok.convert_tokens_to_ids('<image>'))
+    text = dict(model_type='llama', hidden_size=64, num_key_value_heads=2, vocab_size=320, pad_token_id=0, **sizes)
+    vision = dict(hidden_size=32, image_size=64, patch_size=16, **sizes)
+    config = transformers.Idefics3Config(text_config=text, vision_config=vision, scale_factor=2, pad_token_id=0,
+                                         image_token_id=tok.convert_tokens_to_ids('<image>'))
     folder = tmp_path_factory.mktemp('idefics')/'model'
     transformers.Idefics3ForConditionalGeneration(config).save_pretrained(folder)
     transformers.Idefics3Processor(images, tok, image_seq_len=4, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
@@ -331,8 +353,11 @@ def idefics(tmp_path_factory):
 
 
 def test_another_kind_of_model_learns_from_words_and_refuses_the_rest(data, idefics, tmp_path):
-    for kw, words in [(dict(), 'pixel_attention_mask.*LLaVA-1.5 family.*--text-only'), (dict(text_only=True, freeze='vision'), 'has no vision_tower'), (dict(text_only=True, lora_r=4), 'has no language_model')]:
-        with pytest.raises(CliError, match=words) as e: train(data, tmp_path/'no', model=idefics, force=True, objective='answer', **kw)
+    for kw, words in [(dict(), 'pixel_attention_mask.*LLaVA-1.5 family.*--text-only'),
+                      (dict(text_only=True, freeze='vision'), 'has no vision_tower'),
+                      (dict(text_only=True, lora_r=4), 'has no language_model')]:
+        with pytest.raises(CliError, match=words) as e:
+            train(data, tmp_path/'no', model=idefics, force=True, objective='answer', **kw)
         assert '\n' not in str(e.value)
     report = train(data, tmp_path/'ck', model=idefics, objective='answer', text_only=True, lr=1e-2)
     assert report['steps'] == 3 and losses(report)[-1] < losses(report)[0]
@@ -348,9 +373,19 @@ def test_wandb_offline_without_a_key(data, tmp_path, monkeypatch, capsys):
     train(data, tmp_path/'ck', wandb=True, eval_steps=2, val_questions=12)
     assert 'wandb sync' in capsys.readouterr().out
     assert list((tmp_path/'ck.wandb').glob('wandb/offline-run-*/*.wandb'))
-    assert {'loss', 'learning_rate', 'grad_norm', 'samples_per_second', 'tokens_per_second', 'memory_gb', 'val_accuracy', 'val_accuracy/with a picture'} <= {*sent}
+    curves = {'loss', 'learning_rate', 'grad_norm', 'samples_per_second', 'tokens_per_second', 'memory_gb'}
+    assert {*curves, 'val_accuracy', 'val_accuracy/with a picture'} <= {*sent}
     rows = sent['val_questions'].data
-    assert len(rows) == 12 and {type(r[0]).__name__ for r in rows} == {'Image', 'NoneType'} and all(r[1] and r[2] and r[3] for r in rows)
+    assert len(rows) == 12 and {type(r[0]).__name__ for r in rows} == {'Image', 'NoneType'}
+    assert all(question and right and answer for _, question, right, answer in rows)
+
+
+@pytest.mark.parametrize('name', ['_save_checkpoint', '_load_from_checkpoint'])
+def test_a_private_name_that_is_gone_is_named(monkeypatch, name):
+    assert compat.missing_names() == []
+    monkeypatch.delattr(transformers.Trainer, name)
+    assert compat.missing_names() == [f'{name} of transformers {transformers.__version__}']
+    assert isinstance(compat.fingerprint(datasets.Dataset.from_dict(dict(a=[1]))), str)
 
 
 def test_mfu_counts_what_learns():

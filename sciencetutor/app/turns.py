@@ -14,12 +14,12 @@ import torch
 from fastcore.basics import patch
 from .answers import ASK, SURE, TELL, Answer, answer_question, converse
 from .retrieval import finder
-from ..data.formats import question_text
+from ..data.formats import WHY, question_text
 from ..engine.core import Engine
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['WHY', 'PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
+__all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
            'as_source', 'looks_up', 'answer_open', 'add_notes', 'reply']
 
 # %% ../../nbs/app/01_turns.ipynb #bbb7e3ef
@@ -76,8 +76,6 @@ def find_choices(
     return (head, choices) if head and 2 <= len(choices) <= 10 and all(choices) else (text, [])
 
 # %% ../../nbs/app/01_turns.ipynb #4cd9e2aa
-WHY = "Why?"  # the follow-up that a model trained with `explain_tokens` answers with an explanation
-
 @dataclass
 class Turn:
     "A question, and the tutor's answer as far as it has come."

@@ -8,10 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/formats.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'META', 'OFFICIAL', 'ENCODE',
-           'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy', 'human_texts',
-           'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed', 'fault',
-           'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
+__all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'WHY', 'META', 'OFFICIAL',
+           'ENCODE', 'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy',
+           'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed',
+           'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
 import json, re, string
@@ -120,6 +120,9 @@ def question_text(
     context = row.get('context')
     question = f'Question: {row["question"]}'
     return question if context in (None, '', 'N/A') else f'Context: {context}\n{question}'
+
+# %% ../../nbs/data/01_formats.ipynb #59ce1a92
+WHY = 'Why?'  # the turn that asks for an explanation
 
 # %% ../../nbs/data/01_formats.ipynb #05f73a24
 META = ('subject', 'topic', 'category', 'skill', 'grade', 'task')

@@ -1,4 +1,4 @@
-"""From rows of a data set to batches that waste nothing: what is learned from each question, in which order, and the loss.
+"""From rows of a data set to batches that waste nothing: what is learned, in which order, and the loss.
 
 Docs: https://sciencetutor.github.io/sciencetutor/train/batches.html.md"""
 
@@ -8,23 +8,24 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/batches.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['WHY', 'answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'fill_batches', 'plan_batches',
-           'padding_share', 'pack', 'collate', 'packed_attention', 'read_packed', 'choice_loss', 'batch_units']
+__all__ = ['answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'fill_batches', 'plan_batches', 'padding_share',
+           'join', 'pack_items', 'collate', 'packed_attention', 'enable_packing', 'choice_loss', 'batch_units']
 
 # %% ../../nbs/train/01_batches.ipynb #6c097672
 from itertools import accumulate
 import datasets, torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from ..data.formats import ANSWER, LETTERS, choice_text
-from ..models.scoring import branch_batch, encode_item, encode_reply, item_length, length_batches, per_branch, question_item, render_prompt
+from ..data.formats import ANSWER, LETTERS, WHY, choice_text
+from ..models.core import render_prompt
+from ..models.scoring import (branch_batch, encode_item, encode_reply, item_length, length_batches,
+                                         per_branch, question_item)
 
 # %% ../../nbs/train/01_batches.ipynb #1767b309
-WHY = 'Why?'  # the turn that asks for an explanation
-
 def answer_item(
     row: dict,  # a row of the data stage
 ) -> dict:  # {messages, images, choices}
@@ -42,9 +43,10 @@ def explain_branch(
     max_tokens: int,  # an explanation is cut after so many tokens
 ) -> tuple[list[int], int]:  # (token ids, index of the first predicted one)
     "The branch that gives the answer, is asked why, and explains."
-    turns = [{'role': role, 'content': [{'type': 'text', 'text': text}]} for role, text in (('assistant', answer.strip()), ('user', WHY))]
-    prompt = render_prompt(processor, item['messages'])
-    given = processor.tokenizer(render_prompt(processor, item['messages'] + turns)[len(prompt):], add_special_tokens=False)['input_ids']
+    said = [('assistant', answer.strip()), ('user', WHY)]
+    turns = [{'role': role, 'content': [{'type': 'text', 'text': text}]} for role, text in said]
+    prompt, asked = (render_prompt(processor, m) for m in (item['messages'], item['messages'] + turns))
+    given = processor.tokenizer(asked[len(prompt):], add_special_tokens=False)['input_ids']
     return given + encode_reply(processor, solution)[:max_tokens], len(given)
 
 # %% ../../nbs/train/01_batches.ipynb #c5892e4c
@@ -68,61 +70,94 @@ def shuffle_choices(
 class Questions(torch.utils.data.Dataset):
     "Rows of the data stage as encoded items."
     def __init__(self,
-        rows,  # a `datasets.Dataset`
+        rows: datasets.Dataset,  # of the data stage
         processor,  # of the model to train
         objective: str = 'choices',  # choices or answer
         explain_tokens: int = 0,  # longest explanation to learn, in tokens; 0: none
         text_only: bool = False,  # leave the pictures out
         shuffle: bool = False,  # reorder the choices in each epoch (matters for `answer`)
         seed: int = 0,  # of the reordering
-        features=None,  # a `FeatureCache`, when the vision tower is frozen
     ):
-        self.rows, self.processor, self.objective, self.explain_tokens, self.text_only = rows, processor, objective, explain_tokens, text_only
-        self.shuffle, self.seed, self.features = shuffle and objective == 'answer', seed, features
-        self.bare = rows.cast_column('image', datasets.Image(decode=False))
-        self.texts = [self.encode(row) for row in tqdm(self.bare, desc='encoding', leave=False)]
+        self.rows, self.processor, self.objective = rows, processor, objective
+        self.explain_tokens, self.text_only = explain_tokens, text_only
+        self.shuffle, self.seed = shuffle and objective == 'answer', seed
+        self.features = None  # a `FeatureCache`, when the vision tower is frozen
+        self.undecoded = rows.cast_column('image', datasets.Image(decode=False))
+        self.texts = [self.encode(row) for row in tqdm(self.undecoded, desc='encoding', leave=False)]
         self.kept = list(range(len(self.texts)))
-        blank = dict(messages=[{'role': 'user', 'content': [{'type': 'image'}]}], choices=[])
-        self.blank, without = (encode_item(processor, {**blank, 'images': im}) for im in ([Image.new('RGB', (8, 8))], []))
-        self.image_tokens = item_length(self.blank) - item_length(without)
-
-    def encode(self, row):
-        "The item without its picture."
-        item = self.item(row)
-        enc = encode_item(self.processor, {**item, 'images': []})
-        enc.update(picture=bool(item['images']), answer=0 if self.objective == 'answer' else row['answer_index'])
-        if self.explain_tokens and row['solution']:
-            ids, start = explain_branch(self.processor, item, row['choices'][row['answer_index']], row['solution'], self.explain_tokens)
-            enc['branches'].append(ids); enc['starts'].append(start)
-        return enc
-
-    def item(self, row):
-        if self.text_only: row = {**row, 'image': None}
-        return answer_item(row) if self.objective == 'answer' else question_item(row)
-
-    def lengths(self): return [item_length(self.texts[i]) + self.image_tokens*self.texts[i]['picture'] for i in self.kept]
-
-    def drop_long(self,
-        most: int,  # tokens that fit
-    ) -> list[str]:  # pids of the questions left out
-        "Leave out what does not fit."
-        fits = [n <= most for n in self.lengths()]
-        out = [self.rows[i]['pid'] for i, ok in zip(self.kept, fits) if not ok]
-        self.kept = [i for i, ok in zip(self.kept, fits) if ok]
-        return out
+        self.blank = self.encode_blank([Image.new('RGB', (8, 8))])
+        self.image_tokens = item_length(self.blank) - item_length(self.encode_blank([]))
 
     def __len__(self): return len(self.kept)
 
-    def __getitem__(self, index):
-        i = self.kept[index % len(self)]
-        row, enc = self.bare[i], self.texts[i]
-        if self.shuffle: enc = self.encode(row := shuffle_choices(row, torch.Generator().manual_seed(self.seed + 1_000_003*(index + 1))))
-        if not enc['picture']: return enc
-        pixels = self.features.get(i) if self.features else None
-        image = self.rows[i]['image'] if pixels is None else Image.new('RGB', (8, 8))
-        full = encode_item(self.processor, {**self.item({**row, 'image': image}), 'choices': []})
-        if pixels is None: pixels = self.features.put(i, full['pixel_values']) if self.features else full['pixel_values']
-        return {**enc, 'prompt': full['prompt'], 'pixel_values': pixels}
+# %% ../../nbs/train/01_batches.ipynb #c8cc3de4
+@patch
+def item(self: Questions,
+    row: dict,  # a row of the data stage
+) -> dict:  # {messages, images, choices}
+    "What the objective makes of a row."
+    if self.text_only: row = {**row, 'image': None}
+    return answer_item(row) if self.objective == 'answer' else question_item(row)
+
+@patch
+def encode(self: Questions,
+    row: dict,  # a row of the data stage
+) -> dict:  # an encoded item; `picture`: has it one, `answer`: index of the right branch
+    "The item without its picture."
+    item = self.item(row)
+    enc = encode_item(self.processor, {**item, 'images': []})
+    enc.update(picture=bool(item['images']), answer=0 if self.objective == 'answer' else row['answer_index'])
+    if self.explain_tokens and row['solution']:
+        right = row['choices'][row['answer_index']]
+        ids, start = explain_branch(self.processor, item, right, row['solution'], self.explain_tokens)
+        enc['branches'].append(ids)
+        enc['starts'].append(start)
+    return enc
+
+@patch
+def encode_blank(self: Questions, images: list) -> dict:
+    "An item that asks nothing."
+    messages = [{'role': 'user', 'content': [{'type': 'image'}]}]
+    return encode_item(self.processor, dict(messages=messages, images=images, choices=[]))
+
+# %% ../../nbs/train/01_batches.ipynb #6185df87
+@patch
+def add_picture(self: Questions,
+    enc: dict,  # an encoded item without its picture
+    row: dict,  # its row
+    i: int,  # which row of the split it is
+) -> dict:  # the item with `pixel_values`, and image tokens in its prompt
+    "Put the picture, or the cached features of it, into an item."
+    pixels = self.features.get(i) if self.features else None
+    image = self.rows[i]['image'] if pixels is None else Image.new('RGB', (8, 8))
+    full = encode_item(self.processor, {**self.item({**row, 'image': image}), 'choices': []})
+    if pixels is None: pixels = self.features.put(i, full['pixel_values']) if self.features else full['pixel_values']
+    return {**enc, 'prompt': full['prompt'], 'pixel_values': pixels}
+
+@patch
+def __getitem__(self: Questions, index):
+    i = self.kept[index % len(self)]
+    row, enc = self.undecoded[i], self.texts[i]
+    if self.shuffle:
+        row = shuffle_choices(row, torch.Generator().manual_seed(self.seed + 1_000_003*(index + 1)))
+        enc = self.encode(row)
+    return self.add_picture(enc, row, i) if enc['picture'] else enc
+
+# %% ../../nbs/train/01_batches.ipynb #22bef7e2
+@patch
+def lengths(self: Questions) -> list[int]:  # tokens of each question that is kept
+    "How long the questions are, pictures included."
+    return [item_length(enc) + self.image_tokens*enc['picture'] for enc in (self.texts[i] for i in self.kept)]
+
+@patch
+def drop_long(self: Questions,
+    most: int,  # tokens that fit
+) -> list[str]:  # pids of the questions left out
+    "Leave out what does not fit."
+    fits = [n <= most for n in self.lengths()]
+    out = [self.rows[i]['pid'] for i, ok in zip(self.kept, fits) if not ok]
+    self.kept = [i for i, ok in zip(self.kept, fits) if ok]
+    return out
 
 # %% ../../nbs/train/01_batches.ipynb #f553514b
 def fill_batches(
@@ -133,10 +168,14 @@ def fill_batches(
     "Items in any order, as many to a batch as fit end to end."
     batches, room = [], 0
     for i in torch.randperm(len(lengths), generator=generator).tolist():
-        if lengths[i] > room: batches.append([]); room = batch_tokens
-        batches[-1].append(i); room -= lengths[i]
+        if lengths[i] > room:
+            batches.append([])
+            room = batch_tokens
+        batches[-1].append(i)
+        room -= lengths[i]
     return batches
 
+# %% ../../nbs/train/01_batches.ipynb #19972960
 def plan_batches(
     lengths: list[int],  # tokens of each item
     batch_tokens: int,  # tokens of a batch
@@ -147,12 +186,13 @@ def plan_batches(
     packing: bool = False,  # batches for rows without padding, rather than of neighbours in length
 ) -> list[list[int]]:  # indices, batch by batch; in later epochs they count on
     "The batches of a whole run."
-    g, plan, done, n = torch.Generator().manual_seed(seed), [], 0, len(lengths)
+    g, plan, epoch, n = torch.Generator().manual_seed(seed), [], 0, len(lengths)
     group = fill_batches if packing else length_batches
-    while (len(plan) < steps) if steps else (done < epochs):
-        batches = [[i + n*done for i in b] for b in group(lengths, batch_tokens, g)]
-        done += 1
-        plan += batches if steps or done <= epochs else batches[:max(1, round(len(batches)*(epochs - done + 1)))]
+    while (len(plan) < steps) if steps else (epoch < epochs):
+        batches = [[i + n*epoch for i in b] for b in group(lengths, batch_tokens, g)]
+        share = 1 if steps else min(1, epochs - epoch)  # of the last epoch, perhaps only a part
+        plan += batches[:max(1, round(len(batches)*share))]
+        epoch += 1
     plan = plan[:steps]
     return plan + plan[:-len(plan) % devices]
 
@@ -166,34 +206,46 @@ def padding_share(
     return 1 - sum(map(sum, sizes))/sum(max(s)*len(s) for s in sizes)
 
 # %% ../../nbs/train/01_batches.ipynb #a0874cef
-def pack(
+def join(
+    parts: list[dict],  # a `branch_batch` of each item
+    key: str,  # what to join: rows, cols, targets, branch or owner
+    sizes: list[int] | None = None,  # how far each item moves the numbers of those after it; None: not at all
+) -> torch.Tensor:  # (numbers of all items,)
+    "What the items say, end to end."
+    moved = accumulate(sizes, initial=0) if sizes else [0]*len(parts)
+    return torch.cat([p[key] + at for p, at in zip(parts, moved)]).long()  # without branches it is float
+
+def pack_items(
     items: list[dict],  # encoded items
     pad: int,  # id of the padding token
 ) -> dict:  # a `branch_batch` of one row; `inputs` has each item's size and mask
     "Items end to end."
     parts = [branch_batch([it], pad) for it in items]
-    join = lambda key, by=(): torch.cat([p[key] + at for p, at in zip(parts, accumulate(by, initial=0))] if by else [p[key] for p in parts]).long()  # an item without branches has no type of its own
     inputs = {k: torch.cat([p['inputs'][k] for p in parts], 1) for k in ('input_ids', 'position_ids')}
     pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
     if pixels: inputs['pixel_values'] = torch.cat(pixels)
     sizes = [p['inputs']['input_ids'].shape[1] for p in parts]
     inputs |= dict(sizes=sizes, masks=[p['inputs']['attention_mask'] for p in parts])
-    return dict(inputs=inputs, rows=join('rows'), cols=join('cols', sizes), targets=join('targets'),
-                branch=join('branch', [len(p['owner']) for p in parts]), owner=join('owner', [1]*len(parts)))
+    branches = [len(p['owner']) for p in parts]
+    return dict(inputs=inputs, rows=join(parts, 'rows'), cols=join(parts, 'cols', sizes),
+                targets=join(parts, 'targets'), branch=join(parts, 'branch', branches),
+                owner=join(parts, 'owner', [1]*len(parts)))
 
+# %% ../../nbs/train/01_batches.ipynb #ec7b0512
 def collate(
     items: list[dict],  # encoded items
     pad: int,  # id of the padding token
     blank: dict | None = None,  # a picture nobody is asked about, for batches without one
-    packing: bool = False,  # one row without padding, for a model that can `read_packed`
+    packing: bool = False,  # one row without padding, for a model with `enable_packing`
 ) -> dict:  # a `branch_batch`, and `answer`: (items,) index of the right branch, `scored`: (branches,) is it a choice
     "Encoded items as a batch that knows the right answers."
     rows = items + [blank] if blank and all(it['pixel_values'] is None for it in items) else items
-    batch = (pack if packing else branch_batch)(rows, pad)
+    batch = (pack_items if packing else branch_batch)(rows, pad)
     batch['answer'] = torch.tensor([it['answer'] for it in items])
     batch['scored'] = torch.tensor([s == 0 for it in items for s in it['starts']])
     if all(len(it['branches']) <= 1 for it in rows):
-        for k in ('masks',) if packing else ('attention_mask', 'position_ids'): del batch['inputs'][k]
+        unneeded = ['masks'] if packing else ['attention_mask', 'position_ids']
+        for k in unneeded: del batch['inputs'][k]
     return batch
 
 # %% ../../nbs/train/01_batches.ipynb #563c6c4c
@@ -203,13 +255,12 @@ def packed_attention(module, query, key, value, attention_mask, sizes=None, mask
     each = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), masks or [None]*len(sizes))
     return torch.cat([sdpa_attention_forward(module, *qkvm, **kw)[0] for qkvm in each], 1), None
 
-def read_packed(
+def enable_packing(
     model,  # a LLaVA, changed in place
 ):
     "Let the language model read packed rows."
     AttentionInterface.register('packed', packed_attention)
     model.set_attn_implementation({'text_config': 'packed'})
-
 
 # %% ../../nbs/train/01_batches.ipynb #d1e0a9af
 def choice_loss(

@@ -8,32 +8,50 @@ Docs: https://sciencetutor.github.io/sciencetutor/train.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['MIN_BATCH_SECONDS', 'LIMITS', 'Budget', 'disk_trouble', 'TutorTrainer', 'last_checkpoint', 'training_args',
-           'prepare_model', 'finish', 'fit', 'write', 'read_recipes', 'with_recipes', 'check_settings',
-           'train_projector', 'load_processor', 'check_pictures', 'run_train', 'plan_run']
+__all__ = ['DTYPES', 'MIN_BATCH_SECONDS', 'DISK_FULL', 'lr_factor', 'Budget', 'last_checkpoint', 'device_args', 'training_args',
+           'prepare_model', 'all_batches', 'fit_batches', 'Plan', 'plan_run', 'TrainingRun', 'TutorTrainer',
+           'is_disk_full', 'save_result', 'gathered', 'load_processor', 'read_picture', 'check_pictures',
+           'projector_stage', 'train_projector', 'prepare_processor', 'held_out', 'train', 'run_train']
 
 # %% ../../nbs/20_train.ipynb #a1819345
-import inspect, json, math, os, shutil, time
-from functools import wraps
+import json, math, os, shutil, time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
-import datasets, torch, transformers, yaml
+import datasets, torch, transformers
+from fastcore.basics import patch
 from fastcore.script import CliError
 from PIL import Image
 from safetensors import SafetensorError
+from torch import nn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import AutoProcessor, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoProcessor, PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
-from .batches import Questions, batch_units, choice_loss, collate, padding_share, plan_batches, read_packed
 from ..data.core import load_split
-from .feature_cache import FeatureCache, pass_features
-from .memory_estimate import batch_size, check_memory, estimate_memory, split_batch
+from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, render_prompt,
+                                      resolve_model, save_model)
 from ..models.knn import make_index
-from ..models.core import CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, resolve_model, save_model
 from ..models.scoring import encode_reply, token_logprobs
-from .efficiency import (PARTS, add_lora, agree, allow_tf32, deepspeed_json, describe_hardware, devices, freeze_parts, is_first, part_groups,
-                                     pick_precision, trained, zero_stage)
-from .tracking import Meter, Validation, Wandb, model_card, plot_curves
+from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
+                                        plan_batches)
+from .compat import CheckpointTrainer, checkpointing_arguments, fingerprint
+from .efficiency import (add_lora, allow_tf32, broadcast, deepspeed_json, describe_hardware,
+                                           freeze_parts, is_main_process, parameter_groups, pick_precision,
+                                           trainable_count, world_size, zero_stage)
+from .feature_cache import FeatureCache, accept_features
+from .memory_estimate import check_memory, estimate_memory, largest_batch, not_loaded, split_batch
+from .settings import TrainSettings, check_settings, recorded, takes_settings
+from .tracking import Meter, Validation, Wandb, model_card
+
+# %% ../../nbs/20_train.ipynb #49046f63
+def lr_factor(
+    step: int,  # from 0
+    warmup: int,  # steps until the peak
+    progress: float,  # how far the run is, from 0 to 1
+) -> float:  # share of the peak learning rate
+    "A linear warmup, then half a cosine down to a fiftieth."
+    return min(1, (step + 1)/max(1, warmup))*max(0.02, 0.5*(1 + math.cos(math.pi*progress)))
 
 # %% ../../nbs/20_train.ipynb #6214d789
 class Budget(TrainerCallback, ExportableState):
@@ -48,106 +66,61 @@ class Budget(TrainerCallback, ExportableState):
         self.start = self.saved = time.monotonic()
         self.clock = None  # process 0's, when there are several
 
-    def state(self): return dict(args=dict(steps=self.steps, minutes=self.minutes, save_minutes=self.save_minutes, spent=self.seconds()), attributes={})
+    def state(self):
+        args = dict(steps=self.steps, minutes=self.minutes, save_minutes=self.save_minutes, spent=self.seconds())
+        return dict(args=args, attributes={})
 
-    def seconds(self): return self.spent + time.monotonic() - self.start if self.clock is None else self.clock
+    def seconds(self) -> float:
+        "Seconds of training so far."
+        return self.spent + time.monotonic() - self.start if self.clock is None else self.clock
 
-    def progress(self, step): return min(1., self.seconds()/60/self.minutes if self.minutes else step/self.steps)
+    def progress(self, step: int) -> float:
+        "How far the run is, from 0 to 1."
+        return min(1., self.seconds()/60/self.minutes if self.minutes else step/self.steps)
 
-    def tick(self):
-        if devices() == 1: return
+    def sync(self):
+        "Take process 0's time, where there are several."
+        if world_size() == 1: return
         self.clock = None
-        self.clock = agree(self.seconds())
+        self.clock = broadcast(self.seconds())
 
-    def on_train_begin(self, args, state, control, **kw):
-        self.start = time.monotonic()
-        self.tick()
-        self.saved = self.seconds()
-        self.bar = tqdm(total=100, desc='training', bar_format='{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}', disable=not is_first())
+# %% ../../nbs/20_train.ipynb #3149bd30
+@patch
+def on_train_begin(self: Budget, args, state, control, **kw):
+    self.start = time.monotonic()
+    self.sync()
+    self.saved = self.seconds()
+    bar = '{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}'
+    self.bar = tqdm(total=100, desc='training', bar_format=bar, disable=not is_main_process())
 
-    def on_step_end(self, args, state, control, **kw):
-        self.tick()
-        self.bar.update(100*self.progress(state.global_step) - self.bar.n)
-        control.should_training_stop |= self.progress(state.global_step) >= 1
-        if self.seconds() - self.saved > 60*self.save_minutes: control.should_save, self.saved = True, self.seconds()
+@patch
+def on_step_end(self: Budget, args, state, control, **kw):
+    self.sync()
+    progress = self.progress(state.global_step)
+    self.bar.update(100*progress - self.bar.n)
+    control.should_training_stop |= progress >= 1
+    if self.seconds() - self.saved > 60*self.save_minutes: control.should_save, self.saved = True, self.seconds()
 
-    def on_log(self, args, state, control, logs, **kw):
-        if 'loss' not in logs: return
-        if not math.isfinite(logs['loss']):
-            self.bar.close()
-            raise CliError(f'the loss is {logs["loss"]} at step {state.global_step}: try a lower --lr')
-        self.bar.set_postfix_str(f'step {state.global_step}, loss {logs["loss"]:.3f}')
+@patch
+def on_log(self: Budget, args, state, control, logs, **kw):
+    if 'loss' not in logs: return
+    if not math.isfinite(logs['loss']):
+        self.bar.close()
+        raise CliError(f'the loss is {logs["loss"]} at step {state.global_step}: try a lower --lr')
+    self.bar.set_postfix_str(f'step {state.global_step}, loss {logs["loss"]:.3f}')
 
-    def on_train_end(self, args, state, control, **kw): self.bar.close()
-
-# %% ../../nbs/20_train.ipynb #424ff829
-def disk_trouble(e: Exception) -> bool:
-    "Is this a disk that is full, or a file that may not grow?"
-    return isinstance(e, OSError) or any(w in str(e) for w in ('No space left', 'File too large', 'Disk quota', 'PytorchStreamWriter', 'inline_container'))
-
-class TutorTrainer(Trainer):
-    "The Hugging Face Trainer with planned batches, `choice_loss` and a budgeted schedule."
-    def __init__(self, *args, plan, budget, settings, callbacks=(), **kw):
-        super().__init__(*args, callbacks=[budget, *callbacks], **kw)
-        self.plan, self.budget, self.s, self.meter = plan, budget, settings, Meter(self.model)
-        self.model_accepts_loss_kwargs = False  # our loss is a mean over the batch
-
-    def get_train_dataloader(self):
-        loader = torch.utils.data.DataLoader(self.train_dataset, batch_sampler=self.plan, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)
-
-    def create_optimizer(self, model=None):
-        if self.optimizer is None:
-            net = model or self.model
-            kind, kw = self.get_optimizer_cls_and_kwargs(self.args, net)
-            groups = part_groups(net, self.s['lr'], self.s['weight_decay'], self.get_decay_parameter_names(net),
-                                 vision=self.s['vision_lr'], projector=self.s['projector_lr'])
-            self.optimizer = kind(groups, **kw)
-        return self.optimizer
-
-    def create_scheduler(self, num_training_steps, optimizer=None):
-        shape = lambda step: min(1, (step + 1)/max(1, self.s['warmup']))*max(0.02, 0.5*(1 + math.cos(math.pi*self.budget.progress(step))))
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, shape)
-        return self.lr_scheduler
-
-    def get_batch_samples(self, epoch_iterator, num_batches, device):
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
-        units = torch.tensor(sum(batch_units(b, self.s['objective']) for b in batches), dtype=torch.float32, device=device)
-        mean = self.accelerator.gather(units[None]).mean().item()/max(1, len(batches)) if devices() > 1 else units.item()/max(1, len(batches))
-        return batches, mean
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        logprobs, s = token_logprobs(model, inputs), self.s
-        self.meter.count(len(inputs['answer']), int((inputs['inputs']['input_ids'] != self.processing_class.tokenizer.pad_token_id).sum()))
-        loss = -logprobs.mean() if s['objective'] == 'answer' else choice_loss(logprobs, inputs, s['lm_weight'], s['explain_weight'])
-        return loss*(batch_units(inputs, s['objective'])/num_items_in_batch)
-
-    def log(self, logs, start_time=None):
-        if 'loss' in logs: logs |= self.meter.read()
-        super().log(logs, start_time)
-
-    def _load_from_checkpoint(self, folder, model=None):  # `save_pretrained` renames weights, and only `from_pretrained` knows it
-        if self.s['lora_r']: return super()._load_from_checkpoint(folder, model)
-        self.model.load_state_dict(type(self.model).from_pretrained(folder, dtype=torch.float32).state_dict())
-
-    def _save_checkpoint(self, model, trial):
-        try: return super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as e:
-            if devices() > 1 or not disk_trouble(e): raise
-            folder = Path(self.args.output_dir)/f'checkpoint-{self.state.global_step}'
-            shutil.rmtree(folder, ignore_errors=True)
-            print(f'no checkpoint at step {self.state.global_step}: {str(e).splitlines()[0][:120]}; make room, the training goes on', flush=True)
+@patch
+def on_train_end(self: Budget, args, state, control, **kw): self.bar.close()
 
 # %% ../../nbs/20_train.ipynb #50f308e2
-MIN_BATCH_SECONDS = 0.02  # `--minutes` plans as many batches as the fastest machine could want
-
 def last_checkpoint(
     work: Path,  # `OUT.training`
-    settings: dict,  # of this run
+    settings: dict,  # of this run, as they are recorded
 ) -> tuple[str | None, dict]:  # (checkpoint folder, what the callbacks knew)
     "Where an interrupted run with the same settings stopped; a run with other settings is cleared away."
     note = work/'settings.json'
-    whole = sorted(work.glob('checkpoint-*/trainer_state.json'), key=lambda f: int(f.parent.name.split('-')[1]))  # written last
+    step = lambda state: int(state.parent.name.split('-')[1])
+    whole = sorted(work.glob('checkpoint-*/trainer_state.json'), key=step)  # a checkpoint's state is written last
     if whole and note.exists() and json.loads(note.read_text()) == settings:
         return str(whole[-1].parent), json.loads(whole[-1].read_text())['stateful_callbacks']
     shutil.rmtree(work, ignore_errors=True)
@@ -155,279 +128,428 @@ def last_checkpoint(
     note.write_text(json.dumps(settings))
     return None, {}
 
+# %% ../../nbs/20_train.ipynb #0086c9ba
+def device_args(
+    s: TrainSettings,  # the arguments
+) -> dict:  # of `TrainingArguments`
+    "What depends on the devices, and how they share the work."
+    cpu = not torch.cuda.is_available()
+    if cpu: os.environ.setdefault('DS_ACCELERATOR', 'cpu')  # or an installed DeepSpeed looks for a GPU, and says so
+    kw = dict(use_cpu=cpu)
+    if s.deepspeed: kw |= dict(deepspeed=deepspeed_json(s.deepspeed))
+    if s.gradient_checkpointing: kw |= checkpointing_arguments()
+    if world_size() > 1: kw |= dict(ddp_find_unused_parameters=True, **({'ddp_backend': 'gloo'} if cpu else {}))
+    return kw
+
 def training_args(
-    s: dict,  # settings
+    s: TrainSettings,  # the arguments
     work: Path,  # `OUT.training`
     steps: int,  # optimizer steps
 ) -> TrainingArguments:
     "The Trainer's arguments; made before the model, which ZeRO-3 divides as it is loaded."
-    extra = dict(deepspeed=deepspeed_json(s['deepspeed'])) if s['deepspeed'] else {}
-    cpu = not torch.cuda.is_available()
-    if cpu: os.environ.setdefault('DS_ACCELERATOR', 'cpu')  # or an installed DeepSpeed looks for a GPU, and says so
-    name = 'activation_checkpointing' if hasattr(TrainingArguments, 'activation_checkpointing') else 'gradient_checkpointing'  # its newer name
-    if s['gradient_checkpointing']: extra |= {name: True, f'{name}_kwargs': {'use_reentrant': False}}
-    if devices() > 1: extra |= dict(ddp_find_unused_parameters=True, **({'ddp_backend': 'gloo'} if cpu else {}))
-    args = TrainingArguments(output_dir=str(work), max_steps=steps, gradient_accumulation_steps=s['grad_accum'], per_device_train_batch_size=1,
-        learning_rate=s['lr'], weight_decay=s['weight_decay'], adam_beta2=0.95, bf16=s['precision'] == 'bf16', fp16=s['precision'] == 'fp16',
-        logging_steps=1, logging_nan_inf_filter=False, save_strategy='no', save_total_limit=1, report_to='none', disable_tqdm=True,
-        remove_unused_columns=False, use_cpu=cpu, accelerator_config={'even_batches': False}, seed=s['seed'], **extra)
-    args.device  # starts the process group
+    args = TrainingArguments(output_dir=str(work), max_steps=steps, gradient_accumulation_steps=s.grad_accum,
+        per_device_train_batch_size=1, learning_rate=s.lr, weight_decay=s.weight_decay, adam_beta2=0.95,
+        bf16=s.precision == 'bf16', fp16=s.precision == 'fp16', logging_steps=1, logging_nan_inf_filter=False,
+        save_strategy='no', save_total_limit=1, report_to='none', disable_tqdm=True, remove_unused_columns=False,
+        accelerator_config={'even_batches': False}, seed=s.seed, **device_args(s))
+    torch.device(args.device)  # asking for it starts the process group
     return args
 
 # %% ../../nbs/20_train.ipynb #f9603d1f
+DTYPES = {'bf16': 'bfloat16', 'fp16': 'float16', 'fp32': 'float32'}
+
 def prepare_model(
-    s: dict,  # settings
+    s: TrainSettings,  # the arguments
 ):  # the model, with its switches
     "Load the model and switch on what the settings say."
-    half = s['precision'] != 'fp32' and bool(s['lora_r'] or 'language' in s['freeze'])
-    dtype = {'bf16': 'bfloat16', 'fp16': 'float16'}[s['precision']] if half else 'float32'
-    here = f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None
-    net, _ = load_model(s['model'], dtype=dtype, load_in_4bit=s['load_in_4bit'], device_map=here)
+    half = s.precision != 'fp32' and bool(s.lora_r or 'language' in s.freeze)
+    device = f'cuda:{torch.cuda.current_device()}' if torch.cuda.is_available() else None
+    dtype = DTYPES[s.precision if half else 'fp32']
+    net, _ = load_model(s.model, dtype=dtype, load_in_4bit=s.load_in_4bit, device_map=device)
     net.config.use_cache = False
-    if s['lora_r']: return add_lora(net, s['lora_r'], s['lora_alpha'], s['freeze'], s['freeze_layers'])
-    freeze_parts(net, s['freeze'], s['freeze_layers'])
+    if s.lora_r: return add_lora(net, s.lora_r, s.lora_alpha, s.freeze, s.freeze_layers)
+    freeze_parts(net, s.freeze, s.freeze_layers)
     for p in net.parameters():
         if p.requires_grad and half: p.data = p.data.float()
     return net
 
-def finish(net, processor, out, report, card):
-    "Write the checkpoint folder: merged weights or an adapter, processor, training.json, model card."
-    s, pieces = report['settings'], zero_stage(report['settings']['deepspeed'])[0] == 3
-    if s['lora_r'] and (s['adapter'] or s['load_in_4bit'] or pieces): net.peft_config['default'].base_model_name_or_path = s['model']
-    elif s['lora_r']: net = net.merge_and_unload()
-    if not (s['load_in_4bit'] or pieces): net = net.to(torch.bfloat16)
-    if hasattr(net, 'config'): net.config.use_cache = True
-    save_model(net, processor, out, training=report)
-    (Path(out)/'README.md').write_text(card, encoding='utf-8')
+# %% ../../nbs/20_train.ipynb #4fa44419
+MIN_BATCH_SECONDS = 0.02  # `--minutes` plans as many batches as the fastest machine could want
+
+def all_batches(
+    lengths: list[int],  # tokens of each question
+    s: TrainSettings,  # the arguments
+) -> list[list[int]]:  # indices, batch by batch
+    "As many batches as the steps, the minutes or the epochs of the settings could want."
+    most = None
+    if s.steps: most = s.steps*s.grad_accum*world_size()
+    elif s.minutes: most = math.ceil(s.minutes*60/MIN_BATCH_SECONDS)
+    return plan_batches(lengths, s.batch_tokens, s.epochs or 1, most, s.seed, world_size(), s.packing)
+
+def fit_batches(
+    questions: Questions,  # of this run
+    s: TrainSettings,  # the arguments
+) -> TrainSettings:  # with the largest batch_tokens that fit, and fewer batches a step
+    "`--auto-batch`: the same step in the largest pieces that fit."
+    lengths = questions.lengths()
+    def measure(tokens):
+        if tokens < max(lengths): return None
+        return largest_batch(questions, plan_batches(lengths, tokens, 1, packing=s.packing), s.packing)
+    tokens, accum = broadcast(split_batch(s, measure))
+    return replace(s, batch_tokens=tokens, grad_accum=accum)
+
+# %% ../../nbs/20_train.ipynb #983f9500
+@dataclass
+class Plan:
+    "All batches of a run, and what can be said of them before it."
+    settings: TrainSettings  # those of the run; `--auto-batch` has changed batch_tokens and grad_accum
+    batches: list[list[int]]  # indices, batch by batch
+    left_out: list[str]  # pids of the questions that are too long
+    distinct: int  # questions that are kept
+    padding: float  # share of all batches, from 0 to 1
+    memory: dict  # estimate, bytes on each device
+
+    def facts(self) -> dict:
+        "What `training.json` keeps of it."
+        return dict(left_out=self.left_out, distinct=self.distinct, padding=round(self.padding, 4), memory=self.memory)
+
+# %% ../../nbs/20_train.ipynb #3be43607
+def plan_run(
+    questions: Questions,  # of this run; what does not fit is dropped from it
+    s: TrainSettings,  # the arguments
+) -> Plan:
+    "All batches of the run, and whether they fit."
+    left_out = questions.drop_long(s.batch_tokens)
+    if left_out and is_main_process():
+        some = ', '.join(left_out[:5])
+        print(f'{len(left_out)} questions are longer than {s.batch_tokens} tokens and left out: {some} ...')
+    if not len(questions):
+        raise CliError(f'{s.data}: no question of {", ".join(s.split)} fits into --batch-tokens {s.batch_tokens}')
+    lengths = questions.lengths()
+    if s.auto_batch: s = fit_batches(questions, s)
+    batches = all_batches(lengths, s)
+    size = largest_batch(questions, batches[:2000], s.packing)
+    memory = estimate_memory(s, size) if s.force else check_memory(s, size)
+    padding = 0 if s.packing else padding_share(batches[:2000], lengths)
+    return Plan(s, batches, left_out, len(questions), padding, memory)
+
+# %% ../../nbs/20_train.ipynb #0156b211
+@dataclass
+class TrainingRun:
+    "What a run is made of, before its first step."
+    settings: TrainSettings  # as they came out of the plan
+    rows: datasets.Dataset  # the questions
+    net: nn.Module  # the model
+    processor: object  # the model's
+    questions: Questions  # the rows as encoded items
+    plan: Plan  # of all batches
+    args: TrainingArguments  # of the Trainer
+    val_rows: datasets.Dataset | None = None  # held-out questions
+
+    @property
+    def work(self) -> Path: return Path(self.args.output_dir)
+
+    @property
+    def out(self) -> Path: return Path(self.settings.out)
+
+    def recorded(self) -> dict:
+        "The settings as `training.json` holds them."
+        return recorded(self.settings, fingerprint(self.rows))
+
+    def collate(self, items: list[dict]) -> dict:
+        "Encoded items as a batch."
+        s, pad = self.settings, self.processor.tokenizer.pad_token_id
+        blank = self.questions.blank if world_size() > 1 and not s.text_only else None
+        return collate(items, pad, blank, s.packing)
+
+# %% ../../nbs/20_train.ipynb #424ff829
+class TutorTrainer(CheckpointTrainer):
+    "The Hugging Face Trainer with planned batches, `choice_loss` and a budgeted schedule."
+    def __init__(self,
+        run: TrainingRun,  # what it trains
+        budget: Budget,  # when it ends
+        callbacks: list = (),  # a `Validation`, a `Wandb`
+    ):
+        super().__init__(run.net, run.args, train_dataset=run.questions, data_collator=run.collate,
+                         processing_class=run.processor, callbacks=[budget, *callbacks])
+        self.remove_callback(PrinterCallback)
+        self.batches, self.settings, self.budget, self.meter = run.plan.batches, run.settings, budget, Meter(self.model)
+        self.model_accepts_loss_kwargs = False  # our loss is a mean over the batch
+        for callback in callbacks:
+            if isinstance(callback, Validation): callback.trainer = self
+
+    def get_train_dataloader(self):
+        loader = DataLoader(self.train_dataset, batch_sampler=self.batches, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        factor = lambda step: lr_factor(step, self.settings.warmup, self.budget.progress(step))
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, factor)
+        return self.lr_scheduler
+
+    def log(self, logs, start_time=None):
+        if 'loss' in logs: logs |= self.meter.read()
+        super().log(logs, start_time)
+
+# %% ../../nbs/20_train.ipynb #c36f7f81
+@patch
+def create_optimizer(self: TutorTrainer, model=None):
+    if self.optimizer is None:
+        net, s = model or self.model, self.settings
+        kind, kw = self.get_optimizer_cls_and_kwargs(self.args, net)
+        decayed = self.get_decay_parameter_names(net)
+        groups = parameter_groups(net, s.lr, s.weight_decay, decayed, vision=s.vision_lr, projector=s.projector_lr)
+        self.optimizer = kind(groups, **kw)
+    return self.optimizer
+
+# %% ../../nbs/20_train.ipynb #b53da8db
+@patch
+def get_batch_samples(self: TutorTrainer, epoch_iterator, num_batches, device):
+    batches, _ = super(TutorTrainer, self).get_batch_samples(epoch_iterator, num_batches, device)
+    units = sum(batch_units(b, self.settings.objective) for b in batches)
+    units = torch.tensor(units, dtype=torch.float32, device=device)
+    if world_size() > 1: units = self.accelerator.gather(units[None]).mean()
+    return batches, units.item()/max(1, len(batches))
+
+@patch
+def compute_loss(self: TutorTrainer, model, inputs, return_outputs=False, num_items_in_batch=None):
+    s, pad = self.settings, self.processing_class.tokenizer.pad_token_id
+    logprobs = token_logprobs(model, inputs)
+    self.meter.count(len(inputs['answer']), int((inputs['inputs']['input_ids'] != pad).sum()))
+    loss = -logprobs.mean() if s.objective == 'answer' else choice_loss(logprobs, inputs, s.lm_weight, s.explain_weight)
+    return loss*(batch_units(inputs, s.objective)/num_items_in_batch)
+
+# %% ../../nbs/20_train.ipynb #5e93c36e
+DISK_FULL = ('No space left', 'File too large', 'Disk quota', 'PytorchStreamWriter', 'inline_container')
+
+def is_disk_full(e: Exception) -> bool:
+    "Whether this is a disk that is full, or a file that may not grow."
+    return isinstance(e, OSError) or any(words in str(e) for words in DISK_FULL)
+
+@patch
+def write_checkpoint(self: TutorTrainer, write):
+    try: write()
+    except (OSError, RuntimeError, SafetensorError) as e:
+        if world_size() > 1 or not is_disk_full(e): raise
+        step = self.state.global_step
+        shutil.rmtree(Path(self.args.output_dir)/f'checkpoint-{step}', ignore_errors=True)
+        why = str(e).splitlines()[0][:120]
+        print(f'no checkpoint at step {step}: {why}; make room, the training goes on', flush=True)
+
+@patch
+def read_weights(self: TutorTrainer, folder, read):
+    if self.settings.lora_r: return read(folder)
+    self.model.load_state_dict(type(self.model).from_pretrained(folder, dtype=torch.float32).state_dict())
 
 # %% ../../nbs/20_train.ipynb #6272344c
-def fit(net, processor, questions, plan, args, s, about, save_minutes, val_rows=None, track=False, data_manifest={}):
-    "Run the Trainer and write the checkpoint folder."
-    out, work = Path(s['out']), Path(args.output_dir)
-    found, known = agree(last_checkpoint(work, s) if is_first() else None)
-    budget = Budget(args.max_steps, s['minutes'], save_minutes, known.get('Budget', {}).get('args', {}).get('spent', 0.))
-    validation = val_rows and Validation(val_rows, processor, s, **known.get('Validation', {}).get('attributes', {}))
-    callbacks = [validation] if validation else []
-    if track: callbacks.append(Wandb(s, work, out.with_name(out.name + '.wandb'), validation))
-    pad, blank = processor.tokenizer.pad_token_id, questions.blank if devices() > 1 and not s['text_only'] else None
-    trainer = TutorTrainer(net, args, train_dataset=questions, data_collator=lambda items: collate(items, pad, blank, s['packing']), processing_class=processor,
-                           plan=plan, budget=budget, settings=s, callbacks=callbacks)
-    if validation: validation.trainer = trainer
-    trainer.remove_callback(PrinterCallback)
+@patch
+def make_trainer(self: TrainingRun,
+    known: dict,  # what the callbacks of an interrupted run knew
+) -> tuple[TutorTrainer, Validation | None]:
+    "The Trainer with its callbacks, and the one of them that measures."
+    s, callbacks, validation = self.settings, [], None
+    spent = known.get('Budget', {}).get('args', {}).get('spent', 0.)
+    if self.val_rows:
+        before = known.get('Validation', {}).get('attributes', {})
+        validation = Validation(self.val_rows, self.processor, s, **before)
+        callbacks.append(validation)
+    if s.wandb:
+        folder = self.out.with_name(self.out.name + '.wandb')
+        callbacks.append(Wandb(self.recorded(), self.work, folder, validation))
+    budget = Budget(self.args.max_steps, s.minutes, s.save_minutes, spent)
+    return TutorTrainer(self, budget, callbacks), validation
+
+# %% ../../nbs/20_train.ipynb #3194f422
+@patch
+def report(self: TrainingRun,
+    trainer: TutorTrainer,  # after the last step
+    validation: Validation | None,  # that measured on the way
+) -> dict:  # what training.json holds
+    "What was asked for and what was done."
+    step, s = trainer.state.global_step, self.settings
+    seen = sum(map(len, self.plan.batches[:step*s.grad_accum*world_size()]))
+    seconds, epochs = round(trainer.budget.seconds(), 1), round(seen/max(1, len(self.questions)), 3)
+    versions = {'torch': torch.__version__, 'transformers': transformers.__version__}
+    val, log = validation.history if validation else [], [l for l in trainer.state.log_history if 'loss' in l]
+    return dict(settings=self.recorded(), **self.plan.facts(), trained=trainable_count(self.net), steps=step,
+                seconds=seconds, questions=seen, epochs=epochs, hardware=describe_hardware(), devices=world_size(),
+                versions=versions, val=val, log=log)
+
+# %% ../../nbs/20_train.ipynb #74e73e0e
+def save_result(
+    net,  # trained
+    s: TrainSettings,  # the arguments
+    processor,  # the model's
+    report: dict,  # for training.json
+    card: str,  # for README.md
+):
+    "Write the checkpoint folder: merged weights or an adapter, processor, training.json, model card."
+    pieces = zero_stage(s.deepspeed).stage == 3
+    alone = s.adapter or s.load_in_4bit or pieces
+    if s.lora_r and alone: net.peft_config['default'].base_model_name_or_path = s.model
+    elif s.lora_r: net = net.merge_and_unload()
+    if not (s.load_in_4bit or pieces): net = net.to(torch.bfloat16)
+    if hasattr(net, 'config'): net.config.use_cache = True
+    save_model(net, processor, s.out, training=report)
+    (Path(s.out)/'README.md').write_text(card, encoding='utf-8')
+
+# %% ../../nbs/20_train.ipynb #7680f49e
+def gathered(
+    net,  # a model
+    s: TrainSettings,  # the arguments
+):  # a context manager
+    "In this context the weights are whole, under ZeRO-3, too."
+    if zero_stage(s.deepspeed).stage < 3: return nullcontext()
+    import deepspeed
+    return deepspeed.zero.GatheredParameters(list(net.parameters()))
+
+@patch
+def write(self: TrainingRun,
+    trainer: TutorTrainer,  # after the last step
+    report: dict,  # for training.json
+):
+    "Write the result once, whatever the number of processes, and clear the checkpoints away."
+    s, note = self.settings, Path(self.settings.data)/'manifest.json'
+    card = model_card(report, json.loads(note.read_text()) if note.exists() else {})
+    try:
+        with gathered(self.net, s):
+            if is_main_process(): save_result(self.net, s, self.processor, report, card)
+    except (OSError, RuntimeError, SafetensorError) as e:
+        if not is_disk_full(e): raise
+        why = str(e).splitlines()[0][:120]
+        remedy = 'make room, and the same command goes on from the last checkpoint'
+        raise CliError(f'{s.out} could not be written: {why}; {remedy}') from e
+    trainer.accelerator.wait_for_everyone()
+    if is_main_process(): shutil.rmtree(self.work)
+
+# %% ../../nbs/20_train.ipynb #32528ac2
+@patch
+def fit(self: TrainingRun) -> dict:  # what training.json holds
+    "Run the Trainer, from where it stopped if it did, and write the checkpoint folder."
+    s = self.settings
+    found, known = broadcast(last_checkpoint(self.work, self.recorded()) if is_main_process() else None)
+    trainer, validation = self.make_trainer(known)
     try: trainer.train(resume_from_checkpoint=found)
     except torch.OutOfMemoryError as e:
-        raise CliError(f'out of memory at step {trainer.state.global_step}: try --auto-batch, --gradient-checkpointing or a --batch-tokens below {s["batch_tokens"]}') from e
-    if validation and s['patience'] and (work/'best').exists(): trainer._load_from_checkpoint(str(work/'best'))
-    done = plan[:trainer.state.global_step*s['grad_accum']*devices()]
-    report = dict(settings=s, **about, steps=trainer.state.global_step, seconds=round(budget.seconds(), 1), questions=sum(map(len, done)),
-                  epochs=round(sum(map(len, done))/max(1, len(questions)), 3), hardware=describe_hardware(), devices=devices(),
-                  versions={'torch': torch.__version__, 'transformers': transformers.__version__},
-                  val=validation.history if validation else [], log=[l for l in trainer.state.log_history if 'loss' in l])
-    write(trainer, net, processor, out, report, model_card(report, data_manifest))
+        remedy = f'try --auto-batch, --gradient-checkpointing or a --batch-tokens below {s.batch_tokens}'
+        raise CliError(f'out of memory at step {trainer.state.global_step}: {remedy}') from e
+    best = self.work/'best'
+    if validation and s.patience and best.exists(): trainer.load_weights(best)
+    report = self.report(trainer, validation)
+    self.write(trainer, report)
     return report
 
-def write(trainer, net, processor, out, report, card):
-    "Write the result once, whatever the number of processes."
-    from contextlib import nullcontext
-    whole = nullcontext()
-    if zero_stage(report['settings']['deepspeed'])[0] == 3:
-        import deepspeed
-        whole = deepspeed.zero.GatheredParameters(list(net.parameters()))
-    try:
-        with whole:
-            if is_first(): finish(net, processor, out, report, card)
-    except (OSError, RuntimeError, SafetensorError) as e:
-        if not disk_trouble(e): raise
-        raise CliError(f'{out} could not be written: {str(e).splitlines()[0][:120]}; make room, and the same command goes on from the last checkpoint') from e
-    trainer.accelerator.wait_for_everyone()
-    if is_first(): shutil.rmtree(trainer.args.output_dir)
-
-# %% ../../nbs/20_train.ipynb #f3e2908f
-def read_recipes(
-    files: list[str],  # YAML files; a later one wins
-    params: dict,  # parameters of `run_train`
-) -> dict:  # arguments
-    "The arguments that recipe files give."
-    recipe = {}
-    for f in files:
-        try: values = yaml.safe_load(Path(f).read_text(encoding='utf-8')) or {}
-        except (OSError, yaml.YAMLError) as e: raise CliError(f'--config {f} could not be read: {str(e).splitlines()[0]}') from None
-        values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
-        if unknown := [k for k in values if k not in params]: raise CliError(f'--config {f}: {unknown[0]} is no argument of `sciencetutor train`; its --help lists them')
-        recipe |= values
-    for k, v in recipe.items():
-        if isinstance(v, str) and 'float' in str(params[k].annotation): recipe[k] = float(v)  # YAML takes 2e-4 for a word
-    return recipe
-
-LIMITS = ('minutes', 'epochs', 'steps')
-
-def with_recipes(f):
-    "What is not given comes from the files of `config`, and a single word will do for a list of one."
-    params = inspect.signature(f).parameters
-    listed = lambda k, v: [v] if isinstance(v, str) and 'list' in str(params[k].annotation) else v
-    @wraps(f)
-    def inner(*args, **kw):
-        given = inspect.signature(f).bind(*args, **kw).arguments
-        if len(given) == len(params): given = {k: v for k, v in given.items() if v != params[k].default}  # a caller that repeats every default
-        recipe = read_recipes(listed('config', given.pop('config', None)) or [], params)
-        if any(given.get(k) is not None for k in LIMITS): recipe = {k: v for k, v in recipe.items() if k not in LIMITS}
-        return f(**{k: listed(k, v) for k, v in (recipe | given).items()})
-    return inner
-
-def check_settings(
-    s: dict,  # arguments of `run_train`
-):
-    "Refuse what cannot be meant, before anything is loaded."
-    limits = [k for k in LIMITS if s[k] is not None]
-    if len(limits) > 1: raise CliError(f'--{limits[0]} and --{limits[1]} contradict each other: give one of --minutes, --epochs, --steps')
-    for k in (*limits, 'grad_accum', 'batch_tokens', 'lr'):
-        if s[k] <= 0: raise CliError(f'--{k.replace("_", "-")} is {s[k]}: it must be above 0')
-    if s['load_in_4bit'] and not s['lora_r']: raise CliError('--load-in-4bit trains adapters only: add --lora-r 64')
-    if s['load_in_4bit'] and 'vision' not in s['freeze']: raise CliError('--load-in-4bit puts the vision tower into 4 bits, too: add --freeze vision')
-    if s['patience'] and not s['eval_steps']: raise CliError('--patience stops on accuracy: say with --eval-steps how often to measure it')
-    if zero_stage(s['deepspeed'])[0] == 3 and s['patience']: raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
-    if s['cache_features'] and 'vision' not in s['freeze']: raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
-    out = Path(s['out'])
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not any((out/f'{k}config.json').exists() for k in ('', 'adapter_')):
-        raise CliError(f'--out {out} exists and is no checkpoint: name a new folder')
-
-# %% ../../nbs/20_train.ipynb #067c300b
-def train_projector(
-    s: dict,  # arguments of `run_train`
-) -> str:  # folder of the first stage's checkpoint
-    "LLaVA's first stage: the projector alone, at its published learning rate."
-    first = dict(s, out=f'{s["out"]}.projector', steps=s['projector_steps'], epochs=None, minutes=None, projector_steps=0, lr=1e-3, projector_lr=None,
-                 freeze=['vision', 'language', 'embeddings'], freeze_layers=0, lora_r=0, load_in_4bit=False, eval_steps=0, patience=0)
-    note = Path(first['out'])/'training.json'
-    done = json.loads(note.read_text())['settings'] if note.exists() else {}
-    if not done or any(done[k] != first[k] for k in done if k in first): run_train(**first)
-    return first['out']
-
+# %% ../../nbs/20_train.ipynb #ad3e2fcc
 def load_processor(
     model: str,  # name, folder or hub id
 ):
     "The processor alone."
     try: processor = AutoProcessor.from_pretrained(resolve_model(model))
-    except (OSError, ValueError) as e: raise CliError(f'model {model} could not be loaded: {str(e).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
-    if not getattr(processor, 'image_processor', None): raise CliError(f'model {model} has no image processor: name a vision-language model')
+    except (OSError, ValueError) as e: raise not_loaded(model, e) from e
+    if not getattr(processor, 'image_processor', None):
+        raise CliError(f'model {model} has no image processor: name a vision-language model')
     return processor
+
+# %% ../../nbs/20_train.ipynb #ac9fe45c
+def read_picture(
+    processor,
+    size: tuple[int, int],  # pixels
+) -> tuple[list[str], tuple, int]:  # names of the inputs besides the text, shape of the pixels, tokens of the prompt
+    "What a processor makes of a picture of that size."
+    content = [{'type': 'image'}, {'type': 'text', 'text': 'What?'}]
+    text = render_prompt(processor, [{'role': 'user', 'content': content}])
+    inputs = processor(text=text, images=[Image.new('RGB', size)], return_tensors='pt')
+    names = sorted({*inputs} - {'input_ids', 'attention_mask'})
+    return names, tuple(inputs['pixel_values'].shape), len(inputs['input_ids'][0])
 
 def check_pictures(
     model: str,  # its name, for the message
     processor,
 ):
     "Refuse a model whose pictures are more than one `pixel_values` and a fixed number of tokens, as LLaVA-1.5's are."
-    found = []
-    for size in ((8, 8), (900, 300)):
-        content = [{'type': 'image'}, {'type': 'text', 'text': 'What?'}]
-        text = processor.apply_chat_template([{'role': 'user', 'content': content}], add_generation_prompt=True, tokenize=False)
-        inputs = processor(text=text, images=[Image.new('RGB', size)], return_tensors='pt')
-        found.append((sorted({*inputs} - {'input_ids', 'attention_mask'}), tuple(inputs['pixel_values'].shape), len(inputs['input_ids'][0])))
-    if found[0] == found[1] and found[0][0] == ['pixel_values'] and len(found[0][1]) == 4: return
-    raise CliError(f'model {model} takes pictures as {", ".join(found[0][0])} of {"one size" if found[0] == found[1] else "several sizes"}: training is for the LLaVA-1.5 family, one pixel_values of one size; '
-                   'with --text-only it learns from the words')
+    small, wide = (read_picture(processor, size) for size in ((8, 8), (900, 300)))
+    names, shape, _ = small
+    if small == wide and names == ['pixel_values'] and len(shape) == 4: return
+    sizes = 'one size' if small == wide else 'several sizes'
+    raise CliError(f'model {model} takes pictures as {", ".join(names)} of {sizes}: training is for the LLaVA-1.5 '
+                   'family, one pixel_values of one size; with --text-only it learns from the words')
+
+# %% ../../nbs/20_train.ipynb #067c300b
+def projector_stage(
+    s: TrainSettings,  # the arguments
+) -> TrainSettings:  # of the first stage
+    "LLaVA's first stage: the projector alone, at its published learning rate."
+    return replace(s, out=f'{s.out}.projector', steps=s.projector_steps, epochs=None, minutes=None, projector_steps=0,
+                   lr=1e-3, projector_lr=None, freeze=['vision', 'language', 'embeddings'], freeze_layers=0, lora_r=0,
+                   load_in_4bit=False, eval_steps=0, patience=0)
+
+def train_projector(
+    s: TrainSettings,  # the arguments
+) -> str:  # folder of the first stage's checkpoint
+    "Train the first stage, unless that was done before."
+    stage = projector_stage(s)
+    first, note = asdict(stage), Path(stage.out)/'training.json'
+    done = json.loads(note.read_text())['settings'] if note.exists() else {}
+    if not done or any(done[k] != first[k] for k in done if k in first): train(stage)
+    return stage.out
+
+# %% ../../nbs/20_train.ipynb #79f9248c
+def prepare_processor(
+    s: TrainSettings,  # the arguments
+) -> tuple:  # (processor, the arguments: `text_only`, too, where the model reads no pictures)
+    "The processor, as the questions will be asked with it."
+    processor = load_processor(s.model)
+    if s.text_only and processor.chat_template == CHAT_TEMPLATE: processor.chat_template = WORDS_ONLY
+    s = replace(s, text_only=s.text_only or not reads_pictures(processor))
+    if not s.text_only: check_pictures(s.model, processor)
+    return processor, s
+
+def held_out(
+    s: TrainSettings,  # the arguments
+) -> datasets.Dataset | None:  # None where nothing is measured
+    "`val_questions` of the split `val`, spread over it."
+    if not s.eval_steps: return None
+    rows = load_split(s.data, s.val)
+    return rows.select(range(0, len(rows), max(1, len(rows)//s.val_questions)))
+
+# %% ../../nbs/20_train.ipynb #6e3c9684
+@patch
+def add_extras(self: TrainingRun):
+    "Packed rows, a memory beside the weights, cached features, where the settings ask for them."
+    s, base = self.settings, self.net.get_base_model() if self.settings.lora_r else self.net
+    if s.packing: enable_packing(base)
+    if s.memory and is_main_process():
+        solutions = [text for text in self.rows['solution'] if text] if s.explain_tokens else []
+        base.knn_index = make_index(self.rows, replies=[encode_reply(self.processor, text) for text in solutions])
+    if s.cache_features:
+        self.questions.features = FeatureCache(base, self.processor, self.rows, getattr(torch, DTYPES[s.precision]))
+        accept_features(base)
 
 # %% ../../nbs/20_train.ipynb #2f5f4c39
-@with_recipes
+def train(
+    s: TrainSettings,  # the arguments
+) -> dict:  # what training.json holds
+    "Check, plan, prepare and fit."
+    check_settings(s)
+    rows = datasets.concatenate_datasets([load_split(s.data, split) for split in s.split])
+    s = replace(s, precision=pick_precision(s.precision))
+    if s.projector_steps: s = replace(s, model=train_projector(s))
+    processor, s = prepare_processor(s)
+    torch.manual_seed(s.seed)
+    allow_tf32(s.tf32)
+    questions = Questions(rows, processor, s.objective, s.explain_tokens, s.text_only, not s.keep_order, s.seed)
+    plan = plan_run(questions, s)
+    s, val_rows = plan.settings, held_out(s)
+    out = Path(s.out).absolute()
+    steps = math.ceil(len(plan.batches)/(s.grad_accum*world_size()))
+    args = training_args(s, out.with_name(out.name + '.training'), steps)
+    run = TrainingRun(s, rows, prepare_model(s), processor, questions, plan, args, val_rows)
+    run.add_extras()
+    return run.fit()
+
+@takes_settings
 def run_train(
-    data: str = 'data/samples',  # data set folder, from `sciencetutor data`
-    model: str = 'tutor-base',  # what to start from: tutor-base, tiny, a checkpoint folder or a hub id
-    out: str = 'checkpoints/tutor',  # checkpoint folder to write
-    split: Annotated[list, {'nargs': '+', 'type': str}] = ['train'],  # splits to train on
-    config: Annotated[list, {'nargs': '+', 'type': str}] = [],  # recipe files (YAML), for instance configs/llava-1.5-7b.yaml
-    objective: Annotated[str, {'choices': ['choices', 'answer']}] = 'choices',  # rank the choices, or LLaVA's answer tokens
-    minutes: float = None,  # stop after so many minutes of training
-    epochs: float = None,  # or after so many passes over the data (the default: 1)
-    steps: int = None,  # or after so many optimizer steps
-    lr: float = 2e-4,  # peak learning rate
-    projector_lr: float = None,  # the projector's; `lr` if not given
-    vision_lr: float = None,  # the vision tower's; `lr` if not given
-    warmup: int = 30,  # optimizer steps until the peak
-    batch_tokens: int = 2048,  # tokens of a batch, padding included
-    packing: bool = False,  # lay the questions of a batch end to end, without padding
-    grad_accum: int = 1,  # batches per optimizer step
-    auto_batch: bool = False,  # split each optimizer step into the largest batches that fit
-    weight_decay: float = 0.01,  # of AdamW
-    lm_weight: float = 0.1,  # weight of the right choice's language-model loss
-    explain_weight: float = 0.1,  # weight of the explanation's loss
-    explain_tokens: int = 0,  # learn to explain: longest explanation in tokens
-    text_only: bool = False,  # leave the pictures out: a model whose tower was never trained has no use for them
-    memory: bool = False,  # keep the questions, as numbers, beside the weights: evidence for the choices of questions like them; with `explain_tokens` short pieces of the solutions, too
-    keep_order: bool = False,  # with `answer`: don't shuffle the choices in each epoch
-    freeze: Annotated[list, {'nargs': '*', 'type': str, 'choices': list(PARTS)}] = [],  # parts that stay as they are
-    freeze_layers: float = 0,  # lower share of the language model's layers that stays as it is, too: 0.5 is half
-    projector_steps: int = 0,  # LLaVA's first stage: so many steps for the projector alone, before the rest
-    precision: Annotated[str, {'choices': ['auto', 'bf16', 'fp16', 'fp32']}] = 'auto',  # of the forward pass; auto: bf16 where the hardware has it, or fp16 on GPUs and fp32 on CPUs without
-    tf32: bool = False,  # round fp32 matrix products to TF32, on Ampere and later
-    gradient_checkpointing: bool = False,  # recompute activations rather than keep them
-    lora_r: int = 0,  # rank of LoRA adapters; 0: full fine-tuning
-    lora_alpha: float = None,  # their scale times the rank; 2 r if not given
-    load_in_4bit: bool = False,  # frozen weights in NF4: QLoRA
-    adapter: bool = False,  # write the adapter alone, not merged into the model (always so in 4 bits)
-    cache_features: bool = False,  # keep a frozen tower's output on disk; pays from the second epoch on
-    deepspeed: str = '',  # zero2, zero3, zero3-offload or a JSON file
-    eval_steps: int = 0,  # measure accuracy every so many steps; 0: never
-    val: str = 'val',  # on this split
-    val_questions: int = 200,  # on so many of its questions
-    patience: int = 0,  # stop after so many measurements without a better one, and keep the best weights; 0: never
-    wandb: bool = False,  # log to Weights & Biases; offline without a key
-    save_minutes: float = 10,  # minutes between checkpoints that an interrupted run resumes from
-    force: bool = False,  # go on when the memory estimate says no
-    seed: int = 0,  # of batches and dropout
+    s: TrainSettings,  # given as arguments, one by one
 ) -> dict:  # what training.json holds: settings, hardware, seconds, questions, left_out, val, log
     "Fine-tune a vision-language model on a data set folder."
-    given = dict(locals())
-    s = {k: v for k, v in given.items() if k not in ('config', 'save_minutes', 'wandb', 'force')}
-    check_settings(s)
-    rows = datasets.concatenate_datasets([load_split(s['data'], k) for k in s['split']])
-    s['rows'] = rows._fingerprint  # other questions in the same folder are another run
-    s['precision'] = pick_precision(s['precision'])
-    if s['projector_steps']: s['model'] = train_projector({**given, 'precision': s['precision']})
-    processor = load_processor(s['model'])
-    if s['text_only'] and processor.chat_template == CHAT_TEMPLATE: processor.chat_template = WORDS_ONLY  # so will it be asked
-    s['text_only'] |= not reads_pictures(processor)
-    if not s['text_only']: check_pictures(s['model'], processor)
-    torch.manual_seed(s['seed'])
-    allow_tf32(s['tf32'])
-    questions = Questions(rows, processor, s['objective'], s['explain_tokens'], s['text_only'], not s['keep_order'], s['seed'])
-    plan, about = plan_run(questions, s, given['force'])
-    val_rows = None
-    if s['eval_steps']:
-        val_rows = load_split(s['data'], s['val'])
-        val_rows = val_rows.select(range(0, len(val_rows), max(1, len(val_rows)//s['val_questions'])))
-    out = Path(s['out']).absolute()
-    args = training_args(s, out.with_name(out.name + '.training'), -(-len(plan)//(s['grad_accum']*devices())))
-    net = prepare_model(s)
-    base = net.get_base_model() if s['lora_r'] else net
-    if s['packing']: read_packed(base)
-    if s['memory'] and is_first(): base.knn_index = make_index(rows, replies=[encode_reply(processor, t) for t in rows['solution'] if t] if s['explain_tokens'] else ())
-    if s['cache_features']:
-        dtype = {'bf16': torch.bfloat16, 'fp16': torch.float16, 'fp32': torch.float32}[s['precision']]
-        questions.features = FeatureCache(base, processor, rows, dtype)
-        pass_features(base)
-    note = Path(s['data'])/'manifest.json'
-    return fit(net, processor, questions, plan, args, s, dict(about, trained=trained(net)), given['save_minutes'], val_rows, given['wandb'],
-               json.loads(note.read_text()) if note.exists() else {})
-
-# %% ../../nbs/20_train.ipynb #4fa44419
-def plan_run(
-    questions: Questions,  # of this run; what does not fit is dropped from it
-    s: dict,  # settings; `--auto-batch` changes batch_tokens and grad_accum
-    force: bool = False,  # go on when the estimate says no
-) -> tuple[list[list[int]], dict]:  # (plan, what training.json says about it)
-    "All batches of the run, and whether they fit."
-    left_out = questions.drop_long(s['batch_tokens'])
-    if left_out and is_first(): print(f'{len(left_out)} questions are longer than {s["batch_tokens"]} tokens and left out: {", ".join(left_out[:5])} ...')
-    if not len(questions): raise CliError(f'{s["data"]}: no question of {", ".join(s["split"])} fits into --batch-tokens {s["batch_tokens"]}')
-    lengths = questions.lengths()
-    def plan(tokens, accum):
-        most = s['steps'] and s['steps']*accum*devices() or s['minutes'] and math.ceil(s['minutes']*60/MIN_BATCH_SECONDS)
-        return plan_batches(lengths, tokens, s['epochs'] or 1, most, s['seed'], devices(), s['packing'])
-    if s['auto_batch']:
-        one = lambda tokens: batch_size(questions, plan_batches(lengths, tokens, 1, packing=s['packing']), s['packing']) if tokens >= max(lengths) else None
-        s['batch_tokens'], s['grad_accum'] = agree(split_batch(s, one))
-    batches = plan(s['batch_tokens'], s['grad_accum'])
-    size = batch_size(questions, batches[:2000], s['packing'])
-    need = estimate_memory(s, size) if force else check_memory(s, size)
-    padding = 0 if s['packing'] else padding_share(batches[:2000], lengths)
-    return batches, dict(left_out=left_out, distinct=len(questions), padding=round(padding, 4), memory=need)
+    return train(s)

@@ -8,31 +8,34 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/efficiency.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PARTS', 'ZERO', 'can_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'check_parts', 'freeze_parts',
-           'trained', 'adapter_layers', 'add_lora', 'part_groups', 'devices', 'is_first', 'agree', 'zero_file',
-           'zero_stage', 'deepspeed_json']
+__all__ = ['PARTS', 'ZERO', 'has_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'check_parts', 'freeze_parts',
+           'parameter_count', 'trainable_count', 'adapter_layers', 'add_lora', 'parameter_groups', 'world_size',
+           'is_main_process', 'broadcast', 'Zero', 'zero_file', 'zero_stage', 'deepspeed_json']
 
 # %% ../../nbs/train/02_efficiency.ipynb #cae015c0
 import json, os, platform
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 import torch
 from fastcore.script import CliError
 from torch import nn
+from .compat import cpu_has_bf16
 
 # %% ../../nbs/train/02_efficiency.ipynb #04de9b3a
-def can_bf16() -> bool:
+def has_bf16() -> bool:
     "Whether this machine multiplies bf16 itself, and does not emulate it."
-    if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.cuda.is_bf16_supported(including_emulation=False) if torch.cuda.is_available() else cpu_has_bf16()
 
 def pick_precision(
     precision: str = 'auto',  # auto, bf16, fp16 or fp32
 ) -> str:  # bf16, fp16 or fp32
     "What this machine is to compute in."
     gpu = torch.cuda.is_available()
-    if precision == 'auto': return 'bf16' if can_bf16() else 'fp16' if gpu else 'fp32'
-    if precision == 'bf16' and gpu and not can_bf16(): raise CliError(f'--precision bf16: {describe_hardware()} has no bf16; use fp16')
+    if precision == 'auto': return 'bf16' if has_bf16() else 'fp16' if gpu else 'fp32'
+    if precision == 'bf16' and gpu and not has_bf16():
+        raise CliError(f'--precision bf16: {describe_hardware()} has no bf16; use fp16')
     if precision == 'fp16' and not gpu: raise CliError('--precision fp16 needs a GPU: on a CPU use bf16 or fp32')
     return precision
 
@@ -44,11 +47,13 @@ def allow_tf32(
 
 def describe_hardware() -> str:
     "The machine in words."
-    if torch.cuda.is_available(): return ', '.join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    if torch.cuda.is_available():
+        return ', '.join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     return f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
 
 # %% ../../nbs/train/02_efficiency.ipynb #d056963b
-PARTS = {'vision': 'vision_tower', 'projector': 'multi_modal_projector', 'language': 'language_model', 'embeddings': 'embed_tokens'}
+PARTS = {'vision': 'vision_tower', 'projector': 'multi_modal_projector', 'language': 'language_model',
+         'embeddings': 'embed_tokens'}
 
 def check_parts(
     model,  # any vision-language model
@@ -58,8 +63,11 @@ def check_parts(
     for f in parts:
         if f not in PARTS: raise CliError(f'there is no part {f} of a model: name {", ".join(PARTS)}')
         if not any(f'{PARTS[f]}.' in name for name, _ in model.named_parameters()):
-            raise CliError(f'{type(model).__name__} has no {PARTS[f]}, and so no part {f} to freeze, to train alone or to give adapters: leave its flag away, or name a model of the LLaVA-1.5 family')
+            use = 'to freeze, to train alone or to give adapters'
+            raise CliError(f'{type(model).__name__} has no {PARTS[f]}, and so no part {f} {use}: '
+                           'leave its flag away, or name a model of the LLaVA-1.5 family')
 
+# %% ../../nbs/train/02_efficiency.ipynb #28f8b747
 def freeze_parts(
     model,  # a LLaVA, changed in place
     freeze: list[str],  # keys of `PARTS`
@@ -67,13 +75,24 @@ def freeze_parts(
 ):
     "Switch off the gradients of whole parts of the model."
     check_parts(model, freeze)
-    names = [f'{PARTS[f]}.' for f in freeze] + [f'language_model.layers.{i}.' for i in range(round(layers*model.config.text_config.num_hidden_layers))]
-    for name, p in model.named_parameters(): p.requires_grad_(p.is_floating_point() and not any(n in name for n in names))
-    if not any(p.requires_grad for p in model.parameters()): raise CliError('--freeze leaves nothing to train: name fewer parts')
+    names = [f'{PARTS[f]}.' for f in freeze]
+    if layers:
+        lower = round(layers*model.config.text_config.num_hidden_layers)
+        names += [f'language_model.layers.{i}.' for i in range(lower)]
+    for name, p in model.named_parameters():
+        p.requires_grad_(p.is_floating_point() and not any(n in name for n in names))
+    if not any(p.requires_grad for p in model.parameters()):
+        raise CliError('--freeze leaves nothing to train: name fewer parts')
 
-def trained(model) -> int:
+def parameter_count(
+    parameters: Iterable[nn.Parameter],  # of a model; under ZeRO-3 each is in pieces
+) -> int:
+    "How many numbers these are."
+    return sum(p.ds_numel if hasattr(p, 'ds_numel') else p.numel() for p in parameters)
+
+def trainable_count(model) -> int:
     "How many parameters learn."
-    return sum(getattr(p, 'ds_numel', p.numel()) for p in model.parameters() if p.requires_grad)
+    return parameter_count(p for p in model.parameters() if p.requires_grad)
 
 # %% ../../nbs/train/02_efficiency.ipynb #39f72ea8
 def adapter_layers(
@@ -82,9 +101,13 @@ def adapter_layers(
 ) -> list[str]:  # names of linear layers
     "The linear layers of the language model that get an adapter."
     first = round(frozen*model.config.text_config.num_hidden_layers)
-    inside = lambda name: 'language_model.layers.' in name and int(name.split('language_model.layers.')[1].split('.')[0]) >= first
-    return [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and inside(name)]
+    names = []
+    for name, module in model.named_modules():
+        _, inside, rest = name.partition('language_model.layers.')
+        if inside and isinstance(module, nn.Linear) and int(rest.split('.')[0]) >= first: names.append(name)
+    return names
 
+# %% ../../nbs/train/02_efficiency.ipynb #37d33866
 def add_lora(
     model,  # a LLaVA
     r: int,  # rank
@@ -98,16 +121,20 @@ def add_lora(
     from transformers.integrations import is_deepspeed_zero3_enabled
     check_parts(model, ['language', *freeze])
     targets = adapter_layers(model, freeze_layers)
-    if not targets or 'language' in freeze: raise CliError('--lora-r puts adapters into the language model: leave some of its layers unfrozen')
-    if getattr(model, 'is_loaded_in_4bit', False): model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    full, zero3 = [PARTS[p] for p in ('vision', 'projector') if p not in freeze], is_deepspeed_zero3_enabled()
-    model = get_peft_model(model, LoraConfig(r=r, lora_alpha=alpha or 2*r, lora_dropout=dropout, target_modules=targets, modules_to_save=full or None), autocast_adapter_dtype=not zero3)
+    if not targets or 'language' in freeze:
+        raise CliError('--lora-r puts adapters into the language model: leave some of its layers unfrozen')
+    if getattr(model, 'is_loaded_in_4bit', False):  # transformers sets it on such models only
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    whole, zero3 = [PARTS[p] for p in ('vision', 'projector') if p not in freeze], is_deepspeed_zero3_enabled()
+    config = LoraConfig(r=r, lora_alpha=alpha or 2*r, lora_dropout=dropout, target_modules=targets,
+                        modules_to_save=whole or None)
+    model = get_peft_model(model, config, autocast_adapter_dtype=not zero3)
     for p in model.parameters():
-        if p.requires_grad and not zero3: p.data = p.data.float()  # ZeRO-3 keeps its own copies in float32
+        if p.requires_grad and not zero3: p.data = p.data.float()
     return model
 
 # %% ../../nbs/train/02_efficiency.ipynb #59626836
-def part_groups(
+def parameter_groups(
     model,  # any model with the names of `PARTS`
     lr: float,  # learning rate of the language model
     weight_decay: float,  # of AdamW
@@ -124,17 +151,15 @@ def part_groups(
     return [dict(params=ps, lr=rate, weight_decay=decay) for (rate, decay), ps in groups.items()]
 
 # %% ../../nbs/train/02_efficiency.ipynb #caba47ad
-ZERO = ('zero2', 'zero3', 'zero3-offload')
-
-def devices() -> int:
+def world_size() -> int:
     "How many processes train together."
     return int(os.environ.get('WORLD_SIZE', 1))
 
-def is_first() -> bool:
-    "Is this the process that writes and prints?"
+def is_main_process() -> bool:
+    "Whether this is the process that writes and prints."
     return int(os.environ.get('RANK', 0)) == 0
 
-def agree(
+def broadcast(
     value,  # anything that pickles
 ):  # process 0's value
     "What process 0 says, on all of them."
@@ -143,31 +168,44 @@ def agree(
     torch.distributed.broadcast_object_list(box)
     return box[0]
 
+# %% ../../nbs/train/02_efficiency.ipynb #fcff63fc
+ZERO = ('zero2', 'zero3', 'zero3-offload')
+
+class Zero(NamedTuple):
+    "What a DeepSpeed configuration divides."
+    stage: int = 0  # 0: nothing, 1: optimizer, 2: gradients, too, 3: and the weights
+    offload: bool = False  # do optimizer and weights wait on the host?
+
 def zero_file(
     name: str,  # one of `ZERO`, or a path of your own
 ) -> Path:
     "The DeepSpeed configuration of that name."
     path = Path(str(files('sciencetutor')))/'assets'/f'{name}.json' if name in ZERO else Path(name)
-    if not path.is_file(): raise CliError(f'--deepspeed {name}: use one of {", ".join(ZERO)}, or the path of a JSON file')
+    if not path.is_file():
+        raise CliError(f'--deepspeed {name}: use one of {", ".join(ZERO)}, or the path of a JSON file')
     return path
 
 def zero_stage(
     name: str,  # one of `ZERO`, a path, or nothing
-) -> tuple[int, bool]:  # (0 to 3, do optimizer and weights wait on the host?)
-    "What a DeepSpeed configuration divides."
-    if not name: return 0, False
+) -> Zero:
+    "What the configuration of that name divides."
+    if not name: return Zero()
     try: zero = json.loads(zero_file(name).read_text()).get('zero_optimization', {})
-    except (ValueError, AttributeError) as e: raise CliError(f'--deepspeed {name} is no DeepSpeed configuration: {str(e).splitlines()[0]}') from None
-    return int(zero.get('stage', 0)), 'offload_param' in zero
+    except (ValueError, AttributeError) as e:
+        raise CliError(f'--deepspeed {name} is no DeepSpeed configuration: {str(e).splitlines()[0]}') from None
+    return Zero(int(zero.get('stage', 0)), 'offload_param' in zero)
 
+# %% ../../nbs/train/02_efficiency.ipynb #c2c426ac
 def deepspeed_json(
     name: str,  # one of `ZERO`, or a path of your own
 ) -> str:  # path of the JSON file
     "The file's path; starts the process group where there is no GPU."
     path = zero_file(name)
     try: import deepspeed
-    except ModuleNotFoundError: raise CliError('--deepspeed needs a package: pip install "sciencetutor[deepspeed]"') from None
-    if devices() == 1:  # deepspeed asks MPI where nobody told it
-        for k, v in dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=29511).items(): os.environ.setdefault(k, str(v))
-    if not torch.cuda.is_available(): deepspeed.init_distributed('gloo')  # before the model is built
+    except ModuleNotFoundError:
+        raise CliError('--deepspeed needs a package: pip install "sciencetutor[deepspeed]"') from None
+    if world_size() == 1:
+        alone = dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=29511)
+        for k, v in alone.items(): os.environ.setdefault(k, str(v))
+    if not torch.cuda.is_available(): deepspeed.init_distributed('gloo')
     return str(path)

@@ -8,15 +8,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/feature_cache.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['tower_key', 'FeatureCache', 'pass_features']
+__all__ = ['tower_key', 'FeatureCache', 'accept_features']
 
 # %% ../../nbs/train/04_feature_cache.ipynb #f8d43aef
-import hashlib
+import hashlib, math
 from pathlib import Path
 from types import SimpleNamespace
 import torch
+from datasets import Dataset
+from fastcore.basics import patch
 from fastcore.script import CliError
 from platformdirs import user_cache_path
+from .compat import fingerprint
 
 # %% ../../nbs/train/04_feature_cache.ipynb #4e251a56
 def tower_key(
@@ -26,56 +29,67 @@ def tower_key(
     dtype: torch.dtype,  # of the features
 ) -> str:  # 16 hexadecimal digits
     "A name for what this tower says of these pictures."
-    h = hashlib.blake2b(f'{rows} {dtype} {model.config.vision_feature_layer} {processor.image_processor.to_json_string()}'.encode(), digest_size=8)
-    for p in model.model.vision_tower.state_dict().values(): h.update(p.detach().cpu().contiguous().view(torch.uint8).numpy())
+    layer, preparation = model.config.vision_feature_layer, processor.image_processor.to_json_string()
+    h = hashlib.blake2b(f'{rows} {dtype} {layer} {preparation}'.encode(), digest_size=8)
+    for p in model.model.vision_tower.state_dict().values():
+        h.update(p.detach().cpu().contiguous().view(torch.uint8).numpy())
     return h.hexdigest()
 
+# %% ../../nbs/train/04_feature_cache.ipynb #467f464d
 class FeatureCache:
     "The tower's output for each picture, on disk."
     def __init__(self,
         model,  # a LLaVA with a frozen tower
         processor,  # its processor
-        rows,  # a `datasets.Dataset`
+        rows: Dataset,  # the split
         dtype: torch.dtype = torch.float32,  # of the features; half precision computes in it, too
         folder: Path | None = None,  # where the files go
     ):
         self.tower, self.layer, self.dtype = model.model.vision_tower, model.config.vision_feature_layer, dtype
-        if not isinstance(self.layer, int): raise CliError('--cache-features works with models that read one layer of their vision tower')
-        c, key = model.config.vision_config, tower_key(model, processor, rows._fingerprint, dtype)
+        if not isinstance(self.layer, int):
+            raise CliError('--cache-features works with models that read one layer of their vision tower')
+        key = tower_key(model, processor, fingerprint(rows), dtype)
         self.folder = Path(folder or user_cache_path('sciencetutor')/'features')/key
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.shape = (len(rows), (c.image_size//c.patch_size)**2 + 1, c.hidden_size)
-        n = self.shape[0]*self.shape[1]*self.shape[2]
-        self.values = torch.from_file(str(self.folder/'features.bin'), shared=True, size=n, dtype=dtype).view(self.shape)
-        self.done = torch.from_file(str(self.folder/'done.bin'), shared=True, size=len(rows), dtype=torch.uint8)
+        c = model.config.vision_config
+        patches = (c.image_size//c.patch_size)**2
+        self.values = self.map_file('features.bin', (len(rows), patches + 1, c.hidden_size), dtype)
+        self.done = self.map_file('done.bin', (len(rows),), torch.uint8)
 
-    def get(self,
-        i: int,  # row of the split
-    ) -> torch.Tensor | None:  # (1, patches + 1, width)
-        "What was kept, if anything."
-        return self.values[i:i+1].clone() if self.done[i] else None
+    def map_file(self, name: str, shape: tuple, dtype: torch.dtype) -> torch.Tensor:
+        "A file of the folder as a tensor in shared memory."
+        return torch.from_file(str(self.folder/name), shared=True, size=math.prod(shape), dtype=dtype).view(shape)
 
-    @torch.no_grad()
-    def put(self,
-        i: int,  # row of the split
-        pixels: torch.Tensor,  # (1, 3, H, W)
-    ) -> torch.Tensor:  # (1, patches + 1, width)
-        "Ask the tower and keep what it says."
-        p = next(self.tower.parameters())
-        with torch.autocast(p.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            out = self.tower(pixels.to(p.device, p.dtype), output_hidden_states=True).hidden_states[self.layer]
-        self.values[i] = out[0].to('cpu', self.dtype)
-        self.done[i] = 1
-        return self.get(i)
+# %% ../../nbs/train/04_feature_cache.ipynb #f8f35834
+@patch
+def get(self: FeatureCache,
+    i: int,  # row of the split
+) -> torch.Tensor | None:  # (1, patches + 1, width)
+    "What was kept, if anything."
+    return self.values[i:i+1].clone() if self.done[i] else None
+
+@patch
+@torch.no_grad()
+def put(self: FeatureCache,
+    i: int,  # row of the split
+    pixels: torch.Tensor,  # (1, 3, H, W)
+) -> torch.Tensor:  # (1, patches + 1, width)
+    "Ask the tower and keep what it says."
+    p = next(self.tower.parameters())
+    with torch.autocast(p.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        out = self.tower(pixels.to(p.device, p.dtype), output_hidden_states=True).hidden_states[self.layer]
+    self.values[i] = out[0].to('cpu', self.dtype)
+    self.done[i] = 1
+    return self.get(i)
 
 # %% ../../nbs/train/04_feature_cache.ipynb #a2d27109
-def pass_features(
+def accept_features(
     model,  # a LLaVA, changed in place
 ):
     "Let the vision tower pass on what is features already."
     tower, layer = model.model.vision_tower, model.config.vision_feature_layer
-    see = tower.forward
+    encode = tower.forward
     def forward(pixel_values, *args, **kw):
-        if pixel_values.ndim == 4: return see(pixel_values, *args, **kw)
+        if pixel_values.ndim == 4: return encode(pixel_values, *args, **kw)
         return SimpleNamespace(hidden_states={layer: pixel_values})
     tower.forward = forward

@@ -8,50 +8,71 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/memory_estimate.html.md"
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CONTEXT', 'REMEDIES', 'empty_model', 'weight_bytes', 'layer_bytes', 'activation_bytes', 'estimate_memory',
-           'batch_size', 'free_memory', 'check_memory', 'split_batch']
+__all__ = ['NF4_BYTES', 'CONTEXT', 'REMEDIES', 'not_loaded', 'meta_model', 'quantized_weights', 'weight_bytes', 'layer_bytes',
+           'activation_bytes', 'estimate_memory', 'largest_batch', 'free_memory', 'gigabytes', 'with_remedies',
+           'advise', 'check_memory', 'split_batch']
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #7a246d3b
 import json, math, os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 import psutil, torch
 from fastcore.script import CliError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 from ..models.core import resolve_model
-from .efficiency import add_lora, describe_hardware, devices, freeze_parts, zero_stage
+from .efficiency import add_lora, describe_hardware, freeze_parts, world_size, zero_stage
+from .settings import TrainSettings
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #42649500
-def empty_model(
-    s: dict,  # arguments of `run_train`
+def not_loaded(
+    model: str,  # its name
+    e: Exception,  # what transformers says
+) -> CliError:
+    "The line for a model that is not there."
+    why = str(e).splitlines()[0]
+    return CliError(f'model {model} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
+
+def meta_model(
+    s: TrainSettings,  # the arguments
 ):  # the model as it will be trained, on the meta device
     "The model's shapes, with the parts that learn."
-    path = Path(resolve_model(s['model']))
+    path = Path(resolve_model(s.model))
     adapter = path/'adapter_config.json'
-    if adapter.exists(): return empty_model({**s, 'model': json.loads(adapter.read_text())['base_model_name_or_path']})
-    try: config = AutoConfig.from_pretrained(str(path) if path.is_dir() else s['model'])
-    except (OSError, ValueError) as e: raise CliError(f'model {s["model"]} could not be loaded: {str(e).splitlines()[0]} Check the name, the network, and HF_HUB_OFFLINE') from e
+    if adapter.exists(): return meta_model(replace(s, model=json.loads(adapter.read_text())['base_model_name_or_path']))
+    try: config = AutoConfig.from_pretrained(str(path) if path.is_dir() else s.model)
+    except (OSError, ValueError) as e: raise not_loaded(s.model, e) from e
     with torch.device('meta'):
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
-        if s['lora_r']: return add_lora(model, s['lora_r'], freeze=s['freeze'], freeze_layers=s['freeze_layers'])
-    freeze_parts(model, s['freeze'], s['freeze_layers'])
+        if s.lora_r: return add_lora(model, s.lora_r, freeze=s.freeze, freeze_layers=s.freeze_layers)
+    freeze_parts(model, s.freeze, s.freeze_layers)
     return model
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #6c8248a3
+NF4_BYTES = .516  # of one weight, scales included
+
+def quantized_weights(model) -> set[int]:  # ids of parameters
+    "The weights that `--load-in-4bit` puts into 4 bits."
+    whole = ('lm_head', 'multi_modal_projector')
+    linear = ((name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear))
+    return {id(m.weight) for name, m in linear if not any(k in name for k in whole)}
+
 def weight_bytes(
-    model,  # from `empty_model`
-    s: dict,  # arguments of `run_train`
+    model,  # from `meta_model`
+    s: TrainSettings,  # the arguments
     half: bool,  # is the forward pass in half precision?
 ) -> dict:  # bytes on each device
     "Weights, gradients and optimizer of one device."
-    quantized = {id(m.weight) for n, m in model.named_modules() if isinstance(m, nn.Linear) and not any(k in n for k in ('lm_head', 'multi_modal_projector'))}
+    quantized = quantized_weights(model) if s.load_in_4bit else ()
+    plain = 2 if s.lora_r and half else 4
     n = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    def frozen(p): return .516 if s['load_in_4bit'] and id(p) in quantized else 2 if s['lora_r'] and half else 4
-    rest = sum(p.numel()*frozen(p) for p in model.parameters() if not p.requires_grad)
-    stage, offload = zero_stage(s['deepspeed'])
-    split = devices() if stage else 1
-    weights = rest + n*(4 + 2*half)
-    return dict(weights=0 if offload else weights/(split if stage == 3 else 1), gradients=4*n/split, optimizer=0 if offload else 8*n/split)
+    still = [p for p in model.parameters() if not p.requires_grad]
+    frozen = sum(p.numel()*(NF4_BYTES if id(p) in quantized else plain) for p in still)
+    zero = zero_stage(s.deepspeed)
+    split = world_size() if zero.stage else 1
+    weights = (frozen + n*(4 + 2*half))/(split if zero.stage == 3 else 1)
+    return dict(weights=0 if zero.offload else weights, gradients=4*n/split, optimizer=0 if zero.offload else 8*n/split)
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #3d498011
 def layer_bytes(
@@ -66,20 +87,21 @@ def layer_bytes(
     return 4*4*h + b*(4*h + 3*kv + (4 if gated else 2)*i)  # residual stream and norms in fp32
 
 def activation_bytes(
-    model,  # from `empty_model`
-    s: dict,  # arguments of `run_train`
+    model,  # from `meta_model`
+    s: TrainSettings,  # the arguments
     half: bool,  # is the forward pass in half precision?
     size: dict,  # of the largest batch: rows, longest, pictures, predicted
 ) -> float:
     "What the largest batch keeps for its backward pass."
     text, vision, b = model.config.text_config, model.config.vision_config, 2 if half else 4
-    tokens, learns = size['rows']*size['longest'], lambda part: any(part in n and p.requires_grad for n, p in model.named_parameters())
-    below = learns('multi_modal_projector') or learns('embed_tokens') or learns('vision_tower')
-    layers = text.num_hidden_layers*(1 if below else 1 - s['freeze_layers'])
-    one, patches = layer_bytes(text, True, b), size['pictures']*((vision.image_size//vision.patch_size)**2 + 1)
-    kept = tokens*(text.hidden_size*4*layers + one if s['gradient_checkpointing'] else one*layers)
-    if learns('vision_tower'): kept += patches*layer_bytes(vision, False, b)*vision.num_hidden_layers
-    else: kept += patches*layer_bytes(vision, False, b)
+    learning = [name for name, p in model.named_parameters() if p.requires_grad]
+    below = ('vision_tower', 'multi_modal_projector', 'embed_tokens')  # what gradients reach through all layers
+    learns = {part: any(part in name for name in learning) for part in below}
+    layers = text.num_hidden_layers*(1 if any(learns.values()) else 1 - s.freeze_layers)
+    tokens, one = size['rows']*size['longest'], layer_bytes(text, True, b)
+    kept = tokens*(text.hidden_size*4*layers + one if s.gradient_checkpointing else one*layers)
+    patches = size['pictures']*((vision.image_size//vision.patch_size)**2 + 1)
+    kept += patches*layer_bytes(vision, False, b)*(vision.num_hidden_layers if learns['vision_tower'] else 1)
     mask = size['rows']*size['longest']**2*(1 + b)
     return kept + mask + size['predicted']*text.vocab_size*(b + 8)
 
@@ -87,27 +109,30 @@ def activation_bytes(
 CONTEXT = 0.6e9  # what CUDA's context and kernels take of a card; on a CPU: Python and PyTorch themselves
 
 def estimate_memory(
-    s: dict,  # arguments of `run_train`, with `precision` bf16, fp16 or fp32
+    s: TrainSettings,  # the arguments, with `precision` bf16, fp16 or fp32
     size: dict,  # of the largest batch: rows, longest, pictures, predicted
 ) -> dict:  # bytes on each device: weights, gradients, optimizer, activations, total
     "What a run takes, before anything is loaded."
-    model, half = empty_model(s), s['precision'] != 'fp32'
+    model, half = meta_model(s), s.precision != 'fp32'
     need = dict(**weight_bytes(model, s, half), activations=activation_bytes(model, s, half, size))
     return {k: round(v) for k, v in need.items()} | dict(total=round(sum(need.values()) + CONTEXT))
 
-def batch_size(
+def largest_batch(
     questions,  # a `Questions`
     plan: list[list[int]],  # indices, batch by batch
     packing: bool = False,  # are the questions of a batch laid end to end?
 ) -> dict:  # rows, longest, pictures, predicted
     "The measures of the plan's largest batch; packed, a row is as long as the mean."
     lengths, kept = questions.lengths(), [questions.texts[i] for i in questions.kept]
-    at = lambda b: [i % len(kept) for i in b]
-    long = lambda b: sum(lengths[i] for i in at(b))/len(b) if packing else max(lengths[i] for i in at(b))
-    rows = max(plan, key=lambda b: len(b)*long(b))
-    most = lambda f: max(sum(map(f, (kept[i] for i in at(b)))) for b in plan)
-    replies = lambda e: sum(len(x) - k for x, k in zip(e['branches'], e['starts']))
-    return dict(rows=len(rows), longest=math.ceil(long(rows)), pictures=most(lambda e: e['picture']), predicted=most(replies))
+    replies = [sum(len(ids) - start for ids, start in zip(e['branches'], e['starts'])) for e in kept]
+    rows, longest, pictures, predicted = 0, 0, 0, 0
+    for batch in plan:
+        at = [i % len(kept) for i in batch]
+        length = sum(lengths[i] for i in at)/len(at) if packing else max(lengths[i] for i in at)
+        if len(at)*length > rows*longest: rows, longest = len(at), length
+        pictures = max(pictures, sum(kept[i]['picture'] for i in at))
+        predicted = max(predicted, sum(replies[i] for i in at))
+    return dict(rows=rows, longest=math.ceil(longest), pictures=pictures, predicted=predicted)
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #f20221de
 def free_memory() -> int:  # bytes
@@ -119,39 +144,62 @@ def free_memory() -> int:  # bytes
     except (OSError, ValueError): pass  # no container, or one without a limit
     return free//int(os.environ.get('LOCAL_WORLD_SIZE', 1))
 
+# %% ../../nbs/train/03_memory_estimate.ipynb #0964c631
 REMEDIES = [dict(gradient_checkpointing=True), dict(lora_r=64), dict(load_in_4bit=True)]
 
+def gigabytes(n: int) -> str: return f'{n/1e9:.3g} GB'
+
+def with_remedies(
+    s: TrainSettings,  # the arguments
+    change: dict,  # those to change
+) -> TrainSettings:
+    "The arguments with the remedies and with the frozen parts that these want."
+    freeze = {*s.freeze}
+    if 'load_in_4bit' in change: freeze.add('vision')
+    if 'lora_r' in change: freeze.discard('language')
+    return replace(s, **change, freeze=sorted(freeze))
+
+def advise(
+    s: TrainSettings,  # the arguments of a run that does not fit
+    size: dict,  # of the largest batch: rows, longest, pictures, predicted
+    free: int,  # bytes of each device
+) -> str:  # flags with what the run takes then
+    "The first of the usual remedies that makes a run fit."
+    change = {}
+    for remedy in REMEDIES:
+        change |= {k: v for k, v in remedy.items() if not getattr(s, k)}
+        if not change: continue
+        total = estimate_memory(with_remedies(s, change), size)['total']
+        if total > free: continue
+        flags = ' '.join(f'--{k.replace("_", "-")}' + ('' if v is True else f' {v}') for k, v in change.items())
+        return f'{flags} ({gigabytes(total)})'
+    return 'a smaller --batch-tokens, a smaller model, or more devices with --deepspeed zero3'
+
+# %% ../../nbs/train/03_memory_estimate.ipynb #9a600f40
 def check_memory(
-    s: dict,  # arguments of `run_train`, with `precision` bf16, fp16 or fp32
+    s: TrainSettings,  # the arguments, with `precision` bf16, fp16 or fp32
     size: dict,  # of the largest batch: rows, longest, pictures, predicted
     free: int | None = None,  # bytes of each device; asked of the machine if not given
 ) -> dict:  # the estimate
     "Refuse what does not fit, and say what would."
     need, free = estimate_memory(s, size), free_memory() if free is None else free
     if need['total'] <= free: return need
-    gb = lambda n: f'{n/1e9:.3g} GB'
-    change, advice = {}, 'a smaller --batch-tokens, a smaller model, or more devices with --deepspeed zero3'
-    for r in REMEDIES:
-        change |= {k: v for k, v in r.items() if not s[k]}
-        less = estimate_memory({**s, **change, 'freeze': sorted({*s['freeze'], *(['vision'] if 'load_in_4bit' in change else [])} - ({'language'} if change.get('lora_r') else set()))}, size)['total'] if change else free + 1
-        if less <= free:
-            flags = ' '.join(f'--{k.replace("_", "-")}' + ('' if v is True else f' {v}') for k, v in change.items())
-            advice = f'{flags} ({gb(less)})'
-            break
-    parts = ', '.join(f'{k} {gb(v)}' for k, v in need.items() if k != 'total')
-    raise CliError(f'{s["model"]} needs about {gb(need["total"])} ({parts}) on each device, and {describe_hardware()} has {gb(free)} free: try {advice}, or go on with --force')
+    parts = ', '.join(f'{k} {gigabytes(v)}' for k, v in need.items() if k != 'total')
+    total, have = gigabytes(need['total']), gigabytes(free)
+    raise CliError(f'{s.model} needs about {total} ({parts}) on each device, and {describe_hardware()} has {have} '
+                   f'free: try {advise(s, size, free)}, or go on with --force')
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #e9820cc4
 def split_batch(
-    s: dict,  # arguments of `run_train`, with `precision` bf16, fp16 or fp32
-    measure,  # batch_tokens -> measures of the largest batch
+    s: TrainSettings,  # the arguments, with `precision` bf16, fp16 or fp32
+    measure: Callable,  # batch_tokens -> measures of the largest batch; None where no batch is possible
     free: int | None = None,  # bytes of each device; asked of the machine if not given
 ) -> tuple[int, int]:  # (batch_tokens, grad_accum)
     "The largest batch that fits, and the accumulation that keeps the update."
-    total, free = s['batch_tokens']*s['grad_accum'], free_memory() if free is None else free
+    total, free = s.batch_tokens*s.grad_accum, free_memory() if free is None else free
     for accum in (2**k for k in range(12)):
         tokens = math.ceil(total/accum)
         size = measure(tokens)
         if size is None: break
-        if estimate_memory({**s, 'batch_tokens': tokens}, size)['total'] <= 0.9*free: return tokens, accum
-    return s['batch_tokens'], s['grad_accum']
+        if estimate_memory(replace(s, batch_tokens=tokens), size)['total'] <= 0.9*free: return tokens, accum
+    return s.batch_tokens, s.grad_accum

@@ -8,43 +8,52 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/tracking.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PEAK', 'LICENCE', 'OTHER', 'peak_flops', 'Meter', 'val_item', 'Validation', 'wandb_mode', 'Wandb', 'plot_curves',
-           'model_card']
+__all__ = ['PEAK', 'CURVES', 'LICENCE', 'OTHER', 'peak_flops', 'Meter', 'val_item', 'accuracy', 'grouped_accuracy', 'Validation',
+           'wandb_mode', 'Wandb', 'plot_curves', 'card_rows', 'model_card']
 
 # %% ../../nbs/train/05_tracking.ipynb #890d2128
 import json, math, netrc, os, time, uuid
 from pathlib import Path
 import psutil, torch
+from datasets import Dataset
+from fastcore.basics import patch
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
-from .batches import answer_item
 from ..data.formats import LETTERS
 from ..models.scoring import answer_scores, question_item
-from .efficiency import agree, devices, is_first
+from .batches import answer_item
+from .efficiency import broadcast, is_main_process, parameter_count, world_size
+from .settings import TrainSettings
 
 # %% ../../nbs/train/05_tracking.ipynb #24854639
-PEAK = {'H200': 989e12, 'H100': 989e12, 'A100': 312e12, 'L40S': 362e12, 'L4': 121e12, 'A10': 125e12, 'V100': 125e12, 'T4': 65e12}  # FLOP/s
+PEAK = {'H200': 989e12, 'H100': 989e12, 'A100': 312e12, 'L40S': 362e12, 'L4': 121e12, 'A10': 125e12, 'V100': 125e12,
+        'T4': 65e12}  # FLOP/s
 
 def peak_flops() -> float | None:
     "The card's half-precision peak; None for a CPU or a card that is not in the table."
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ''
     return next((v for k, v in PEAK.items() if k in name), None)
 
+# %% ../../nbs/train/05_tracking.ipynb #3f2cd0e1
 class Meter:
     "Questions and tokens a second, memory, and the share of the peak."
     def __init__(self, model):
         inside = [p for n, p in model.named_parameters() if 'language_model.layers' in n or 'lm_head' in n]
-        size = lambda ps: sum(getattr(p, 'ds_numel', p.numel()) for p in ps)
-        self.flops, self.peak = 4*size(inside) + 2*size(p for p in inside if p.requires_grad), peak_flops()
+        learned = parameter_count(p for p in inside if p.requires_grad)
+        self.flops, self.peak = 4*parameter_count(inside) + 2*learned, peak_flops()
         self.questions = self.tokens = 0
         self.since = time.monotonic()
 
-    def count(self, questions, tokens): self.questions += questions; self.tokens += tokens
+    def count(self, questions: int, tokens: int):
+        "Add what a batch holds."
+        self.questions += questions
+        self.tokens += tokens
 
     def read(self) -> dict:
         "The rates since the last reading, over all devices."
-        seconds, n = max(1e-6, time.monotonic() - self.since), devices()
-        out = dict(samples_per_second=round(n*self.questions/seconds, 2), tokens_per_second=round(n*self.tokens/seconds, 1))
+        seconds, n = max(1e-6, time.monotonic() - self.since), world_size()
+        questions, tokens = n*self.questions/seconds, n*self.tokens/seconds
+        out = dict(samples_per_second=round(questions, 2), tokens_per_second=round(tokens, 1))
         if self.peak: out['mfu'] = round(self.flops*self.tokens/seconds/self.peak, 4)
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else psutil.Process().memory_info().rss
         self.questions, self.tokens, self.since = 0, 0, time.monotonic()
@@ -61,49 +70,87 @@ def val_item(
     if objective == 'choices': return question_item(row)
     return {**answer_item(row), 'choices': [f'The answer is {letter}.' for letter in LETTERS[:len(row['choices'])]]}
 
+# %% ../../nbs/train/05_tracking.ipynb #3dfd9c75
+def accuracy(
+    correct: list[float],  # of some questions, whether the answer is right, or how likely a guess is
+) -> float:  # from 0 to 1
+    "The share of right answers."
+    return round(sum(correct)/len(correct), 4)
+
+def grouped_accuracy(
+    rows: list[dict],  # questions with their `subject`
+    items: list[dict],  # the same as {messages, images, choices}
+    correct: list[bool],  # whether the answer is right
+) -> dict:  # accuracy and n by subject, `with a picture` and `text only`
+    "Accuracy by subject, with and without a picture."
+    groups = {}
+    for row, item, ok in zip(rows, items, correct):
+        kind = 'with a picture' if item['images'] else 'text only'
+        for name in (row['subject'] or 'no subject', kind): groups.setdefault(name, []).append(ok)
+    return {name: dict(accuracy=accuracy(oks), n=len(oks)) for name, oks in sorted(groups.items())}
+
+# %% ../../nbs/train/05_tracking.ipynb #7739b364
 class Validation(TrainerCallback, ExportableState):
     "Measures accuracy as the run goes, keeps the best weights, ends the run when it no longer improves."
     def __init__(self,
-        rows,  # held-out questions, a `datasets.Dataset`
-        processor,
-        settings: dict,  # arguments of `run_train`: objective, text_only, batch_tokens, eval_steps, patience
+        rows: Dataset,  # held-out questions
+        processor,  # of the model
+        settings: TrainSettings,  # objective, text_only, batch_tokens, eval_steps, patience
         best: float = -1,  # best accuracy so far
         worse: int = 0,  # measurements since
         history: list[dict] = (),  # of an interrupted run
     ):
-        self.rows, self.processor, self.s, self.best, self.worse, self.history = rows, processor, settings, best, worse, list(history)
-        self.trainer = None  # set by `fit`
+        self.rows, self.processor, self.settings = rows, processor, settings
+        self.best, self.worse, self.history = best, worse, list(history)
+        self.trainer = None  # set by the trainer that it watches
+        self.answers = []  # index of the choice that was picked, for each question
 
     def state(self): return dict(args={}, attributes=dict(best=self.best, worse=self.worse, history=self.history))
 
-    def measure(self, model, step: int) -> dict:
-        "Accuracy over all, by subject, with and without a picture; with n and chance."
-        items = [val_item(row, self.s['objective'], self.s['text_only']) for row in self.rows]
-        reduce = 'mean' if self.s['objective'] == 'choices' else 'sum'
-        model.eval()
-        with self.trainer.accelerator.autocast(): scores = answer_scores(model, self.processor, items, self.s['batch_tokens'], reduce)
-        model.train()
-        right = [int(t.argmax()) == a for t, a in zip(scores, self.rows['answer_index'])]
-        groups = {}
-        for ok, row, item in zip(right, self.rows.remove_columns('image'), items):
-            for g in (row['subject'] or 'no subject', 'with a picture' if item['images'] else 'text only'): groups.setdefault(g, []).append(ok)
-        share = lambda xs: round(sum(xs)/len(xs), 4)
-        self.answers = [int(t.argmax()) for t in scores]
-        return dict(step=step, accuracy=share(right), n=len(right), chance=share([1/len(it['choices']) for it in items]),
-                    by={g: dict(accuracy=share(xs), n=len(xs)) for g, xs in sorted(groups.items())})
+# %% ../../nbs/train/05_tracking.ipynb #cf576cf4
+@patch
+def record(self: Validation,
+    m: dict,  # from `measure`
+) -> bool:  # is it better than all before?
+    "Remember a measurement."
+    better = m['accuracy'] > self.best
+    self.best, self.worse = max(self.best, m['accuracy']), 0 if better else self.worse + 1
+    self.history.append(m)
+    return better
 
-    def on_step_end(self, args, state, control, model=None, **kw):
-        if state.global_step % self.s['eval_steps']: return
-        m = agree(self.measure(model, state.global_step))
-        better = m['accuracy'] > self.best
-        self.best, self.worse = max(self.best, m['accuracy']), 0 if better else self.worse + 1
-        self.history.append(m)
-        due = control.should_log  # logging takes the flag down, and this step's loss would not be logged
-        self.trainer.log({'val_accuracy': m['accuracy'], **{f'val_accuracy/{g}': v['accuracy'] for g, v in m['by'].items()}})
-        control.should_log = due
-        if not self.s['patience']: return
-        if better: self.trainer.save_model(str(Path(args.output_dir)/'best'), _internal_call=True)
-        control.should_training_stop |= self.worse >= self.s['patience']
+# %% ../../nbs/train/05_tracking.ipynb #8b527c0d
+@patch
+def measure(self: Validation,
+    model,  # as far as it has learned
+    step: int,  # of the training
+) -> dict:  # step, accuracy, n, chance, by
+    "Accuracy over all, by subject, with and without a picture; with n and chance."
+    s = self.settings
+    items = [val_item(row, s.objective, s.text_only) for row in self.rows]
+    reduce = 'mean' if s.objective == 'choices' else 'sum'
+    model.eval()
+    with self.trainer.accelerator.autocast():
+        scores = answer_scores(model, self.processor, items, s.batch_tokens, reduce)
+    model.train()
+    self.answers = [int(t.argmax()) for t in scores]
+    correct = [a == b for a, b in zip(self.answers, self.rows['answer_index'])]
+    chance = accuracy([1/len(it['choices']) for it in items])
+    by = grouped_accuracy(self.rows.remove_columns('image'), items, correct)
+    return dict(step=step, accuracy=accuracy(correct), n=len(correct), chance=chance, by=by)
+
+# %% ../../nbs/train/05_tracking.ipynb #20808d67
+@patch
+def on_step_end(self: Validation, args, state, control, model=None, **kw):
+    if state.global_step % self.settings.eval_steps: return
+    m = broadcast(self.measure(model, state.global_step))
+    better = self.record(m)
+    due = control.should_log  # logging takes the flag down, and this step's loss would not be logged
+    by = {f'val_accuracy/{g}': v['accuracy'] for g, v in m['by'].items()}
+    self.trainer.log({'val_accuracy': m['accuracy'], **by})
+    control.should_log = due
+    if not self.settings.patience: return
+    if better: self.trainer.save_model(str(Path(args.output_dir)/'best'))
+    control.should_training_stop |= self.worse >= self.settings.patience
 
 # %% ../../nbs/train/05_tracking.ipynb #b9d08841
 def wandb_mode() -> str:  # online, offline or disabled
@@ -114,61 +161,86 @@ def wandb_mode() -> str:  # online, offline or disabled
     try: return 'online' if netrc.netrc().authenticators(host) else 'offline'
     except (OSError, netrc.NetrcParseError): return 'offline'
 
+# %% ../../nbs/train/05_tracking.ipynb #09689e2f
 class Wandb(TrainerCallback):
     "Sends what is logged to Weights & Biases; never in the way."
     def __init__(self,
-        settings: dict,  # of the run
+        config: dict,  # arguments of the run
         work: Path,  # folder of the run, which remembers the id through interruptions
         folder: Path,  # where W&B writes
         validation: Validation | None = None,  # its answers go into a table
-    ): self.settings, self.work, self.folder, self.validation, self.run = settings, Path(work), Path(folder), validation, None
+    ):
+        self.config, self.work, self.folder, self.validation = config, Path(work), Path(folder), validation
+        self.run = None
 
     def attempt(self, f, *args, **kw):
         "Call `f`; at the first failure say so and log no more."
         try: return f(*args, **kw)
-        except Exception as e:  # whatever it is, the training matters more
-            print(f'W&B: {(str(e) or type(e).__name__).splitlines()[0][:200]}; training goes on without it, the curves are in training.json', flush=True)
+        except Exception as e:
+            why = (str(e) or type(e).__name__).splitlines()[0][:200]
+            print(f'W&B: {why}; training goes on without it, the curves are in training.json', flush=True)
             self.run = None
 
-    def open(self, mode):
-        import wandb
-        note = self.work/'wandb_id'
-        if not note.exists(): note.write_text(uuid.uuid4().hex[:8])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return wandb.init(project=os.environ.get('WANDB_PROJECT', 'sciencetutor'), id=note.read_text(), resume='allow', mode=mode, dir=str(self.folder),
-                          config=self.settings, settings=wandb.Settings(init_timeout=30, silent=True, console='off'))
+# %% ../../nbs/train/05_tracking.ipynb #84cebc8d
+@patch
+def init_run(self: Wandb,
+    mode: str,  # online, offline or disabled
+):  # a `wandb.Run`
+    "Start the run, or go on with it."
+    import wandb
+    note = self.work/'wandb_id'
+    if not note.exists(): note.write_text(uuid.uuid4().hex[:8])
+    self.folder.mkdir(parents=True, exist_ok=True)
+    quiet = wandb.Settings(init_timeout=30, silent=True, console='off')
+    project = os.environ.get('WANDB_PROJECT', 'sciencetutor')
+    return wandb.init(project=project, id=note.read_text(), resume='allow', mode=mode, dir=str(self.folder),
+                      config=self.config, settings=quiet)
 
-    def on_train_begin(self, args, state, control, **kw):
-        if is_first(): self.run = self.attempt(self.open, wandb_mode()) or self.attempt(self.open, 'offline')
+@patch
+def log_answers(self: Wandb,
+    step: int,  # of the measurement
+    n: int = 16,  # questions to show
+):
+    "A table of held-out questions with their pictures and the answers given."
+    import wandb
+    rows, table = self.validation.rows, wandb.Table(columns=['picture', 'question', 'right', 'answer'])
+    for row, answer in zip(rows.select(range(min(n, len(rows)))), self.validation.answers):
+        picture = wandb.Image(row['image']) if row['image'] is not None else None
+        table.add_data(picture, row['question'], row['choices'][row['answer_index']], row['choices'][answer])
+    self.run.log({'val_questions': table}, step=step)
 
-    def on_log(self, args, state, control, logs, **kw):
-        if not self.run: return
-        self.attempt(self.run.log, logs, step=state.global_step)
-        if 'val_accuracy' in logs and self.run: self.attempt(self.table, state.global_step)
+# %% ../../nbs/train/05_tracking.ipynb #e7e92f8e
+@patch
+def on_train_begin(self: Wandb, args, state, control, **kw):
+    if is_main_process(): self.run = self.attempt(self.init_run, wandb_mode()) or self.attempt(self.init_run, 'offline')
 
-    def table(self, step, n=16):
-        import wandb
-        v, t = self.validation, wandb.Table(columns=['picture', 'question', 'right', 'answer'])
-        for row, a in zip(v.rows.select(range(min(n, len(v.rows)))), v.answers):
-            t.add_data(wandb.Image(row['image']) if row['image'] is not None else None, row['question'], row['choices'][row['answer_index']], row['choices'][a])
-        self.run.log({'val_questions': t}, step=step)
+@patch
+def on_log(self: Wandb, args, state, control, logs, **kw):
+    if not self.run: return
+    self.attempt(self.run.log, logs, step=state.global_step)
+    if 'val_accuracy' in logs and self.run: self.attempt(self.log_answers, state.global_step)
 
-    def on_train_end(self, args, state, control, **kw):
-        if not self.run: return
-        run, self.run = self.run, None
-        self.attempt(run.finish)
-        if run.settings.mode == 'offline': print(f'W&B: written to the disk; send it with `wandb sync {Path(run.settings.sync_dir)}`')
+@patch
+def on_train_end(self: Wandb, args, state, control, **kw):
+    if not self.run: return
+    run, self.run = self.run, None
+    self.attempt(run.finish)
+    if run.settings.mode == 'offline':
+        print(f'W&B: written to the disk; send it with `wandb sync {Path(run.settings.sync_dir)}`')
 
 # %% ../../nbs/train/05_tracking.ipynb #210a2482
+CURVES = dict(loss='loss', learning_rate='learning rate', grad_norm='gradient norm', samples_per_second='questions/s')
+
 def plot_curves(
     report: dict,  # training.json
 ):  # a matplotlib Figure
     "Loss and accuracy, learning rate, gradient norm, speed."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(9, 2.4), layout='constrained')
-    axes, log, val = fig.subplots(1, 4), report['log'], report.get('val') or []
-    for ax, key, label in zip(axes, ('loss', 'learning_rate', 'grad_norm', 'samples_per_second'), ('loss', 'learning rate', 'gradient norm', 'questions/s')):
-        points = [(l['step'], l[key]) for l in log if isinstance(l.get(key), (int, float)) and math.isfinite(l[key])]
+    axes, val = fig.subplots(1, len(CURVES)), report.get('val')
+    for ax, (key, label) in zip(axes, CURVES.items()):
+        logged = [l for l in report['log'] if isinstance(l.get(key), (int, float))]
+        points = [(l['step'], l[key]) for l in logged if math.isfinite(l[key])]
         ax.plot(*zip(*points)) if points else ax.text(.5, .5, 'not logged', ha='center')
         ax.set(xlabel='step', title=label)
         ax.spines[['top', 'right']].set_visible(False)
@@ -180,25 +252,45 @@ def plot_curves(
         twin.spines[['top', 'left']].set_visible(False)
     return fig
 
-# %% ../../nbs/train/05_tracking.ipynb #c6dc6b34
+# %% ../../nbs/train/05_tracking.ipynb #4ec3ef81
 LICENCE = {'samples': ('apache-2.0', 'The sample questions are under the Apache License 2.0.')}
-OTHER = ('other', 'The terms of the base model and of the training questions apply; weights trained on ScienceQA are under CC BY-NC-SA 4.0.')
+OTHER = ('other', 'The terms of the base model and of the training questions apply; '
+                  'weights trained on ScienceQA are under CC BY-NC-SA 4.0.')
 
+def card_rows(
+    report: dict,  # training.json
+    source: str,  # of the questions
+) -> dict:  # what -> words
+    "How the checkpoint came to be."
+    s = report['settings']
+    how = f'LoRA, rank {s["lora_r"]}' if s['lora_r'] else 'full fine-tuning'
+    if s['load_in_4bit']: how += ', 4-bit base'
+    frozen = s['freeze'] + ([f'{s["freeze_layers"]:.0%} of the layers'] if s['freeze_layers'] else [])
+    if frozen: how += f'; frozen: {", ".join(frozen)}'
+    questions = f'{report["distinct"]:,} of {", ".join(s["split"])} ({source}), seen {report["questions"]:,} times'
+    return {
+        'base model': s['model'],
+        'questions': f'{questions}, {len(report["left_out"])} too long and left out',
+        'objective': s['objective'] + (', without pictures' if s['text_only'] else ''), 'method': how,
+        'steps': f'{report["steps"]:,} in {report["seconds"]/60:.1f} minutes on {report["hardware"]}',
+        'learning rate': f'{s["lr"]:g}, {s["warmup"]} steps of warmup, half a cosine',
+        'batch': f'{s["batch_tokens"]:,} tokens x {s["grad_accum"]} x {report["devices"]} devices, {s["precision"]}'}
+
+# %% ../../nbs/train/05_tracking.ipynb #c6dc6b34
 def model_card(
     report: dict,  # training.json
     manifest: dict,  # of the data set folder
 ) -> str:  # Markdown with the hub's front matter
     "What the checkpoint is, in words."
-    s, val = report['settings'], (report.get('val') or [None])[-1]
+    measured = report.get('val') or []
     licence, words = LICENCE.get(manifest.get('source'), OTHER)
-    how = f'LoRA, rank {s["lora_r"]}' + (', 4-bit base' if s['load_in_4bit'] else '') if s['lora_r'] else 'full fine-tuning'
-    frozen = s['freeze'] + ([f'{s["freeze_layers"]:.0%} of the layers'] if s['freeze_layers'] else [])
-    if frozen: how += f'; frozen: {", ".join(frozen)}'
-    rows = [('base model', s['model']), ('questions', f'{report["distinct"]:,} of {", ".join(s["split"])} ({manifest.get("source", "unknown source")}), seen {report["questions"]:,} times, {len(report["left_out"])} too long and left out'),
-            ('objective', s['objective'] + (', without pictures' if s['text_only'] else '')), ('method', how),
-            ('steps', f'{report["steps"]:,} in {report["seconds"]/60:.1f} minutes on {report["hardware"]}'),
-            ('learning rate', f'{s["lr"]:g}, {s["warmup"]} steps of warmup, half a cosine'), ('batch', f'{s["batch_tokens"]:,} tokens x {s["grad_accum"]} x {report["devices"]} devices, {s["precision"]}')]
-    accuracy = f'{val["accuracy"]:.1%} on {val["n"]} held-out questions, chance {val["chance"]:.1%}.' if val else 'Not measured during training; `sciencetutor eval` does.'
-    front = dict(license=licence, library_name='transformers', pipeline_tag='image-text-to-text', tags=['sciencetutor', 'science-qa'])
-    return '\n'.join(['---', *(f'{k}: {json.dumps(v)}' for k, v in front.items()), '---', '', '# A science tutor', '', '| | |', '| --- | --- |', *(f'| {k} | {v} |' for k, v in rows),
-                      '', f'**Accuracy**: {accuracy}', '', f'**Licence**: {words}', '', 'Made with ScienceTutor. It can be wrong: a model of this kind guesses where it does not know.', ''])
+    accuracy = 'Not measured during training; `sciencetutor eval` does.'
+    if measured: accuracy = '{accuracy:.1%} on {n} held-out questions, chance {chance:.1%}.'.format(**measured[-1])
+    front = dict(license=licence, library_name='transformers', pipeline_tag='image-text-to-text',
+                 tags=['sciencetutor', 'science-qa'])
+    rows = card_rows(report, manifest.get('source', 'unknown source'))
+    return '\n'.join([
+        '---', *(f'{k}: {json.dumps(v)}' for k, v in front.items()), '---', '',
+        '# A science tutor', '', '| | |', '| --- | --- |', *(f'| {k} | {v} |' for k, v in rows.items()), '',
+        f'**Accuracy**: {accuracy}', '', f'**Licence**: {words}', '',
+        'Made with ScienceTutor. It can be wrong: a model of this kind guesses where it does not know.', ''])
