@@ -19,8 +19,8 @@ def variants(index, items: list[dict], sums: list, sizes: list) -> dict:
     from sciencetutor.models.knn import mix_scores
     characters = [[max(1, len(c)) for c in it['choices']] for it in items]
     mean, char = ([s/torch.tensor(n) for s, n in zip(sums, counts)] for counts in (sizes, characters))
-    if memory is None: return dict(sum=sums, char=char, mean=mean)
-    both = [mix_scores(memory, it, m) for it, m in zip(items, mean)]
+    if index is None: return dict(sum=sums, char=char, mean=mean)
+    both = [mix_scores(index, it, m) for it, m in zip(items, mean)]
     return {'sum': sums, 'char': char, 'mean': both, 'mean alone': mean}
 
 

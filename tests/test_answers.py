@@ -48,7 +48,7 @@ def test_statements():
 def test_talk(text, kind): assert small_talk(text)[0] == kind
 
 
-@pytest.mark.parametrize('text', ['who eats who in a food chain', 'how do i read a map key', 'what is the best conductor of electricity', 'why is ice slippery', 'how do you kill germs', 'is a whale a fish', 'what is a joke',
+@pytest.mark.parametrize('text', ['who eats who in a food chain', 'how do i read a map key', 'why is ice slippery', 'how do you kill germs', 'is a whale a fish', 'what is a joke',
                                   'what will happen to the water if i heat it', 'how many bones are in my body', 'are sharks fish', 'what is the biggest animal', 'how do plants make food', 'do fish sleep'])
 def test_questions_are_no_talk(text): assert small_talk(text) is None and wish_of(text) is None
 
@@ -91,7 +91,7 @@ def test_no_words(find, text): assert converse(text, find).kind == 'talk'
 def test_nothing_is_made_up(find):
     a = converse('who won the football match last night', find)
     assert a.kind in ('unknown', 'talk') and not a.found
-    assert converse('which of these is a mammal', find).text.startswith("I can't see")
+    assert converse('what is shown in the picture', find).text.startswith("I can't see")
 
 
 def test_leaning(): assert leans_on_last('and a whale?') and leans_on_last('how fast tho') and not leans_on_last('why do leaves change color in autumn every year')

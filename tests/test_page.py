@@ -23,7 +23,7 @@ class Script:
         return [x/sum(p) for x in p]
     def generate(self, messages, images=(), request=None, **kw):
         self.asked.append((messages, list(images)))
-        text = messages[-1]['content'][-1]['text']
+        text = messages[-1]['content'][-1]['text'].rpartition('Question:')[2]  # without the notes from the cards
         if 'explode' in text: raise RuntimeError('a bug')
         stop = self.stops[request] = threading.Event()
         self.running += 1

@@ -26,7 +26,7 @@ def test_the_card_that_fits(find, question, said):
     assert best.sure > .4 and said in best.card.answer.lower(), (best.sure, best.card.title)
 
 
-@pytest.mark.parametrize('question', ['who won the football match last night', 'how do i get free robux', 'qwrt zxcv', '', 'who is the best singer', '7'])
+@pytest.mark.parametrize('question', ['who won the football match last night', 'how do i get free robux', 'qwrt zxcv', '', 'who is the best singer'])
 def test_nothing_fits(find, question): assert find.find(question, 1)[0].sure < .4
 
 

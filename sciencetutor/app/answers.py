@@ -15,8 +15,8 @@ from .retrieval import Finder, Found, finder, plain_words
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LONGEST_TALK', 'AUXILIARY', 'TRUE_THAT', 'NEGATION', 'AGREES', 'LEAD', 'VERSUS', 'LEANS', 'SORRY', 'SCRIPTS',
-           'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'Answer', 'talk', 'bare',
+__all__ = ['LONGEST_TALK', 'YIELDS', 'AUXILIARY', 'TRUE_THAT', 'NEGATION', 'AGREES', 'LEAD', 'VERSUS', 'LEANS', 'SORRY',
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'Answer', 'talk', 'bare',
            'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'verdict', 'false_premise', 'begins_alike',
            'say_card', 'compared', 'leans_on_last', 'meet_wish', 'other_language', 'not_known', 'answer_question',
            'converse']
@@ -33,6 +33,7 @@ class Answer:
 
 # %% ../../nbs/app/02_answers.ipynb #e87b0802
 LONGEST_TALK = 120  # characters; a longer message is a question
+YIELDS = ('opinion', 'future', 'unknowable')  # kinds that give way to a card that surely answers: *the best conductor* is no matter of taste
 
 @lru_cache(1)
 def talk() -> dict:
@@ -205,6 +206,7 @@ def answer_question(
 ) -> Answer:
     "What the cards say to a question."
     asked = f'{context} {text}'.strip() if context else text
+    if not any(w.isalpha() for w in plain_words(asked)): return not_known([])
     found = finder.find(asked, 4, near=[f.card for f in before])
     if context and (alone := finder.find(text, 4)) and alone[0].sure > max(SURE, found[0].sure if found else 0): found = alone
     best = found[0] if found else None
@@ -240,7 +242,7 @@ def converse(
         question, shown = last
         said = ' '.join(a.text for _, a in before)
         return Answer(meet_wish(wish, shown.found[0].card, said, finder.by_id), 'follow-up', shown.sure, shown.found)
-    if reply := small_talk(text): return Answer(reply[1], 'talk')
+    if (reply := small_talk(text)) and not (reply[0] in YIELDS and finder.find(text, 1)[0].sure >= SURE): return Answer(reply[1], 'talk')
     if wish_of(text) and not last: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     if last and leans_on_last(text):
         found = answer_question(text, finder, grade, last[1].found, last[0])

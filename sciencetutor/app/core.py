@@ -19,7 +19,7 @@ from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
 from ..engine.core import Engine, TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image
-from ..data.sources import png_bytes
+from ..data.images import png_bytes
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
 from ..models.knn import index_of

@@ -25,7 +25,7 @@ __all__ = ['STOP', 'WEIGHTS', 'NEAR', 'RANK', 'stemmer', 'plain_words', 'Speller
 # %% ../../nbs/app/02_retrieval.ipynb #60856457
 STOP = frozenset('a an the is are was were am be been being of in on at to for from with by as and or but so it its that this these those there they them their he she his her him we us our you your i me my mine do does did done doing can could '
                  'will would shall should may might must have has had what which who whom whose when where why how come tell explain please really just like get got some any about into than then if because also too very much many thing things stuff '
-                 'happen happens work works mean means called call kind kinds'.split())
+                 'whats hows whys thats dont isnt arent doesnt cant im youre theyre happen happens work works mean means called call kind kinds'.split())
 
 @lru_cache(1)
 def stemmer():

@@ -16,7 +16,7 @@ from PIL import Image
 from fastcore.basics import patch
 from fastcore.script import CliError
 from ..data.formats import LETTERS, question_text
-from ..data.sources import png_bytes
+from ..data.images import png_bytes
 
 # %% auto #0
 __all__ = ['PRAGMAS', 'UNKNOWN_HASH', 'PAUSE', 'AGE_COLUMNS', 'configure_sqlite', 'begin_immediate', 'make_db', 'migrate',

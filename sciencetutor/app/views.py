@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 import gradio as gr
 from ..resources import asset
-from ..data.sources import png_bytes
+from ..data.images import png_bytes
 from .teaching import (KNOWN0, MASTERED, class_table, draw_quiz, next_skill, print_quiz, reading_grade,
                                        trace)
 
