@@ -14,11 +14,11 @@ def answers(questions: list[dict]) -> list[dict]:
     "Every question answered as the page would, the guard included, with the time it took."
     from sciencetutor.app.answers import Answer, converse
     from sciencetutor.app.retrieval import finder
-    from sciencetutor.app.safety import Guard
+    from sciencetutor.app.guard import tutor_guard
     import tomllib
     from sciencetutor.resources import asset
     PHRASES = tomllib.loads(asset('texts.toml'))
-    find, guard, out = finder(), Guard(), []
+    find, guard, out = finder(), tutor_guard(), []
     for q in questions:
         before = [b['child'] for b in q.get('before', ())]
         talked = []

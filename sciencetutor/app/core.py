@@ -23,6 +23,7 @@ from ..data.images import png_bytes
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
 from ..models.knn import index_of
+from .guard import tutor_guard
 from .safety import Guard, redact
 from ..samples.core import make_problems
 from ..resources import asset
@@ -280,7 +281,7 @@ class Page:
         self.engine, self.t = engine, TEXTS[s.language]
         self.auth, self.shared, self.daily_limit = s.auth, s.shared, s.daily_limit
         self.home = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # goes when the server ends
-        self.uploads, self.guard = s.uploads or Uploads(), s.guard or Guard()
+        self.uploads, self.guard = s.uploads or Uploads(), s.guard or tutor_guard()
         self.store = s.store or Store(os.path.join(self.home.name, 'store'))
         self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
         self.current = {}  # by session: the turn that is being answered, or was last

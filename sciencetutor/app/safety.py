@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 # %% ../../nbs/app/04_safety.ipynb #dbe3e5c3
 from __future__ import annotations
 import re, tomllib, traceback, unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -191,6 +191,7 @@ class Guard:
     def __init__(self,
         rules: str | None = None,  # file with other rules
         classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
+        second_judge: Callable[[str], bool] | None = None,  # whether a text is harmless; overrules the classifier alone
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError):
@@ -198,7 +199,7 @@ class Guard:
         read = read_rules(text)
         self.rules, self.spelling, self.thresholds = read.rules, read.spelling, read.thresholds
         if classifier is True: classifier = SafetyClassifier.load() if self.thresholds else None
-        self.classifier = classifier
+        self.classifier, self.second_judge = classifier, second_judge
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
 
@@ -230,7 +231,9 @@ def find(self: Guard, text: str, where: str) -> Verdict | None:
     matched = self.match(text, where)
     if where != 'in' or not self.classifier: return matched
     long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
-    findings = [matched, self.classifier.verdict(long_enough, self.thresholds)]
+    learned = self.classifier.verdict(long_enough, self.thresholds)
+    if learned and not matched and self.second_judge and self.second_judge(text): learned = None
+    findings = [matched, learned]
     order = list(self.thresholds)
     def care(verdict): return order.index(verdict.level) if verdict.level in order else len(order)
     return min(filter(None, findings), key=care, default=None)

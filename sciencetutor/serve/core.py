@@ -189,11 +189,12 @@ class Server:
         unguarded: bool = False,  # the APIs go without the safety rules
         **limits,  # for `make_api`
     ):
+        from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
         self.engine, self.socks = engine, [sock, *api_socks]
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
-        self.api = make_api(engine if unguarded else GuardedEngine(engine, language=language), **limits)
+        self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
         urls = [self.url_of(s) for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
