@@ -3,6 +3,7 @@ import json, math, random
 from pathlib import Path
 
 import pytest
+import scipy.stats  # loaded here, so that its import does not count as time of the first example
 from fastcore.script import CliError
 from hypothesis import given, strategies as st
 

@@ -26,7 +26,7 @@ from fastcore.script import CliError
 from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
 from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
-from .report import class_plot, make_report, shown_readers
+from .report import make_report, shown_readers
 from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
 from ..files import write_atomic
 
