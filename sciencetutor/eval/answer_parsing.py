@@ -72,7 +72,7 @@ def read_tolerant(
     text: str,  # what the model wrote
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
-    "What a patient person would read."
+    "The first of the tolerant rules that gives one answer."
     if (i := read_strict(text, choices)) >= 0: return i
     text = text.strip()
     if m := re.fullmatch(_dressed, text): return letter_index(m[1].upper(), choices)
@@ -156,7 +156,7 @@ def check_answers(
     answers: list,  # what a file says
     path: str | Path,  # the file, for the messages
 ) -> list:  # the same
-    "Refuse what is no answer, by its name."
+    "The same answers, or an error that names the first malformed one."
     if not answers: raise CliError(f'{path} is empty: there is nothing to score')
     if len({'doc_id' in a for a in answers}) > 1:
         raise CliError(f'{path} mixes lines of lmms-eval with others: score them one by one')
@@ -175,7 +175,7 @@ def check_answers(
 def load_answers(
     path: str | Path,  # a result file in any of the five formats
 ) -> list:  # answers: `key` (id or pid), or `doc_id` and `doc`; `prediction`, `text`, `scores` as the file has them
-    "What a result file says, whoever wrote it."
+    "The answers of a result file in any known format."
     path = Path(path)
     wanted = 'name a result file (.json) or a predictions file (.jsonl)'
     if not path.is_file(): raise CliError(f'{path} is not a file: {wanted}')

@@ -96,7 +96,7 @@ def by_endpoint(
     max_new_tokens: int,  # longest answer, in tokens
     known: dict,  # id -> answer, from an earlier try
 ):  # function: row numbers -> answers
-    "Answers from behind an address."
+    "Answers of an OpenAI-compatible server."
     from sciencetutor.engine.endpoint import chat_body
     def answer(ns):
         rows = [r for i in ns if (r := dataset[i])['id'] not in known]
@@ -111,7 +111,7 @@ def by_endpoint(
 def known_answers(
     out: Path,  # folder of the run
 ) -> dict:  # id -> answer
-    "What an earlier try was answered."
+    "The answers that an earlier try got."
     lines = [json.loads(x) for f in out.glob('predictions.jsonl') for x in f.read_text(encoding='utf-8').splitlines()]
     return {d['id']: {k: d[k] for k in ('prediction', 'tolerant', 'text')} for d in lines if 'error' not in d}
 
@@ -159,7 +159,7 @@ def reading_counts(
     answers: list,  # their answers, with `text`
     rows: list,  # the questions
 ) -> dict:  # reader -> `correct`, `acc`, `unread`
-    "How the score depends on the reader."
+    "The score by each reader."
     out = {}
     for name, read in READERS.items():
         got = [read(a.get('text') or '', r['choices']) for a, r in zip(answers, rows)]
@@ -173,7 +173,7 @@ def summarize(
     answers: list,  # one each: `prediction`, and `scores`, `text` or `error`
     about: dict,  # what to say of the run: model, protocol, split, ...
 ) -> tuple:  # metrics, judged questions
-    "Everything that can be said of a run's answers."
+    "The metrics of a run's answers."
     judged = []
     for r, a in zip(rows, answers, strict=True):
         probs = softmax(a['scores']) if a.get('scores') else None
@@ -323,7 +323,7 @@ def settings(
     rows: list,  # the questions
     **more,  # what the predictions depend on
 ) -> dict:  # what run.json says
-    "The settings that make a run this run."
+    "The settings of a run, with the number of questions and their fingerprint."
     return dict(more, count=len(rows), questions=questions_hash(rows))
 
 def make_answer(
@@ -437,14 +437,14 @@ def run_eval(
 def check_sizes(
     **sizes,  # numbers that must not be negative
 ):
-    "Refuse numbers that make no sense."
+    "Raise an error that names the flag of a negative number."
     for name, n in sizes.items():
         if n < 0: raise CliError(f"--{name.replace('_', '-')} is too small: see sciencetutor eval --help")
 
 def checked_hash(
     model: str,  # model name, hub id or folder
 ) -> str | None:  # its fingerprint
-    "Refuse a wrong name before anything is written."
+    "The fingerprint of a model; a wrong name is an error."
     from sciencetutor.models.core import resolve_model
     return model_hash(resolve_model(model))
 

@@ -37,7 +37,7 @@ def pad_batch(
     pad: int,  # id of the padding token
     left: bool = False,  # padding on the left, for generation
 ) -> dict:  # `input_ids`, `attention_mask`: (batch, longest), and the pictures of all
-    "Prompts as one batch."
+    "Encoded prompts padded to one batch."
     n = max(len(e['ids']) for e in encoded)
     fill = lambda xs, x: [x]*(n-len(xs)) + xs if left else xs + [x]*(n-len(xs))
     batch = dict(input_ids=torch.tensor([fill(e['ids'], pad) for e in encoded]),
@@ -50,7 +50,7 @@ def to_device(
     batch: dict,  # what `pad_batch` returned
     model,  # the model
 ) -> dict:  # the same on the model's device, pixels in its dtype
-    "A batch where the model is."
+    "A batch on the model's device, in its dtype."
     moved = {k: v.to(model.device) for k, v in batch.items()}
     return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in moved.items()}
 

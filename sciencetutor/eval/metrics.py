@@ -101,7 +101,7 @@ def hardest(
     n: int = 10,  # how many skills
     least: int = 3,  # fewest questions that a skill must have
 ) -> dict:  # skill to summary, hardest first
-    "The skills that fail by more than bad luck: ranked by the upper end of the interval."
+    "The skills whose interval has the lowest upper end."
     skills = {k: v for k, v in by_field(judged, 'skill').items() if v['count'] >= least and k != 'unknown'}
     return dict(sorted(skills.items(), key=lambda kv: (kv[1]['hi'], kv[0]))[:n])
 
@@ -154,7 +154,7 @@ def compare(
 def metrics(
     judged: list,  # judged questions
 ) -> dict:  # the keys of `summary`, `unread`, `img`, `noimg`, `classes`, `topics`, `hardest` and `calibration`
-    "Every number of a run."
+    "All metrics of a run's judged questions."
     if not judged: raise CliError('there are no questions to score: check the split')
     return summary(judged) | dict(
         unread=sum(q['prediction'] < 0 for q in judged),
@@ -175,7 +175,7 @@ def pct(
 def total_line(
     m: dict,  # what `metrics` returned
 ) -> str:  # the line of LLaVA's `eval_science_qa.py`
-    "The one line that everybody greps for."
+    "The accuracies in the line that LLaVA's evaluation prints."
     acc, img = pct(m['acc']), pct(m['img']['acc'])
     return f"Total: {m['count']}, Correct: {m['correct']}, Accuracy: {acc}%, IMG-Accuracy: {img}%"
 

@@ -117,7 +117,7 @@ def prediction_line(
 
 # %% ../../nbs/eval/05_predictions.ipynb #824e329a
 def rank() -> tuple:  # number of this process, number of processes
-    "Which of how many processes this one is."
+    "Rank and world size, as the launcher set them in the environment."
     return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 
 def claim_or_wait(

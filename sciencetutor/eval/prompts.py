@@ -43,7 +43,7 @@ def prompt_text(
     prompt: str = 'dataset',  # `dataset` or `lmms-eval`
     single_pred_prompt: bool = False,  # add the sentence that asks for a letter only
 ) -> str:  # what the user says, without picture
-    "A question in words."
+    "The text of a question in the chosen wording."
     text = PROMPTS[prompt](row)
     return text + SUFFIX if single_pred_prompt and not text.endswith(SUFFIX) else text
 

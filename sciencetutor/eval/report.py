@@ -107,7 +107,7 @@ def thumbnail(
     image,  # PIL image
     side: int = 220,  # longest side, in pixels
 ) -> str:  # data URL
-    "A small picture as text."
+    "A thumbnail as a data URL."
     image = image.convert('RGB')
     image.thumbnail((side, side))
     buf = io.BytesIO()
@@ -192,7 +192,7 @@ def was_right(
     judged: list,  # judged questions
     against: dict,  # what `compare` returned
 ) -> dict:  # id -> right in the other run
-    "What the other run made of each question: the same, but for the flips."
+    "Whether the other run was right: as this one, but for the flips."
     flips = {*against['gained'], *against['lost']}
     return {q['id']: q['correct'] != (q['id'] in flips) for q in judged}
 
