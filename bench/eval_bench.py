@@ -1,13 +1,15 @@
-"""How fast are the protocols against asking one question at a time, and does memory grow with the questions?
+"""How fast the protocols are against asking one question at a time, and whether memory grows with the questions.
 
     python bench/eval_bench.py                    everything, into bench/results/eval.json
     python bench/eval_bench.py --runs 1 --loop 2   quicker
 
-Each measurement is a process of its own, timed without imports and loading, in float32 unless told otherwise. `choices`, `letter` and `generate` are the eval stage as it is.
-The loops are the usual way, written below: one question after the other, `generate` greedily for up to 1,024 tokens (the base model, which is chatty), or for two
-tokens (what a model that was tuned to answer with a letter costs). The long loop asks fewer questions, every k-th, since it takes minutes. Questions are val
-of SCIENCEQA_DIR, half with a picture; without it samples. Beside seconds on the clock stand CPU seconds, which other programs on the machine disturb less; they are
-fair with one thread (OMP_NUM_THREADS=1), since threads that wait for one another count as busy.
+Each measurement is a process of its own, timed without imports and loading, in float32 unless told otherwise.
+`choices`, `letter` and `generate` are the eval stage as it is. The loops are the usual way, written below: one
+question after the other, `generate` greedily for up to 1,024 tokens (the base model, which is chatty), or for two
+tokens (what a model that was tuned to answer with a letter costs). The long loop asks fewer questions, every k-th,
+since it takes minutes. Questions are val of SCIENCEQA_DIR, half with a picture; without it samples. Beside seconds on
+the clock stand CPU seconds, which other programs on the machine disturb less; they are fair with one thread
+(OMP_NUM_THREADS=1), since threads that wait for one another count as busy.
 """
 from __future__ import annotations
 import argparse, json, os, platform, resource, statistics, subprocess, sys, tempfile, time
@@ -34,7 +36,7 @@ def prepare(folder: Path, n: int) -> str:
     if not real:
         run_data('samples', str(out), n=5*n)
         return 'samples'
-    problems, splits = json.loads(Path(real, 'problems.json').read_text()), json.loads(Path(real, 'local_splits.json').read_text())
+    problems, splits = (json.loads(Path(real, f'{name}.json').read_text()) for name in ('problems', 'local_splits'))
     kinds = [[p for p in splits['val'] if bool(problems[p]['image']) == k] for k in (False, True)]
     even = lambda pids: pids[::max(1, len(pids)//(n//2))][:n//2]
     (folder/'splits.json').write_text(json.dumps(dict(val=sorted(even(kinds[0]) + even(kinds[1]), key=int))))
@@ -56,7 +58,8 @@ def loop(data: str, model: str, n: int, tokens: int, exactly: bool, dtype: str) 
         for r in rows:
             image = r['image']
             text = render(processor, prompt_text(r, single_pred_prompt=exactly), image is not None)
-            inputs = processor(text=text, images=[image] if image is not None else None, return_tensors='pt').to(m.device)
+            images = [image] if image is not None else None
+            inputs = processor(text=text, images=images, return_tensors='pt').to(m.device)
             ids = m.generate(**inputs, max_new_tokens=tokens, min_new_tokens=tokens if exactly else 0, do_sample=False)
             written += ids.shape[1] - inputs['input_ids'].shape[1]
     seconds, cpu = spent(start)
@@ -69,8 +72,9 @@ def stage(data: str, model: str, n: int, protocol: str, dtype: str) -> dict:
     from sciencetutor.eval.predictions import answer_all
     ds, rows = load_rows(data, 'val', n)
     tokens, window = batch_sizes(protocol)
-    answer = make_answer(ds, dict(model=model, dtype=dtype, protocol=protocol, reduce='mean', batch_tokens=tokens, conv_mode='chat', max_new_tokens=16,
-                                  wording=dict(prompt='dataset', single_pred_prompt=True)))
+    wording = dict(prompt='dataset', single_pred_prompt=True)
+    answer = make_answer(ds, dict(model=model, dtype=dtype, protocol=protocol, reduce='mean', batch_tokens=tokens,
+                                  conv_mode='chat', max_new_tokens=16, wording=wording))
     answer([0])  # loads the model
     with tempfile.TemporaryDirectory() as out:
         start = spent()
@@ -81,7 +85,9 @@ def stage(data: str, model: str, n: int, protocol: str, dtype: str) -> dict:
 
 def measure(what: str, data: str, model: str, n: int, dtype: str) -> dict:
     "One measurement in this process."
-    r = (loop(data, model, n, *dict(loop_1024=(1024, False), loop_2=(2, True))[what], dtype) if what.startswith('loop') else stage(data, model, n, what, dtype))
+    if what == 'loop_1024': r = loop(data, model, n, 1024, False, dtype)
+    elif what == 'loop_2': r = loop(data, model, n, 2, True, dtype)
+    else: r = stage(data, model, n, what, dtype)
     return dict(r, items_per_s=r['count']/r['seconds'], items_per_cpu_s=r['count']/r['cpu_s'], peak_mb=peak())
 
 
@@ -109,17 +115,25 @@ def main():
                   transformers=transformers.__version__, model=a.model, dtype=a.dtype, runs=a.runs)
     with tempfile.TemporaryDirectory() as tmp:
         result['data'], data = prepare(Path(tmp), a.n), Path(tmp)/'data'
-        rounds = [{w: child(w, data, a.model, a.n, a.dtype) for w in ('choices', 'letter', 'loop_2')} for _ in range(a.runs)]
-        long = child('loop_1024', data, a.model, a.loop, a.dtype)
-        result['memory'] = {n: child('choices', data, a.model, n, a.dtype)['peak_mb'] for n in (a.n//4,)} | {a.n: statistics.median(r['choices']['peak_mb'] for r in rounds)}
+        ask = lambda what, n: child(what, data, a.model, n, a.dtype)
+        rounds = [{w: ask(w, a.n) for w in ('choices', 'letter', 'loop_2')} for _ in range(a.runs)]
+        long = ask('loop_1024', a.loop)
+        whole = statistics.median(r['choices']['peak_mb'] for r in rounds)
+        result['memory'] = {a.n//4: ask('choices', a.n//4)['peak_mb'], a.n: whole}
     for w in rounds[0]: result[w] = {k: statistics.median(r[w][k] for r in rounds) for k in rounds[0][w]}
     result['loop_1024'] = long
     for w in ('choices', 'letter'):
         result[w]['over_loop_2'] = statistics.median(r[w]['items_per_s']/r['loop_2']['items_per_s'] for r in rounds)
         result[w]['over_loop_1024'] = result[w]['items_per_s']/long['items_per_s']
-        result[w]['over_loop_2_cpu'], result[w]['over_loop_1024_cpu'] = (result[w]['items_per_cpu_s']/l['items_per_cpu_s'] for l in (result['loop_2'], long))
-    for w in ('choices', 'letter', 'loop_2', 'loop_1024'): print(f"{w:10}{result[w]['items_per_s']:8.2f} questions/s, peak {result[w]['peak_mb']:,.0f} MB")
-    for w in ('choices', 'letter'): print(f"{w}: {result[w]['over_loop_1024']:.1f} times the untuned loop ({long['tokens_each']:.0f} tokens an answer), {result[w]['over_loop_2']:.2f} times the two-token loop; by CPU seconds {result[w]['over_loop_1024_cpu']:.1f} and {result[w]['over_loop_2_cpu']:.2f} times")
+        for other in ('loop_2', 'loop_1024'):
+            result[w][f'over_{other}_cpu'] = result[w]['items_per_cpu_s']/result[other]['items_per_cpu_s']
+    for w in ('choices', 'letter', 'loop_2', 'loop_1024'):
+        print(f"{w:10}{result[w]['items_per_s']:8.2f} questions/s, peak {result[w]['peak_mb']:,.0f} MB")
+    for w in ('choices', 'letter'):
+        r = result[w]
+        print(f"{w}: {r['over_loop_1024']:.1f} times the untuned loop ({long['tokens_each']:.0f} tokens an answer), "
+              f"{r['over_loop_2']:.2f} times the two-token loop; "
+              f"by CPU seconds {r['over_loop_1024_cpu']:.1f} and {r['over_loop_2_cpu']:.2f} times")
     print('peak memory by questions: ' + ', '.join(f'{n}: {mb:,.0f} MB' for n, mb in result['memory'].items()))
     Path(a.out).mkdir(parents=True, exist_ok=True)
     (Path(a.out)/'eval.json').write_text(json.dumps(result, indent=1) + '\n')

@@ -1,12 +1,13 @@
 """Open questions: how often the right card is found, and what becomes of val questions asked without their choices.
 
-    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill; into bench/results/retrieval.json, unless --n asks for another number
-    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read in runs/open/read-*.tsv
+    python bench/open_eval.py retrieval --data FOLDER              # 500 val questions of known skill
+    python bench/open_eval.py answers --data FOLDER --n 300        # right, wrong, I don't know; 40 to read
     python bench/open_eval.py answers --data FOLDER --solved       # the same with the train split as solved questions
-    python bench/open_eval.py explain --data FOLDER --n 20         # the card's sentence and the tutor's explanation, side by side
+    python bench/open_eval.py explain --data FOLDER --n 20         # the card's sentence beside the tutor's explanation
 
-An answer is judged by a rule: right if what it names in bold (of a card: all it says) contains the text of the right choice (up to a colon) and of no other
-choice, "I don't know" if it says so, else wrong. ScienceQA's texts are written to runs/ only, which git does not keep.
+An answer is judged by a rule: right if what it names in bold (of a card: all it says) contains the text of the right
+choice (up to a colon) and of no other choice, "I don't know" if it says so, else wrong. ScienceQA's texts are written
+to runs/open/ only, which git does not keep; `retrieval` writes bench/results/retrieval.json, unless --n is given.
 """
 import argparse, csv, json, random, re, sys, time
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 ALSO = {
     'Antebellum Period: slavery and politics part II': 'antebellum civil-war'.split(),
     'Cell part functions: true or false': 'cell-parts cell-jobs plant-animal-cell'.split(),
-    'Choose customary units of distance, mass, and volume': 'customary-distance customary-mass customary-volume'.split(),
+    'Choose customary units of distance, mass, and volume': [f'customary-{x}' for x in ('distance', 'mass', 'volume')],
     'Choose metric units of distance, mass, and volume': 'metric-distance metric-mass metric-volume'.split(),
     'Cities of the Midwest': 'cities'.split(),
     'Cities of the Northeast': 'cities'.split(),
@@ -30,7 +31,7 @@ ALSO = {
     'Classify figures of speech: euphemism, hyperbole, oxymoron, paradox': 'figure'.split(),
     'Classify figures of speech: review': 'figure figure-contrast'.split(),
     'Classify matter as solid or liquid': 'state'.split(),
-    'Classify the figure of speech: anaphora, antithesis, apostrophe, assonance, chiasmus, understatement': 'figure'.split(),
+    'Classify the figure of speech: anaphora, antithesis, apostrophe, assonance, chiasmus, understatement': ['figure'],
     'Classify the figure of speech: euphemism, hyperbole, oxymoron, paradox': 'figure figure-contrast'.split(),
     'Classify the figure of speech: review': 'figure figure-sounds figure-contrast'.split(),
     'Compare cells and cell parts': 'cell-jobs plant-animal-cell'.split(),
@@ -97,16 +98,17 @@ def rows_of(data, split, n=None, seed=0):
     return ds if n is None else ds.select(sorted(random.Random(seed).sample(range(len(ds)), n)))
 
 def halves(x, y):
-    "A logistic curve from one number to a probability, fitted on each half and measured on the other: curve of all, calibration errors."
+    "A logistic curve from one number to a probability: intercept, slope, calibration error of each half's fit."
+    from sciencetutor.eval.metrics import calibration
     from sklearn.linear_model import LogisticRegression
     x, y = np.array(x)[:, None], np.array(y)
     fit = lambda i: LogisticRegression(C=1e3).fit(x[i], y[i])
     def error(m, i):
-        p = m.predict_proba(x[i])[:, 1]
-        b = np.minimum((p*10).astype(int), 9)
-        return sum(abs(p[b == k].mean()-y[i][b == k].mean())*(b == k).mean() for k in set(b))
+        probs = m.predict_proba(x[i])[:, 1]
+        return calibration([dict(scores=[p], correct=ok) for p, ok in zip(probs.tolist(), y[i].tolist())])['ece']
     even, odd = np.arange(0, len(y), 2), np.arange(1, len(y), 2)
-    if min(len(set(y[i])) for i in (even, odd)) < 2: sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
+    if min(len(set(y[i])) for i in (even, odd)) < 2:
+        sys.exit('too few questions to fit a curve on each half of them: give a larger --n')
     m = fit(np.arange(len(y)))
     return m.intercept_[0], m.coef_[0][0], error(fit(even), odd), error(fit(odd), even)
 
@@ -116,21 +118,41 @@ def retrieval(a):
     right = lambda c, skill: c['skill'] == skill or c['id'] in ALSO.get(skill, ())
     val = [r for r in rows_of(a.data, 'val').remove_columns('image') if r['skill']][:a.n or 500]
     pooled, result = [], dict(questions=len(val), cards=len(cards))
-    for name, text in dict(alone=lambda r: r['hint']+'\n'+r['question'], choices=lambda r: '\n'.join([r['hint'], r['question'], *r['choices']])).items():
+    texts = dict(alone=lambda r: r['hint']+'\n'+r['question'],
+                 choices=lambda r: '\n'.join([r['hint'], r['question'], *r['choices']]))
+    for name, text in texts.items():
         hits = [[(right(cards[i], r['skill']), s) for i, s in index.best(text(r), 3)] for r in val]
         at1, at3 = [bool(h) and h[0][0] for h in hits], [any(ok for ok, _ in h) for h in hits]
         b0, b1, e1, e2 = halves([h[0][1] if h else 0 for h in hits], at1)
         pooled += [(h[0][1] if h else 0, ok) for h, ok in zip(hits, at1)]
-        result[name] = dict(first=sum(at1), among_three=sum(at3), calibration=[round(100*e, 1) for e in (e1, e2)])
-        print(f"right card, question {name:<8} first {sum(at1)}/{len(val)}, among three {sum(at3)}/{len(val)}; curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
+        result[name] = dict(first=sum(at1), among_three=sum(at3), calibration=[round(e, 1) for e in (e1, e2)])
+        print(f"right card, question {name:<8} first {sum(at1)}/{len(val)}, among three {sum(at3)}/{len(val)}; "
+              f"curve {b0:.2f} {b1:.2f}, calibration error {e1:.1f} and {e2:.1f} points")
     b0, b1, e1, e2 = halves(*zip(*pooled))
-    print(f"both pooled: curve {b0:.2f} {b1:.2f}, calibration error {100*e1:.1f} and {100*e2:.1f} points")
+    print(f"both pooled: curve {b0:.2f} {b1:.2f}, calibration error {e1:.1f} and {e2:.1f} points")
     train = [r for r in rows_of(a.data, 'train').remove_columns('image') if r['skill']]
     index = Index([r['hint']+' '+r['question'] for r in train])
     hits = [[train[i]['skill'] == r['skill'] for i, _ in index.best(r['hint']+' '+r['question'], 3)] for r in val]
     result['solved'] = dict(train=len(train), first=sum(h[:1] == [True] for h in hits), among_three=sum(map(any, hits)))
-    print(f"solved question of the same skill, of {len(train)} train questions with metadata: first {result['solved']['first']}/{len(val)}, among three {result['solved']['among_three']}/{len(val)}")
+    first, three = result['solved']['first'], result['solved']['among_three']
+    print(f"solved question of the same skill, of {len(train)} train questions with metadata: "
+          f"first {first}/{len(val)}, among three {three}/{len(val)}")
     if a.n is None: (Path(__file__).parent/'results'/'retrieval.json').write_text(json.dumps(result, indent=1)+'\n')
+
+def kind_of(turn):
+    "Where an answer came from: abstains, solved, weighed or card."
+    if not turn.sure: return 'abstains'
+    if turn.sources and turn.sources[0]['kind'] == 'question': return 'solved'
+    first = turn.text.split('\n\n')[0]
+    return 'weighed' if '**' in first and 'card **' not in first else 'card'
+
+def write_sample(file, told, n=40):
+    "Some answers as a table, for a person to read."
+    some = random.Random(1).sample(told, min(n, len(told)))
+    with open(file, 'w') as f:
+        table = csv.writer(f, delimiter='\t')
+        table.writerow(list(told[0]))
+        for t in some: table.writerow([str(v).replace('\n', ' / ') for v in t.values()])
 
 def answers(a):
     from sciencetutor.app.turns import Turn, reply
@@ -146,22 +168,26 @@ def answers(a):
         p['image'] = r['image'] and open_image(r['image']['bytes'], max_side=1024)
         turn = Turn(p['question'], [], p['image'], p['hint'])
         for _ in reply(engine, turn): pass
-        kind = 'abstains' if not turn.sure else 'solved' if turn.sources and turn.sources[0]['kind'] == 'question' else 'weighed' if '**' in turn.text.split('\n\n')[0] and 'card **' not in turn.text.split('\n\n')[0] else 'card'
-        told.append(dict(question=(p['hint']+'\n'+p['question']).strip(), picture=p['image'] is not None, gold=p['choices'][p['answer']], choices=p['choices'], answer=turn.text, sure=turn.sure, kind=kind,
-                         verdict=judge(turn.text, p['choices'], p['answer'], turn.sure, kind)))
+        kind, question = kind_of(turn), (p['hint']+'\n'+p['question']).strip()
+        verdict = judge(turn.text, p['choices'], p['answer'], turn.sure, kind)
+        told.append(dict(question=question, picture=p['image'] is not None, gold=p['choices'][p['answer']],
+                         choices=p['choices'], answer=turn.text, sure=turn.sure, kind=kind, verdict=verdict))
         if len(told) % 50 == 0: print(len(told), f'{time.time()-start:.0f} s', file=sys.stderr)
     name = 'solved' if a.solved else 'cards'
     (out/f'{name}.jsonl').write_text('\n'.join(json.dumps(t) for t in told))
-    with open(out/f'read-{name}.tsv', 'w') as f: csv.writer(f, delimiter='\t').writerows([list(told[0]), *([str(v).replace('\n', ' / ') for v in t.values()] for t in random.Random(1).sample(told, min(40, len(told))))])
-    n = len(told)
+    write_sample(out/f'read-{name}.tsv', told)
     for kind in ('all', 'weighed', 'card', 'solved', 'abstains'):
         some = [t for t in told if kind in ('all', t['kind'])]
-        if some: print(f"{kind:<9} n={len(some):<4}" + ', '.join(f"{v} {sum(t['verdict'] == v for t in some)}" for v in ('right', 'wrong', 'abstains')))
+        counts = {v: sum(t['verdict'] == v for t in some) for v in ('right', 'wrong', 'abstains')}
+        if some: print(f'{kind:<9} n={len(some):<4}' + ', '.join(f'{v} {n}' for v, n in counts.items()))
     for kind in ('weighed', 'solved'):
         some = [t for t in told if t['kind'] == kind]
-        if min(sum(t['verdict'] == v for t in some) for v in ('right', 'wrong')) >= 10:  # fewer can't be fitted in halves
+        right = [t['verdict'] == 'right' for t in some]
+        wrong = [t['verdict'] == 'wrong' for t in some]
+        if min(sum(right), sum(wrong)) >= 10:  # fewer can't be fitted in halves
             odds = lambda p: np.log(min(p, .999)/(1-min(p, .999)))
-            print(kind, 'curve %.2f %.2f, calibration errors %.3f %.3f' % halves([odds(t['sure']) for t in some], [t['verdict'] == 'right' for t in some]))
+            b0, b1, e1, e2 = halves([odds(t['sure']) for t in some], right)
+            print(f'{kind} curve {b0:.2f} {b1:.2f}, calibration errors {e1:.1f} and {e2:.1f} points')
 
 def explain(a):
     from sciencetutor.app.turns import Turn, reply
@@ -176,7 +202,11 @@ def explain(a):
         turn = Turn(p['question'], p['choices'], p['image'], p['hint'])
         for _ in reply(engine, turn): pass
         found = find_cards('\n'.join([p['hint'], p['question'], *p['choices']]))
-        print(f"Q {p['hint'][:80]} {p['question'][:160]} {p['choices']}\n  gold {p['answer']} said {turn.best} {max(turn.probs):.2f}\n  TUTOR {turn.text}\n  CARD", found and (found[0]['title'], found[0]['sure'], card_says(found[0], p['question']+' '+p['choices'][turn.best])), flush=True)
+        print(f"Q {p['hint'][:80]} {p['question'][:160]} {p['choices']}")
+        print(f"  gold {p['answer']} said {turn.best} {max(turn.probs):.2f}\n  TUTOR {turn.text}")
+        if not found: continue
+        says = card_says(found[0], p['question']+' '+p['choices'][turn.best])
+        print('  CARD', found[0]['title'], found[0]['sure'], says, flush=True)
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

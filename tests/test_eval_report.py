@@ -12,11 +12,13 @@ EVIL = '</script><script>window.hit = 1</script><img src=x onerror="window.hit =
 
 
 def make(n=60, text=EVIL, against=True):
-    rows = [dict(id=f'val-{i}', pid=str(i), question=f'{i} {text}', hint=text*(i % 2), image='' if i % 3 == 0 else None, choices=[text, 'b', 'c'], answer_index=i % 3,
-                 subject='natural science', topic=text, skill=text, grade='grade3') for i in range(n)]
+    rows = [dict(id=f'val-{i}', pid=str(i), question=f'{i} {text}', hint=text*(i % 2), image='' if i % 3 == 0 else None,
+                 choices=[text, 'b', 'c'], answer_index=i % 3, subject='natural science', topic=text, skill=text,
+                 grade='grade3') for i in range(n)]
     judged = [judge(r, i % 5 - 1 if i % 5 < 4 else -1, [.5, .3, .2]) for i, r in enumerate(rows)]
     other = [judge(r, 0) for r in rows]
-    m = dict(metrics(judged), model=text, protocol='generate', split='val', errors={text: 1}, **(dict(against=dict(name=text, **compare(other, judged))) if against else {}))
+    m = dict(metrics(judged), model=text, protocol='generate', split='val', errors={text: 1})
+    if against: m['against'] = dict(name=text, **compare(other, judged))
     return m, rows, judged, [dict(text=text) if i % 2 else dict(error='HTTP 500') for i in range(n)], other
 
 
@@ -51,10 +53,12 @@ def test_pictures_are_bounded_and_may_be_absent():
 
 def test_in_a_browser(tmp_path):
     browser = pytest.importorskip('playwright.sync_api')
-    chromium = next((p for p in ('/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome') if os.path.exists(p)), None)
+    places = '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'
+    chromium = next((p for p in places if os.path.exists(p)), None)
     if not chromium: pytest.skip('no chromium here')
     m, rows, judged, answers, other = make()
-    Path(tmp_path/'report.html').write_text(make_report(m, rows, judged, answers, lambda i: Image.new('RGB', (50, 50), 'red')), encoding='utf-8')
+    report = make_report(m, rows, judged, answers, lambda i: Image.new('RGB', (50, 50), 'red'))
+    Path(tmp_path/'report.html').write_text(report, encoding='utf-8')
     with browser.sync_playwright() as p:
         b = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
         page, trouble = b.new_page(), []
@@ -66,8 +70,9 @@ def test_in_a_browser(tmp_path):
         assert count() == 60 and page.locator('article').count() == 25
         page.click('#next'); page.click('#next')
         assert page.locator('article').count() == 10 and page.locator('#next').is_disabled()
-        for name, want in (('right', sum(q['correct'] for q in judged)), ('unread', sum(q['prediction'] < 0 for q in judged)),
-                           ('the two runs disagree', sum(q['correct'] != o['correct'] for q, o in zip(judged, other)))):
+        wanted = {'right': sum(q['correct'] for q in judged), 'unread': sum(q['prediction'] < 0 for q in judged),
+                  'the two runs disagree': sum(q['correct'] != o['correct'] for q, o in zip(judged, other))}
+        for name, want in wanted.items():
             page.select_option('#answer', name)
             assert count() == want
         page.select_option('#answer', 'all')
@@ -81,6 +86,7 @@ def test_in_a_browser(tmp_path):
 
 def test_scored_files_get_a_report_with_pictures(scienceqa, tmp_path):
     from sciencetutor.eval.core import run_score
-    run_score(f'{scienceqa}/results/llava_13b_v0.json', source=scienceqa, split='minitest', splits=f'{scienceqa}/local_splits.json', out=str(tmp_path))
+    run_score(f'{scienceqa}/results/llava_13b_v0.json', source=scienceqa, split='minitest',
+              splits=f'{scienceqa}/local_splits.json', out=str(tmp_path))
     page = (tmp_path/'report.html').read_text(encoding='utf-8')
     assert len(page) < 4e6 and sum('img' in q for q in data(page)['questions']) == 204

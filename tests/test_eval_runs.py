@@ -21,8 +21,10 @@ def data(tmp_path_factory):
 
 
 def start(data, out, *more, launcher=(), **env):
-    command = [sys.executable, *(launcher or ['-m']), 'sciencetutor.cli', 'eval', '--data', data, '--model', 'tiny', '--out', str(out), '--window', '4', *more]
-    return subprocess.Popen(command, env=dict(os.environ, OMP_NUM_THREADS='1', **env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    flags = ['--data', data, '--model', 'tiny', '--out', str(out), '--window', '4', *more]
+    command = [sys.executable, *(launcher or ['-m']), 'sciencetutor.cli', 'eval', *flags]
+    env = dict(os.environ, OMP_NUM_THREADS='1', **env)
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(p):
@@ -66,7 +68,8 @@ def test_sigkill_twenty_times(data, tmp_path): killed_and_resumed(data, tmp_path
 
 def test_two_processes_write_what_one_does(data, tmp_path):
     finish(start(data, tmp_path/'one', '--limit', '30'))
-    finish(start(data, tmp_path/'two', '--limit', '30', launcher=['-m', 'torch.distributed.run', '--nproc-per-node', '2', '-m']))
+    torchrun = ['-m', 'torch.distributed.run', '--nproc-per-node', '2', '-m']
+    finish(start(data, tmp_path/'two', '--limit', '30', launcher=torchrun))
     read = lambda d, f: (tmp_path/d/f).read_bytes()
     assert read('one', 'predictions.jsonl') == read('two', 'predictions.jsonl')
     assert json.loads(read('one', 'metrics.json')) == json.loads(read('two', 'metrics.json'))
@@ -88,7 +91,8 @@ def batched_and_alone(data, tmp_path, protocol, model='tiny', **kw):
 
 @pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
 def test_batched_equals_one_by_one(data, tmp_path, protocol):
-    batched_and_alone(data, tmp_path, protocol, batch_tokens=4096, limit=24, max_new_tokens=6, conv_mode='vicuna_v1')  # `tiny` is silent in its own template
+    some = dict(limit=24, max_new_tokens=6, conv_mode='vicuna_v1')  # `tiny` is silent in its own template
+    batched_and_alone(data, tmp_path, protocol, batch_tokens=4096, **some)
 
 
 @pytest.fixture(scope='module')
@@ -107,7 +111,9 @@ def real(scienceqa, tmp_path_factory):
 @pytest.mark.parametrize('model', ['tiny', 'tutor-base'])
 @pytest.mark.parametrize('protocol', ['choices', 'letter', 'generate'])
 def test_batched_equals_one_by_one_on_real_questions(real, tmp_path, protocol, model):
-    assert len(batched_and_alone(real, tmp_path, protocol, model, split='val', max_new_tokens=8, conv_mode='vicuna_v1' if model == 'tiny' else 'chat')) == 500
+    conv_mode = 'vicuna_v1' if model == 'tiny' else 'chat'
+    lines = batched_and_alone(real, tmp_path, protocol, model, split='val', max_new_tokens=8, conv_mode=conv_mode)
+    assert len(lines) == 500
 
 
 @pytest.mark.soak
@@ -121,7 +127,9 @@ def test_a_shared_prefix_equals_each_choice_alone(real, model, reduce):
     for i in range(0, len(ds), 10):
         item = question_item(ds[i])
         together, = score_choices(m, processor, [item], reduce=reduce)
-        for c, s in zip(item['choices'], together, strict=True): most = max(most, abs(float(s - score_choices(m, processor, [dict(item, choices=[c])], reduce=reduce)[0])))
+        for c, s in zip(item['choices'], together, strict=True):
+            alone = score_choices(m, processor, [dict(item, choices=[c])], reduce=reduce)[0]
+            most = max(most, abs(float(s - alone)))
     print(f'{model}, {reduce}: largest difference {most:.1e}')
     assert most < 1e-4
 
@@ -134,8 +142,9 @@ def test_a_finished_run_needs_no_model(data, tmp_path, monkeypatch):
 
 def test_another_run_is_not_overwritten(data, tmp_path):
     run_eval(data=data, model='tiny', out=str(tmp_path), limit=8)
-    with pytest.raises(CliError, match='protocol is choices there and letter now'): run_eval(data=data, model='tiny', out=str(tmp_path), limit=8, protocol='letter')
-    assert run_eval(data=data, model='tiny', out=str(tmp_path), limit=8, protocol='letter', restart=True)['protocol'] == 'letter'
+    other = dict(data=data, model='tiny', out=str(tmp_path), limit=8, protocol='letter')
+    with pytest.raises(CliError, match='protocol is choices there and letter now'): run_eval(**other)
+    assert run_eval(**other, restart=True)['protocol'] == 'letter'
 
 
 def test_a_retrained_checkpoint_is_another_run(data, tmp_path):
@@ -146,13 +155,16 @@ def test_a_retrained_checkpoint_is_another_run(data, tmp_path):
     run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
     with torch.no_grad(): next(p for n, p in model.named_parameters() if 'layers.2.mlp' in n).mul_(1.01)
     save_model(model, processor, tmp_path/'m')
-    with pytest.raises(CliError, match='model_hash is'): run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
+    with pytest.raises(CliError, match='model_hash is'):
+        run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'e'), limit=8)
 
 
 @pytest.mark.parametrize('argv,message', [
-    (dict(split='nowhere'), 'no split nowhere'), (dict(data='nothing-here'), 'no data set in nothing-here'), (dict(model='no-such-model'), 'no-such-model')])
+    (dict(split='nowhere'), 'no split nowhere'), (dict(data='nothing-here'), 'no data set in nothing-here'),
+    (dict(model='no-such-model'), 'no-such-model')])
 def test_bad_names_leave_nothing_behind(data, tmp_path, argv, message):
-    with pytest.raises(CliError, match=message) as e: run_eval(**dict(dict(data=data, model='tiny', out=str(tmp_path/'e')), **argv))
+    whole = dict(data=data, model='tiny', out=str(tmp_path/'e')) | argv
+    with pytest.raises(CliError, match=message) as e: run_eval(**whole)
     assert '\n' not in str(e.value) and not (tmp_path/'e').exists()
 
 
@@ -162,8 +174,10 @@ def test_a_model_without_chat_template(data, tmp_path):
     processor.chat_template = processor.tokenizer.chat_template = None
     save_model(model, processor, tmp_path/'m')
     for protocol in ('choices', 'letter', 'generate'):
-        with pytest.raises(CliError, match='no chat template.*--conv-mode'): run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/protocol), protocol=protocol)
-    m = run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'letter'), protocol='letter', conv_mode='vicuna_v1', limit=8)
+        with pytest.raises(CliError, match='no chat template.*--conv-mode'):
+            run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/protocol), protocol=protocol)
+    m = run_eval(data=data, model=str(tmp_path/'m'), out=str(tmp_path/'letter'), protocol='letter',
+                 conv_mode='vicuna_v1', limit=8)
     assert m['conv_mode'] == 'vicuna_v1'
 
 
@@ -175,7 +189,7 @@ def test_scored_again_the_run_gives_its_own_metrics(data, tmp_path):
 
 
 def test_memory_is_flat(tmp_path):
-    "Ten times the questions, each with a picture that is looked at: no picture is kept, and a question costs little more than its text."
+    "Ten times the questions, each with a picture that is looked at: no picture is kept."
     code = """
 import json, sys
 from pathlib import Path
@@ -186,7 +200,8 @@ from PIL import Image
 from datasets import disable_progress_bars
 n, top = int(sys.argv[1]), Path(sys.argv[2])
 Image.effect_noise((200, 200), 90).convert('RGB').save(top/'p.png')  # 120 kB
-(top/'t.jsonl').write_text(''.join(json.dumps(dict(question=f'Which is {i}?', choices=['a', 'b'], answer='A', image='p.png')) + '\\n' for i in range(n)))
+question = lambda i: dict(question=f'Which is {i}?', choices=['a', 'b'], answer='A', image='p.png')
+(top/'t.jsonl').write_text('\\n'.join(json.dumps(question(i)) for i in range(n)))
 run_data(str(top/'t.jsonl'), str(top/'d'))
 ds, rows = load_rows(str(top/'d'), 'train')
 most = 0
@@ -200,7 +215,9 @@ print(most)
     used = []
     for n in (100, 1000):
         (tmp_path/str(n)).mkdir()
-        done = subprocess.run([sys.executable, '-c', code, str(n), str(tmp_path/str(n))], env=dict(os.environ, OMP_NUM_THREADS='1', TQDM_DISABLE='1'), capture_output=True, text=True)
+        env = dict(os.environ, OMP_NUM_THREADS='1', TQDM_DISABLE='1')
+        command = [sys.executable, '-c', code, str(n), str(tmp_path/str(n))]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         used.append(int(done.stdout.split()[-1]))
     assert used[1] - used[0] < 900*20, used  # kB; the pictures alone would be 900 * 120
@@ -208,7 +225,8 @@ print(most)
 
 @pytest.mark.parametrize('lines, said', [
     (lambda ls: ls[:-2], '2 of 80 questions have no answer'), (lambda ls: [*ls, ls[0]], '1 answers in .* are repeated'),
-    (lambda ls: [*ls, ls[0].replace('test-0', 'test-900').replace('"pid": "', '"pid": "x')], '1 answers in .* belong to no question')])
+    (lambda ls: [*ls, ls[0].replace('test-0', 'test-900').replace('"pid": "', '"pid": "x')],
+     '1 answers in .* belong to no question')])
 def test_gaps_are_counted(data, tmp_path, capsys, lines, said):
     ls = [json.dumps(dict(id=r['id'], pid=r['pid'], prediction=r['answer_index'])) for r in load_rows(data, 'test')[1]]
     (tmp_path/'p.jsonl').write_text('\n'.join(lines(ls)))
@@ -219,9 +237,10 @@ def test_gaps_are_counted(data, tmp_path, capsys, lines, said):
 
 def test_torn_and_doubled_files_are_refused(data, tmp_path):
     (tmp_path/'p.jsonl').write_text('{"id": "test-0", "prediction": 0}\n{"id": "test-1", "pred')
-    with pytest.raises(CliError, match='line 2 is not a JSON object .cut off'): run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
+    score = lambda: run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
+    with pytest.raises(CliError, match='line 2 is not a JSON object .cut off'): score()
     (tmp_path/'p.jsonl').write_text(''.join(json.dumps(dict(id='test-0', prediction=i)) + '\n' for i in (0, 1)))
-    with pytest.raises(CliError, match='test-0 has two different answers'): run_score(str(tmp_path/'p.jsonl'), source=data, split='test')
+    with pytest.raises(CliError, match='test-0 has two different answers'): score()
 
 
 def test_score_names_what_is_wrong(data, tmp_path):

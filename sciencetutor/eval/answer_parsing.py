@@ -8,8 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/answer_parsing.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'json_lines',
-           'from_maps', 'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
+__all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'both_readings',
+           'json_lines', 'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks',
+           'doc_keys', 'match', 'read_answer']
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #fb4bb747
 import json, math, re
@@ -41,9 +42,10 @@ def read_strict(
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #7704287e
 _dressed = r'\(?\**([A-Za-z])\**[.):]?\**'
-_phrase = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*[:=]?\s*\(?\**([A-Za-z])\**(?![A-Za-z'’]|(?<=[aA]) [A-Za-z])")
+_phrase = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*[:=]?\s*"
+                     r"\(?\**([A-Za-z])\**(?![A-Za-z'’]|(?<=[aA]) [A-Za-z])")
 
-def _plain(text): return re.sub(r'[^0-9a-z]+', ' ', text.lower()).strip()
+def _plain(text: str) -> str: return re.sub(r'[^0-9a-z]+', ' ', text.lower()).strip()
 
 def one_letter(
     letters: list,  # letters that were found
@@ -70,7 +72,7 @@ def read_tolerant(
     text: str,  # what the model wrote
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
-    "What a patient person would read."
+    "The first of the tolerant rules that gives one answer."
     if (i := read_strict(text, choices)) >= 0: return i
     text = text.strip()
     if m := re.fullmatch(_dressed, text): return letter_index(m[1].upper(), choices)
@@ -90,6 +92,14 @@ def read_lmms(
 
 READERS = dict(strict=read_strict, tolerant=read_tolerant, lmms=read_lmms)
 
+# %% ../../nbs/eval/03_answer_parsing.ipynb #7f224d68
+def both_readings(
+    text: str,  # what the model wrote
+    choices: list,  # the question's choices
+) -> dict:  # `prediction` by the strict reader, `tolerant` by the other, `text`
+    "A written answer with both readings."
+    return dict(prediction=read_strict(text, choices), tolerant=read_tolerant(text, choices), text=text)
+
 # %% ../../nbs/eval/03_answer_parsing.ipynb #adee473f
 def json_lines(
     path: str | Path,  # a file with one JSON object a line
@@ -101,7 +111,8 @@ def json_lines(
         try: out.append(json.loads(line))
         except ValueError: out.append(None)
         if not isinstance(out[-1], dict):
-            raise CliError(f'{path}: line {i} is not a JSON object (cut off while it was written?): repair the file or delete the line')
+            raise CliError(f'{path}: line {i} is not a JSON object (cut off while it was written?): '
+                           'repair the file or delete the line')
     return out
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #80eec465
@@ -110,24 +121,33 @@ def from_maps(
     path: str | Path,  # the file, for the messages
 ) -> list:  # answers
     "LLaVA's and the official repository's result files."
-    out, results = d.get('outputs') or {}, d.get('results')
-    if not (isinstance(out, dict) and (results is None or isinstance(results, dict))): raise CliError(f'{path}: results and outputs have to be objects, from question ids to answers')
-    if results is not None: got = {p: dict(prediction=v, text=out.get(p)) for p, v in results.items()}
-    else: got = {p: v if isinstance(v, dict) else dict(text=v) for p, v in out.items()}
+    texts, results = d.get('outputs') or {}, d.get('results')
+    if not (isinstance(texts, dict) and (results is None or isinstance(results, dict))):
+        raise CliError(f'{path}: results and outputs have to be objects, from question ids to answers')
+    if results is not None: got = {p: dict(prediction=v, text=texts.get(p)) for p, v in results.items()}
+    else: got = {p: v if isinstance(v, dict) else dict(text=v) for p, v in texts.items()}
     return [dict(v, key=str(p)) for p, v in got.items()]
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #36983417
+def from_lmms(
+    d: dict,  # one line of lmms-eval's samples
+    path: str | Path,  # the file, for the messages
+) -> dict:  # answer with `doc_id`, `doc`, `input` and `target`, by which `match` finds its question
+    "One line of lmms-eval's file."
+    if type(d['doc_id']) is not int or d['doc_id'] < 0:
+        raise CliError(f'{path}: the doc_id {d["doc_id"]!r} is not the number of a row')
+    said, doc, words = d.get('filtered_resps', d.get('resps')), d.get('doc'), d.get('input')
+    while isinstance(said, list) and said: said = said[0]
+    return dict(doc_id=d['doc_id'], doc=doc if isinstance(doc, dict) else {}, target=d.get('target'),
+                input=words if isinstance(words, str) else None, text=said if isinstance(said, str) else None)
+
 def from_line(
     d: dict,  # one line of a JSONL file
     path: str | Path,  # the file, for the messages
 ) -> dict:  # answer
     "One line of our own, the first ScienceTutor's or lmms-eval's file."
     if 'question_id' in d: return dict(key=str(d['question_id']), text=d.get('text'))
-    if 'doc_id' in d:
-        said, doc, words = d.get('filtered_resps', d.get('resps')), d.get('doc'), d.get('input')
-        if type(d['doc_id']) is not int or d['doc_id'] < 0: raise CliError(f'{path}: the doc_id {d["doc_id"]!r} is not the number of a row')
-        while isinstance(said, list) and said: said = said[0]
-        return dict(doc_id=d['doc_id'], doc=doc if isinstance(doc, dict) else {}, input=words if isinstance(words, str) else None, target=d.get('target'), text=said if isinstance(said, str) else None)
+    if 'doc_id' in d: return from_lmms(d, path)
     if 'id' in d: return {k: d[k] for k in ('pid', 'prediction', 'scores', 'text') if k in d} | dict(key=str(d['id']))
     raise CliError(f'{path}: lines with the keys {", ".join(list(d)[:5])} are none of the known formats')
 
@@ -136,28 +156,35 @@ def check_answers(
     answers: list,  # what a file says
     path: str | Path,  # the file, for the messages
 ) -> list:  # the same
-    "Refuse what is no answer, by its name."
+    "The same answers, or an error that names the first malformed one."
     if not answers: raise CliError(f'{path} is empty: there is nothing to score')
-    if len({'doc_id' in a for a in answers}) > 1: raise CliError(f'{path} mixes lines of lmms-eval with others: score them one by one')
+    if len({'doc_id' in a for a in answers}) > 1:
+        raise CliError(f'{path} mixes lines of lmms-eval with others: score them one by one')
+    number = lambda s: isinstance(s, int | float) and math.isfinite(s)
     for a in answers:
         who, index, scores = a.get('key', a.get('doc_id')), a.get('prediction'), a.get('scores')
-        if index is not None and not re.fullmatch('-?[0-9]+', str(index)): raise CliError(f'{path}: the prediction of question {who} is not a number: give the index of a choice, -1 for none')
+        if index is not None and not re.fullmatch('-?[0-9]+', str(index)):
+            raise CliError(f'{path}: the prediction of question {who} is not a number: '
+                           'give the index of a choice, -1 for none')
         if not isinstance(a.get('text') or '', str): raise CliError(f'{path}: the text of question {who} is not a text')
-        if scores is not None and not (isinstance(scores, list) and all(isinstance(s, int | float) and math.isfinite(s) for s in scores)):
+        if scores is not None and not (isinstance(scores, list) and all(map(number, scores))):
             raise CliError(f'{path}: the scores of question {who} are not a list of numbers')
     return answers
 
+# %% ../../nbs/eval/03_answer_parsing.ipynb #2d452de0
 def load_answers(
     path: str | Path,  # a result file in any of the five formats
-) -> list:  # answers: `key` (id or pid) or `doc_id` and `doc`, with `prediction`, `text`, `scores` as the file has them
-    "What a result file says, whoever wrote it."
+) -> list:  # answers: `key` (id or pid), or `doc_id` and `doc`; `prediction`, `text`, `scores` as the file has them
+    "The answers of a result file in any known format."
     path = Path(path)
-    if not path.is_file(): raise CliError(f'{path} is not a file: name a result file (.json) or a predictions file (.jsonl)')
+    wanted = 'name a result file (.json) or a predictions file (.jsonl)'
+    if not path.is_file(): raise CliError(f'{path} is not a file: {wanted}')
     try: whole = json.loads(path.read_text(encoding='utf-8'))
-    except UnicodeDecodeError: raise CliError(f'{path} is not a text file: name a result file (.json) or a predictions file (.jsonl)') from None
+    except UnicodeDecodeError: raise CliError(f'{path} is not a text file: {wanted}') from None
     except ValueError: whole = None
-    if isinstance(whole, dict) and ('results' in whole or 'outputs' in whole): return check_answers(from_maps(whole, path), path)
-    return check_answers([from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))], path)
+    if isinstance(whole, dict) and whole.keys() & {'results', 'outputs'}: answers = from_maps(whole, path)
+    else: answers = [from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))]
+    return check_answers(answers, path)
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #9caa205e
 def doc_marks(
@@ -196,12 +223,12 @@ def match(
     got, unknown = {}, []
     for a in answers:
         if not (i := ids.get(a['key']) or ids.get(str(a.get('pid')))): unknown.append(a['key'])
-        elif i in got and (got[i].get('prediction'), got[i].get('text')) != (a.get('prediction'), a.get('text')):
+        elif i in got and any(got[i].get(k) != a.get(k) for k in ('prediction', 'text')):
             raise CliError(f"question {a['key']} has two different answers: keep one of them in the file")
         else: got[i] = a
     if not got:
-        raise CliError(f'none of the {len(answers)} answers belongs to this split (the file has {unknown[0]}, the split {rows[0]["id"]}): '
-                       'check --source and --split')
+        raise CliError(f'none of the {len(answers)} answers belongs to this split '
+                       f'(the file has {unknown[0]}, the split {rows[0]["id"]}): check --source and --split')
     return got, [r['id'] for r in rows if r['id'] not in got], unknown
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #386dc8ca

@@ -8,14 +8,16 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'once', 'load_eval_model',
-           'reading_counts', 'summarize', 'show', 'source_rows', 'count_gaps', 'score_file', 'write_results',
-           'run_score', 'compare_file', 'settings', 'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval',
-           'check_sizes', 'checked_hash', 'endpoint_answer', 'failures']
+__all__ = ['DTYPES', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'lazy_answer',
+           'load_eval_model', 'reading_counts', 'summarize', 'print_metrics', 'source_questions', 'source_rows',
+           'count_gaps', 'score_file', 'write_results', 'run_score', 'compare_file', 'settings', 'make_answer',
+           'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash', 'endpoint_answer',
+           'failures']
 
 # %% ../../nbs/30_eval.ipynb #bfa45a46
-import hashlib, json, math, os
+import hashlib, json, os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +25,9 @@ from fastcore.script import CliError
 
 from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
-from .answer_parsing import READERS, load_answers, match, read_answer, read_strict, read_tolerant
-from .report import class_plot, make_report, readers
-from .predictions import answer_all, join_in, model_hash, questions_hash, rank, trim
+from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
+from .report import make_report, shown_readers
+from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
 from ..files import write_atomic
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
@@ -33,8 +35,8 @@ def softmax(
     scores: list,  # log-likelihoods
 ) -> list:  # probabilities
     "Log-likelihoods as probabilities."
-    e = [math.exp(s - max(scores)) for s in scores]
-    return [x/sum(e) for x in e]
+    from scipy.special import softmax
+    return softmax(scores).tolist()
 
 def pick(
     scores,  # one log-likelihood per choice
@@ -53,9 +55,13 @@ def by_choices(
 ):  # function: row numbers -> answers
     "Answers by the likelihood of each choice's text."
     from sciencetutor.models.scoring import answer_scores, question_item
-    if not has_chat_template(processor): raise CliError('the model has no chat template, and `choices` needs one: use --protocol letter with --conv-mode')
-    return lambda ns: [pick(s) for s in answer_scores(model, processor, [question_item(dataset[i]) for i in ns],
-                                                      batch_tokens=batch_tokens, reduce=reduce)]
+    if not has_chat_template(processor):
+        raise CliError('the model has no chat template, and `choices` needs one: '
+                       'use --protocol letter with --conv-mode')
+    def answer(ns):
+        items = [question_item(dataset[i]) for i in ns]
+        return [pick(s) for s in answer_scores(model, processor, items, batch_tokens=batch_tokens, reduce=reduce)]
+    return answer
 
 # %% ../../nbs/30_eval.ipynb #c34676aa
 def by_prompt(
@@ -69,15 +75,17 @@ def by_prompt(
     batch_tokens: int = 512,  # tokens in a batch, padding and room for answers included
 ):  # function: row numbers -> answers
     "Answers of a model that sees lettered options."
-    from sciencetutor.eval.generation import generate_texts, letter_scores, written
+    from sciencetutor.eval.generation import generate_texts, letter_scores
     render(processor, 'x', conv_mode=conv_mode)
     def answer(ns):
         rows = [dataset[i] for i in ns]
-        prompts = [render(processor, prompt_text(r, **wording), r['image'] is not None, conv_mode) for r in rows]
         images, sizes = [r['image'] for r in rows], [len(r['choices']) for r in rows]
-        if protocol == 'letter': return [pick(s) for s in letter_scores(model, processor, prompts, images, sizes, conv_mode, batch_tokens)]
+        prompts = [render(processor, prompt_text(r, **wording), r['image'] is not None, conv_mode) for r in rows]
+        if protocol == 'letter':
+            scores = letter_scores(model, processor, prompts, images, sizes, conv_mode, batch_tokens)
+            return [pick(s) for s in scores]
         texts = generate_texts(model, processor, prompts, images, conv_mode, max_new_tokens, batch_tokens)
-        return [written(t, r['choices']) for t, r in zip(texts, rows)]
+        return [both_readings(t, r['choices']) for t, r in zip(texts, rows)]
     return answer
 
 # %% ../../nbs/30_eval.ipynb #c8620f8c
@@ -88,21 +96,22 @@ def by_endpoint(
     max_new_tokens: int,  # longest answer, in tokens
     known: dict,  # id -> answer, from an earlier try
 ):  # function: row numbers -> answers
-    "Answers from behind an address."
+    "Answers of an OpenAI-compatible server."
     from sciencetutor.engine.endpoint import chat_body
     def answer(ns):
         rows = [r for i in ns if (r := dataset[i])['id'] not in known]
         got = endpoint([chat_body(prompt_text(r, **wording), r['image'], endpoint.model, max_new_tokens) for r in rows])
-        fresh = {r['id']: dict(prediction=-1, **g) if 'error' in g else
-                 dict(prediction=read_strict(g['text'], r['choices']), tolerant=read_tolerant(g['text'], r['choices']), text=g['text'])
-                 for r, g in zip(rows, got)}
+        fresh = {}
+        for r, g in zip(rows, got):
+            failed = 'error' in g
+            fresh[r['id']] = dict(prediction=-1, **g) if failed else both_readings(g['text'], r['choices'])
         return [(known | fresh)[i] for i in dataset[ns]['id']]
     return answer
 
 def known_answers(
     out: Path,  # folder of the run
 ) -> dict:  # id -> answer
-    "What an earlier try was answered."
+    "The answers that an earlier try got."
     lines = [json.loads(x) for f in out.glob('predictions.jsonl') for x in f.read_text(encoding='utf-8').splitlines()]
     return {d['id']: {k: d[k] for k in ('prediction', 'tolerant', 'text')} for d in lines if 'error' not in d}
 
@@ -122,10 +131,10 @@ def load_rows(
     return ds, [dict(r, image=None if r['image'] is None else '') for r in shut]
 
 # %% ../../nbs/30_eval.ipynb #3d59119f
-def once(
-    make,  # function that loads a model and returns the function that answers
+def lazy_answer(
+    make: Callable,  # function that loads a model and returns the function that answers
 ):  # a function that answers and loads the model at its first call
-    "A finished run needs no model."
+    "A model that is loaded when the first question needs it: a finished run needs none."
     made = []
     def answer(ns):
         if not made: made.append(make())
@@ -140,7 +149,8 @@ def load_eval_model(
     import torch
     from sciencetutor.models.core import load_model
     many = torch.cuda.is_available() and rank()[1] > 1
-    m, processor = load_model(model, dtype=dtype, device_map={'': int(os.environ.get('LOCAL_RANK', 0))} if many else None)
+    device_map = {'': int(os.environ.get('LOCAL_RANK', 0))} if many else None
+    m, processor = load_model(model, dtype=dtype, device_map=device_map)
     return m.eval(), processor
 
 # %% ../../nbs/30_eval.ipynb #8beb73bd
@@ -149,7 +159,7 @@ def reading_counts(
     answers: list,  # their answers, with `text`
     rows: list,  # the questions
 ) -> dict:  # reader -> `correct`, `acc`, `unread`
-    "How the score depends on the reader."
+    "The score by each reader."
     out = {}
     for name, read in READERS.items():
         got = [read(a.get('text') or '', r['choices']) for a, r in zip(answers, rows)]
@@ -157,13 +167,17 @@ def reading_counts(
         out[name] = dict(correct=right, acc=100*right/len(got), unread=sum(g < 0 for g in got))
     return out
 
+# %% ../../nbs/30_eval.ipynb #d9e54fec
 def summarize(
     rows: list,  # the questions, without their pictures
     answers: list,  # one each: `prediction`, and `scores`, `text` or `error`
     about: dict,  # what to say of the run: model, protocol, split, ...
 ) -> tuple:  # metrics, judged questions
-    "Everything that can be said of a run's answers."
-    judged = [judge(r, a['prediction'], softmax(a['scores']) if a.get('scores') else None) for r, a in zip(rows, answers, strict=True)]
+    "The metrics of a run's answers."
+    judged = []
+    for r, a in zip(rows, answers, strict=True):
+        probs = softmax(a['scores']) if a.get('scores') else None
+        judged.append(judge(r, a['prediction'], probs))
     m = about | metrics(judged)
     if any(a.get('text') is not None for a in answers):
         m['readers'] = reading_counts(judged, answers, rows)
@@ -173,44 +187,59 @@ def summarize(
     return m, judged
 
 # %% ../../nbs/30_eval.ipynb #a72aa87c
-def show(
+def print_metrics(
     m: dict,  # metrics
 ):
     "Print a run's result."
     print(total_line(m))
     print(f"protocol {m['protocol']}, chance {pct(m['chance'])}%, 95% interval {m['lo']:.1f} to {m['hi']:.1f}")
-    for name, c in readers(m): print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
-    for u in m.get('unread_answers', [])[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
-    if len(m.get('unread_answers', [])) > 5: print(f"  and {len(m['unread_answers'])-5} more, all in metrics.json")
+    for name, c in shown_readers(m):
+        print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
+    unread = m.get('unread_answers', [])
+    for u in unread[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
+    if len(unread) > 5: print(f"  and {len(unread)-5} more, all in metrics.json")
     if c := m.get('against'):
-        print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({c['lo']:+.1f} to {c['hi']:+.1f}), p = {c['p']:.2g}; "
+        interval = f"{c['lo']:+.1f} to {c['hi']:+.1f}"
+        print(f"against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points ({interval}), p = {c['p']:.2g}; "
               f"{len(c['gained'])} questions gained, {len(c['lost'])} lost")
 
 # %% ../../nbs/30_eval.ipynb #6f7183d4
+def source_questions(
+    source: str,  # official folder, hub id, or `samples`
+    split: str,  # name of the split
+    splits: str | None = None,  # a split file for an official folder
+) -> list:  # its sound questions, in the order of the split
+    "The questions of a source that the data stage reads."
+    from sciencetutor.data.core import fault
+    from sciencetutor.data.sources import Notes, OutOfOrder, open_source
+    for hold in (False, True):  # the second time everything is held in memory, whatever the order of the file
+        try: return [q for q in open_source(source, Notes(), splits, [split], hold=hold) if not fault(q.problem)]
+        except OutOfOrder: pass
+
+# %% ../../nbs/30_eval.ipynb #62746b2a
 def source_rows(
     source: str,  # official folder, hub id, dataset folder of the data stage, or `samples`
     split: str,  # name of the split
     splits: str | None = None,  # a split file for an official folder
 ) -> tuple:  # questions in the order of the split, and a function from a row number to its picture
     "The questions that a predictions file is scored on."
-    from sciencetutor.data.core import fault
     from sciencetutor.data.images import open_image
-    from sciencetutor.data.sources import Notes, OutOfOrder, open_source
-    if (Path(source)/'dataset_dict.json').is_file() and 'answer_index' in (loaded := load_rows(source, split))[0].column_names:
+    dataset = (Path(source)/'dataset_dict.json').is_file()
+    if dataset and 'answer_index' in (loaded := load_rows(source, split))[0].column_names:
         return loaded[1], lambda i: loaded[0][i]['image']
-    for hold in (False, True):
-        try: qs = [q for q in open_source(source, Notes(), splits, [split], hold=hold) if not fault(q.problem)]
-        except OutOfOrder: continue
-        break
+    qs = source_questions(source, split, splits)
     if not qs: raise CliError(f'{source} has no questions in split {split}: check --source and --split')
     def picture(i):
         pic = qs[i].picture
         try: return open_image(pic['bytes'] if isinstance(pic, dict) else Path(pic))
         except (OSError, CliError): return None
-    name = 'validation' if split == 'val' else split
-    row = lambda i, q: dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image=None if q.picture is None else '')
-    return [row(i, q) for i, q in enumerate(qs)], picture
+    name, rows = 'validation' if split == 'val' else split, []
+    for i, q in enumerate(qs):
+        image = None if q.picture is None else ''
+        rows.append(dict(q.problem, id=f'{name}-{i}', pid=q.pid, answer_index=q.problem['answer'], image=image))
+    return rows, picture
 
+# %% ../../nbs/30_eval.ipynb #93909d54
 def count_gaps(
     rows: list,  # the questions
     missing: list,  # ids without an answer
@@ -220,10 +249,14 @@ def count_gaps(
 ):
     "Say which answers are missing and which are too many."
     few = lambda xs: ', '.join(map(str, xs[:3])) + (', ...' if len(xs) > 3 else '')
-    if missing: print(f'{len(missing)} of {len(rows)} questions have no answer in {file} ({few(missing)}): they count as wrong')
-    if unknown: print(f'{len(unknown)} answers in {file} belong to no question of the split ({few(unknown)}): they are left out')
+    if missing:
+        print(f'{len(missing)} of {len(rows)} questions have no answer in {file} ({few(missing)}): they count as wrong')
+    if unknown:
+        print(f'{len(unknown)} answers in {file} belong to no question of the split ({few(unknown)}): '
+              'they are left out')
     if doubled: print(f'{doubled} answers in {file} are repeated: each question counts once')
 
+# %% ../../nbs/30_eval.ipynb #5a03dc98
 def score_file(
     file: str,  # predictions in any known format
     rows: list,  # the questions
@@ -233,7 +266,11 @@ def score_file(
     answers = load_answers(file)
     got, missing, unknown = match(answers, rows)
     count_gaps(rows, missing, unknown, file, len(answers) - len(got) - len(unknown))
-    return [dict(got[r['id']], prediction=read_answer(got[r['id']], r, reader)) if r['id'] in got else dict(prediction=-1) for r in rows], missing, unknown
+    filled = []
+    for r in rows:
+        a = got.get(r['id'])
+        filled.append(dict(a, prediction=read_answer(a, r, reader)) if a else dict(prediction=-1))
+    return filled, missing, unknown
 
 # %% ../../nbs/30_eval.ipynb #66b0e44f
 def write_results(
@@ -251,7 +288,7 @@ def write_results(
 
 # %% ../../nbs/30_eval.ipynb #84906500
 def run_score(
-    file: str,  # predictions: a result file of LLaVA or the official repository, scienceqa-eval.jsonl, samples_*.jsonl, or predictions.jsonl
+    file: str,  # predictions.jsonl, scienceqa-eval.jsonl, samples_*.jsonl, or LLaVA's or the authors' result file
     source: str = 'samples',  # where the questions come from: official folder, hub id, dataset folder, or samples
     split: str = 'test',  # split of the source
     splits: str = '',  # split file of an official folder, '' for its own
@@ -262,9 +299,10 @@ def run_score(
     "Score a file of predictions."
     rows, picture = source_rows(source, split, splits or None)
     answers, missing, unknown = score_file(file, rows, reader)
-    m, judged = summarize(rows, answers, dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split, missing=missing, unknown=unknown))
+    about = dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split)
+    m, judged = summarize(rows, answers, dict(about, missing=missing, unknown=unknown))
     if against: m['against'] = compare_file(judged, against, rows, reader)
-    show(m)
+    print_metrics(m)
     print(class_table(m))
     print(paper_row(m, m['model']))
     if out: write_results(Path(out), m, rows, judged, answers, picture)
@@ -285,7 +323,7 @@ def settings(
     rows: list,  # the questions
     **more,  # what the predictions depend on
 ) -> dict:  # what run.json says
-    "The settings that make a run this run."
+    "The settings of a run, with the number of questions and their fingerprint."
     return dict(more, count=len(rows), questions=questions_hash(rows))
 
 def make_answer(
@@ -296,8 +334,9 @@ def make_answer(
     def make():
         model, processor = load_eval_model(run['model'], run['dtype'])
         if run['protocol'] == 'choices': return by_choices(model, processor, ds, run['reduce'], run['batch_tokens'])
-        return by_prompt(model, processor, ds, run['protocol'], run['wording'], run['conv_mode'], run['max_new_tokens'], run['batch_tokens'])
-    return once(make)
+        asked = {k: run[k] for k in ('protocol', 'wording', 'conv_mode', 'max_new_tokens', 'batch_tokens')}
+        return by_prompt(model, processor, ds, **asked)
+    return lazy_answer(make)
 
 # %% ../../nbs/30_eval.ipynb #2c0a405f
 def batch_sizes(
@@ -321,9 +360,12 @@ def write_llava(
     def one(r, a):
         prompt = '<image>\n'*(r['image'] is not None) + prompt_text(r, **run['wording'])
         key = hashlib.sha256(f"{run['model']} {r['id']} {a.get('text')}".encode()).hexdigest()[:22]
-        return dict(question_id=r['pid'], prompt=prompt, text=a.get('text') or '', answer_id=key, model_id=run['model'], metadata={})
-    write_atomic(out/'scienceqa-eval.jsonl', ''.join(json.dumps(one(r, a), ensure_ascii=False) + '\n' for r, a in zip(rows, answers)))
+        return dict(question_id=r['pid'], prompt=prompt, text=a.get('text') or '', answer_id=key,
+                    model_id=run['model'], metadata={})
+    lines = [json.dumps(one(r, a), ensure_ascii=False) + '\n' for r, a in zip(rows, answers)]
+    write_atomic(out/'scienceqa-eval.jsonl', ''.join(lines))
 
+# %% ../../nbs/30_eval.ipynb #f036ba5d
 def finish(
     rows: list,  # the questions, without their pictures
     lines: list,  # lines of predictions.jsonl
@@ -335,26 +377,28 @@ def finish(
     "Judge the predictions, write metrics.json and report.html."
     answers = [json.loads(x) for x in lines]
     m, judged = summarize(rows, answers, {k: v for k, v in run.items() if k not in ('count', 'questions')})
-    if against:
-        m['against'] = compare_file(judged, str(Path(against)/'predictions.jsonl') if Path(against).is_dir() else against, rows)
+    if against and Path(against).is_dir(): against = str(Path(against)/'predictions.jsonl')
+    if against: m['against'] = compare_file(judged, against, rows)
     if run['protocol'] == 'generate': write_llava(rows, answers, run, out)
     write_results(out, m, rows, judged, answers, picture)
-    show(m)
+    print_metrics(m)
     return m
 
 # %% ../../nbs/30_eval.ipynb #348ca204
+DTYPES = ['float32', 'bfloat16', 'float16', 'half', 'auto']
+
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
     split: str = 'test',  # split of the dataset
     out: str = 'eval',  # folder for predictions, metrics and report
     protocol: Annotated[str, dict(choices=['choices', 'letter', 'generate'])] = 'choices',  # how the model is asked
-    reduce: Annotated[str, dict(choices=['mean', 'sum', 'char'])] = 'mean',  # `choices`: likelihood per token, whole, or per character
-    prompt: Annotated[str, dict(choices=list(PROMPTS))] = 'dataset',  # `letter`, `generate`: the dataset's wording or lmms-eval's
+    reduce: Annotated[str, dict(choices=['mean', 'sum', 'char'])] = 'mean',  # `choices`: per token, answer or character
+    prompt: Annotated[str, dict(choices=list(PROMPTS))] = 'dataset',  # `letter`, `generate`: wording of the question
     single_pred_prompt: bool = False,  # `letter`, `generate`: add LLaVA's sentence that asks for the letter only
-    conv_mode: Annotated[str, dict(choices=['chat', *CONVERSATIONS])] = 'chat',  # `letter`, `generate`: conversation template
+    conv_mode: Annotated[str, dict(choices=['chat', *CONVERSATIONS])] = 'chat',  # `letter`, `generate`: template
     max_new_tokens: int = 256,  # `generate`: longest answer, in tokens
-    dtype: Annotated[str, dict(choices=['float32', 'bfloat16', 'float16', 'half', 'auto'])] = 'float32',  # numbers to calculate with
+    dtype: Annotated[str, dict(choices=DTYPES)] = 'float32',  # numbers to calculate with
     limit: int = 0,  # only the first so many questions, 0 for all
     batch_tokens: int = 0,  # tokens in a batch, padding included; 0 chooses by machine and protocol
     window: int = 0,  # questions that are answered and written together; 0 is 64 on a CPU and 512 on a GPU
@@ -377,9 +421,11 @@ def run_eval(
         answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
     else:
         batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
-        asked = dict(reduce=reduce) if protocol == 'choices' else dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
-        run = settings(rows, **shared, model_hash=checked_hash(model), dtype=dtype, batch_tokens=batch_tokens, window=window, **asked)
-        join_in(out, run, restart)
+        asked = dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
+        if protocol == 'choices': asked = dict(reduce=reduce)
+        machine = dict(dtype=dtype, batch_tokens=batch_tokens, window=window)
+        run = settings(rows, **shared, model_hash=checked_hash(model), **machine, **asked)
+        claim_or_wait(out, run, restart)
         answer = make_answer(ds, run)
     lines = answer_all(rows, answer, out, window or 64)
     if rank()[0] > 0: return {}
@@ -391,17 +437,18 @@ def run_eval(
 def check_sizes(
     **sizes,  # numbers that must not be negative
 ):
-    "Refuse numbers that make no sense."
+    "Raise an error that names the flag of a negative number."
     for name, n in sizes.items():
         if n < 0: raise CliError(f"--{name.replace('_', '-')} is too small: see sciencetutor eval --help")
 
 def checked_hash(
     model: str,  # model name, hub id or folder
 ) -> str | None:  # its fingerprint
-    "Refuse a wrong name before anything is written."
+    "The fingerprint of a model; a wrong name is an error."
     from sciencetutor.models.core import resolve_model
     return model_hash(resolve_model(model))
 
+# %% ../../nbs/30_eval.ipynb #9fb1e4b0
 def endpoint_answer(
     ds,  # the split, pictures included
     run: dict,  # settings of the run
@@ -413,12 +460,13 @@ def endpoint_answer(
 ):  # function: row numbers -> answers
     "An endpoint that answers what is not known yet."
     from sciencetutor.engine.endpoint import Endpoint
-    if run['protocol'] != 'generate': raise CliError(f"an endpoint can only write: use --protocol generate instead of {run['protocol']}")
+    if run['protocol'] != 'generate':
+        raise CliError(f"an endpoint can only write: use --protocol generate instead of {run['protocol']}")
     if rank()[1] > 1: raise CliError('one process is enough for an endpoint: use --concurrency instead of torchrun')
     e = Endpoint(run['endpoint'], run['model'], concurrency, tries, timeout)
     e.check_reachable()
-    join_in(out, run, restart)
-    trim(out/'predictions.jsonl')
+    claim_or_wait(out, run, restart)
+    drop_torn_line(out/'predictions.jsonl')
     return by_endpoint(e, ds, run['wording'], run['max_new_tokens'], known_answers(out))
 
 def failures(
@@ -427,5 +475,6 @@ def failures(
 ) -> str:  # one line
     "What an endpoint left unanswered, and what to do."
     kinds = ', '.join(f'{k}: {n}' for k, n in m['errors'].items())
-    return (f"{endpoint} never answered {sum(m['errors'].values())} of {m['count']} questions ({kinds}): they count as wrong above; run the same "
-            'command again to ask only those, or accept it with --allow-errors')
+    failed = sum(m['errors'].values())
+    return (f"{endpoint} never answered {failed} of {m['count']} questions ({kinds}): they count as wrong above; "
+            'run the same command again to ask only those, or accept it with --allow-errors')

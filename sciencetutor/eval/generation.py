@@ -8,16 +8,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/generation.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['encode', 'pad_batch', 'place', 'letter_tokens', 'letter_scores', 'generate_texts', 'written']
+__all__ = ['encode', 'pad_batch', 'to_device', 'letter_tokens', 'letter_scores', 'generate_texts']
 
 # %% ../../nbs/eval/04_generation.ipynb #bf1728b5
 import torch
 
 from ..data.formats import LETTERS
 from ..models.core import reads_pictures
-from .prompts import cut, ending, render
-from .answer_parsing import read_strict, read_tolerant
 from ..models.scoring import length_batches, logits_at
+from .prompts import conversation, render, strip_ending
 
 # %% ../../nbs/eval/04_generation.ipynb #2aa7144a
 def encode(
@@ -27,7 +26,8 @@ def encode(
     then: list = (),  # token ids to put after the prompt
 ) -> dict:  # `ids`: list of token ids, `more`: the picture's tensors
     "One prompt as token ids and pixels."
-    enc = dict(processor(text=prompt, images=[image] if image is not None and reads_pictures(processor) else None, return_tensors='pt'))
+    images = [image] if image is not None and reads_pictures(processor) else None
+    enc = dict(processor(text=prompt, images=images, return_tensors='pt'))
     ids = enc.pop('input_ids')[0].tolist() + list(then)
     return dict(ids=ids, more={k: v for k, v in enc.items() if k.startswith(('pixel', 'image'))})
 
@@ -37,20 +37,22 @@ def pad_batch(
     pad: int,  # id of the padding token
     left: bool = False,  # padding on the left, for generation
 ) -> dict:  # `input_ids`, `attention_mask`: (batch, longest), and the pictures of all
-    "Prompts as one batch."
+    "Encoded prompts padded to one batch."
     n = max(len(e['ids']) for e in encoded)
     fill = lambda xs, x: [x]*(n-len(xs)) + xs if left else xs + [x]*(n-len(xs))
     batch = dict(input_ids=torch.tensor([fill(e['ids'], pad) for e in encoded]),
                  attention_mask=torch.tensor([fill([1]*len(e['ids']), 0) for e in encoded]))
-    for k in {k for e in encoded for k in e['more']}: batch[k] = torch.cat([e['more'][k] for e in encoded if k in e['more']])
+    for k in {k for e in encoded for k in e['more']}:
+        batch[k] = torch.cat([e['more'][k] for e in encoded if k in e['more']])
     return batch
 
-def place(
+def to_device(
     batch: dict,  # what `pad_batch` returned
     model,  # the model
 ) -> dict:  # the same on the model's device, pixels in its dtype
-    "A batch where the model is."
-    return {k: v.to(model.device, model.dtype) if v.is_floating_point() else v.to(model.device) for k, v in batch.items()}
+    "A batch on the model's device, in its dtype."
+    moved = {k: v.to(model.device) for k, v in batch.items()}
+    return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in moved.items()}
 
 # %% ../../nbs/eval/04_generation.ipynb #7df79246
 def letter_tokens(
@@ -60,7 +62,7 @@ def letter_tokens(
     "The tokens that an answer's letter is made of."
     tok, base = processor.tokenizer, render(processor, 'x', conv_mode=conv_mode)
     bare = tok(base)['input_ids']
-    full = [tok(base + ending(conv_mode)[0] + c)['input_ids'] for c in LETTERS]
+    full = [tok(base + conversation(conv_mode).lead + c)['input_ids'] for c in LETTERS]
     same = next(i for i, column in enumerate(zip(*full)) if len(set(column)) > 1)
     return full[0][len(bare):same], [f[same] for f in full]
 
@@ -80,9 +82,10 @@ def letter_scores(
     encoded = [encode(processor, p, i, first) for p, i in zip(prompts, images, strict=True)]
     out = [None]*len(prompts)
     for ks in length_batches([len(e['ids']) for e in encoded], batch_tokens):
-        batch = place(pad_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model)
+        batch = to_device(pad_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model)
         last = batch['attention_mask'].sum(1) - 1
-        with logits_at(model, torch.arange(len(ks), device=model.device), last): logits = model(**batch, use_cache=False).logits
+        with logits_at(model, torch.arange(len(ks), device=model.device), last):
+            logits = model(**batch, use_cache=False).logits
         logp = torch.log_softmax(logits.float(), -1)[:, letters].cpu()
         for b, k in enumerate(ks): out[k] = logp[b, :n_choices[k]]
     return out
@@ -99,21 +102,14 @@ def generate_texts(
     batch_tokens: int = 16384,  # tokens in a batch, padding and room for the answers included
 ) -> list:  # the answers
     "What the model writes, greedily."
-    tok, stop = processor.tokenizer, ending(conv_mode)[1]
+    tok, stop = processor.tokenizer, conversation(conv_mode).stop
     encoded = [encode(processor, p, i) for p, i in zip(prompts, images, strict=True)]
+    greedy = dict(do_sample=False, temperature=None, top_p=None, top_k=None)
+    if stop: greedy |= dict(stop_strings=[stop], tokenizer=tok)
     out = [None]*len(prompts)
     for ks in length_batches([len(e['ids']) + max_new_tokens for e in encoded], batch_tokens):
-        batch = place(pad_batch([encoded[k] for k in ks], tok.pad_token_id, left=True), model)
-        ids = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False, temperature=None, top_p=None, top_k=None,
-                             pad_token_id=tok.pad_token_id, **(dict(stop_strings=[stop], tokenizer=tok) if stop else {}))
+        batch = to_device(pad_batch([encoded[k] for k in ks], tok.pad_token_id, left=True), model)
+        ids = model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=tok.pad_token_id, **greedy)
         texts = tok.batch_decode(ids[:, batch['input_ids'].shape[1]:], skip_special_tokens=True)
-        for k, t in zip(ks, texts): out[k] = cut(t, conv_mode)
+        for k, t in zip(ks, texts): out[k] = strip_ending(t, conv_mode)
     return out
-
-# %% ../../nbs/eval/04_generation.ipynb #20c88428
-def written(
-    text: str,  # what the model wrote
-    choices: list,  # the question's choices
-) -> dict:  # `prediction` by the strict reader, `tolerant` by the other, `text`
-    "A written answer with both readings."
-    return dict(prediction=read_strict(text, choices), tolerant=read_tolerant(text, choices), text=text)

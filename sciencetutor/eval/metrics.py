@@ -13,6 +13,7 @@ __all__ = ['CLASSES', 'hint_text', 'judge', 'wilson', 'summary', 'grade', 'by_cl
 
 # %% ../../nbs/eval/01_metrics.ipynb #5ec0a93f
 import math
+from statistics import NormalDist
 
 from fastcore.script import CliError
 
@@ -25,31 +26,31 @@ def hint_text(
     return '' if hint == 'N/A' else hint
 
 def judge(
-    row: dict,  # a question: `id`, `pid`, `choices`, `answer_index`, `hint`, `subject`, `topic`, `skill`, `grade` and `image`
+    row: dict,  # a question with `choices`, `answer_index`, `hint`, `image` and the fields that are kept
     prediction: int,  # index of the picked choice, -1 where no answer was read
     scores: list | None = None,  # one probability per choice, where the system has them
 ) -> dict:  # what the metrics need to know, and no picture
     "One question with its answer, right or wrong."
     keep = {k: row.get(k) or '' for k in ('id', 'pid', 'subject', 'topic', 'skill', 'grade')}
-    return dict(keep, n_choices=len(row['choices']), has_text=bool(hint_text(row)), has_image=row.get('image') is not None,
-                answer=row['answer_index'], prediction=prediction, correct=prediction == row['answer_index'], scores=scores)
+    answer, has_image = row['answer_index'], row.get('image') is not None
+    return dict(keep, n_choices=len(row['choices']), has_text=bool(hint_text(row)), has_image=has_image,
+                answer=answer, prediction=prediction, correct=prediction == answer, scores=scores)
 
 # %% ../../nbs/eval/01_metrics.ipynb #f6c4d1c5
 def wilson(
     correct: int,  # number of right answers
     n: int,  # number of questions
-    z: float = 1.959964,  # normal quantile; the default gives 95%
 ) -> tuple:  # lower and upper end, in percent
-    "Wilson's score interval of a proportion."
+    "Wilson's 95% score interval of a proportion."
     if not n: return 0., 100.
-    p, d = correct/n, 1 + z*z/n
-    mid, half = (p + z*z/(2*n))/d, z/d * math.sqrt(p*(1-p)/n + z*z/(4*n*n))
-    return 100*max(0., mid-half), 100*min(1., mid+half)
+    from scipy.stats import binomtest
+    interval = binomtest(correct, n).proportion_ci(method='wilson')
+    return 100*float(interval.low), 100*float(interval.high)
 
 # %% ../../nbs/eval/01_metrics.ipynb #430b42d8
 def summary(
     judged: list,  # judged questions
-) -> dict:  # `count`, `correct`, `acc`, `lo`, `hi`, `chance`; all but the first two in percent, `acc` None where there are no questions
+) -> dict:  # `count` and `correct`; `acc`, `lo`, `hi`, `chance` in percent, `acc` and `chance` None without questions
     "Accuracy of some questions with its 95% interval and what guessing would give."
     n, k = len(judged), sum(q['correct'] for q in judged)
     lo, hi = wilson(k, n)
@@ -58,10 +59,14 @@ def summary(
 
 # %% ../../nbs/eval/01_metrics.ipynb #6c0a8024
 CLASSES = {
-    'NAT': lambda q: q['subject'] == 'natural science', 'SOC': lambda q: q['subject'] == 'social science',
-    'LAN': lambda q: q['subject'] == 'language science', 'TXT': lambda q: q['has_text'], 'IMG': lambda q: q['has_image'],
+    'NAT': lambda q: q['subject'] == 'natural science',
+    'SOC': lambda q: q['subject'] == 'social science',
+    'LAN': lambda q: q['subject'] == 'language science',
+    'TXT': lambda q: q['has_text'],
+    'IMG': lambda q: q['has_image'],
     'NO': lambda q: not q['has_text'] and not q['has_image'],
-    'G1-6': lambda q: 1 <= grade(q) <= 6, 'G7-12': lambda q: 7 <= grade(q) <= 12}
+    'G1-6': lambda q: 1 <= grade(q) <= 6,
+    'G7-12': lambda q: 7 <= grade(q) <= 12}
 
 def grade(
     q: dict,  # judged question
@@ -73,7 +78,7 @@ def grade(
 # %% ../../nbs/eval/01_metrics.ipynb #465e92ec
 def by_class(
     judged: list,  # judged questions
-) -> dict:  # class name to summary, the eight classes first, then the unknown ones that occur, then `Avg`
+) -> dict:  # class name to summary: the eight classes, the unknown ones that occur, `Avg`
     "Accuracy in the authors' classes, with the questions that belong to none."
     groups = {name: [q for q in judged if test(q)] for name, test in CLASSES.items()}
     groups['unknown subject'] = [q for q in judged if not q['subject']]
@@ -96,7 +101,7 @@ def hardest(
     n: int = 10,  # how many skills
     least: int = 3,  # fewest questions that a skill must have
 ) -> dict:  # skill to summary, hardest first
-    "The skills that fail by more than bad luck: ranked by the upper end of the interval."
+    "The skills whose interval has the lowest upper end."
     skills = {k: v for k, v in by_field(judged, 'skill').items() if v['count'] >= least and k != 'unknown'}
     return dict(sorted(skills.items(), key=lambda kv: (kv[1]['hi'], kv[0]))[:n])
 
@@ -105,13 +110,16 @@ def calibration(
     judged: list,  # judged questions; those without scores are left out
     n_bins: int = 10,  # bins of equal width over [0, 1]
 ) -> dict | None:  # `ece` in percent and `bins` of {lo, hi, count, confidence, acc} (in percent); None without scores
-    "Does the probability of the picked choice mean what it says?"
+    "Accuracy against the probability of the picked choice, in bins, and the expected calibration error."
     pairs = [(max(q['scores']), q['correct']) for q in judged if q.get('scores')]
     if not pairs: return None
     bins = [[] for _ in range(n_bins)]
     for p, ok in pairs: bins[min(int(p*n_bins), n_bins-1)].append((p, ok))
-    out = [dict(lo=100*i/n_bins, hi=100*(i+1)/n_bins, count=len(b), confidence=100*sum(p for p, _ in b)/len(b),
-                acc=100*sum(ok for _, ok in b)/len(b)) for i, b in enumerate(bins) if b]
+    out = []
+    for i, b in enumerate(bins):
+        if not b: continue
+        confidence, acc = 100*sum(p for p, _ in b)/len(b), 100*sum(ok for _, ok in b)/len(b)
+        out.append(dict(lo=100*i/n_bins, hi=100*(i+1)/n_bins, count=len(b), confidence=confidence, acc=acc))
     return dict(ece=sum(b['count']*abs(b['acc']-b['confidence']) for b in out)/len(pairs), bins=out)
 
 # %% ../../nbs/eval/01_metrics.ipynb #6d5b3e55
@@ -119,36 +127,43 @@ def mcnemar(
     gained: int,  # questions that only the second run answers correctly
     lost: int,  # questions that only the first run answers correctly
 ) -> float:  # two-sided exact p value
-    "Could this many flips in one direction be luck?"
-    n, k = gained+lost, min(gained, lost)
-    tail = sum(math.comb(n, i) for i in range(k+1))
-    return min(1., float(2*tail / 2**n) if n < 1000 else math.exp(math.log(2) + math.log(tail) - n*math.log(2)))
+    "McNemar's exact test: the p value of so uneven flips between two equally good runs."
+    if not gained+lost: return 1.
+    from scipy.stats import binomtest
+    return float(binomtest(gained, gained+lost).pvalue)
 
 # %% ../../nbs/eval/01_metrics.ipynb #004d0b65
 def compare(
     first: list,  # judged questions of one run
     second: list,  # judged questions of another run on the same questions
-) -> dict:  # `count`, `first` and `second` (percent), `diff` with `lo`, `hi` (points), `p`, and the ids `gained` and `lost`
+) -> dict:  # `count`; `first`, `second` in percent; `diff`, `lo`, `hi` in points; `p`; the ids `gained` and `lost`
     "The second run against the first, question by question."
     a, b = ({q['id']: q for q in run} for run in (first, second))
-    if a.keys() != b.keys():
-        raise CliError(f'{len(a.keys() ^ b.keys())} questions are in one run only (for instance {min(a.keys() ^ b.keys())}): compare runs on the same split')
-    gained, lost = ([i for i in a if x[i]['correct'] and not y[i]['correct']] for x, y in ((b, a), (a, b)))
+    if alone := a.keys() ^ b.keys():
+        raise CliError(f'{len(alone)} questions are in one run only (for instance {min(alone)}): '
+                       'compare runs on the same split')
+    gained = [i for i in a if b[i]['correct'] and not a[i]['correct']]
+    lost = [i for i in a if a[i]['correct'] and not b[i]['correct']]
     n, d, flips = len(a), len(gained)-len(lost), len(gained)+len(lost)
-    half = 1.959964*math.sqrt(max(0., flips - d*d/n)) if n else 0.
-    return dict(count=n, first=summary(first)['acc'], second=summary(second)['acc'], diff=100*d/n, lo=100*(d-half)/n, hi=100*(d+half)/n,
+    half = NormalDist().inv_cdf(.975)*math.sqrt(max(0., flips - d*d/n))
+    interval = dict(diff=100*d/n, lo=100*(d-half)/n, hi=100*(d+half)/n)
+    return dict(count=n, first=summary(first)['acc'], second=summary(second)['acc'], **interval,
                 p=mcnemar(len(gained), len(lost)), gained=gained, lost=lost)
 
 # %% ../../nbs/eval/01_metrics.ipynb #33c87594
 def metrics(
     judged: list,  # judged questions
-) -> dict:  # `acc`, `correct`, `count`, `lo`, `hi`, `chance`, `unread`, `img`, `noimg`, `classes`, `topics`, `hardest`, `calibration`
-    "Every number of a run."
+) -> dict:  # the keys of `summary`, `unread`, `img`, `noimg`, `classes`, `topics`, `hardest` and `calibration`
+    "All metrics of a run's judged questions."
     if not judged: raise CliError('there are no questions to score: check the split')
-    img = summary([q for q in judged if q['has_image']])
-    return summary(judged) | dict(unread=sum(q['prediction'] < 0 for q in judged), img=img,
-        noimg=summary([q for q in judged if not q['has_image']]), classes=by_class(judged), topics=by_field(judged),
-        hardest=hardest(judged), calibration=calibration(judged))
+    return summary(judged) | dict(
+        unread=sum(q['prediction'] < 0 for q in judged),
+        img=summary([q for q in judged if q['has_image']]),
+        noimg=summary([q for q in judged if not q['has_image']]),
+        classes=by_class(judged),
+        topics=by_field(judged),
+        hardest=hardest(judged),
+        calibration=calibration(judged))
 
 # %% ../../nbs/eval/01_metrics.ipynb #75f54397
 def pct(
@@ -160,16 +175,20 @@ def pct(
 def total_line(
     m: dict,  # what `metrics` returned
 ) -> str:  # the line of LLaVA's `eval_science_qa.py`
-    "The one line that everybody greps for."
-    return f"Total: {m['count']}, Correct: {m['correct']}, Accuracy: {pct(m['acc'])}%, IMG-Accuracy: {pct(m['img']['acc'])}%"
+    "The accuracies in the line that LLaVA's evaluation prints."
+    acc, img = pct(m['acc']), pct(m['img']['acc'])
+    return f"Total: {m['count']}, Correct: {m['correct']}, Accuracy: {acc}%, IMG-Accuracy: {img}%"
 
 # %% ../../nbs/eval/01_metrics.ipynb #02ee62b3
 def class_table(
     m: dict,  # what `metrics` returned
 ) -> str:  # a Markdown table: class, n, accuracy, interval, chance
     "The authors' classes with everything that belongs beside an accuracy."
-    rows = [f"| {k} | {v['count']} | {pct(v['acc'])} | {v['lo']:.1f} to {v['hi']:.1f} | {pct(v['chance'])} |" for k, v in m['classes'].items()]
-    return '\n'.join(['| class | n | accuracy | 95% interval | chance |', '| --- | --- | --- | --- | --- |', *rows])
+    rows = ['| class | n | accuracy | 95% interval | chance |', '| --- | --- | --- | --- | --- |']
+    for k, v in m['classes'].items():
+        interval = f"{v['lo']:.1f} to {v['hi']:.1f}"
+        rows.append(f"| {k} | {v['count']} | {pct(v['acc'])} | {interval} | {pct(v['chance'])} |")
+    return '\n'.join(rows)
 
 def paper_row(
     m: dict,  # what `metrics` returned

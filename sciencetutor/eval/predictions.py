@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/predictions.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['questions_hash', 'sample', 'model_hash', 'read_run', 'claim', 'windows', 'read_windows', 'line', 'rank', 'join_in',
-           'pieces', 'merge', 'trim', 'answer_all']
+__all__ = ['questions_hash', 'sample_bytes', 'model_hash', 'read_run', 'claim', 'windows', 'read_windows', 'prediction_line',
+           'rank', 'claim_or_wait', 'answered_windows', 'merge', 'drop_torn_line', 'answer_all']
 
 # %% ../../nbs/eval/05_predictions.ipynb #55e4e0b6
 import hashlib, json, os, time
@@ -30,14 +30,19 @@ def questions_hash(
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 # %% ../../nbs/eval/05_predictions.ipynb #db25f476
-def sample(
+def sample_bytes(
     path: Path,  # a large file
     pieces: int = 64,  # number of pieces
     size: int = 1 << 16,  # bytes in a piece
 ) -> bytes:  # the pieces
     "Evenly spaced pieces of a file, its beginning and its end among them."
     last = max(0, path.stat().st_size - size)
-    with path.open('rb') as f: return b''.join((f.seek(last*i//(pieces-1)), f.read(size))[1] for i in range(pieces))
+    found = []
+    with path.open('rb') as f:
+        for i in range(pieces):
+            f.seek(last*i//(pieces-1))
+            found.append(f.read(size))
+    return b''.join(found)
 
 def model_hash(
     model: str,  # a folder, or a hub id
@@ -45,8 +50,9 @@ def model_hash(
     "A fingerprint of a checkpoint: names, sizes and samples of its files."
     if not (folder := Path(model)).is_dir(): return None
     h = hashlib.sha256()
-    for f in sorted(f for f in folder.iterdir() if f.suffix in ('.json', '.safetensors', '.jinja') and f.name != 'training.json'):
-        h.update(f'{f.name} {f.stat().st_size}'.encode() + sample(f))
+    parts = [f for f in folder.iterdir() if f.suffix in ('.json', '.safetensors', '.jinja')]
+    for f in sorted(parts):
+        if f.name != 'training.json': h.update(f'{f.name} {f.stat().st_size}'.encode() + sample_bytes(f))
     return h.hexdigest()[:12]
 
 # %% ../../nbs/eval/05_predictions.ipynb #b61f1a59
@@ -61,16 +67,18 @@ def read_run(
 def claim(
     out: Path,  # folder of the run
     run: dict,  # the settings that the predictions depend on
-    restart: bool = False,  # throw the predictions of another run away?
+    restart: bool = False,  # throw the predictions of another run away
 ):
-    "Make the folder this run's, or say whose it is."
+    "Write run.json into the folder; refuse a folder that holds the predictions of another run."
     out.mkdir(parents=True, exist_ok=True)
-    old, held = read_run(out), any(f.stat().st_size for f in out.glob('predictions*.jsonl'))
+    old, held = read_run(out) or {}, any(f.stat().st_size for f in out.glob('predictions*.jsonl'))
     if held and not restart and old != run:
-        k = next(k for k in [*run, *(old or {})] if run.get(k) != (old or {}).get(k))
-        raise CliError(f'{out} holds another run ({k} is {(old or {}).get(k)} there and {run.get(k)} now): give another --out, or --restart to replace it')
+        k = next(k for k in [*run, *old] if run.get(k) != old.get(k))
+        raise CliError(f'{out} holds another run ({k} is {old.get(k)} there and {run.get(k)} now): '
+                       'give another --out, or --restart to replace it')
     if restart or old != run:
-        for f in [*out.glob('predictions*.jsonl'), *out.glob('metrics.json'), *out.glob('report.html')]: f.unlink()
+        for pattern in ('predictions*.jsonl', 'metrics.json', 'report.html'):
+            for f in out.glob(pattern): f.unlink()
     write_atomic(out/'run.json', json.dumps(run, indent=1))
 
 # %% ../../nbs/eval/05_predictions.ipynb #4c064748
@@ -94,11 +102,12 @@ def read_windows(
     for line in path.read_bytes().split(b'\n')[:-1]:
         try: d = json.loads(line)
         except ValueError: continue
-        if isinstance(d, dict) and d.get('id') in where and (failed or 'error' not in d): found[where[d['id']]] = line.decode()
+        known = isinstance(d, dict) and d.get('id') in where
+        if known and (failed or 'error' not in d): found[where[d['id']]] = line.decode()
     return {w: [found[i] for i in cut] for w, cut in enumerate(cuts) if all(i in found for i in cut)}
 
 # %% ../../nbs/eval/05_predictions.ipynb #85085764
-def line(
+def prediction_line(
     row: dict,  # question
     got: dict,  # what the protocol returned: `prediction`, and `scores` or `text`
 ) -> str:  # one line of predictions.jsonl, without the line break
@@ -108,13 +117,13 @@ def line(
 
 # %% ../../nbs/eval/05_predictions.ipynb #824e329a
 def rank() -> tuple:  # number of this process, number of processes
-    "Which of how many processes this one is."
+    "Rank and world size, as the launcher set them in the environment."
     return int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 
-def join_in(
+def claim_or_wait(
     out: Path,  # folder of the run
     run: dict,  # the settings that the predictions depend on
-    restart: bool = False,  # throw the predictions of another run away?
+    restart: bool = False,  # throw the predictions of another run away
     patience: float = 60.,  # seconds to wait for the first process
 ):
     "Claim the folder, or wait until the first process has."
@@ -126,7 +135,8 @@ def join_in(
         if time.monotonic() > end: raise CliError(f'{out} was not made ready by the first process: see its message')
         time.sleep(.1)
 
-def pieces(
+# %% ../../nbs/eval/05_predictions.ipynb #50ce18c4
+def answered_windows(
     out: Path,  # folder of the run
     cuts: list,  # the windows
     ids: list,  # id of each row
@@ -145,12 +155,13 @@ def merge(
     patience: float = 3600.,  # seconds without any progress of the other processes before giving up
     poll: float = .2,  # seconds between two looks
 ) -> list:  # the lines, in the order of the dataset
-    "Wait for the other processes and put the pieces together."
+    "Wait for the other processes and write their windows as one file."
     seen, since = -1, time.monotonic()
-    while len(done := pieces(out, cuts, ids)) < len(cuts):
+    while len(done := answered_windows(out, cuts, ids)) < len(cuts):
         if len(done) > seen: seen, since = len(done), time.monotonic()
         if time.monotonic() - since > patience:
-            raise CliError(f'{out}: {len(cuts)-len(done)} of {len(cuts)} windows were never answered: a process died; run the same command again')
+            raise CliError(f'{out}: {len(cuts)-len(done)} of {len(cuts)} windows were never answered: '
+                           'a process died; run the same command again')
         time.sleep(poll)
     lines = [x for w in range(len(cuts)) for x in done[w]]
     write_atomic(out/'predictions.jsonl', '\n'.join(lines) + '\n')
@@ -158,7 +169,7 @@ def merge(
     return lines
 
 # %% ../../nbs/eval/05_predictions.ipynb #7b214a36
-def trim(
+def drop_torn_line(
     path: Path,  # a predictions file
 ):
     "Drop a last line without its line break."
@@ -174,15 +185,16 @@ def answer_all(
 ) -> list:  # the lines of predictions.jsonl; none in any process but the first
     "Answer what is not answered yet and keep each window as soon as it is there."
     cuts, ids, (r, n) = windows(len(rows), size), [q['id'] for q in rows], rank()
-    done = pieces(out, cuts, ids, failed=False)
+    done = answered_windows(out, cuts, ids, failed=False)
     mine = out/('predictions.jsonl' if n == 1 else f'predictions.{r}-of-{n}.jsonl')
-    trim(mine)
+    drop_torn_line(mine)
     todo = [w for w in range(len(cuts)) if w % n == r and w not in done]
     quiet = dict(disable=True) if r > 0 or not todo else {}
-    with mine.open('a', encoding='utf-8') as f, tqdm(total=sum(len(cuts[w]) for w in todo), unit=' questions', **quiet) as bar:
+    total = sum(len(cuts[w]) for w in todo)
+    with mine.open('a', encoding='utf-8') as f, tqdm(total=total, unit=' questions', **quiet) as bar:
         for w in todo:
             got = answer(list(cuts[w]))
-            f.write(''.join(line(rows[i], g) + '\n' for i, g in zip(cuts[w], got, strict=True)))
+            f.write(''.join(prediction_line(rows[i], g) + '\n' for i, g in zip(cuts[w], got, strict=True)))
             f.flush()
             os.fsync(f.fileno())
             bar.update(len(cuts[w]))

@@ -8,10 +8,12 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/prompts.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SUFFIX', 'PROMPTS', 'CONVERSATIONS', 'lmms_prompt', 'dataset_prompt', 'prompt_text', 'has_chat_template', 'render',
-           'ending', 'cut']
+__all__ = ['SUFFIX', 'PROMPTS', 'CONVERSATIONS', 'lmms_prompt', 'dataset_prompt', 'prompt_text', 'Conversation', 'conversation',
+           'has_chat_template', 'render', 'strip_ending']
 
 # %% ../../nbs/eval/02_prompts.ipynb #0b1ccbc0
+from typing import NamedTuple
+
 from fastcore.script import CliError
 from ..data.formats import LETTERS
 from .metrics import hint_text
@@ -41,21 +43,35 @@ def prompt_text(
     prompt: str = 'dataset',  # `dataset` or `lmms-eval`
     single_pred_prompt: bool = False,  # add the sentence that asks for a letter only
 ) -> str:  # what the user says, without picture
-    "A question in words."
+    "The text of a question in the chosen wording."
     text = PROMPTS[prompt](row)
     return text + SUFFIX if single_pred_prompt and not text.endswith(SUFFIX) else text
 
 # %% ../../nbs/eval/02_prompts.ipynb #1b543adf
+class Conversation(NamedTuple):
+    "The texts that a conversation template puts around a question and its answer."
+    before: str = ''  # comes before the question
+    after: str = ''  # comes after it
+    lead: str = ''  # the blank before the answer
+    stop: str = ''  # ends the answer
+
 _polite = 'an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers to the'
-CONVERSATIONS = {  # name: (text before the question, text after it, what comes before the answer, what ends the answer)
-    'vicuna_v1': (f"A chat between a curious user and {_polite} user's questions. USER: ", ' ASSISTANT:', ' ', '</s>'),
-    'llava_v0': (f"A chat between a curious human and {_polite} human's questions.###Human: ", '###Assistant:', ' ', '###')}
+_user, _human = (f"A chat between a curious {who} and {_polite} {who}'s questions." for who in ('user', 'human'))
+CONVERSATIONS = {
+    'vicuna_v1': Conversation(f'{_user} USER: ', ' ASSISTANT:', ' ', '</s>'),
+    'llava_v0': Conversation(f'{_human}###Human: ', '###Assistant:', ' ', '###')}
+
+def conversation(
+    conv_mode: str,  # `chat`, `vicuna_v1` or `llava_v0`
+) -> Conversation:  # empty texts for `chat`, the model's own template
+    "The texts of a conversation template."
+    return CONVERSATIONS.get(conv_mode, Conversation())
 
 def has_chat_template(
     processor,  # the model's processor
 ) -> bool:  # True if it can render a chat
-    "Does the model come with a chat template?"
-    return bool(getattr(processor, 'chat_template', None) or getattr(getattr(processor, 'tokenizer', processor), 'chat_template', None))
+    "Whether the processor or its tokenizer has a chat template."
+    return bool(processor.chat_template or processor.tokenizer.chat_template)
 
 # %% ../../nbs/eval/02_prompts.ipynb #0059eafd
 def render(
@@ -68,21 +84,17 @@ def render(
     from sciencetutor.models.core import clean_text, render_prompt
     if conv_mode == 'chat':
         if not has_chat_template(processor):
-            raise CliError('the model has no chat template: name the one it was trained with (--conv-mode vicuna_v1 or llava_v0)')
-        return render_prompt(processor, [dict(role='user', content=[dict(type='image')]*image + [dict(type='text', text=text)])])
-    before, after, _, _ = CONVERSATIONS[conv_mode]
-    mark = getattr(processor, 'image_token', '<image>') + '\n' if image else ''
-    return before + mark + clean_text(processor, text) + after
+            raise CliError('the model has no chat template: name the one it was trained with '
+                           '(--conv-mode vicuna_v1 or llava_v0)')
+        content = [dict(type='image')]*image + [dict(type='text', text=text)]
+        return render_prompt(processor, [dict(role='user', content=content)])
+    template = CONVERSATIONS[conv_mode]
+    mark = processor.image_token + '\n' if image else ''
+    return template.before + mark + clean_text(processor, text) + template.after
 
-def ending(
-    conv_mode: str,  # `chat`, `vicuna_v1` or `llava_v0`
-) -> tuple:  # what comes before the answer, what ends it
-    "The blank before an answer and the mark after it."
-    return CONVERSATIONS[conv_mode][2:] if conv_mode in CONVERSATIONS else ('', '')
-
-def cut(
+def strip_ending(
     text: str,  # what the model wrote
     conv_mode: str,  # `chat`, `vicuna_v1` or `llava_v0`
 ) -> str:  # the answer
     "The answer without the mark that ends it."
-    return text.strip().removesuffix(ending(conv_mode)[1]).strip() if conv_mode in CONVERSATIONS else text.strip()
+    return text.strip().removesuffix(conversation(conv_mode).stop).strip()

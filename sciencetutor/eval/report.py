@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/report.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PUBLISHED', 'class_plot', 'calibration_plot', 'svg', 'html_table', 'summary_table', 'thumbnail', 'thumbnails',
-           'question_data', 'readers', 'notes', 'calibration_section', 'make_report']
+__all__ = ['PUBLISHED', 'PUBLISHED_COLORS', 'class_plot', 'calibration_plot', 'svg', 'html_table', 'summary_table', 'thumbnail',
+           'thumbnails', 'question_data', 'shown_readers', 'notes', 'calibration_section', 'was_right', 'make_report']
 
 # %% ../../nbs/eval/06_report.ipynb #bd7be314
 import base64, html, io, json
@@ -31,37 +31,43 @@ PUBLISHED = {name: dict(zip([*CLASSES, 'Avg'], map(float, row.split()))) for nam
     'UnifiedQA CoT, 223M': '71.00 76.04 78.91 66.42 66.53 81.81 77.06 68.82 74.11'}.items()}
 
 # %% ../../nbs/eval/06_report.ipynb #238b47cc
+PUBLISHED_COLORS = ['#1b1b1b', '#0a6b5e', '#7a3e9d', '#c0591a', '#5b6875', '#a8327d']  # of the published systems
+
 def class_plot(
     m: dict,  # metrics of the run
     published: dict = PUBLISHED,  # system -> class -> accuracy; {} for the run alone
 ) -> Figure:  # bars with 95% intervals, chance, and a mark for each published system
-    "The run's classes beside published systems."
+    "Accuracies of the run's classes beside published systems."
     fig = Figure(figsize=(8.6, 3.6), layout='constrained')
     ax, names, c = fig.add_subplot(), [*CLASSES, 'Avg'], m['classes']
     xs = [x for x, k in enumerate(names) if c[k]['count']]
     acc, lo, hi, chance = ([c[names[x]][f] for x in xs] for f in ('acc', 'lo', 'hi', 'chance'))
     ax.bar(xs, acc, .62, color='#9cc3e6', label='this run, 95% interval')
-    ax.errorbar(xs, acc, [[max(0, a-b) for a, b in zip(acc, lo)], [max(0, b-a) for a, b in zip(acc, hi)]], fmt='none', ecolor='#1d4f7a', capsize=3)
+    below, above = [max(0, a-b) for a, b in zip(acc, lo)], [max(0, b-a) for a, b in zip(acc, hi)]
+    ax.errorbar(xs, acc, [below, above], fmt='none', ecolor='#1d4f7a', capsize=3)
     ax.hlines(chance, [x-.31 for x in xs], [x+.31 for x in xs], color='#b3372f', ls='--', lw=1.2, label='chance')
-    for i, ((name, row), mark, color) in enumerate(zip(published.items(), 'o^sDvP', ['#1b1b1b', '#0a6b5e', '#7a3e9d', '#c0591a', '#5b6875', '#a8327d'])):
-        ax.plot([x - .27 + .108*i for x in range(len(names))], [row[k] for k in names], mark, ms=4.5, mfc='white', mec=color, mew=1.2, label=name)
+    for i, ((name, row), mark, color) in enumerate(zip(published.items(), 'o^sDvP', PUBLISHED_COLORS)):
+        places, style = [x - .27 + .108*i for x in range(len(names))], dict(ms=4.5, mfc='white', mec=color, mew=1.2)
+        ax.plot(places, [row[k] for k in names], mark, label=name, **style)
     ax.set(ylim=(0, 100), ylabel='accuracy, %', xlim=(-.6, len(names)-.4))
     ax.set_xticks(range(len(names)), [f'{k}\nn={c[k]["count"]}' for k in names])
     ax.spines[['top', 'right']].set_visible(False)
     handles, labels = ax.get_legend_handles_labels()
-    fig.legend(handles[-1:] + handles[:-1], labels[-1:] + labels[:-1], loc='outside right center', frameon=False, fontsize=8.5)
+    handles, labels = handles[-1:] + handles[:-1], labels[-1:] + labels[:-1]  # the run first
+    fig.legend(handles, labels, loc='outside right center', frameon=False, fontsize=8.5)
     return fig
 
 # %% ../../nbs/eval/06_report.ipynb #dc9d407b
 def calibration_plot(
     m: dict,  # metrics of a run whose answers have likelihoods
 ) -> Figure:  # accuracy over probability, with the number of questions in each bin
-    "What the probabilities are worth."
+    "Accuracy over the probability of the picked choice."
     fig = Figure(figsize=(4.6, 3.6), layout='constrained')
     ax, bins = fig.add_subplot(), m['calibration']['bins']
     ax.plot([0, 100], [0, 100], color='#8794a1', lw=1, ls='--')
     ax.plot([b['confidence'] for b in bins], [b['acc'] for b in bins], 'o-', color='#1d4f7a', clip_on=False)
-    for b in bins: ax.annotate(b['count'], (b['confidence'], b['acc']), textcoords='offset points', xytext=(6, -11), fontsize=8, color='#5b6875')
+    style = dict(textcoords='offset points', xytext=(6, -11), fontsize=8, color='#5b6875')
+    for b in bins: ax.annotate(b['count'], (b['confidence'], b['acc']), **style)
     ax.set(xlim=(0, 100), ylim=(0, 100), xlabel='probability of the picked choice, %', ylabel='accuracy, %')
     ax.spines[['top', 'right']].set_visible(False)
     return fig
@@ -74,8 +80,8 @@ def svg(
     buf = io.StringIO()
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'report', 'font.family': ['sans-serif']}):
         fig.savefig(buf, format='svg', transparent=True, metadata=dict(Date=None, Creator=None))
-    text = buf.getvalue()
-    return text[text.index('<svg'):].replace('<svg', f'<svg role="img" aria-label="{html.escape(label, quote=True)}"', 1)
+    text, label = buf.getvalue(), html.escape(label, quote=True)
+    return text[text.index('<svg'):].replace('<svg', f'<svg role="img" aria-label="{label}"', 1)
 
 # %% ../../nbs/eval/06_report.ipynb #82a3d978
 def html_table(
@@ -91,15 +97,17 @@ def summary_table(
     summaries: dict,  # name -> summary
 ) -> str:  # a `<table>`: name, n, accuracy, interval, chance
     "Summaries as a table."
-    return html_table([what, 'n', 'accuracy', '95% interval', 'chance'], [
-        [k, v['count'], pct(v['acc']), f"{v['lo']:.1f} to {v['hi']:.1f}", pct(v['chance'])] for k, v in summaries.items()])
+    rows = []
+    for k, v in summaries.items():
+        rows.append([k, v['count'], pct(v['acc']), f"{v['lo']:.1f} to {v['hi']:.1f}", pct(v['chance'])])
+    return html_table([what, 'n', 'accuracy', '95% interval', 'chance'], rows)
 
 # %% ../../nbs/eval/06_report.ipynb #29a92b41
 def thumbnail(
     image,  # PIL image
     side: int = 220,  # longest side, in pixels
 ) -> str:  # data URL
-    "A small picture as text."
+    "A thumbnail as a data URL."
     image = image.convert('RGB')
     image.thumbnail((side, side))
     buf = io.BytesIO()
@@ -131,32 +139,41 @@ def question_data(
     "Questions for the list on the page."
     out = []
     for i, (r, q, a) in enumerate(zip(rows, judged, answers, strict=True)):
-        d = dict(id=q['id'], pid=q['pid'], ok=q['correct'], pick=q['prediction'], answer=q['answer'], question=r['question'], hint=hint_text(r),
-                 choices=r['choices'], grade=q['grade'], topic=q['topic'], skill=q['skill'], has_image=q['has_image'],
-                 classes=[k for k, test in CLASSES.items() if test(q)])
+        d = dict(id=q['id'], pid=q['pid'], ok=q['correct'], pick=q['prediction'], answer=q['answer'],
+                 question=r['question'], hint=hint_text(r), choices=r['choices'], grade=q['grade'], topic=q['topic'],
+                 skill=q['skill'], has_image=q['has_image'], classes=[k for k, test in CLASSES.items() if test(q)])
         if q.get('scores'): d['p'] = [round(p, 4) for p in q['scores']]
         if i in thumbs: d['img'] = thumbs[i]
-        out.append(d | {k: a[k] for k in ('text', 'error') if a.get(k) is not None} | (dict(was=was[q['id']]) if was else {}))
+        d |= {k: a[k] for k in ('text', 'error') if a.get(k) is not None}
+        if was: d['was'] = was[q['id']]
+        out.append(d)
     return out
 
 # %% ../../nbs/eval/06_report.ipynb #83c8c560
-def readers(
+def shown_readers(
     m: dict,  # metrics
 ) -> list:  # pairs of a reader's name and its counts
     "The readers that matter: lmms-eval's only where its prompt was used."
-    return [(k, v) for k, v in m.get('readers', {}).items() if k != 'lmms' or m.get('wording', {}).get('prompt') == 'lmms-eval']
+    asked_as_lmms = m.get('wording', {}).get('prompt') == 'lmms-eval'
+    return [(k, v) for k, v in m.get('readers', {}).items() if k != 'lmms' or asked_as_lmms]
 
+# %% ../../nbs/eval/06_report.ipynb #a53168f4
 def notes(
     m: dict,  # metrics
 ) -> str:  # paragraphs
     "What has to be said beside the score: protocol, readers, unread answers, errors, the other run."
     how = ''.join(f', {k} {m[k]}' for k in ('reduce', 'conv_mode', 'dtype') if k in m)
     say = [f"Protocol {m['protocol']}{how}; model {m['model']}, split {m['split']}."]
-    if 'readers' in m: say.append('Read from texts: ' + '; '.join(f"{k} {pct(v['acc'])}% ({v['unread']} unread)" for k, v in readers(m)) + '.')
-    if m.get('errors'): say.append('Never answered, counted as wrong: ' + ', '.join(f'{k}: {n}' for k, n in m['errors'].items()) + '.')
+    if 'readers' in m:
+        read = '; '.join(f"{k} {pct(v['acc'])}% ({v['unread']} unread)" for k, v in shown_readers(m))
+        say.append(f'Read from texts: {read}.')
+    if m.get('errors'):
+        reasons = ', '.join(f'{k}: {n}' for k, n in m['errors'].items())
+        say.append(f'Never answered, counted as wrong: {reasons}.')
     if m.get('missing'): say.append(f"{len(m['missing'])} questions have no answer in the file and count as wrong.")
     if c := m.get('against'):
-        say.append(f"Against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points here (95% interval {c['lo']:+.1f} to {c['hi']:+.1f}), "
+        interval = f"95% interval {c['lo']:+.1f} to {c['hi']:+.1f}"
+        say.append(f"Against {c['name']}: {pct(c['first'])}% there, {c['diff']:+.2f} points here ({interval}), "
                    f"McNemar p = {c['p']:.2g}; {len(c['gained'])} questions gained, {len(c['lost'])} lost.")
     return ''.join(f'<p>{html.escape(s)}</p>' for s in say)
 
@@ -166,9 +183,20 @@ def calibration_section(
 ) -> str:  # '' for answers without likelihoods
     "Calibration as a part of the page."
     if not (c := m['calibration']): return ''
-    return (f'<h2>Calibration</h2><p class="soft">Expected calibration error {c["ece"]:.1f} points. Below the dashed line the model is surer than it '
-            f'is right; the numbers are questions.</p><div class="card plot">{svg(calibration_plot(m), "accuracy over probability")}</div>')
+    plot = svg(calibration_plot(m), 'accuracy over probability')
+    return (f'<h2>Calibration</h2><p class="soft">Expected calibration error {c["ece"]:.1f} points. Below the dashed '
+            'line the model is surer than it is right; the numbers are questions.</p>'
+            f'<div class="card plot">{plot}</div>')
 
+def was_right(
+    judged: list,  # judged questions
+    against: dict,  # what `compare` returned
+) -> dict:  # id -> right in the other run
+    "Whether the other run was right: as this one, but for the flips."
+    flips = {*against['gained'], *against['lost']}
+    return {q['id']: q['correct'] != (q['id'] in flips) for q in judged}
+
+# %% ../../nbs/eval/06_report.ipynb #c5e07d21
 def make_report(
     m: dict,  # metrics, with `model`, `protocol` and `split`
     rows: list,  # questions
@@ -178,13 +206,16 @@ def make_report(
     megabytes: float = 8.,  # room for the thumbnails
 ) -> str:  # the page
     "The report as one HTML text."
-    flips = m.get('against')
-    was = {q['id']: q['correct'] != (q['id'] in flips['gained'] or q['id'] in flips['lost']) for q in judged} if flips else {}
-    data = dict(questions=question_data(rows, judged, answers, thumbnails(rows, picture, megabytes) if picture else {}, was),
-                classes=['Avg', *CLASSES], compared=bool(flips))
-    return Template(files('sciencetutor').joinpath('assets/report.html').read_text(encoding='utf-8')).substitute(
-        title=html.escape(f"{m['model']} on {m['split']}"), acc=f"{pct(m['acc'])}%", interval=f"{m['lo']:.1f} to {m['hi']:.1f}",
-        chance=f"{pct(m['chance'])}%", count=m['count'], total=total_line(m), notes=notes(m),
-        class_plot=svg(class_plot(m), 'accuracy in the classes beside published systems'), class_table=summary_table('class', m['classes']),
-        calibration=calibration_section(m), hardest_table=summary_table('skill', m['hardest']), topic_table=summary_table('topic', m['topics']),
-        data=json.dumps(data, ensure_ascii=False).replace('<', '\\u003c'))
+    against = m.get('against')
+    was = was_right(judged, against) if against else {}
+    thumbs = thumbnails(rows, picture, megabytes) if picture else {}
+    questions = question_data(rows, judged, answers, thumbs, was)
+    data = json.dumps(dict(questions=questions, classes=['Avg', *CLASSES], compared=bool(against)), ensure_ascii=False)
+    template = files('sciencetutor').joinpath('assets/report.html').read_text(encoding='utf-8')
+    return Template(template).substitute(
+        title=html.escape(f"{m['model']} on {m['split']}"), total=total_line(m), notes=notes(m), count=m['count'],
+        acc=f"{pct(m['acc'])}%", interval=f"{m['lo']:.1f} to {m['hi']:.1f}", chance=f"{pct(m['chance'])}%",
+        class_plot=svg(class_plot(m), 'accuracy in the classes beside published systems'),
+        class_table=summary_table('class', m['classes']), hardest_table=summary_table('skill', m['hardest']),
+        topic_table=summary_table('topic', m['topics']), calibration=calibration_section(m),
+        data=data.replace('<', '\\u003c'))
