@@ -25,6 +25,9 @@ tutor: .venv ## train the tutor that ships again, on the data set folder DATA
 	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor')"
 	cp checkpoints/tutor/packed/* sciencetutor/assets/tutor/
 
+finder: .venv ## learn again how cards are found, after cards have changed
+	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights())"
+
 soak: .venv/dev ## the long fault and load tests, at full count
 	pytest -m soak tests
 
@@ -49,4 +52,4 @@ clean: ## forget what was built, keep what was trained
 
 DATA ?= data/scienceqa
 
-.PHONY: .venv run test docs bench tutor soak help clean
+.PHONY: .venv run test docs bench tutor finder soak help clean

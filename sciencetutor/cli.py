@@ -31,7 +31,7 @@ commands = {
     'quickstart': Command('quickstart:run_quickstart',
         'see it all at once: samples, a short fine-tune, its accuracy, the page', ''),
     'data': Command('data:run_data', 'turn questions into a data set', '--source samples --out data/samples'),
-    'check': Command('data.tables:run_check', "check a teacher's own questions, row by row", 'questions.csv'),
+    'check': Command('app.cards:run_check', "check a teacher's own questions or cards", 'questions.csv'),
     'export': Command('data.exports:run_export', 'write a data set for other programs',
         '--data data/samples --out data/llava --to llava'),
     'upload': Command('data.hub:run_upload', 'publish a data set or a checkpoint, privately',

@@ -327,15 +327,18 @@ def run_serve(
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
+    cards: str = None,  # folder of your own knowledge cards; they come before ours
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
     open_browser: bool = False,  # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
+    from sciencetutor.app.retrieval import use_cards
     keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
+    if cards: use_cards(cards)
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)

@@ -1,7 +1,7 @@
-"""How the tutor answers questions that children ask: `python bench/asked_bench.py answer QUESTIONS.json --out answers.json`.
+"""How the tutor answers questions that children ask: `python bench/asked.py answer QUESTIONS.json --out answers.json`.
 
 QUESTIONS.json is a list of {id, grade, kind, text, must, wrong, before}. Somebody who wrote neither questions nor cards then marks each answer:
-`mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe. `python bench/asked_bench.py report answers.json marks.json` makes the table.
+`mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe. `python bench/asked.py report answers.json marks.json` makes the table.
 """
 import argparse, json, statistics, sys, time
 from collections import Counter, defaultdict
