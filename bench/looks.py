@@ -16,7 +16,8 @@ import datasets, torch
 from sciencetutor.data.core import load_split
 from sciencetutor.eval.metrics import mcnemar
 from sciencetutor.models.core import load_model
-from sciencetutor.models.knn import KNNIndex, evidence, fit_ranker, index_tensors, last_question, leave_one_out, pad_choices
+from sciencetutor.models.knn import (KNNIndex, evidence, fit_ranker, index_tensors, last_question, leave_one_out,
+                                     pad_choices)
 from sciencetutor.models.scoring import question_item, score_choices
 from sciencetutor.release import Opinions, cross_validate, percent, picked
 
@@ -36,7 +37,8 @@ def flips(first: list[bool], second: list[bool]) -> dict:
     return dict(gained=gained, lost=lost, p=mcnemar(gained, lost))
 
 
-def compare(look: KNNIndex, blind: KNNIndex, items: list[dict], pictures: dict, scores: list, answers: list[int]) -> dict:
+def compare(look: KNNIndex, blind: KNNIndex, items: list[dict], pictures: dict, scores: list,
+            answers: list[int]) -> dict:
     "Accuracies with the right picture, with another's and by a memory without pictures, and the flips between them."
     def ask(memory, shown):
         return [evidence(memory, last_question(it['messages']), it['choices'], p) for it, p in zip(items, shown)]

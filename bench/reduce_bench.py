@@ -40,7 +40,7 @@ def measure(data: str, model: str, limit: int, dtype: str, batch_tokens: int, wi
         sums = score_choices(m, processor, items, batch_tokens=batch_tokens, reduce='sum')
         sizes = [[len(encode_reply(processor, c)) for c in it['choices']] for it in items]
         chance += sum(1/len(r['choices']) for r in rows)
-        for name, scores in variants(m.knn_index, items, sums, sizes).items():
+        for name, scores in variants(index_of(m), items, sums, sizes).items():
             right[name] = right.get(name, 0) + sum(int(s.argmax()) == r['answer_index'] for s, r in zip(scores, rows))
     return dict(count=n, chance=100*chance/n, correct=right, acc={k: 100*v/n for k, v in right.items()})
 

@@ -325,7 +325,8 @@ def main():
     from sciencetutor.engine.core import run_in_thread
     from sciencetutor.models.core import load_model
     from sciencetutor.serve.core import make_engine
-    engine, (theirs, processor) = make_engine(a.model, dtype=a.dtype), run_in_thread(load_model, a.model, dtype='float32')
+    engine = make_engine(a.model, dtype=a.dtype)
+    theirs, processor = run_in_thread(load_model, a.model, dtype='float32')
     result = dict(versions(), model=a.model, dtype=engine.dtype, tokens=a.tokens, runs=a.runs)
     explanations = guessing(engine)
     no_shortcuts(engine)

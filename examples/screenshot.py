@@ -1,7 +1,8 @@
 """Take the README's picture of a running page.
 
     sciencetutor serve --model checkpoints/tutor &
-    python examples/screenshot.py http://127.0.0.1:7860 nbs/images/page.png [--question "..."] [--example 0] [--quiz] [--dark] [--phone] [--height 860]
+    python examples/screenshot.py http://127.0.0.1:7860 nbs/images/page.png \
+        [--question "..."] [--example 0] [--quiz] [--dark] [--phone] [--height 860]
 
 Needs the package playwright and a Chromium on the path.
 """

@@ -2,7 +2,7 @@
 
     sciencetutor serve &
     python examples/websocket_streaming.py
-    python examples/websocket_streaming.py --url ws://127.0.0.1:5005/api/v1/stream --prompt "Why is the sky blue?" --image sky.png
+    python examples/websocket_streaming.py --prompt "Why is the sky blue?" --image sky.png
 
 Needs the package websockets.
 """
@@ -16,10 +16,13 @@ parser.add_argument('--image', help='a PNG file to ask about')
 parser.add_argument('--max-new-tokens', type=int, default=200)
 
 # all that clients of this API are used to send; only the prompt is required
-PARAMS = dict(max_new_tokens=200, auto_max_new_tokens=False, max_tokens_second=0, preset='None', do_sample=True, temperature=0.7, top_p=0.1, typical_p=1, epsilon_cutoff=0, eta_cutoff=0,
-    tfs=1, top_a=0, repetition_penalty=1.18, repetition_penalty_range=0, top_k=40, min_length=0, no_repeat_ngram_size=0, num_beams=1, penalty_alpha=0, length_penalty=1,
-    early_stopping=False, mirostat_mode=0, mirostat_tau=5, mirostat_eta=0.1, grammar_string='', guidance_scale=1, negative_prompt='', seed=-1, add_bos_token=True,
-    truncation_length=2048, ban_eos_token=False, custom_token_bans='', skip_special_tokens=True, stopping_strings=[])
+PARAMS = dict(
+    max_new_tokens=200, auto_max_new_tokens=False, max_tokens_second=0, preset='None', do_sample=True, temperature=0.7,
+    top_p=0.1, typical_p=1, epsilon_cutoff=0, eta_cutoff=0, tfs=1, top_a=0, repetition_penalty=1.18,
+    repetition_penalty_range=0, top_k=40, min_length=0, no_repeat_ngram_size=0, num_beams=1, penalty_alpha=0,
+    length_penalty=1, early_stopping=False, mirostat_mode=0, mirostat_tau=5, mirostat_eta=0.1, grammar_string='',
+    guidance_scale=1, negative_prompt='', seed=-1, add_bos_token=True, truncation_length=2048, ban_eos_token=False,
+    custom_token_bans='', skip_special_tokens=True, stopping_strings=[])
 
 
 async def pieces(url: str, request: dict):
@@ -35,7 +38,9 @@ async def pieces(url: str, request: dict):
 async def main():
     a = parser.parse_args()
     prompt = a.prompt
-    if a.image: prompt = f'<img src="data:image/png;base64,{base64.b64encode(open(a.image, "rb").read()).decode()}">' + prompt
+    if a.image:
+        with open(a.image, 'rb') as f: picture = base64.b64encode(f.read()).decode()
+        prompt = f'<img src="data:image/png;base64,{picture}">' + prompt
     print(a.prompt, end='')
     async for piece in pieces(a.url, {**PARAMS, 'prompt': prompt, 'max_new_tokens': a.max_new_tokens}):
         print(piece, end='')

@@ -11,19 +11,18 @@ from .retrieval import finder
 from .safety import Guard
 
 # %% auto #0
-__all__ = ['KNOWN', 'CALM', 'is_learning', 'tutor_guard']
+__all__ = ['KNOWN', 'is_learning', 'tutor_guard']
 
 # %% ../../nbs/app/04_guard.ipynb #34e7cfcf
 KNOWN = .8  # probability that a card answers the question
-CALM = ('hello', 'thanks', 'bye', 'who', 'lost', 'future')  # kinds of talk that are no sign of danger
 
 def is_learning(
     text: str,  # what a child wrote
 ) -> bool:
     "Whether a message is about the subject, or plain talk of a learner."
-    if wish_of(text): return True
-    if said := small_talk(text): return said[0] in CALM
-    best = finder().find(text, 1)[0]
+    find = finder()
+    if wish_of(text) or small_talk(text) or small_talk(find.spell(text)): return True
+    best = find.find(text, 1)[0]
     return best.sure >= KNOWN and not best.card.care
 
 def tutor_guard(
