@@ -15,7 +15,7 @@ import random
 from string import ascii_uppercase
 from fastcore.script import CliError
 from ..resources import cards
-from . import biology, language, physics, social  # noqa: F401 (they register their skills)
+from . import biology, language, physics, social  # they register their skills
 from .skills import SKILLS, SPLITS, digest, split_of
 
 # %% ../../nbs/samples/08_samples.ipynb #adcdd943
