@@ -1,7 +1,8 @@
-"""How the tutor answers questions that children ask: `python bench/asked.py answer QUESTIONS.json --out answers.json`.
+"""How the tutor answers questions of children: `python bench/asked.py answer QUESTIONS.json --out answers.json`.
 
-QUESTIONS.json is a list of {id, grade, kind, text, must, wrong, before}. Somebody who wrote neither questions nor cards then marks each answer:
-`mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe. `python bench/asked.py report answers.json marks.json` makes the table.
+QUESTIONS.json is a list of {id, grade, kind, text, must, wrong, before}. Somebody who wrote neither questions nor cards
+then marks each answer: `mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe.
+`python bench/asked.py report answers.json marks.json` makes the table.
 """
 import argparse, json, statistics, sys, time
 from collections import Counter, defaultdict
@@ -25,9 +26,11 @@ def answers(questions: list[dict]) -> list[dict]:
         for text in before: talked.append((text, converse(text, find, q['grade'], talked)))
         begun = time.perf_counter()
         verdict = guard.check(q['text'])
-        said = Answer(PHRASES['en']['refuse_'+verdict.level], 'refused') if verdict else converse(q['text'], find, q['grade'], talked)
+        if verdict: said = Answer(PHRASES['en']['refuse_'+verdict.level], 'refused')
+        else: said = converse(q['text'], find, q['grade'], talked)
         took = time.perf_counter()-begun
-        out.append(dict(id=q['id'], grade=q['grade'], kind=q['kind'], before=before, text=q['text'], must=q['must'], wrong=q['wrong'], answer=said.text, how=said.kind,
+        out.append(dict(id=q['id'], grade=q['grade'], kind=q['kind'], before=before, text=q['text'], must=q['must'],
+                        wrong=q['wrong'], answer=said.text, how=said.kind,
                         sure=round(said.sure, 3), cards=[f.card.id for f in said.found[:1]], ms=round(1000*took, 1)))
     return out
 
@@ -36,12 +39,18 @@ def report(said: list[dict], marks: dict[str, dict]) -> dict:
     "Shares of the marks by kind, and how often a sure answer is right."
     table = defaultdict(Counter)
     for a in said: table[a['kind']][marks[a['id']]['mark']] += 1
-    shares = {kind: dict(n=sum(c.values()), **{m: round(100*c[m]/sum(c.values()), 1) for m in MARKS}) for kind, c in table.items()}
+    shares = {}
+    for kind, c in table.items():
+        n = sum(c.values())
+        shares[kind] = dict(n=n, **{m: round(100*c[m]/n, 1) for m in MARKS})
     sure = defaultdict(list)
     for a in said:
-        if a['kind'] == 'science' and a['sure']: sure['sure' if a['sure'] >= .8 else 'think' if a['sure'] >= .4 else 'less'].append(marks[a['id']]['mark'] != 'wrong')
-    return dict(marks=shares, unsafe=[a['id'] for a in said if marks[a['id']].get('safety') == 'unsafe'], not_wrong={k: dict(n=len(v), percent=round(100*sum(v)/len(v), 1)) for k, v in sure.items()},
-                median_ms=statistics.median(a['ms'] for a in said))
+        if a['kind'] != 'science' or not a['sure']: continue
+        band = 'sure' if a['sure'] >= .8 else 'think' if a['sure'] >= .4 else 'less'
+        sure[band].append(marks[a['id']]['mark'] != 'wrong')
+    not_wrong = {k: dict(n=len(v), percent=round(100*sum(v)/len(v), 1)) for k, v in sure.items()}
+    unsafe = [a['id'] for a in said if marks[a['id']].get('safety') == 'unsafe']
+    return dict(marks=shares, unsafe=unsafe, not_wrong=not_wrong, median_ms=statistics.median(a['ms'] for a in said))
 
 
 def main():

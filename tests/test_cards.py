@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 from fastcore.script import CliError
 
-from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, check_folder, coverage, field_faults, load_cards, parse_cards, read_folder,
+from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, check_folder, coverage, field_faults, load_cards,
+                                    parse_cards, read_folder,
                                     run_check, too_hard)
 
 GOOD = '''topic: Ice
@@ -27,7 +28,8 @@ def test_our_cards_are_whole(cards):
     assert faults == [] and len(found) == len(cards) >= 1500
     for card in cards:
         assert card.idea in IDEAS and 25 <= len(card.answer.split()) <= 95, card.id
-        assert card.deeper and card.example and len(card.asked) >= 6 and len(card.facts) >= 2 and card.misconceptions, card.id
+        assert card.deeper and card.example and card.misconceptions, card.id
+        assert len(card.asked) >= 6 and len(card.facts) >= 2, card.id
         assert len(card.hints) == 2 and len(card.keywords) >= 3 and card.related, card.id
         assert 3 <= len(card.check['choices']) <= 5, card.id
         assert card.grades[0] <= card.grades[1], card.id
@@ -62,7 +64,8 @@ def test_a_missing_field_is_named(change, line, says):
 
 
 @pytest.mark.parametrize('raw, says', [
-    (dict(answer=True), 'answer must be a text'), (dict(asked=['a', 1]), 'asked must be a list of texts'), (dict(grades='4'), 'must be like 1-4'),
+    (dict(answer=True), 'answer must be a text'), (dict(asked=['a', 1]), 'asked must be a list of texts'),
+    (dict(grades='4'), 'must be like 1-4'),
     (dict(colour='blue'), "there is no field 'colour'"), (dict(id='Ice floats'), 'small letters'),
 ])
 def test_what_a_field_must_be(raw, says):
@@ -73,9 +76,11 @@ def test_what_a_field_must_be(raw, says):
 def test_a_folder(tmp_path):
     (tmp_path/'a.yaml').write_text(GOOD)
     (tmp_path/'b.yaml').write_text(GOOD.replace('ice-floats', 'ice-sinks') + '  related: [nothing-here, ice-floats]\n')
-    with pytest.raises(CliError, match=r"b\.yaml:3: ice-sinks: related: there is no card 'nothing-here'"): read_folder(tmp_path)
+    with pytest.raises(CliError,
+                       match=r"b\.yaml:3: ice-sinks: related: there is no card 'nothing-here'"): read_folder(tmp_path)
     (tmp_path/'b.yaml').write_text(GOOD)
-    with pytest.raises(CliError, match=r'b\.yaml:3: ice-floats: this id is there already, in a\.yaml'): read_folder(tmp_path)
+    with pytest.raises(CliError,
+                       match=r'b\.yaml:3: ice-floats: this id is there already, in a\.yaml'): read_folder(tmp_path)
     (tmp_path/'b.yaml').write_text('cards: [')
     with pytest.raises(CliError, match='this is not YAML'): read_folder(tmp_path)
     (tmp_path/'b.yaml').write_bytes(b'\xff\xfe\x00')
@@ -89,7 +94,8 @@ def test_a_teachers_card_comes_first(tmp_path, cards):
     taken = cards[5].id
     (tmp_path/'mine.yaml').write_text(GOOD.replace('ice-floats', taken))
     both = load_cards(str(tmp_path))
-    assert len(both) == len(cards) and both[0].id == taken and both[0].owner == tmp_path.name and both[0].title == 'Why ice floats'
+    assert len(both) == len(cards) and both[0].title == 'Why ice floats'
+    assert both[0].id == taken and both[0].owner == tmp_path.name
     with pytest.raises(CliError, match='no such folder'): load_cards(str(tmp_path/'nowhere'))
 
 

@@ -364,7 +364,7 @@ def test_reply_remembers_two_turns():
     parrot, before = Parrot(), [Turn(f'q{i}', text=f'a{i}') for i in range(4)] + [Turn('lost')]
     list(reply(parrot, Turn('And then?'), before))
     texts = [t for _, t in said(parrot.asked[-1][0])]
-    assert texts == ['Question: q2', 'a2', 'Question: q3', 'a3', 'Question: And then?']
+    assert texts[:4] == ['Question: q2', 'a2', 'Question: q3', 'a3'] and texts[4].endswith('Question: And then?')
     list(reply(parrot, Turn('Which?', ['x', 'y']), before))
     assert said(parrot.asked[-1][0])[0] == ('user', 'Question: Which?')
 

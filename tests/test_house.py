@@ -1,4 +1,4 @@
-"The package's structure: who may import whom, how many files lie at its root, and that nothing knows a benchmark's wording."
+"The package's structure: who may import whom, how many files lie at its root, and what must stay light."
 import ast, json, subprocess, sys
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT/'sciencetutor'
-# From below: a package imports from those before it, never from one after it; what shares a line does not import each other.
+# From below: a package imports from those before it, never from one after it or beside it.
 LAYERS = [['files', 'resources'], ['samples'], ['data'], ['models'], ['engine'], ['train', 'eval'], ['app'], ['serve'],
           ['cloud', 'release'], ['cli'], ['quickstart']]
 RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
@@ -14,7 +14,8 @@ RANK = {name: i for i, names in enumerate(LAYERS) for name in names}
 
 def modules() -> dict[str, Path]:
     "Dotted name below the package -> its file."
-    files = [p for p in PACKAGE.rglob('*.py') if 'assets' not in p.parts and p.name not in ('__init__.py', '_modidx.py')]
+    files = [p for p in PACKAGE.rglob('*.py')
+             if 'assets' not in p.parts and p.name not in ('__init__.py', '_modidx.py')]
     return {'.'.join(p.relative_to(PACKAGE).with_suffix('').parts): p for p in files}
 
 
@@ -34,10 +35,12 @@ def imports(name: str, path: Path) -> set[str]:
 
 
 def test_root_is_small():
-    tracked = subprocess.run(['git', 'ls-files', 'sciencetutor'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    listed = subprocess.run(['git', 'ls-files', 'sciencetutor'], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = listed.stdout.split()
     at_root = [f for f in tracked if f.endswith('.py') and f.count('/') == 1]
     assert len(at_root) <= 16, at_root
-    assert {f.split('/')[1] for f in tracked if f.count('/') > 1} == {'app', 'assets', 'cloud', 'data', 'engine', 'eval', 'models', 'samples', 'serve', 'train'}
+    folders = {f.split('/')[1] for f in tracked if f.count('/') > 1}
+    assert folders == {'app', 'assets', 'cloud', 'data', 'engine', 'eval', 'models', 'samples', 'serve', 'train'}
 
 
 def test_imports_point_down():
@@ -61,9 +64,12 @@ def test_no_circles():
     for name in sorted(graph): visit(name)
 
 
-@pytest.mark.parametrize('module', ['sciencetutor.data', 'sciencetutor.data.core', 'sciencetutor.files', 'sciencetutor.resources', 'sciencetutor.cli'])
+@pytest.mark.parametrize('module',
+                         ['sciencetutor.data', 'sciencetutor.data.core', 'sciencetutor.files', 'sciencetutor.resources',
+                          'sciencetutor.cli'])
 def test_light_modules_stay_light(module):
-    code = f'import json, sys, {module}; print(json.dumps([m for m in ("torch", "gradio", "transformers") if m in sys.modules]))'
+    heavy = ('torch', 'gradio', 'transformers')
+    code = f'import json, sys, {module}; print(json.dumps([m for m in {heavy} if m in sys.modules]))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
 

@@ -15,11 +15,13 @@ from .retrieval import Finder, Found, finder, plain_words
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LONGEST_TALK', 'YIELDS', 'AUXILIARY', 'TRUE_THAT', 'NEGATION', 'AGREES', 'LEAD', 'VERSUS', 'LEANS', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'Answer', 'talk', 'bare',
-           'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'verdict', 'false_premise', 'begins_alike',
-           'say_card', 'compared', 'leans_on_last', 'meet_wish', 'other_language', 'not_known', 'answer_question',
-           'converse']
+__all__ = ['LONGEST_TALK', 'YIELDS', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION',
+           'AGREES', 'LEAD', 'ONE', 'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS',
+           'SORRY', 'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
+           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'best_overlap', 'verdict',
+           'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text',
+           'meet_wish', 'other_language', 'not_known', 'which_of_two', 'compare_cards', 'tell_card', 'answer_question',
+           'talk_reply', 'converse']
 
 # %% ../../nbs/app/02_answers.ipynb #79a3e313
 @dataclass
@@ -33,7 +35,8 @@ class Answer:
 
 # %% ../../nbs/app/02_answers.ipynb #e87b0802
 LONGEST_TALK = 120  # characters; a longer message is a question
-YIELDS = ('opinion', 'future', 'unknowable')  # kinds that give way to a card that surely answers: *the best conductor* is no matter of taste
+# Kinds that give way to a card that surely answers: *the best conductor* is no matter of taste.
+YIELDS = ('opinion', 'future', 'unknowable')
 
 @lru_cache(1)
 def talk() -> dict:
@@ -60,39 +63,56 @@ def wish_of(text: str) -> str | None:  # more, example, easier, why, activity or
     return next((kind for kind, pattern in talk()['follow'].items() if pattern.fullmatch(said)), None)
 
 # %% ../../nbs/app/02_answers.ipynb #82ae6c9c
-AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
-TRUE_THAT = re.compile(r"^(so )?((my|a|the) [a-z]+ (said|says|told me|thinks)( that)? |is it (really )?(true|right|correct)( that| if)? |is it (a )?(fact|myth)( that)? |i (heard|read|think|thought)( that)? |true or false )|( is that| is it| thats) (really )?(true|right|correct)$|( right| true| isnt it| arent they| true or false)$")
-NEGATION = re.compile(r"\b(not|never|no|none|isnt|arent|dont|doesnt|cant|cannot|wont|wasnt|nothing|without|neither|nor)\b")
-AGREES = .74  # share of words that a statement and a question must have in common
-LEAD = .12  # by which the better of two opposite statements must win
+AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
+                       r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
+BEFORE_STATEMENT = '|'.join([  # my brother says that ...
+    r'(my|a|the) [a-z]+ (said|says|told me|thinks)( that)? ', r'is it (really )?(true|right|correct)( that| if)? ',
+    r'is it (a )?(fact|myth)( that)? ', r'i (heard|read|think|thought)( that)? ', r'true or false '])
+AFTER_STATEMENT = '|'.join([  # ... is that true
+    r'( is that| is it| thats) (really )?(true|right|correct)$',
+    r'( right| true| isnt it| arent they| true or false)$'])
+TRUE_THAT = re.compile(f'^(so )?({BEFORE_STATEMENT})|{AFTER_STATEMENT}')
+TO_TUTOR = re.compile(r'(can|could|will|would|do|did) (you|u|i|we)\b')  # can you tell me ...
 
 def wants_yes_or_no(text: str) -> str | None:  # the statement that is asked about, bare
     "What a question asks to confirm; None if it asks something else."
     said = bare(text)
     statement = TRUE_THAT.sub('', said).strip()
-    if statement != said and len(statement.split()) > 2: return AUXILIARY.sub('', statement).strip() if AUXILIARY.match(statement) else statement
-    if not AUXILIARY.match(said) or re.match(r'(can|could|will|would|do|did) (you|u|i|we)\b', said) or ' or ' in said: return None
+    if statement != said and len(statement.split()) > 2:
+        return AUXILIARY.sub('', statement).strip() if AUXILIARY.match(statement) else statement
+    if not AUXILIARY.match(said) or TO_TUTOR.match(said) or ' or ' in said: return None
     return said
+
+# %% ../../nbs/app/02_answers.ipynb #verdict
+NEGATION = re.compile(r"\b(not|never|no|none|isnt|arent|dont|doesnt|cant|cannot|wont|wasnt"
+                      r"|nothing|without|neither|nor)\b")
+AGREES = .74  # share of words that a statement and a question must have in common
+LEAD = .12  # by which the better of two opposite statements must win
 
 def overlap(a: str, b: str) -> float:  # 0 to 1
     "How much two statements share: the F1 of their meaningful words."
     one, two = set(plain_words(a)), set(plain_words(b))
     return 2*len(one & two)/(len(one)+len(two)) if one and two else 0.
 
+def best_overlap(
+    statement: str,  # bare
+    claims: Sequence[tuple[str, str]],  # what is claimed, and what to say if it agrees
+) -> tuple[float, str]:  # the overlap, and what to say
+    "The claim that is nearest to a statement, among those that are negated if it is."
+    denied, best = bool(NEGATION.search(statement)), (0., '')
+    for claim, says in claims:
+        if bool(NEGATION.search(bare(claim))) == denied: best = max(best, (overlap(statement, claim), says))
+    return best
+
+# %% ../../nbs/app/02_answers.ipynb #decide
 def verdict(text: str, cards: Sequence[Card]) -> tuple[str, str] | None:  # yes or no, and the correction for a no
     "Whether the cards say that what is asked is so."
     statement = wants_yes_or_no(text)
     if not statement: return None
-    denied = bool(NEGATION.search(statement))
-    best = {True: (0., ''), False: (0., '')}
-    for card in cards:
-        for fact in card.facts:
-            if bool(NEGATION.search(bare(fact))) == denied: best[True] = max(best[True], (overlap(statement, fact), fact))
-        for says, truth in card.misconceptions:
-            if bool(NEGATION.search(bare(says))) == denied: best[False] = max(best[False], (overlap(statement, says), truth))
-    so = best[True][0] > best[False][0]
-    if best[so][0] < AGREES or best[so][0] < best[not so][0]+LEAD: return None
-    return ('yes', '') if so else ('no', best[False][1])
+    yes, _ = best_overlap(statement, [(fact, fact) for c in cards for fact in c.facts])
+    no, truth = best_overlap(statement, [(says, truth) for c in cards for says, truth in c.misconceptions])
+    if max(yes, no) < AGREES or max(yes, no) < min(yes, no)+LEAD: return None
+    return ('yes', '') if yes > no else ('no', truth)
 
 # %% ../../nbs/app/02_answers.ipynb #d0653107
 def false_premise(text: str, card: Card) -> str:  # the correction, or ''
@@ -100,7 +120,9 @@ def false_premise(text: str, card: Card) -> str:  # the correction, or ''
     asked = set(plain_words(text))
     for says, truth in card.misconceptions:
         wrong = set(plain_words(says))
-        if len(wrong) >= 2 and len(wrong & asked) >= .8*len(wrong) and len(wrong & asked) >= .6*len(asked) and not NEGATION.search(bare(says)): return truth
+        both = len(wrong & asked)
+        assumed = len(wrong) >= 2 and both >= .8*len(wrong) and both >= .6*len(asked)
+        if assumed and not NEGATION.search(bare(says)): return truth
     return ''
 
 # %% ../../nbs/app/02_answers.ipynb #91130e66
@@ -112,7 +134,7 @@ def say_card(
     card: Card,
     first: str = '',  # yes, no, or ''
     correction: str = '',  # said before the answer
-    grade: int | None = None,  # of the child: from grade 6 on the deeper part comes along where the card is for younger ones
+    grade: int | None = None,  # of the child: from 6 on, the deeper part of a card for younger ones comes along
 ) -> str:
     "A card's answer, with what belongs before and after it."
     start = {'yes': 'Yes. ', 'no': 'No. '}.get(first, '')
@@ -125,8 +147,14 @@ def say_card(
     return '\n\n'.join(parts)
 
 # %% ../../nbs/app/02_answers.ipynb #834756c0
-VERSUS = re.compile(r"(?:(?:what is|whats|what are|tell me|explain)? ?(?:the )?diff?erence[s]? (?:is |of )?(?:between|of|in) )(?:an? |the )?(.+?) (?:and|vs|versus|from|to) (?:an? |the )?(.+)"
-                    r"|(?:how (?:is|are) )(?:an? |the )?(.+?) different (?:from|than|to) (?:an? |the )?(.+)|(?:an? |the )?(.+?) (?:vs|versus) (?:an? |the )?(.+)|(?:compare) (.+?) (?:and|to|with) (.+)")
+ONE, OTHER = r'(?:an? |the )?(.+?)', r'(?:an? |the )?(.+)'  # the two things, without their articles
+ASKS_DIFFERENCE = (r'(?:what is|whats|what are|tell me|explain)? ?(?:the )?diff?erence[s]? (?:is |of )?'
+                   r'(?:between|of|in)')
+VERSUS = re.compile('|'.join([
+    f'{ASKS_DIFFERENCE} {ONE} (?:and|vs|versus|from|to) {OTHER}',
+    f'how (?:is|are) {ONE} different (?:from|than|to) {OTHER}',
+    f'{ONE} (?:vs|versus) {OTHER}',
+    r'compare (.+?) (?:and|to|with) (.+)']))
 
 def compared(text: str) -> tuple[str, str] | None:
     "The two things that a question wants compared."
@@ -135,11 +163,26 @@ def compared(text: str) -> tuple[str, str] | None:
     return tuple(g for g in m.groups() if g)[:2] if m else None
 
 # %% ../../nbs/app/02_answers.ipynb #82784256
-LEANS = re.compile(r"^(and|but|so|what about|how about|what if|ok|then|or|also)\b|\b(it|its|that|they|them|their|those|these|this|he|she|there|one|ones|too|instead|tho|though)\b")
+LEANS_AT_START = r'^(and|but|so|what about|how about|what if|ok|then|or|also)\b'
+LEANS_ANYWHERE = (r'\b(it|its|that|they|them|their|those|these|this|he|she|there|one|ones'
+                  r'|too|instead|tho|though)\b')
+LEANS = re.compile(f'{LEANS_AT_START}|{LEANS_ANYWHERE}')
 
 def leans_on_last(text: str) -> bool:
     "Whether a message needs the question before it to be understood."
     return len(plain_words(text)) < 3 or bool(LEANS.search(bare(text)) and len(plain_words(text)) < 6)
+
+# %% ../../nbs/app/02_answers.ipynb #wish
+def quiz_text(check: dict) -> str:
+    "The question of a card to check oneself, with lettered choices."
+    return '\n'.join([f"**{check['question']}**", '', *(f'{chr(65+i)}. {c}' for i, c in enumerate(check['choices']))])
+
+def easier_text(card: Card, said: str = '') -> str:
+    "A card in a shorter way, by its first facts, or by its example if those have been said."
+    short = ' '.join(card.facts[:2])
+    if not short or short in said:
+        return f'Here is another way to see it. {card.example or card.answer} What part is hard?'
+    return f'Let me say it in a shorter way. {short}' + (f' For example: {card.example}' if card.example else '')
 
 def meet_wish(
     wish: str,  # from `wish_of`
@@ -148,30 +191,43 @@ def meet_wish(
     by_id: dict[str, Card] | None = None,  # all cards, for related ones
 ) -> str:
     "What a card has for a wish."
-    again = lambda text: text and text in said
-    related = [c for r in card.related if by_id and (c := by_id.get(r))]
-    if wish == 'example': return f'For example: {card.example}' if card.example else f'I have no other example for this. {card.answer}'
-    if wish == 'activity': return card.activity or 'I have nothing to try for this one. Look for it around you: ' + (card.example or card.answer)
-    if wish == 'quiz' and card.check:
-        letters = 'ABCDEFGH'
-        return '\n'.join([f"**{card.check['question']}**", '', *(f'{letters[i]}. {c}' for i, c in enumerate(card.check['choices']))])
-    if wish == 'easier':
-        short = ' '.join(card.facts[:2])
-        return f'Let me say it in a shorter way. {short}' + (f' For example: {card.example}' if card.example else '') if short and not again(short) else f'Here is another way to see it. {card.example or card.answer} What part is hard?'
-    if card.deeper and not again(card.deeper): return card.deeper
+    nothing = 'I have nothing to try for this one. Look for it around you: '
+    if wish == 'example' and card.example: return f'For example: {card.example}'
+    if wish == 'example': return f'I have no other example for this. {card.answer}'
+    if wish == 'activity': return card.activity or nothing + (card.example or card.answer)
+    if wish == 'quiz' and card.check: return quiz_text(card.check)
+    if wish == 'easier': return easier_text(card, said)
+    if card.deeper and card.deeper not in said: return card.deeper
+    related = [by_id[r] for r in card.related if r in by_id] if by_id else []
     if related: return f'**{related[0].title}.** {related[0].answer}'
     return 'That is all that I know about this. Ask me about a part of it.'
 
 # %% ../../nbs/app/02_answers.ipynb #597e3519
 SORRY = dict(
-    zh='对不起，我只会说英语。请用英语提问。', hi='माफ़ कीजिए, मैं केवल अंग्रेज़ी बोलता हूँ। कृपया अंग्रेज़ी में पूछें।', es='Lo siento, solo hablo inglés. Por favor, pregunta en inglés.',
-    fr="Désolé, je ne parle qu'anglais. Pose ta question en anglais, s'il te plaît.", ar='عذرًا، أتحدث الإنجليزية فقط. من فضلك اسأل بالإنجليزية.',
-    bn='দুঃখিত, আমি শুধু ইংরেজি বলি। অনুগ্রহ করে ইংরেজিতে জিজ্ঞাসা করো।', pt='Desculpa, eu só falo inglês. Por favor, pergunta em inglês.', ru='Извини, я говорю только по-английски. Спроси, пожалуйста, по-английски.',
-    ur='معاف کیجیے، میں صرف انگریزی بولتا ہوں۔ براہ کرم انگریزی میں پوچھیں۔', id='Maaf, saya hanya bisa berbahasa Inggris. Silakan bertanya dalam bahasa Inggris.')
-SCRIPTS = dict(zh='\u4e00-\u9fff', hi='\u0900-\u097f', bn='\u0980-\u09ff', ru='\u0400-\u04ff', ur='\u0679\u067e\u0686\u0688\u0691\u06a9\u06ba\u06be\u06c1\u06d2', ar='\u0600-\u06ff')
-LITTLE = dict(es='que el la los las por qué como cómo porque son es un una de del en se cuando donde dónde cuál cuánto para hay mi tu', fr="que le la les pourquoi comment est sont un une de des du en dans quand où quel quelle combien pour qu'est-ce mon ton je il y a",
-              pt='que o a os as por quê como porque são é um uma de do da em no na quando onde qual quanto para há meu não', id='apa mengapa kenapa bagaimana adalah yang di dan itu ini kapan dimana berapa untuk ada dengan tidak bisa')
+    zh='对不起，我只会说英语。请用英语提问。',
+    hi='माफ़ कीजिए, मैं केवल अंग्रेज़ी बोलता हूँ। कृपया अंग्रेज़ी में पूछें।',
+    es='Lo siento, solo hablo inglés. Por favor, pregunta en inglés.',
+    fr="Désolé, je ne parle qu'anglais. Pose ta question en anglais, s'il te plaît.",
+    ar='عذرًا، أتحدث الإنجليزية فقط. من فضلك اسأل بالإنجليزية.',
+    bn='দুঃখিত, আমি শুধু ইংরেজি বলি। অনুগ্রহ করে ইংরেজিতে জিজ্ঞাসা করো।',
+    pt='Desculpa, eu só falo inglês. Por favor, pergunta em inglês.',
+    ru='Извини, я говорю только по-английски. Спроси, пожалуйста, по-английски.',
+    ur='معاف کیجیے، میں صرف انگریزی بولتا ہوں۔ براہ کرم انگریزی میں پوچھیں۔',
+    id='Maaf, saya hanya bisa berbahasa Inggris. Silakan bertanya dalam bahasa Inggris.')
+SCRIPTS = dict(zh='\u4e00-\u9fff', hi='\u0900-\u097f', bn='\u0980-\u09ff', ru='\u0400-\u04ff',
+               ur='\u0679\u067e\u0686\u0688\u0691\u06a9\u06ba\u06be\u06c1\u06d2', ar='\u0600-\u06ff')
+LITTLE = dict(  # little words by which a language in Latin script is known
+    es='que el la los las por qué como cómo porque son es un una de del en se cuando donde dónde cuál cuánto para hay '
+       'mi tu',
+    fr="que le la les pourquoi comment est sont un une de des du en dans quand où quel quelle combien pour qu'est-ce "
+       "mon ton je il y a",
+    pt='que o a os as por quê como porque são é um uma de do da em no na quando onde qual quanto para há meu não',
+    id='apa mengapa kenapa bagaimana adalah yang di dan itu ini kapan dimana berapa untuk ada dengan tidak bisa')
+ENGLISH = set('the a an is are was were do does did why what how when where who which can could would of to in on at '
+              'by for from and or it its that this these those there have has not you i my we they be '
+              'with about'.split())
 
+# %% ../../nbs/app/02_answers.ipynb #language
 def other_language(text: str) -> str | None:  # a key of `SORRY`
     "The language of a question that is not in English, of the ten most spoken."
     for language, letters in SCRIPTS.items():
@@ -183,19 +239,54 @@ def other_language(text: str) -> str | None:  # a key of `SORRY`
     english = sum(w in ENGLISH for w in words)/len(words)
     return language if score[language] >= .3 and score[language] > english else None
 
-ENGLISH = set('the a an is are was were do does did why what how when where who which can could would of to in on at by for from and or it its that this these those there have has not you i my we they be with about'.split())
-
 # %% ../../nbs/app/02_answers.ipynb #2991fa47
-SURE, TELL, ASK = .8, .4, .15  # calibrated probabilities that the card answers the question
+SURE, TELL, ASK = .8, .5, .15  # calibrated probabilities that the card answers the question
 
 def not_known(near: Sequence[Found]) -> Answer:
     "An honest answer, with the nearest topics by name."
-    names = [f'*{f.card.title}*' for f in near[:3]]
-    offer = f' I do know about {", ".join(names[:-1])+" and " if len(names) > 1 else ""}{names[-1]}: is it one of these?' if names else ''
-    return Answer(f"I don't know that one.{offer} You can also ask in other words, or ask a teacher or another grown-up.", 'unknown', 0., [], list(near[:3]))
+    names, offer = [f'*{f.card.title}*' for f in near[:3]], ''
+    if names:
+        listed = (', '.join(names[:-1]) + ' and ' if len(names) > 1 else '') + names[-1]
+        offer = f' I do know about {listed}: is it one of these?'
+    text = f"I don't know that one.{offer} You can also ask in other words, or ask a teacher or another grown-up."
+    return Answer(text, 'unknown', 0., [], list(near[:3]))
 
-POINTS = re.compile(r"\b(of|are|is|does) (these|those|this one|the following)\b|\b(shown|below|above|underlined|highlighted)\b|\b(in|on) (this|the) (picture|diagram|map|table|graph|passage|photo|image)\b")
-NEEDS_CHOICES = "I can't see what you are looking at. Write the choices under your question (A. ... B. ...), or tell me in words what is there, and I will try."
+def which_of_two(found: Sequence[Found]) -> Answer:
+    "The two best cards to choose from, if the second is near; else that it is not known."
+    if len(found) < 2 or found[1].sure < ASK/2: return not_known(found)
+    titles = ' or '.join(f'**{f.card.title}**' for f in found[:2])
+    return Answer(f'Do you mean {titles}?', 'which', found[0].sure, [], found[:2])
+
+# %% ../../nbs/app/02_answers.ipynb #compare-cards
+def compare_cards(text: str, finder: Finder) -> Answer | None:
+    "The cards of the two things that a question wants compared; None if it compares nothing, or one is not found."
+    best = [finder.find(f'what is {thing}', 1) for thing in compared(text) or ()]
+    both = [f[0] for f in best if f and f[0].sure >= TELL]
+    if len(both) < 2 or both[0].card.id == both[1].card.id: return None
+    body = '\n\n'.join(f'**{f.card.title}.** {f.card.answer}' for f in both)
+    return Answer(body, 'compare', min(f.sure for f in both), both)
+
+# %% ../../nbs/app/02_answers.ipynb #tell-card
+def tell_card(
+    text: str,  # the question
+    found: Sequence[Found],  # best first; the best is told
+    grade: int | None = None,  # of the child
+) -> Answer:
+    "The best card that was found, as the answer to a question."
+    best = found[0]
+    says = verdict(text, [f.card for f in found[:3] if f.sure >= ASK])
+    first, correction = says or ('', false_premise(text, best.card))
+    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
+    body = opening + say_card(best.card, first, correction, grade)
+    return Answer(body, first or 'card', best.sure, list(found[:3]))
+
+# %% ../../nbs/app/02_answers.ipynb #answer-question
+POINTS = re.compile('|'.join([  # to what only the child sees
+    r"\b(of|are|is|does) (these|those|this one|the following)\b",
+    r"\b(shown|below|above|underlined|highlighted)\b",
+    r"\b(in|on) (this|the) (picture|diagram|map|table|graph|passage|photo|image)\b"]))
+NEEDS_CHOICES = ("I can't see what you are looking at. Write the choices under your question (A. ... B. ...), "
+                 "or tell me in words what is there, and I will try.")
 
 def answer_question(
     text: str,  # an open question
@@ -208,26 +299,22 @@ def answer_question(
     asked = f'{context} {text}'.strip() if context else text
     if not any(w.isalpha() for w in plain_words(asked)): return not_known([])
     found = finder.find(asked, 4, near=[f.card for f in before])
-    if context and (alone := finder.find(text, 4)) and alone[0].sure > max(SURE, found[0].sure if found else 0): found = alone
-    best = found[0] if found else None
-    if (pair := compared(text)) and (not best or best.sure < SURE):
-        both = [f[0] for side in pair if (f := finder.find(f'what is {side}', 1)) and f[0].sure >= TELL]
-        if len(both) == 2 and both[0].card.id != both[1].card.id:
-            return Answer('\n\n'.join(f'**{f.card.title}.** {f.card.answer}' for f in both), 'compare', min(f.sure for f in both), both)
-    if (not best or best.sure < TELL) and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
-    if not best or best.sure < ASK: return not_known(found)
-    if best.sure < TELL:
-        if len(found) > 1 and found[1].sure >= ASK/2:
-            titles = ' or '.join(f'**{f.card.title}**' for f in found[:2])
-            return Answer(f'Do you mean {titles}?', 'which', best.sure, [], found[:2])
-        return not_known(found)
-    says = verdict(text, [f.card for f in found[:3] if f.sure >= ASK])
-    correction = says[1] if says and says[0] == 'no' else '' if says else false_premise(text, best.card)
-    body = say_card(best.card, says[0] if says else '', correction, grade)
-    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
-    return Answer(opening+body, says[0] if says else 'card', best.sure, found[:3])
+    alone = finder.find(text, 4) if context else []
+    if alone and alone[0].sure > max(SURE, found[0].sure if found else 0): found = alone
+    sure = found[0].sure if found else 0.
+    if sure < SURE and (answer := compare_cards(text, finder)): return answer
+    if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
+    if sure < ASK: return not_known(found)
+    return which_of_two(found) if sure < TELL else tell_card(text, found, grade)
 
 # %% ../../nbs/app/02_answers.ipynb #c1cf52f2
+NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'
+
+def talk_reply(text: str, finder: Finder) -> str | None:
+    "The reply to a message that wants no card; None if a card surely answers it."
+    kind, reply = small_talk(text) or small_talk(finder.spell(text)) or (None, None)
+    return None if kind in YIELDS and finder.find(text, 1)[0].sure >= SURE else reply
+
 def converse(
     text: str,  # what a child types
     finder: Finder,
@@ -235,15 +322,14 @@ def converse(
     before: Sequence[tuple[str, Answer]] = (),  # earlier messages with their answers, latest last
 ) -> Answer:
     "The answer to a message in a conversation."
-    if not re.search(r'\w', text): return Answer('Tell me in words what you would like to know. You could ask: *Why does ice float?*', 'talk')
+    if not re.search(r'\w', text): return Answer(NO_WORDS, 'talk')
     if language := other_language(text): return Answer(SORRY[language], 'talk')
-    last = next(((q, a) for q, a in reversed(before) if a.found), None)
-    if last and (wish := wish_of(text)):
-        question, shown = last
-        said = ' '.join(a.text for _, a in before)
+    last, wish = next(((q, a) for q, a in reversed(before) if a.found), None), wish_of(text)
+    if last and wish:
+        shown, said = last[1], ' '.join(a.text for _, a in before)
         return Answer(meet_wish(wish, shown.found[0].card, said, finder.by_id), 'follow-up', shown.sure, shown.found)
-    if (reply := small_talk(text)) and not (reply[0] in YIELDS and finder.find(text, 1)[0].sure >= SURE): return Answer(reply[1], 'talk')
-    if wish_of(text) and not last: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
+    if reply := talk_reply(text, finder): return Answer(reply, 'talk')
+    if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     if last and leans_on_last(text):
         found = answer_question(text, finder, grade, last[1].found, last[0])
         if found.found: return found

@@ -7,7 +7,6 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/cards.html.md"""
 # %% ../../nbs/app/00_cards.ipynb #27f96655
 from __future__ import annotations
 import hashlib, json, re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,17 +19,20 @@ from platformdirs import user_cache_path
 from ..files import write_atomic
 
 # %% auto #0
-__all__ = ['AREAS', 'IDEAS', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE', 'Card', 'Fault', 'is_texts',
-           'field_faults', 'part_faults', 'make_card', 'parse_cards', 'check_folder', 'read_folder', 'fingerprint',
-           'load_cards', 'coverage', 'too_hard', 'run_check', 'read_text']
+__all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE', 'Card',
+           'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards', 'check_folder',
+           'read_folder', 'fingerprint', 'load_cards', 'coverage', 'too_hard', 'run_check', 'read_text']
 
 # %% ../../nbs/app/00_cards.ipynb #631df7c4
-AREAS = dict(BODY='the human body', WHY='everyday life', TECH='how things work', SCI='the practice of science', UNITS='measuring and units',
-             SAFE='safety', GEO='maps and places', CIV='society', LANG='language')
-IDEAS = ('PS1.A PS1.B PS1.C PS2.A PS2.B PS2.C PS3.A PS3.B PS3.C PS3.D PS4.A PS4.B PS4.C LS1.A LS1.B LS1.C LS1.D LS2.A LS2.B LS2.C LS2.D '
-         'LS3.A LS3.B LS4.A LS4.B LS4.C LS4.D ESS1.A ESS1.B ESS1.C ESS2.A ESS2.B ESS2.C ESS2.D ESS2.E ESS3.A ESS3.B ESS3.C ESS3.D '
-         'ETS1.A ETS1.B ETS1.C').split() + list(AREAS)
+AREAS = dict(BODY='the human body', WHY='everyday life', TECH='how things work', SCI='the practice of science',
+             UNITS='measuring and units', SAFE='safety', GEO='maps and places', CIV='society', LANG='language')
+CORE_IDEAS = ('PS1.A PS1.B PS1.C PS2.A PS2.B PS2.C PS3.A PS3.B PS3.C PS3.D PS4.A PS4.B PS4.C '
+              'LS1.A LS1.B LS1.C LS1.D LS2.A LS2.B LS2.C LS2.D LS3.A LS3.B LS4.A LS4.B LS4.C LS4.D '
+              'ESS1.A ESS1.B ESS1.C ESS2.A ESS2.B ESS2.C ESS2.D ESS2.E ESS3.A ESS3.B ESS3.C ESS3.D '
+              'ETS1.A ETS1.B ETS1.C')
+IDEAS = CORE_IDEAS.split() + list(AREAS)
 
+# %% ../../nbs/app/00_cards.ipynb #card
 @dataclass(frozen=True)
 class Card:
     "One point that children ask about, and what there is to say about it."
@@ -83,22 +85,28 @@ def field_faults(raw: dict) -> Iterable[str]:
     for key in TEXTS:
         if key in raw and not isinstance(raw[key], str): yield f'{key} must be a text: put it in quotes'
     for key in LISTS:
-        if key in raw and not is_texts(raw[key]): yield f'{key} must be a list of texts: put numbers, yes and no in quotes'
-    if raw.get('grades') and not re.fullmatch('[1-8]-[1-8]', str(raw['grades'])): yield f'grades {raw["grades"]!r} must be like 1-4'
-    if isinstance(raw.get('id'), str) and not re.fullmatch(r'[a-z0-9]+(-[a-z0-9]+)*', raw['id']): yield 'the id has small letters, digits and hyphens only'
+        if key in raw and not is_texts(raw[key]):
+            yield f'{key} must be a list of texts: put numbers, yes and no in quotes'
+    if raw.get('grades') and not re.fullmatch('[1-8]-[1-8]', str(raw['grades'])):
+        yield f'grades {raw["grades"]!r} must be like 1-4'
+    if isinstance(raw.get('id'), str) and not re.fullmatch(r'[a-z0-9]+(-[a-z0-9]+)*', raw['id']):
+        yield 'the id has small letters, digits and hyphens only'
 
 # %% ../../nbs/app/00_cards.ipynb #e13d9e2b
 def part_faults(raw: dict) -> Iterable[str]:
     "What is wrong with the misconceptions and the check of one card."
     wrong = raw.get('not', [])
-    if not isinstance(wrong, list) or any(not isinstance(w, dict) or set(w) != {'says', 'truth'} or not is_texts([*w.values()]) for w in wrong):
+    paired = lambda w: isinstance(w, dict) and set(w) == {'says', 'truth'} and is_texts([*w.values()])
+    if not isinstance(wrong, list) or not all(map(paired, wrong)):
         yield 'not must be a list of says and truth, both texts'
     if (check := raw.get('check')) is None: return
-    if not isinstance(check, dict) or set(check) != {'question', 'choices', 'answer'}: yield 'check needs question, choices and answer'
+    if not isinstance(check, dict) or set(check) != {'question', 'choices', 'answer'}:
+        yield 'check needs question, choices and answer'
     elif not is_texts(check['choices']) or len(set(check['choices'])) < max(2, len(check['choices'])):
         yield 'the choices of check must be two or more different texts: put numbers, yes and no in quotes'
     elif check['answer'] not in check['choices']: yield 'the answer of check must be one of its choices, word for word'
 
+# %% ../../nbs/app/00_cards.ipynb #make-card
 def make_card(raw: dict, topic: str, owner: str = '') -> Card:
     "A card from the fields of the file."
     values = {FIELDS.get(k, k): v for k, v in raw.items()}
@@ -118,10 +126,12 @@ def parse_cards(
     try: root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as e:
         line = e.problem_mark.line+1 if getattr(e, 'problem_mark', None) else 1
-        return [], [Fault(file, line, '', f'this is not YAML: {" ".join(str(getattr(e, "problem", e)).split())}')], {}
+        problem = ' '.join(str(getattr(e, 'problem', e)).split())
+        return [], [Fault(file, line, '', f'this is not YAML: {problem}')], {}
     build = yaml.SafeLoader('').construct_document
     nodes = {k.value: v for k, v in root.value} if isinstance(root, yaml.MappingNode) else {}
-    if not isinstance(nodes.get('cards'), yaml.SequenceNode): return [], [Fault(file, 1, '', 'a file of cards has `topic:` and `cards:` with a list')], {}
+    if not isinstance(nodes.get('cards'), yaml.SequenceNode):
+        return [], [Fault(file, 1, '', 'a file of cards has `topic:` and `cards:` with a list')], {}
     topic = str(nodes['topic'].value) if 'topic' in nodes else Path(file).stem
     cards, faults, lines = [], [], {}
     for node in nodes['cards'].value:
@@ -150,18 +160,22 @@ def check_folder(
         found, wrong, lines = parse_cards(text, name, owner)
         faults += wrong
         for card in found:
-            if card.id in at: faults.append(Fault(name, lines[card.id], card.id, f'this id is there already, in {at[card.id][0]}'))
+            if card.id in at:
+                faults.append(Fault(name, lines[card.id], card.id, f'this id is there already, in {at[card.id][0]}'))
             else: at[card.id] = name, lines[card.id]
         cards += found
     links = {*at, *others}
-    faults += [Fault(*at[c.id], c.id, f'related: there is no card {r!r}') for c in cards for r in c.related if r not in links]
+    for c in cards:
+        faults += [Fault(*at[c.id], c.id, f'related: there is no card {r!r}') for r in c.related if r not in links]
     return cards, sorted(faults)
 
+# %% ../../nbs/app/00_cards.ipynb #read-folder
 def read_folder(folder: Path, owner: str = '', others: Iterable[str] = ()) -> list[Card]:
     "All cards below a folder; raises `CliError` with the first fault."
     cards, faults = check_folder(folder, owner, others)
-    if faults: raise CliError(f'{faults[0]}' + (f' (and {len(faults)-1} more: sciencetutor check {folder})' if len(faults) > 1 else ''))
-    return cards
+    if not faults: return cards
+    more = f' (and {len(faults)-1} more: sciencetutor check {folder})' if len(faults) > 1 else ''
+    raise CliError(f'{faults[0]}{more}')
 
 # %% ../../nbs/app/00_cards.ipynb #02d5fa8a
 KNOWLEDGE = Path(str(files('sciencetutor')))/'assets'/'knowledge'
@@ -228,7 +242,9 @@ def run_check(
     else: cards, faults, _ = parse_cards(read_text(path), path.name, path.stem)
     for fault in faults: print(fault)
     for card in cards:
-        if grade := too_hard(card): print(f'{card.id}: the answer reads like grade {grade:.0f}; for grade {card.grades[0]} use shorter sentences and words')
+        if grade := too_hard(card):
+            print(f'{card.id}: the answer reads like grade {grade:.0f}; '
+                  f'for grade {card.grades[0]} use shorter sentences and words')
     print(f'{len(cards)} good card{"s"*(len(cards) != 1)}, {len(faults)} fault{"s"*(len(faults) != 1)}.')
     if faults: raise CliError(f'{len(faults)} fault{"s"*(len(faults) > 1)} in {file}: mend the lines above')
 

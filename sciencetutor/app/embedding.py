@@ -10,15 +10,22 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 import numpy as np
-from fastcore.script import CliError
+from fastcore.basics import patch
 
 # %% auto #0
-__all__ = ['DIM', 'MAX_TOKENS', 'SentenceEncoder', 'unit', 'sentence_encoder']
+__all__ = ['DIM', 'MAX_TOKENS', 'unit', 'SentenceEncoder', 'sentence_encoder']
 
 # %% ../../nbs/app/00_embedding.ipynb #ff8c93e8
-DIM = 384
-MAX_TOKENS = 128
+DIM = 384  # numbers in a vector
+MAX_TOKENS = 128  # of a text; what follows is cut off
 
+def unit(
+    rows: np.ndarray,  # (n, dim)
+) -> np.ndarray:  # the same, rows of length 1
+    "Rows divided by their length."
+    return rows/np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
+
+# %% ../../nbs/app/00_embedding.ipynb #encoder
 class SentenceEncoder:
     "all-MiniLM-L6-v2 with weights of eight bits, on the CPU."
     def __init__(self,
@@ -30,20 +37,10 @@ class SentenceEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(str(model_path()), options, providers=['CPUExecutionProvider'])
-        self.tokenizer = Tokenizer.from_str((files('sciencetutor')/'assets'/'finder'/'tokenizer.json').read_text(encoding='utf-8'))
+        vocabulary = files('sciencetutor')/'assets'/'finder'/'tokenizer.json'
+        self.tokenizer = Tokenizer.from_str(vocabulary.read_text(encoding='utf-8'))
         self.tokenizer.enable_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
-
-    def batch(self,
-        texts: list[str],  # few, of similar length
-    ) -> np.ndarray:  # (texts, 384)
-        "One forward pass."
-        encoded = self.tokenizer.encode_batch(texts)
-        ids, mask = (np.array([getattr(e, k) for e in encoded], np.int64) for k in ('ids', 'attention_mask'))
-        feed = dict(input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
-        hidden = self.session.run(None, feed)[0]  # (texts, tokens, 384)
-        mean = (hidden*mask[..., None]).sum(1)/mask.sum(1, keepdims=True)
-        return unit(mean)
 
     def __call__(self,
         texts: Sequence[str],
@@ -57,11 +54,18 @@ class SentenceEncoder:
             out[some] = self.batch([texts[i] for i in some])
         return out
 
-def unit(
-    rows: np.ndarray,  # (n, dim)
-) -> np.ndarray:  # the same, rows of length 1
-    "Rows divided by their length."
-    return rows/np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
+# %% ../../nbs/app/00_embedding.ipynb #batch
+@patch
+def batch(self: SentenceEncoder,
+    texts: list[str],  # few, of similar length
+) -> np.ndarray:  # (texts, 384)
+    "One forward pass."
+    encoded = self.tokenizer.encode_batch(texts)
+    ids, mask = (np.array([getattr(e, k) for e in encoded], np.int64) for k in ('ids', 'attention_mask'))
+    feed = dict(input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
+    hidden = self.session.run(None, feed)[0]  # (texts, tokens, 384)
+    mean = (hidden*mask[..., None]).sum(1)/mask.sum(1, keepdims=True)
+    return unit(mean)
 
 @lru_cache(1)
 def sentence_encoder() -> SentenceEncoder:

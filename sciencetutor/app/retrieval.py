@@ -14,18 +14,24 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 import numpy as np
+from fastcore.basics import patch
 from .cards import Card, load_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
-__all__ = ['STOP', 'WEIGHTS', 'NEAR', 'RANK', 'stemmer', 'plain_words', 'Speller', 'document', 'WordIndex', 'card_hash', 'means',
-           'embedded', 'said_parts', 'mix_parts', 'mapped', 'weights', 'MeaningIndex', 'Found', 'lead', 'features',
-           'Finder', 'finder', 'left_out', 'learn', 'make_weights', 'fuse']
+__all__ = ['STOP', 'RANK', 'WEIGHTS', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller', 'document', 'WordIndex', 'means',
+           'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights', 'MeaningIndex', 'Found', 'lead',
+           'features', 'Finder', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'fuse',
+           'right_rank', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/02_retrieval.ipynb #60856457
-STOP = frozenset('a an the is are was were am be been being of in on at to for from with by as and or but so it its that this these those there they them their he she his her him we us our you your i me my mine do does did done doing can could '
-                 'will would shall should may might must have has had what which who whom whose when where why how come tell explain please really just like get got some any about into than then if because also too very much many thing things stuff '
-                 'whats hows whys thats dont isnt arent doesnt cant im youre theyre happen happens work works mean means called call kind kinds'.split())
+STOP = frozenset(
+    'a an the is are was were am be been being of in on at to for from with by as and or but so it its '
+    'that this these those there they them their he she his her him we us our you your i me my mine do '
+    'does did done doing can could will would shall should may might must have has had what which who '
+    'whom whose when where why how come tell explain please really just like get got some any about '
+    'into than then if because also too very much many thing things stuff whats hows whys thats dont '
+    'isnt arent doesnt cant im youre theyre happen happens work works mean means called call kind kinds'.split())
 
 @lru_cache(1)
 def stemmer():
@@ -39,16 +45,24 @@ def plain_words(text: str) -> list[str]:
     return stemmer().stemWords([w for w in found if w not in STOP and (len(w) > 1 or w.isdigit())])
 
 # %% ../../nbs/app/02_retrieval.ipynb #7259ff51
+def letters(text: str) -> list[str]:
+    "The words of a text, in small letters."
+    return re.findall('[a-z]+', text.lower())
+
 class Speller:
     "Puts misspelled words right, by the words of the cards."
     def __init__(self, cards: Sequence[Card]):
         from symspellpy import SymSpell
         listed = files('symspellpy')/'frequency_dictionary_en_82_765.txt'
-        self.english = {line.split()[0] for line in listed.read_text(encoding='utf-8-sig').splitlines() if line.strip()}
-        words = Counter(w for c in cards for text in (c.title, c.answer, c.deeper, c.example, *c.facts) for w in re.findall('[a-z]+', text.lower()))
-        words.update(w for c in cards for text in c.asked for w in re.findall('[a-z]+', text.lower()) if w in self.english)
-        self.known, self.index = words, SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-        for word, count in words.items(): self.index.create_dictionary_entry(word, count)
+        lines = listed.read_text(encoding='utf-8-sig').splitlines()
+        self.english = {line.split()[0] for line in lines if line.strip()}
+        self.known = Counter()  # word of the cards -> how often it stands there
+        for c in cards:
+            for text in (c.title, c.answer, c.deeper, c.example, *c.facts): self.known.update(letters(text))
+        for c in cards:  # the ways to ask may be misspelled on purpose
+            for text in c.asked: self.known.update(w for w in letters(text) if w in self.english)
+        self.index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
+        for word, count in self.known.items(): self.index.create_dictionary_entry(word, count)
 
     def word(self, word: str) -> str:
         "One word, put right if it is no word."
@@ -67,7 +81,8 @@ def document(
     spell: Speller,
 ) -> list[str]:  # stems
     "What a card is found by: title, ways to ask, answer, facts and key words."
-    return plain_words(' '.join([card.title, card.title, *map(spell, card.asked), card.answer, *card.facts, *card.keywords]))
+    said = [card.title, card.title, *map(spell, card.asked), card.answer, *card.facts, *card.keywords]
+    return plain_words(' '.join(said))
 
 class WordIndex:
     "Cards by their words."
@@ -85,13 +100,6 @@ class WordIndex:
         return self.bm25.get_scores(words) if words else np.zeros(self.n, np.float32)
 
 # %% ../../nbs/app/02_retrieval.ipynb #60c9cdb1
-WEIGHTS = 'finder/index.safetensors'  # in the assets
-
-def card_hash(card: Card) -> np.ndarray:  # (8,) uint8
-    "A hash of all that a card's vector is made of."
-    said = repr((card.title, card.answer, list(card.asked), list(card.facts)))
-    return np.frombuffer(hashlib.sha256(said.encode()).digest()[:8], np.uint8)
-
 def means(
     vectors: np.ndarray,  # (n, 384)
     owner: np.ndarray,  # (n,) which of the cards each belongs to
@@ -107,10 +115,18 @@ def embedded(texts: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:  
     owner = np.array([i for i, some in enumerate(texts) for _ in some], np.int64)
     return sentence_encoder()([t for some in texts for t in some]), owner
 
+# %% ../../nbs/app/02_retrieval.ipynb #mix
+RANK = 64  # of the maps: A is (384, 64), B is (64, 384)
+
 def said_parts(cards: Sequence[Card]) -> np.ndarray:  # (cards, 3, 384)
     "The vectors of what a card says: its answer, its facts, its title."
-    kinds = [[[f'{c.title}. {c.answer}'] for c in cards], [list(c.facts) or [c.title] for c in cards], [[c.title] for c in cards]]
-    return np.stack([means(*embedded(texts), len(cards)) for texts in kinds], 1)
+    answers = [[f'{c.title}. {c.answer}'] for c in cards]
+    facts, titles = [list(c.facts) or [c.title] for c in cards], [[c.title] for c in cards]
+    return np.stack([means(*embedded(texts), len(cards)) for texts in (answers, facts, titles)], 1)
+
+def mapped(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (n, 384) of length 1
+    "Rows times I + AB."
+    return unit(rows + (rows@a)@b)
 
 def mix_parts(
     asked: np.ndarray,  # (cards, 384) means of the ways to ask
@@ -118,13 +134,17 @@ def mix_parts(
     w: dict[str, np.ndarray],  # mix, card_a, card_b
 ) -> np.ndarray:  # (cards, 384)
     "The vectors of cards."
-    return mapped(np.einsum('ckd,k->cd', np.concatenate([asked[:, None], said], 1), w['mix']), w['card_a'], w['card_b'])
-
-def mapped(rows: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:  # (n, 384) of length 1
-    "Rows times I + AB."
-    return unit(rows + (rows@a)@b)
+    parts = np.concatenate([asked[:, None], said], 1)  # (cards, 4, 384)
+    return mapped(np.einsum('ckd,k->cd', parts, w['mix']), w['card_a'], w['card_b'])
 
 # %% ../../nbs/app/02_retrieval.ipynb #7801390f
+WEIGHTS = 'finder/index.safetensors'  # in the assets
+
+def card_hash(card: Card) -> np.ndarray:  # (8,) uint8
+    "A hash of all that a card's vector is made of."
+    said = repr((card.title, card.answer, list(card.asked), list(card.facts)))
+    return np.frombuffer(hashlib.sha256(said.encode()).digest()[:8], np.uint8)
+
 @lru_cache(1)
 def weights() -> dict[str, np.ndarray]:
     "What was learned: maps, mix, fusion, and the vectors of our cards."
@@ -132,6 +152,7 @@ def weights() -> dict[str, np.ndarray]:
     raw = load((files('sciencetutor')/'assets'/WEIGHTS).read_bytes())
     return {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in raw.items()}
 
+# %% ../../nbs/app/02_retrieval.ipynb #meaning
 class MeaningIndex:
     "Cards by what they mean."
     def __init__(self, cards: Sequence[Card], spell: Speller):
@@ -189,30 +210,42 @@ class Finder:
     ) -> np.ndarray:  # (cards,)
         "How likely each card answers a question."
         asked = self.spell(text[:1000])
-        meaning, close = self.meaning.scores(asked), {i for c in near for i in (c.id, *c.related)}
+        meaning = self.meaning.scores(asked)
+        close = {i for c in near for i in (c.id, *c.related)}
         if close: meaning = meaning + NEAR*np.array([c.id in close for c in self.cards])
         w = weights()['fusion']
-        return 1/(1+np.exp(-(features(meaning, self.words.scores(asked))@w[:-1] + w[-1])))
+        logits = features(meaning, self.words.scores(asked))@w[:-1] + w[-1]
+        return 1/(1+np.exp(-logits))
 
-    def find(self,
-        text: str,  # a question
-        k: int = 3,  # how many
-        near: Sequence[Card] = (),  # cards shown last
-    ) -> list[Found]:  # best first
-        "The cards that most likely answer a question."
-        p = self.probabilities(text, near)
-        return [Found(self.cards[i], float(p[i])) for i in np.argsort(-p, kind='stable')[:k]]
+# %% ../../nbs/app/02_retrieval.ipynb #find
+@patch
+def find(self: Finder,
+    text: str,  # a question
+    k: int = 3,  # how many
+    near: Sequence[Card] = (),  # cards shown last
+) -> list[Found]:  # best first
+    "The cards that most likely answer a question."
+    p = self.probabilities(text, near)
+    return [Found(self.cards[i], float(p[i])) for i in np.argsort(-p, kind='stable')[:k]]
 
-@lru_cache(4)
-def finder(
-    folder: str = '',  # of a teacher's own cards
-) -> Finder:
+# %% ../../nbs/app/02_retrieval.ipynb #finders
+_folder = ['']  # of a teacher's own cards
+
+def use_cards(
+    folder: str,  # of a teacher's own cards; raises `CliError` for what is wrong with them
+):
+    "Make a teacher's own cards part of what `finder()` finds."
+    load_cards(folder)
+    _folder[0] = folder
+
+def finder() -> Finder:
     "The finder of all cards, made once."
-    return Finder(load_cards(folder))
+    return _finder(_folder[0])
+
+@lru_cache(2)
+def _finder(folder: str) -> Finder: return Finder(load_cards(folder))
 
 # %% ../../nbs/app/02_retrieval.ipynb #a3f0a704
-RANK = 64  # of the maps
-
 def left_out(
     cards: Sequence[Card],
     salt: str,  # measure or fuse
@@ -220,6 +253,17 @@ def left_out(
     "One way to ask for each card, chosen by a hash."
     return [int(hashlib.sha256(f'{salt} {c.id}'.encode()).hexdigest(), 16) % len(c.asked) for c in cards]
 
+def held_out(cards: Sequence[Card], salt: str) -> np.ndarray:  # (all ways to ask,) bool
+    "Which of the ways to ask of all cards are left out, in order."
+    places = left_out(cards, salt)
+    return np.array([j == place for c, place in zip(cards, places) for j in range(len(c.asked))])
+
+def without(cards: Sequence[Card], *salts: str) -> list[Card]:
+    "Cards without the ways to ask that are left out."
+    hidden = zip(*(left_out(cards, salt) for salt in salts))
+    return [replace(c, asked=[a for j, a in enumerate(c.asked) if j not in places]) for c, places in zip(cards, hidden)]
+
+# %% ../../nbs/app/02_retrieval.ipynb #learn
 def learn(
     queries: np.ndarray,  # (n, 384) vectors of the ways to ask
     owner: np.ndarray,  # (n,) their cards
@@ -232,8 +276,8 @@ def learn(
     import torch
     import torch.nn.functional as F
     torch.manual_seed(seed)
-    q, own, rest, n = torch.tensor(queries), torch.tensor(owner), torch.tensor(said), len(said)
-    total, count = torch.zeros(n, DIM).index_add(0, own, q), torch.bincount(own, minlength=n).float()
+    q, own, rest = map(torch.tensor, (queries, owner, said))
+    total = torch.zeros(len(said), DIM).index_add(0, own, q)
     maps = [torch.nn.Parameter(torch.randn(s)*std) for s, std in [((DIM, RANK), .05), ((RANK, DIM), 0.)]*2]
     mix, scale = torch.nn.Parameter(torch.tensor([1., .5, .5, .2])), torch.nn.Parameter(torch.tensor(3.))
     optimizer = torch.optim.Adam([dict(params=maps, lr=2e-3), dict(params=[mix, scale], lr=1e-2)])
@@ -251,49 +295,13 @@ def learn(
     names = ('query_a', 'query_b', 'card_a', 'card_b')
     return {k: m.detach().numpy() for k, m in zip(names, maps)} | dict(mix=mix.detach().numpy())
 
-# %% ../../nbs/app/02_retrieval.ipynb #0cc48caf
-def make_weights(
-    out: str = '',  # safetensors file; the package's own if not given
-    cards: Sequence[Card] | None = None,  # ours if not given
-    steps: int = 500,
-) -> dict:  # cards, first and first three right of the ways to ask left out, in percent
-    "Learn what `Finder` needs, write it, and measure it on ways to ask that were left out."
-    from safetensors.numpy import save_file
-    cards = list(cards or load_cards())
-    spell = Speller(cards)
-    asked = [list(map(spell, c.asked)) for c in cards]
-    vectors, owner = embedded(asked)
-    said = said_parts(cards)
-    chosen = {k: left_out(cards, k) for k in ('measure', 'fuse')}
-    held = {k: np.array([j == chosen[k][i] for i, c in enumerate(cards) for j in range(len(c.asked))]) for k in chosen}
-    kept = ~(held['measure'] | held['fuse'])
-    w = learn(vectors[kept], owner[kept], said, steps)
-    rest = [replace(c, asked=[a for j, a in enumerate(c.asked) if j not in (chosen['measure'][i], chosen['fuse'][i])]) for i, c in enumerate(cards)]
-    index, place = WordIndex(rest, spell), mix_parts(means(vectors[kept], owner[kept], len(cards)), said, w)
-    flat = [t for some in asked for t in some]
-    def look(held):
-        "What the fusion sees of the ways to ask that were left out, and whose they are."
-        meaning = mapped(vectors[held], w['query_a'], w['query_b'])@place.T
-        words = np.stack([index.scores(t) for t, h in zip(flat, held) if h])
-        return features(meaning, words), owner[held]
-    w['fusion'] = fuse(*look(held['fuse']))
-    f, answers = look(held['measure'])
-    p = f@w['fusion'][:-1]
-    rank = (p > p[np.arange(len(answers)), answers][:, None]).sum(1)
-    whole = mix_parts(means(vectors, owner, len(cards)), said, w)
-    half = {k: w[k].astype(np.float16) for k in ('query_a', 'query_b', 'card_a', 'card_b')}
-    save_file({**half, 'mix': w['mix'], 'fusion': w['fusion'].astype(np.float32), 'vectors': np.round(whole/np.abs(whole).max(1, keepdims=True)*127).astype(np.int8),
-               'keys': np.stack([card_hash(c) for c in cards])}, out or str(files('sciencetutor')/'assets'/WEIGHTS))
-    weights.cache_clear()
-    return dict(cards=len(cards), first=round(100*float((rank == 0).mean()), 1), among_three=round(100*float((rank < 3).mean()), 1))
-
 # %% ../../nbs/app/02_retrieval.ipynb #1e85fa59
 def fuse(
     f: np.ndarray,  # (queries, cards, 5)
     answers: np.ndarray,  # (queries,) the right cards
     keep: int = 30,  # candidates of each query
 ) -> np.ndarray:  # (6,) slopes and intercept
-    "Fit the logistic regression: is this candidate the right card?"
+    "Fit the logistic regression that says whether a candidate is the right card."
     from sklearn.linear_model import LogisticRegression
     rough = f[..., 0] + f[..., 2] + f[..., 3]/2
     top = np.argsort(-rough, 1)[:, :keep]
@@ -301,3 +309,56 @@ def fuse(
     y = (top == answers[:, None]).ravel()
     model = LogisticRegression(C=10., max_iter=1000).fit(x, y)
     return np.append(model.coef_[0], model.intercept_).astype(np.float32)
+
+def right_rank(
+    f: np.ndarray,  # (queries, cards, 5)
+    answers: np.ndarray,  # (queries,) the right cards
+    fusion: np.ndarray,  # (6,) from `fuse`
+) -> np.ndarray:  # (queries,)
+    "How many cards stand before the right one of each question."
+    p = f@fusion[:-1]
+    return (p > p[np.arange(len(answers)), answers][:, None]).sum(1)
+
+# %% ../../nbs/app/02_retrieval.ipynb #save-weights
+def save_weights(
+    w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, mix, fusion
+    vectors: np.ndarray,  # (cards, 384)
+    cards: Sequence[Card],
+    out: str = '',  # safetensors file; the package's own if not given
+):
+    "Write what `weights` reads."
+    from safetensors.numpy import save_file
+    tensors = {k: w[k].astype(np.float16) for k in ('query_a', 'query_b', 'card_a', 'card_b')}
+    tensors |= dict(mix=w['mix'], fusion=w['fusion'].astype(np.float32),
+                    vectors=np.round(vectors/np.abs(vectors).max(1, keepdims=True)*127).astype(np.int8),
+                    keys=np.stack([card_hash(c) for c in cards]))
+    save_file(tensors, out or str(files('sciencetutor')/'assets'/WEIGHTS))
+    weights.cache_clear()
+
+# %% ../../nbs/app/02_retrieval.ipynb #0cc48caf
+def make_weights(
+    out: str = '',  # safetensors file; the package's own if not given
+    cards: Sequence[Card] | None = None,  # ours if not given
+    steps: int = 500,
+) -> dict:  # cards, first and first three right of the ways to ask left out, in percent
+    "Learn what `Finder` needs, write it, and measure it on ways to ask that were left out."
+    cards = list(cards or load_cards())
+    spell = Speller(cards)
+    asked = [list(map(spell, c.asked)) for c in cards]
+    texts = [t for some in asked for t in some]
+    (vectors, owner), said = embedded(asked), said_parts(cards)
+    measure, fusing = held_out(cards, 'measure'), held_out(cards, 'fuse')
+    kept = ~(measure | fusing)
+    w = learn(vectors[kept], owner[kept], said, steps)
+    index = WordIndex(without(cards, 'measure', 'fuse'), spell)
+    place = mix_parts(means(vectors[kept], owner[kept], len(cards)), said, w)
+    def seen(held):
+        "What the fusion sees of the ways to ask that were left out, and whose they are."
+        meaning = mapped(vectors[held], w['query_a'], w['query_b'])@place.T
+        words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
+        return features(meaning, words), owner[held]
+    w['fusion'] = fuse(*seen(fusing))
+    rank = right_rank(*seen(measure), w['fusion'])
+    save_weights(w, mix_parts(means(vectors, owner, len(cards)), said, w), cards, out)
+    return dict(cards=len(cards), first=round(100*float((rank == 0).mean()), 1),
+                among_three=round(100*float((rank < 3).mean()), 1))

@@ -14,8 +14,9 @@ from fastcore.script import CliError
 from ..samples.core import lecture_cards, make_problem
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'trace', 'simulate', 'share', 'Bank', 'sample_bank', 'data_bank', 'next_skill',
-           'smaller_question', 'gives_away', 'hints', 'reading_grade', 'draw_quiz', 'print_quiz', 'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'PAPER_STYLE', 'trace', 'simulate', 'share', 'problem_key', 'Bank',
+           'sample_bank', 'grade_range', 'data_bank', 'next_skill', 'smaller_question', 'gives_away', 'hints',
+           'reading_grade', 'draw_quiz', 'print_quiz', 'class_table']
 
 # %% ../../nbs/app/03_teaching.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -59,6 +60,10 @@ def share(flags) -> float:
     return sum(flags)/len(flags) if flags else 0.
 
 # %% ../../nbs/app/03_teaching.ipynb #31cf90e2
+def problem_key(problem: dict) -> tuple:
+    "What makes a question the same as another one: its text, context and choices in any order."
+    return problem['question'], problem['hint'], *sorted(problem['choices'])
+
 @dataclass
 class Bank:
     "Questions by skill."
@@ -67,41 +72,47 @@ class Bank:
 
     def pick(self, subject: str | None = None, grade: int | None = None) -> list[dict]:
         "The skills of a subject and a grade."
-        return [s for s in self.skills if subject in (None, '', s['subject']) and (grade is None or s['grades'][0] <= grade <= s['grades'][1])]
+        fits = lambda low, high: grade is None or low <= grade <= high
+        return [s for s in self.skills if subject in (None, '', s['subject']) and fits(*s['grades'])]
 
     def draw(self, skill: str, rng: random.Random, seen: set = frozenset()) -> dict:
         "A question of a skill that has not been seen, if there is one; of three, the one with the most choices."
         drawn = [self.deal(skill, rng) for _ in range(6)]
-        fresh = [p for p in drawn if (p['question'], p['hint'], *sorted(p['choices'])) not in seen][:3] or drawn[:1]
+        fresh = [p for p in drawn if problem_key(p) not in seen][:3] or drawn[:1]
         return max(fresh, key=lambda p: len(p['choices']))
 
 def sample_bank() -> Bank:
     "Our own questions: new ones each time."
     at = {c['skill']: c for c in lecture_cards()}
-    return Bank([dict(skill=k, subject=c['subject'], topic=c['topic'], grades=c['grades']) for k, c in at.items()],
-                lambda skill, rng: make_problem(at[skill]['id'], 'train', rng))
+    skills = [dict(skill=k, subject=c['subject'], topic=c['topic'], grades=c['grades']) for k, c in at.items()]
+    return Bank(skills, lambda skill, rng: make_problem(at[skill]['id'], 'train', rng))
+
+# %% ../../nbs/app/03_teaching.ipynb #data-bank
+def grade_range(grades: Sequence[str]) -> list[int]:  # lowest and highest; 1 to 12 if none is known
+    "The range of grades such as `grade4`."
+    numbers = [int(m[0]) for g in grades if (m := re.search(r'\d+', g or ''))] or [1, 12]
+    return [min(numbers), max(numbers)]
 
 def data_bank(
     data: str,  # folder of the data stage
     split: str = 'train',  # which questions may be used up by practice
 ) -> Bank:
     "The questions of a data set on disk."
+    from datasets import Image
     from sciencetutor.data.core import load_split
     from sciencetutor.data.formats import problem
     from sciencetutor.data.images import open_image
-    ds = load_split(data, split).cast_column('image', __import__('datasets').Image(decode=False))
-    rows, by = ds.select_columns(['skill', 'subject', 'topic', 'grade']), defaultdict(list)
-    for i, r in enumerate(rows):
-        if r['skill']: by[r['skill']].append((i, r))
+    ds, rows = load_split(data, split).cast_column('image', Image(decode=False)), defaultdict(list)
+    for i, r in enumerate(ds.select_columns(['skill', 'subject', 'topic', 'grade'])):
+        if r['skill']: rows[r['skill']].append(r | dict(place=i))
+    if not rows: raise CliError(f"The data set {data} has no skills: quiz without --data, from the samples.")
     def deal(skill, rng):
-        row = ds[rng.choice(by[skill])[0]]
+        row = ds[rng.choice(rows[skill])['place']]
         picture = row['image'] and row['image']['bytes']
         return problem(row) | dict(image=open_image(picture) if picture else None)
-    def grades(rs):
-        g = [int(m[0]) for _, r in rs if (m := re.search(r'\d+', r['grade'] or ''))] or [1, 12]
-        return [min(g), max(g)]
-    if not by: raise CliError(f"The data set {data} has no skills: quiz without --data, from the samples.")
-    return Bank([dict(skill=k, subject=rs[0][1]['subject'], topic=rs[0][1]['topic'], grades=grades(rs)) for k, rs in by.items()], deal)
+    skills = [dict(skill=skill, subject=rs[0]['subject'], topic=rs[0]['topic'],
+                   grades=grade_range([r['grade'] for r in rs])) for skill, rs in rows.items()]
+    return Bank(skills, deal)
 
 # %% ../../nbs/app/03_teaching.ipynb #7fcb8efa
 def next_skill(
@@ -147,12 +158,14 @@ def hints(
     rng: random.Random | None = None,  # of chance
 ) -> list[dict]:  # kind (about, rule, smaller, strike, answer) with what it says
     "The ladder of hints for a question."
-    rng, card, out = rng or random.Random(0), next((s for s in sources if s.get('kind') == 'card'), None), []
+    rng, out = rng or random.Random(0), []
+    card = next((s for s in sources if s.get('kind') == 'card'), None)
     if card:
         out.append(dict(kind='about', title=card['title']))
         out += [dict(kind='rule', text=h) for h in card.get('hints', ()) if not gives_away(h, choices, best)]
         small = smaller_question(card, rng)
-        if small and not gives_away(f"{small['question']} {small['choices'][small['answer']]}", choices, best): out.append(dict(kind='smaller', **small))
+        told = f"{small['question']} {small['choices'][small['answer']]}" if small else ''
+        if small and not gives_away(told, choices, best): out.append(dict(kind='smaller', **small))
     if len(choices) > 2 and best is not None:
         wrong = [i for i in range(len(choices)) if i != best]
         out.append(dict(kind='strike', choice=min(wrong, key=lambda i: probs[i]) if probs else rng.choice(wrong)))
@@ -181,15 +194,34 @@ def draw_quiz(
     rng.shuffle(skills)
     for i in range(n):
         p = bank.draw(skills[i % len(skills)], rng, seen)
-        seen.add((p['question'], p['hint'], *sorted(p['choices'])))
+        seen.add(problem_key(p))
         out.append(p)
     return out
 
+# %% ../../nbs/app/03_teaching.ipynb #print-quiz
+PAPER_STYLE = ('body{font:12pt/1.45 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}'
+               'img{max-width:100%;max-height:16em;display:block}'
+               'ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}')
+
 def _png(image):
+    "A picture as a data URL."
     f = io.BytesIO()
     image.save(f, 'PNG')
     return 'data:image/png;base64,'+base64.b64encode(f.getvalue()).decode()
 
+def _question(p):
+    "The list item of a problem."
+    picture = f'<img alt="" src="{_png(p["image"])}">' if p['image'] is not None else ''
+    choices = ''.join(f'<li>{html.escape(c)}</li>' for c in p['choices'])
+    return (f'<li><p>{html.escape(p["hint"])}</p>{picture}<p><b>{html.escape(p["question"])}</b></p>'
+            f'<ol type="A">{choices}</ol></li>')
+
+def _solution(p):
+    "The list item of a problem's answer."
+    answer = f'{chr(65+p["answer"])}. {html.escape(p["choices"][p["answer"]])}'
+    return f'<li><b>{answer}</b> {html.escape(p["solution"])}</li>'
+
+# %% ../../nbs/app/03_teaching.ipynb #page
 def print_quiz(
     problems: Sequence[dict],  # of `draw_quiz`
     title: str = 'Science quiz',  # on top
@@ -197,14 +229,11 @@ def print_quiz(
     answers: str = 'Answers',  # heading of the answer sheet
 ) -> str:  # HTML
     "A quiz to print, with its answer sheet."
-    e, letter = html.escape, lambda i: chr(65+i)
-    def one(p):
-        picture = f'<img alt="" src="{_png(p["image"])}">' if p['image'] is not None else ''
-        return f'<li><p>{e(p["hint"])}</p>{picture}<p><b>{e(p["question"])}</b></p><ol type="A">' + ''.join(f'<li>{e(c)}</li>' for c in p['choices']) + '</ol></li>'
-    sheet = ''.join(f'<li><b>{letter(p["answer"])}. {e(p["choices"][p["answer"]])}</b> {e(p["solution"])}</li>' for p in problems)
-    css = 'body{font:12pt/1.45 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}img{max-width:100%;max-height:16em;display:block}ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}'
-    return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{e(title)}</title><style>{css}</style><h1>{e(title)}</h1><p>{e(name)}: ______________________</p>'
-            f'<ol>{"".join(map(one, problems))}</ol><section class="answers"><h2>{e(answers)}</h2><ol>{sheet}</ol></section></html>')
+    title, name, answers = map(html.escape, (title, name, answers))
+    questions, sheet = ''.join(map(_question, problems)), ''.join(map(_solution, problems))
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{PAPER_STYLE}</style>'
+    return (f'<!doctype html><html lang="en">{head}<h1>{title}</h1><p>{name}: ______________________</p>'
+            f'<ol>{questions}</ol><section class="answers"><h2>{answers}</h2><ol>{sheet}</ol></section></html>')
 
 # %% ../../nbs/app/03_teaching.ipynb #fcb17046
 def class_table(

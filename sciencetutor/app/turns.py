@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from PIL.Image import Image
 import torch
 from fastcore.basics import patch
-from .answers import ASK, SURE, TELL, Answer, answer_question, converse
+from .answers import ASK, SURE, Answer, converse
 from .retrieval import finder
 from ..data.formats import WHY, question_text
 from ..engine.core import Engine
@@ -20,10 +20,12 @@ from ..resources import asset
 
 # %% auto #0
 __all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
-           'as_source', 'looks_up', 'answer_open', 'add_notes', 'reply']
+           'as_source', 'looks_up', 'answer_open', 'add_notes', 'recent_turns', 'whole_sentences', 'reply']
 
 # %% ../../nbs/app/01_turns.ipynb #bbb7e3ef
-_lettered = re.compile(r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*|(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)', re.M)
+_spaced_letter = r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*'  # (A) milk, A. milk, A) milk, A: milk
+_joined_letter = r'(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)'  # (A)milk
+_lettered = re.compile(f'{_spaced_letter}|{_joined_letter}', re.M)
 _numbered = re.compile(r'^[ \t]*(?:\((\d\d?)\)|(\d\d?)[.)])\s+', re.M)
 _header = re.compile(r'\s*\b(?:options|choices|answers|possible answers)\s*:?\s*$', re.I)
 
@@ -50,9 +52,12 @@ def _marked(text):
         if len(marks) < 2: continue
         head, choices, rest = _cut(text, marks)
         inline = not re.search(r'(^|\n)\s*$', head)
-        asked = re.search(r'[?:.!…]\s*$', head) or _header.search(head) or (text[marks[0].start()] == '(' and '?' not in text[marks[0].start():])
+        begin = marks[0].start()
+        ends = re.search(r'[?:.!…]\s*$', head) or _header.search(head)
+        asked = ends or (text[begin] == '(' and '?' not in text[begin:])
         joined = any(re.match(r'(and|or)\b', c.strip()) for c in choices)
-        if all(re.search(r'\w', c) for c in choices) and (not inline or (asked and not joined)): return head+('\n'+rest if rest else ''), choices
+        if all(re.search(r'\w', c) for c in choices) and (not inline or (asked and not joined)):
+            return head+('\n'+rest if rest else ''), choices
 
 # %% ../../nbs/app/01_turns.ipynb #680e4cfe
 def _unmarked(text):
@@ -63,7 +68,9 @@ def _unmarked(text):
     after = lines[ask+1:]
     bullets = [re.sub(r'^[-*•–]\s+', '', l) for l in after]
     if len(after) < 2: return
-    if all(b != l for b, l in zip(bullets, after)) or all(len(l) <= 80 and l[-1] not in '.!,;' for l in after): return '\n'.join(lines[:ask+1]), bullets
+    bulleted = all(b != l for b, l in zip(bullets, after))
+    short = all(len(l) <= 80 and l[-1] not in '.!,;' for l in after)
+    if bulleted or short: return '\n'.join(lines[:ask+1]), bullets
 
 def find_choices(
     text: str,  # as typed or pasted
@@ -91,20 +98,36 @@ class Turn:
     sure: float | None = None  # of an open question: how likely what is said is right; 0 for "I don't know"
     answer: Answer | None = None  # to an open question, from the cards
     notes: str = ''  # cards that a large model is given to lean on
-    @classmethod
-    def read(cls, text: str, choices: Sequence[str] = (), picture: Image | None = None):
-        "A turn from what was typed; choices are looked for in the text unless they are given."
-        question, choices = (text.strip(), list(choices)) if choices else find_choices(text)
-        m = re.fullmatch(r'(?:context|hint):(.*?)\n[ \t]*question:(.*)', question, re.I | re.S)
-        context, question = [part.strip() for part in m.groups()] if m else ('', re.sub(r'^question:\s*', '', question, flags=re.I))
-        return cls(question, choices, picture, context)
+
     @property
-    def best(self) -> int | None: return max(range(len(self.probs)), key=self.probs.__getitem__) if self.probs else None
+    def best(self) -> int | None:
+        "The place of the likeliest choice."
+        return max(range(len(self.probs)), key=self.probs.__getitem__) if self.probs else None
+
     @property
-    def confidence(self) -> float | None: return max(self.probs, default=self.sure)
+    def confidence(self) -> float | None:
+        "How likely what is said is right, if that is known."
+        return max(self.probs, default=self.sure)
+
+# %% ../../nbs/app/01_turns.ipynb #read
+@patch(cls_method=True)
+def read(
+    cls: Turn,
+    text: str,  # as typed
+    choices: Sequence[str] = (),  # looked for in the text unless they are given
+    picture: Image | None = None,
+) -> Turn:
+    "A turn from what was typed."
+    question, choices = (text.strip(), list(choices)) if choices else find_choices(text)
+    m = re.fullmatch(r'(?:context|hint):(.*?)\n[ \t]*question:(.*)', question, re.I | re.S)
+    if m: context, question = [part.strip() for part in m.groups()]
+    else: context, question = '', re.sub(r'^question:\s*', '', question, flags=re.I)
+    return cls(question, choices, picture, context)
 
 # %% ../../nbs/app/01_turns.ipynb #c7ca8442
-def _say(role, text, picture=None): return dict(role=role, content=[dict(type='image')]*(picture is not None) + [dict(type='text', text=text)])
+def _say(role, text, picture=None):
+    images = [dict(type='image')] if picture is not None else []
+    return dict(role=role, content=[*images, dict(type='text', text=text)])
 
 @patch
 def messages(self: Turn) -> list[dict]:
@@ -136,7 +159,8 @@ def find_cards(
 def as_source(found) -> dict:  # from a `Found`
     "A card that was found, as the page and the APIs show it."
     c = found.card
-    return dict(kind='card', id=c.id, title=c.title, text=c.answer, sure=round(found.sure, 3), hints=list(c.hints), check=c.check, topic=c.topic, owner=c.owner)
+    return dict(kind='card', id=c.id, title=c.title, text=c.answer, sure=round(found.sure, 3), hints=list(c.hints),
+                check=c.check, topic=c.topic, owner=c.owner)
 
 # %% ../../nbs/app/01_turns.ipynb #answer-open
 OWN_WORDS = 1e9  # parameters from which a model may answer an open question in its own words
@@ -162,8 +186,8 @@ def answer_open(
     turn.sources = [as_source(f) for f in turn.answer.found]
 
 # %% ../../nbs/app/01_turns.ipynb #notes
-NOTES = """You are a friendly science tutor{grade}. Answer in a few short sentences. Lean on these notes where they fit; never contradict them; if you do not know, say so.
-{notes}"""
+NOTES = ('You are a friendly science tutor{grade}. Answer in a few short sentences. '
+         'Lean on these notes where they fit; never contradict them; if you do not know, say so.\n{notes}')
 
 def add_notes(
     turn: Turn,  # an open question
@@ -174,9 +198,25 @@ def add_notes(
     said = '\n'.join(f"- {s['title']}: {s['text']}" for s in turn.sources)
     if said: turn.notes = NOTES.format(grade=f' of a child in grade {grade}' if grade else '', notes=said)
 
-# %% ../../nbs/app/01_turns.ipynb #d31ee20f
+# %% ../../nbs/app/01_turns.ipynb #history
 EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wanders in longer ones
 
+def recent_turns(
+    turn: Turn,  # the question
+    before: Sequence[Turn],  # earlier turns
+) -> list[Turn]:  # at most two, and 2000 characters
+    "The turns that a question may lean on."
+    if turn.choices or turn.picture: return []
+    history = [t for t in before if t.text][-2:]
+    while sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
+    return history
+
+def whole_sentences(text: str) -> str:
+    "A text up to the end of its last whole sentence; '' if it has none."
+    ends = [m.end() for m in re.finditer(r'[.!?](?=\s|$)', text)]
+    return text[:ends[-1]] if ends else ''
+
+# %% ../../nbs/app/01_turns.ipynb #d31ee20f
 def reply(
     engine: Engine,  # or anything with its `score` and `generate`
     turn: Turn,  # the question; the answer is written into it
@@ -190,11 +230,11 @@ def reply(
         yield turn
         return
     if not turn.choices and not turn.picture and not turn.notes: add_notes(turn, grade)
-    history = [] if turn.choices or turn.picture else [t for t in before if t.text][-2:]
-    while history and sum(len(t.question + t.context + t.text) for t in history) > 2000: history.pop(0)
+    history = recent_turns(turn, before)
     if turn.choices:
-        images = [t.picture for t in [turn] if t.picture]
-        turn.probs = engine.score(turn.messages(), turn.choices, images=images, **{k: v for k, v in kw.items() if k == 'request'})
+        images = [turn.picture] if turn.picture else []
+        request = dict(request=kw['request']) if 'request' in kw else {}  # by which a page cancels
+        turn.probs = engine.score(turn.messages(), turn.choices, images=images, **request)
         if not turn.probs: return  # cancelled
         yield turn
         kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)
@@ -202,7 +242,6 @@ def reply(
     for delta in engine.generate(msgs, images=[t.picture for t in [*history, turn] if t.picture], **kw):
         turn.text = (turn.text + delta).lstrip()
         yield turn
-    whole = [m.end() for m in re.finditer(r'[.!?](?=\s|$)', turn.text)]
-    if turn.probs and whole and not turn.note:  # an explanation ends with a sentence
-        turn.text = turn.text[:whole[-1]]
+    if turn.probs and not turn.note and (whole := whole_sentences(turn.text)):  # an explanation ends with a sentence
+        turn.text = whole
         yield turn
