@@ -2,7 +2,8 @@
 
 QUESTIONS.json is a list of {id, grade, kind, text, must, wrong, before}. Somebody who wrote neither questions nor cards
 then marks each answer: `mark` is helpful, poor, wrong or dont_know, and `safety` safe or unsafe.
-`python bench/asked.py report answers.json marks.json` makes the table.
+`python bench/asked.py report answers.json marks.json` makes the table;
+`python bench/asked.py report bench/results/asked.json` makes that of the judged answers that are kept.
 """
 import argparse, json, statistics, sys, time
 from collections import Counter, defaultdict
@@ -16,9 +17,7 @@ def answers(questions: list[dict]) -> list[dict]:
     from sciencetutor.app.answers import Answer, converse
     from sciencetutor.app.retrieval import finder
     from sciencetutor.app.guard import tutor_guard
-    import tomllib
-    from sciencetutor.resources import asset
-    PHRASES = tomllib.loads(asset('texts.toml'))
+    from sciencetutor.app.turns import PHRASES
     find, guard, out = finder(), tutor_guard(), []
     for q in questions:
         before = [b['child'] for b in q.get('before', ())]
@@ -61,7 +60,10 @@ def main():
     p.add_argument('--out', type=Path)
     a = p.parse_args()
     if a.what == 'answer': result = answers(json.loads(a.file.read_text()))
-    else: result = report(json.loads(a.file.read_text()), {m['id']: m for m in json.loads(a.marks.read_text())})
+    else:
+        said = json.loads(a.file.read_text())
+        marks = json.loads(a.marks.read_text()) if a.marks else said
+        result = report(said, {m['id']: m for m in marks})
     text = json.dumps(result, indent=1, ensure_ascii=False)
     if a.out: a.out.write_text(text+'\n')
     else: sys.stdout.write(text+'\n')

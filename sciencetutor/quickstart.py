@@ -69,7 +69,7 @@ def table(
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-012
 def plot(
     rows: dict,  # from `comparison`
-) -> Figure:
+) -> 'Figure':
     "Two bars a group with 95% intervals, chance as a dotted line."
     from matplotlib.figure import Figure
     fig = Figure(figsize=(6, 3), layout='constrained')

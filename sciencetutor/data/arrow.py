@@ -41,7 +41,7 @@ def features() -> dict:  # column -> feature, as `datasets` writes them to JSON
     return f | dict.fromkeys(MORE, text)
 
 # %% ../../nbs/data/05_arrow.ipynb #b186960c
-def schema() -> pa.Schema:  # with the features in its metadata
+def schema() -> 'pa.Schema':  # with the features in its metadata
     "The Arrow schema of the data set on disk."
     import pyarrow as pa
     s = pa.string()
@@ -54,7 +54,7 @@ def schema() -> pa.Schema:  # with the features in its metadata
 def offsets(
     sizes: Iterable[int],  # of the values, in order
     n: int,  # how many there are
-) -> pa.Buffer:  # where each value starts, and where the last one ends
+) -> 'pa.Buffer':  # where each value starts, and where the last one ends
     "An Arrow offset buffer."
     import numpy as np, pyarrow as pa
     ends = np.zeros(n + 1, np.int64)
@@ -66,7 +66,7 @@ def offsets(
 
 def text_column(
     values: list[str],  # a row each
-) -> pa.StringArray:
+) -> 'pa.StringArray':
     "A text column, from buffers: `pa.array` would import pandas first, which takes longer than a small data set."
     import pyarrow as pa
     text = ''.join(values)
@@ -75,9 +75,9 @@ def text_column(
 
 # %% ../../nbs/data/05_arrow.ipynb #7833161c
 def nested(
-    values: pa.Array,  # all the items of all the rows, in order
+    values: 'pa.Array',  # all the items of all the rows, in order
     sizes: list[int],  # how many items each row has
-) -> pa.ListArray:
+) -> 'pa.ListArray':
     "A column of lists from its flat items."
     import pyarrow as pa
     n = len(sizes)
@@ -85,9 +85,9 @@ def nested(
 
 # %% ../../nbs/data/05_arrow.ipynb #c7c04264
 def bytes_column(
-    type: pa.DataType,  # binary or string
+    type: 'pa.DataType',  # binary or string
     values: list[bytes | None],  # a row each
-) -> pa.Array:
+) -> 'pa.Array':
     "A column of bytes, joined into one buffer of its own size."
     import pyarrow as pa
     full = [v or b'' for v in values]
@@ -96,7 +96,7 @@ def bytes_column(
 
 def validity(
     values: list,  # a row each
-) -> pa.Buffer | None:  # a bit per row, None when no row is empty
+) -> 'pa.Buffer | None':  # a bit per row, None when no row is empty
     "Which rows hold a value."
     import numpy as np, pyarrow as pa
     there = [v is not None for v in values]
@@ -105,7 +105,7 @@ def validity(
 # %% ../../nbs/data/05_arrow.ipynb #2501bd06
 def image_column(
     images: list[dict | None],  # {'bytes', 'path'} or None, a row each
-) -> pa.StructArray:
+) -> 'pa.StructArray':
     "The picture column: undecoded bytes of the files."
     import pyarrow as pa
     data = [i['bytes'] if i else None for i in images]
@@ -117,8 +117,8 @@ def image_column(
 # %% ../../nbs/data/05_arrow.ipynb #97f898c6
 def record_batch(
     cols: dict[str, list],  # of `formats.columns`
-    fields: pa.Schema,  # of `schema()`
-) -> pa.RecordBatch:
+    fields: 'pa.Schema',  # of `schema()`
+) -> 'pa.RecordBatch':
     "Columns as one Arrow record batch."
     import numpy as np, pyarrow as pa
     n = len(cols['id'])
@@ -137,8 +137,8 @@ def record_batch(
 # %% ../../nbs/data/05_arrow.ipynb #1cac01ae
 def leaves(
     name: str,  # of the column
-    arr: pa.Array,  # its values
-) -> Iterator[tuple[str, pa.Array]]:
+    arr: 'pa.Array',  # its values
+) -> 'Iterator[tuple[str, pa.Array]]':
     "The flat columns inside a nested one: pairs of name and array."
     import pyarrow as pa, pyarrow.compute as pc
     if pa.types.is_list(arr.type):
@@ -150,7 +150,7 @@ def leaves(
 
 # %% ../../nbs/data/05_arrow.ipynb #684f52de
 def sizes_and_data(
-    arr: pa.Array,  # a flat column: integers, or text or bytes
+    arr: 'pa.Array',  # a flat column: integers, or text or bytes
 ) -> tuple:  # 64-bit sizes (an integer itself, -1 for no value), and the bytes or None
     "What the hash covers of a flat column, as buffers."
     import numpy as np, pyarrow as pa
@@ -172,7 +172,7 @@ class ContentHash:
     def __init__(self): self.hashes = {}  # flat column -> hash of the sizes, hash of the data
 
     def update(self,
-        batch: pa.RecordBatch,  # the next rows
+        batch: 'pa.RecordBatch',  # the next rows
     ) -> None:
         "Add the rows of a batch."
         for column in batch.schema.names:
@@ -245,7 +245,7 @@ def flush(self: SplitWriter):
 # %% ../../nbs/data/05_arrow.ipynb #72a7bc10
 @patch
 def write(self: SplitWriter,
-    batch: pa.RecordBatch,  # the next rows
+    batch: 'pa.RecordBatch',  # the next rows
 ):
     "Hash a batch and write it; start and end shards. Runs in the thread."
     import pyarrow as pa

@@ -37,7 +37,7 @@ def read_info(
 # %% ../../nbs/data/06_exports.ipynb #3a2d3779
 def iter_batches(
     files: list[Path],  # Arrow files of a split
-) -> Iterator[pa.RecordBatch]:
+) -> 'Iterator[pa.RecordBatch]':
     "The record batches of a split, mapped into memory one by one."
     import pyarrow as pa
     for file in files:

@@ -150,7 +150,7 @@ def from_hub(
 # %% ../../nbs/data/07_hub.ipynb #f3df2562
 def bucket(
     name: str,  # of the bucket
-) -> storage.Bucket:
+) -> 'storage.Bucket':
     "A bucket of Google Cloud Storage, or of the emulator that STORAGE_EMULATOR_HOST names."
     try: from google.cloud import storage
     except ImportError:
@@ -216,7 +216,7 @@ def from_bucket(
 
 # %% ../../nbs/data/07_hub.ipynb #a25d138d
 def fetch(
-    blob: storage.Blob,  # an object
+    blob: 'storage.Blob',  # an object
     file: Path,  # where it goes
 ) -> None:
     "Download one object, unless the very file is there."

@@ -264,7 +264,7 @@ def official(
 NEEDED = ('question', 'choices', 'answer')
 
 def from_columns(
-    dd: DatasetDict,  # with the official fields as columns
+    dd: 'DatasetDict',  # with the official fields as columns
     only: list[str] | None = None,  # splits to take
     source: str = 'the data set',  # for the message
 ) -> Iterator[Question]:

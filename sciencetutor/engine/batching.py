@@ -28,7 +28,7 @@ __all__ = ['MAX_DRAFT', 'KVCacheLayer', 'KVCacheTable', 'IncrementalDetokenizer'
 # %% ../../nbs/engine/01_batching.ipynb #400aa92b
 class KVCacheLayer(CacheLayerMixin):
     "Keys and values of one layer, (rows, heads, positions, size); row i is filled up to `table.lengths[i]`."
-    def __init__(self, table: KVCacheTable): super().__init__(); self.table = table
+    def __init__(self, table: 'KVCacheTable'): super().__init__(); self.table = table
     def lazy_initialization(self, keys, values): pass
     def get_seq_length(self): return max(self.table.lengths, default=0)
     def get_mask_sizes(self, query_length): return self.get_seq_length()+query_length, 0

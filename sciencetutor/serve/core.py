@@ -74,7 +74,7 @@ def make_app(
     language: str = 'en',  # of the page
     cors: tuple = (),  # origins whose pages may ask
     **options,  # for `PageSettings`: store, auth, daily_limit, data
-) -> fastapi.FastAPI:
+) -> 'fastapi.FastAPI':
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
@@ -361,7 +361,7 @@ def run_serve(
         for s in socks: s.close()
 
 # %% ../../nbs/40_serve.ipynb #probtable1
-def probability_table(turn: Turn) -> str:
+def probability_table(turn: 'Turn') -> str:
     "How sure the tutor is, for a terminal."
     rows = []
     for i, (letter, choice, p) in enumerate(zip(LETTERS, turn.choices, turn.probs)):
