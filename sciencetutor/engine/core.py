@@ -14,7 +14,6 @@ from dataclasses import replace
 from PIL.Image import Image
 import torch
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from fastcore.script import CliError
 from transformers import BatchEncoding
 from .batching import ContinuousBatcher, Request, Sampling
@@ -144,7 +143,6 @@ def outputs(self: Engine, r: Request, name) -> Iterator:
 
 # %% ../../nbs/engine/02_engine.ipynb #b90331f3
 @patch
-@delegates(Sampling)
 def generate(self: Engine,
     messages: list[dict],  # the conversation so far, as for `encode`
     images: Sequence[Image] = (),  # its pictures, in order

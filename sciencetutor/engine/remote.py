@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 import httpx
 from fastcore.basics import patch
-from fastcore.meta import delegates
 from fastcore.script import CliError
 from ..data.formats import LETTERS
 from .endpoint import Endpoint, data_url, error_message
@@ -149,7 +148,6 @@ def chat_options(
     return options
 
 @patch
-@delegates(Sampling)
 def generate(self: RemoteEngine,
     messages: list[dict],  # the conversation so far, as for `Engine.generate`
     images: Sequence = (),  # its pictures, in order
