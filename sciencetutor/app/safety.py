@@ -78,6 +78,7 @@ def compile_patterns(
 @dataclass
 class RuleSet:
     "What a file of rules says."
+    levels: list[str]  # in the order of care
     rules: list[Rule]  # in the order of the levels
     spelling: dict[str, str]  # what a child may write -> what it stands for
     thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
@@ -94,7 +95,7 @@ def read_rules(
             rules.append(Rule(r['level'], r['where'], compile_patterns(r['patterns'], words), unless))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
         thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
-        return RuleSet(sorted(rules, key=lambda r: levels.index(r.level)), spelling, thresholds)
+        return RuleSet(levels, sorted(rules, key=lambda r: levels.index(r.level)), spelling, thresholds)
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e:
         why = f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out."
         raise CliError(why) from None
@@ -197,7 +198,8 @@ class Guard:
         except (OSError, UnicodeDecodeError):
             raise CliError(f"The safety rules {rules} can't be read: give a TOML file with --safety-rules.") from None
         read = read_rules(text)
-        self.rules, self.spelling, self.thresholds = read.rules, read.spelling, read.thresholds
+        self.levels, self.rules = read.levels, read.rules
+        self.spelling, self.thresholds = read.spelling, read.thresholds
         if classifier is True: classifier = SafetyClassifier.load() if self.thresholds else None
         self.classifier, self.second_judge = classifier, second_judge
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
@@ -234,8 +236,7 @@ def find(self: Guard, text: str, where: str) -> Verdict | None:
     learned = self.classifier.verdict(long_enough, self.thresholds)
     if learned and not matched and self.second_judge and self.second_judge(text): learned = None
     findings = [matched, learned]
-    order = list(self.thresholds)
-    def care(verdict): return order.index(verdict.level) if verdict.level in order else len(order)
+    def care(verdict): return self.levels.index(verdict.level) if verdict.level in self.levels else len(self.levels)
     return min(filter(None, findings), key=care, default=None)
 
 @patch
