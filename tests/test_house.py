@@ -80,3 +80,30 @@ def test_packages_offer_their_front():
     from sciencetutor.models import load_model
     from sciencetutor.train import run_train
     assert all(map(callable, [load_split, run_data, run_eval, load_model, run_train]))
+
+
+def exported_cells() -> list[tuple[str, str]]:
+    "(notebook and first definition, code) of every exported cell."
+    found = []
+    for path in sorted((ROOT/'nbs').rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in path.parts: continue
+        for cell in json.loads(path.read_text())['cells']:
+            source = ''.join(cell['source'])
+            if cell['cell_type'] != 'code' or not source.startswith('#| export'): continue
+            code = '\n'.join(line for line in source.split('\n') if not line.startswith('#|')).strip()
+            found.append((f'{path.stem}: {code.splitlines()[0] if code else ""}', code))
+    return found
+
+
+def test_cells_are_short():
+    long = [name for name, code in exported_cells() if len(code.splitlines()) > 30]
+    assert len(long) <= 3, long
+
+
+def test_only_fronts_have_many_parameters():
+    many = set()
+    for _, code in exported_cells():
+        for node in ast.walk(ast.parse(code)):
+            if not isinstance(node, ast.FunctionDef): continue
+            if len(node.args.args)+len(node.args.kwonlyargs) > 8: many.add(node.name)
+    assert all(name.startswith('run_') for name in many), many
