@@ -10,18 +10,18 @@ import re, tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from .cards import Card
+from .cards import TALK, Card
 from .retrieval import Finder, Found, finder, plain_words
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LONGEST_TALK', 'YIELDS', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION',
-           'AGREES', 'LEAD', 'ONE', 'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS',
-           'SORRY', 'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
-           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'best_overlap', 'verdict',
+__all__ = ['LONGEST_TALK', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES',
+           'LEAD', 'ONE', 'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY',
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS', 'Answer',
+           'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'best_overlap', 'verdict',
            'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text',
-           'meet_wish', 'other_language', 'not_known', 'which_of_two', 'compare_cards', 'tell_card', 'answer_question',
-           'talk_reply', 'converse']
+           'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards', 'tell_card',
+           'answer_question', 'tell', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -35,8 +35,6 @@ class Answer:
 
 # %% ../../nbs/app/04_answers.ipynb #e87b0802
 LONGEST_TALK = 120  # characters; a longer message is a question
-# Kinds that give way to a card that surely answers: *the best conductor* is no matter of taste.
-YIELDS = ('opinion', 'future', 'unknowable')
 
 @lru_cache(1)
 def talk() -> dict:
@@ -153,6 +151,7 @@ ASKS_DIFFERENCE = (r'(?:what is|whats|what are|tell me|explain)? ?(?:the )?diff?
 VERSUS = re.compile('|'.join([
     f'{ASKS_DIFFERENCE} {ONE} (?:and|vs|versus|from|to) {OTHER}',
     f'how (?:is|are) {ONE} different (?:from|than|to) {OTHER}',
+    f'how (?:is|are) {ONE} and {OTHER} different',
     f'{ONE} (?:vs|versus) {OTHER}',
     r'compare (.+?) (?:and|to|with) (.+)']))
 
@@ -251,16 +250,32 @@ def not_known(near: Sequence[Found]) -> Answer:
     text = f"I don't know that one.{offer} You can also ask in other words, or ask a teacher or another grown-up."
     return Answer(text, 'unknown', 0., [], list(near[:3]))
 
-def which_of_two(found: Sequence[Found]) -> Answer:
-    "The two best cards to choose from, if the second is near; else that it is not known."
-    if len(found) < 2 or found[1].sure < ASK/2: return not_known(found)
-    titles = ' or '.join(f'**{f.card.title}**' for f in found[:2])
-    return Answer(f'Do you mean {titles}?', 'which', found[0].sure, [], found[:2])
+def nearest_card(
+    found: Sequence[Found],  # best first
+    grade: int | None = None,  # of the child
+) -> Answer:
+    "The nearest card, as something that may help and not as the answer; the next one is offered."
+    best = found[0]
+    other = found[1:2] if len(found) > 1 and found[1].sure >= ASK/2 else []
+    offer = f'\n\nOr do you mean **{other[0].card.title}**?' if other else ''
+    direct = f'{best.direct} ' if best.direct else ''
+    text = (f'I am not sure that I know what you mean. The nearest that I know is '
+            f'**{best.card.title}**. {direct}{say_card(best.card, grade=grade)}{offer}')
+    return Answer(text, 'nearest', best.sure, [best], list(found[:2]))
+
 
 # %% ../../nbs/app/04_answers.ipynb #compare-cards
-def compare_cards(text: str, finder: Finder) -> Answer | None:
-    "The cards of the two things that a question wants compared; None if it compares nothing, or one is not found."
-    best = [finder.find(f'what is {thing}', 1) for thing in compared(text) or ()]
+def names_both(card: Card, things: tuple[str, str]) -> bool:
+    "Whether a card speaks of two things that are to be compared."
+    said = set(plain_words(f'{card.title} {card.answer}'))
+    return all(said >= set(plain_words(thing)) for thing in things)
+
+def compare_cards(
+    things: tuple[str, str],  # from `compared`
+    finder: Finder,
+) -> Answer | None:
+    "The cards of two things side by side; None if one is not found."
+    best = [finder.find(f'what is {thing}', 1) for thing in things]
     both = [f[0] for f in best if f and f[0].sure >= TELL]
     if len(both) < 2 or both[0].card.id == both[1].card.id: return None
     body = '\n\n'.join(f'**{f.card.title}.** {f.card.answer}' for f in both)
@@ -274,9 +289,12 @@ def tell_card(
 ) -> Answer:
     "The best card that was found, as the answer to a question."
     best = found[0]
+    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
+    if best.direct:
+        text = f'{opening}{best.direct}\n\n{say_card(best.card, grade=grade)}'
+        return Answer(text, 'card', best.sure, list(found[:3]))
     says = verdict(text, [f.card for f in found[:3] if f.sure >= ASK])
     first, correction = says or ('', false_premise(text, best.card))
-    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
     body = opening + say_card(best.card, first, correction, grade)
     return Answer(body, first or 'card', best.sure, list(found[:3]))
 
@@ -292,28 +310,50 @@ def answer_question(
     text: str,  # an open question
     finder: Finder,
     grade: int | None = None,  # of the child
-    before: Sequence[Found] = (),  # cards shown last, best first
-    context: str = '',  # the question before, if this one leans on it
 ) -> Answer:
     "What the cards say to a question."
-    asked = f'{context} {text}'.strip() if context else text
-    if not any(w.isalpha() for w in plain_words(asked)): return not_known([])
-    found = finder.find(asked, 4, near=[f.card for f in before])
-    alone = finder.find(text, 4) if context else []
-    if alone and alone[0].sure > max(SURE, found[0].sure if found else 0): found = alone
+    if not any(w.isalpha() for w in plain_words(text)): return not_known([])
+    return tell(text, finder.find(text, 4), finder, grade)
+
+def tell(
+    text: str,  # the question
+    found: Sequence[Found],  # best first
+    finder: Finder,
+    grade: int | None = None,  # of the child
+) -> Answer:
+    "What is said when these cards were found: by how sure the best one is."
+    best, found = found[0], [f for f in found if f.card.topic != TALK]
+    if best.card.topic == TALK and best.sure >= ASK: return Answer(best.card.answer, 'talk')
     sure = found[0].sure if found else 0.
-    if sure < SURE and (answer := compare_cards(text, finder)): return answer
+    things = compared(text)
+    if things and not (sure >= SURE and names_both(found[0].card, things)):
+        if answer := compare_cards(things, finder): return answer
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
-    return which_of_two(found) if sure < TELL else tell_card(text, found, grade)
+    return nearest_card(found, grade) if sure < TELL else tell_card(text, found, grade)
+
+
+# %% ../../nbs/app/04_answers.ipynb #follow-up
+def follow_up(
+    text: str,  # a message that leans on the one before
+    finder: Finder,
+    grade: int | None,  # of the child
+    last: tuple[str, Answer],  # the question before, and its answer
+) -> Answer:
+    "The answer to a question that follows another."
+    question, shown = last
+    near, card = [f.card for f in shown.found], shown.found[0].card
+    found, alone = finder.find(f'{question} {text}', 4, near), finder.find(text, 4)
+    if alone[0].sure > max(SURE, found[0].sure): found = alone
+    if found[0].card.id != card.id: return tell(text, found, finder, grade)
+    if direct := finder.beside(text, card): return Answer(direct, 'follow-up', found[0].sure, found)
+    if alone[0].sure >= TELL and alone[0].card.id != card.id: return tell(text, alone, finder, grade)
+    if verdict(text, [card]) or not card.deeper or card.deeper in shown.text: return tell(text, found, finder, grade)
+    return Answer(card.deeper, 'follow-up', found[0].sure, found)
+
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
 NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'
-
-def talk_reply(text: str, finder: Finder) -> str | None:
-    "The reply to a message that wants no card; None if a card surely answers it."
-    kind, reply = small_talk(text) or small_talk(finder.spell(text)) or (None, None)
-    return None if kind in YIELDS and finder.find(text, 1)[0].sure >= SURE else reply
 
 def converse(
     text: str,  # what a child types
@@ -328,9 +368,10 @@ def converse(
     if last and wish:
         shown, said = last[1], ' '.join(a.text for _, a in before)
         return Answer(meet_wish(wish, shown.found[0].card, said, finder.by_id), 'follow-up', shown.sure, shown.found)
-    if reply := talk_reply(text, finder): return Answer(reply, 'talk')
+    if said := small_talk(text) or small_talk(finder.spell(text)): return Answer(said[1], 'talk')
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     if last and leans_on_last(text):
-        found = answer_question(text, finder, grade, last[1].found, last[0])
+        found = follow_up(text, finder, grade, last)
         if found.found: return found
     return answer_question(text, finder, grade)
+

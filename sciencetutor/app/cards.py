@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/cards.html.md"""
 from __future__ import annotations
 import hashlib, json, re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +17,13 @@ import yaml
 from fastcore.script import CliError
 from platformdirs import user_cache_path
 from ..files import write_atomic
+from ..resources import asset
 
 # %% auto #0
-__all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE', 'Card',
-           'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards', 'check_folder',
-           'read_folder', 'fingerprint', 'load_cards', 'coverage', 'too_hard', 'run_check', 'read_text']
+__all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'TALK', 'BANDS', 'MAX_ABOVE',
+           'Card', 'points', 'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards',
+           'check_folder', 'read_folder', 'fingerprint', 'load_cards', 'talk_cards', 'coverage', 'too_hard',
+           'run_check', 'read_text']
 
 # %% ../../nbs/app/01_cards.ipynb #631df7c4
 AREAS = dict(BODY='the human body', WHY='everyday life', TECH='how things work', SCI='the practice of science',
@@ -46,6 +48,7 @@ class Card:
     example: str = ''
     facts: tuple | list = ()  # short true statements
     misconceptions: tuple | list = ()  # of (what is wrongly believed, the correction)
+    also: tuple | list = ()  # of (ways to ask a nearby question, its answer, said before the card's)
     hints: tuple | list = ()  # leading questions that do not give the answer away
     check: dict | None = None  # question, choices, answer (the text of the right choice)
     keywords: tuple | list = ()  # words of a right answer
@@ -55,6 +58,11 @@ class Card:
     picture: str = ''  # a drawing of `sciencetutor.samples`
     topic: str = ''  # of its file
     owner: str = ''  # folder of a teacher's card; '' for ours
+
+# %% ../../nbs/app/01_cards.ipynb #points
+def points(card: Card) -> list[Card]:
+    "A card and the questions beside it, each as a card that says its own answer only."
+    return [card, *(replace(card, asked=asks, answer=says, facts=(), also=()) for asks, says in card.also)]
 
 # %% ../../nbs/app/01_cards.ipynb #43423af4
 FIELDS = {'not': 'misconceptions', 'try': 'activity'}  # names in the file that differ from those of `Card`
@@ -77,7 +85,7 @@ def is_texts(value) -> bool:
 # %% ../../nbs/app/01_cards.ipynb #0dfca872
 def field_faults(raw: dict) -> Iterable[str]:
     "What is wrong with the fields of one card as it stands in the file."
-    known = {*TEXTS, *LISTS, 'grades', 'not', 'check'}
+    known = {*TEXTS, *LISTS, 'grades', 'not', 'also', 'check'}
     for key in raw:
         if key not in known: yield f'there is no field {key!r}; there are {", ".join(sorted(known))}'
     for key in NEEDED:
@@ -94,11 +102,16 @@ def field_faults(raw: dict) -> Iterable[str]:
 
 # %% ../../nbs/app/01_cards.ipynb #e13d9e2b
 def part_faults(raw: dict) -> Iterable[str]:
-    "What is wrong with the misconceptions and the check of one card."
+    "What is wrong with the misconceptions, the questions beside it and the check of one card."
     wrong = raw.get('not', [])
     paired = lambda w: isinstance(w, dict) and set(w) == {'says', 'truth'} and is_texts([*w.values()])
     if not isinstance(wrong, list) or not all(map(paired, wrong)):
         yield 'not must be a list of says and truth, both texts'
+    also = raw.get('also', [])
+    whole = lambda a: isinstance(a, dict) and set(a) == {'asks', 'says'} and is_texts(a['asks'])
+    asked = lambda a: whole(a) and is_texts([a['says']])
+    if not isinstance(also, list) or not all(map(asked, also)):
+        yield 'also must be a list of asks (a list of texts) and says (a text)'
     if (check := raw.get('check')) is None: return
     if not isinstance(check, dict) or set(check) != {'question', 'choices', 'answer'}:
         yield 'check needs question, choices and answer'
@@ -112,6 +125,7 @@ def make_card(raw: dict, topic: str, owner: str = '') -> Card:
     values = {FIELDS.get(k, k): v for k, v in raw.items()}
     values['grades'] = [int(g) for g in raw['grades'].split('-')]
     values['misconceptions'] = [[w['says'], w['truth']] for w in raw.get('not', [])]
+    values['also'] = [[a['asks'], ' '.join(a['says'].split())] for a in raw.get('also', [])]
     for key in ('answer', 'deeper', 'example', 'activity', 'care'):
         if key in values: values[key] = ' '.join(values[key].split())
     return Card(**values, topic=topic, owner=owner)
@@ -205,6 +219,16 @@ def load_cards(
     theirs = read_folder(Path(folder), Path(folder).name, {c.id for c in cards})
     taken = {c.id for c in theirs}
     return theirs + [c for c in cards if c.id not in taken]
+
+# %% ../../nbs/app/01_cards.ipynb #talk-cards
+TALK = 'Talk'  # topic of the replies to messages that want no card
+
+@lru_cache(1)
+def talk_cards() -> list[Card]:
+    "The kinds of messages that want no card, with their replies."
+    cards, faults, _ = parse_cards(asset('talk.yaml'), 'talk.yaml')
+    if faults: raise CliError(f'{faults[0]}')
+    return cards
 
 # %% ../../nbs/app/01_cards.ipynb #70fa4203
 BANDS = {'1-2': (1, 2), '3-5': (3, 5), '6-8': (6, 8)}

@@ -15,14 +15,14 @@ from importlib.resources import files
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from .cards import Card, load_cards
+from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
 __all__ = ['STOP', 'RANK', 'WEIGHTS', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller', 'document', 'WordIndex', 'means',
-           'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights', 'MeaningIndex', 'Found', 'lead',
-           'features', 'Finder', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'fuse',
-           'right_rank', 'save_weights', 'make_weights']
+           'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights', 'point_starts', 'MeaningIndex',
+           'Found', 'lead', 'features', 'Finder', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn',
+           'fuse', 'right_rank', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -82,6 +82,7 @@ def document(
 ) -> list[str]:  # stems
     "What a card is found by: title, ways to ask, answer, facts and key words."
     said = [card.title, card.title, *map(spell, card.asked), card.answer, *card.facts, *card.keywords]
+    for asks, says in card.also: said += [*map(spell, asks), says]
     return plain_words(' '.join(said))
 
 class WordIndex:
@@ -141,7 +142,7 @@ def mix_parts(
 WEIGHTS = 'finder/index.safetensors'  # in the assets
 
 def card_hash(card: Card) -> np.ndarray:  # (8,) uint8
-    "A hash of all that a card's vector is made of."
+    "A hash of all that the vector of a card or point is made of."
     said = repr((card.title, card.answer, list(card.asked), list(card.facts)))
     return np.frombuffer(hashlib.sha256(said.encode()).digest()[:8], np.uint8)
 
@@ -152,32 +153,48 @@ def weights() -> dict[str, np.ndarray]:
     raw = load((files('sciencetutor')/'assets'/WEIGHTS).read_bytes())
     return {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in raw.items()}
 
+# %% ../../nbs/app/03_retrieval.ipynb #starts
+def point_starts(cards: Sequence[Card]) -> np.ndarray:  # (cards,)
+    "Where the points of each card begin, if the points of all cards stand in one row."
+    return np.cumsum([0, *(1+len(c.also) for c in cards)])[:-1]
+
+
 # %% ../../nbs/app/03_retrieval.ipynb #meaning
 class MeaningIndex:
     "Cards by what they mean."
     def __init__(self, cards: Sequence[Card], spell: Speller):
         w = weights()
         self.query = w['query_a'], w['query_b']
+        self.points = [p for c in cards for p in points(c)]
+        self.starts = point_starts(cards)
         at = {bytes(k): i for i, k in enumerate(w['keys'])}
-        rows = [at.get(bytes(card_hash(c)), -1) for c in cards]
+        rows = [at.get(bytes(card_hash(p)), -1) for p in self.points]
         self.vectors = unit(w['vectors'][rows].astype(np.float32))
         if new := [i for i, r in enumerate(rows) if r < 0]:
-            some = [cards[i] for i in new]
-            asked = means(*embedded([list(map(spell, c.asked)) for c in some]), len(some))
+            some = [self.points[i] for i in new]
+            asked = means(*embedded([list(map(spell, p.asked)) for p in some]), len(some))
             self.vectors[new] = mix_parts(asked, said_parts(some), w)
         self.fresh = len(new)
 
     def scores(self,
         text: str,  # spelling put right
-    ) -> np.ndarray:  # (cards,), cosines
-        "How near every card is to a question."
+    ) -> np.ndarray:  # (points,), cosines
+        "How near every point is to a question."
         return self.vectors@mapped(sentence_encoder()([text]), *self.query)[0]
+
+    def by_card(self,
+        scores: np.ndarray,  # (..., points)
+    ) -> np.ndarray:  # (..., cards)
+        "The best score among the points of each card."
+        return np.maximum.reduceat(scores, self.starts, axis=-1)
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #9dc95437
 class Found(NamedTuple):
     "A card that was found."
     card: Card
     sure: float  # probability that it answers the question
+    direct: str = ''  # the answer to the question beside the card that was asked, if it was one
 
 def lead(scores: np.ndarray) -> np.ndarray:  # of the same shape
     "How far each score is ahead of the best of the others, along the last axis."
@@ -204,29 +221,58 @@ class Finder:
         self.spell = Speller(self.cards)
         self.words, self.meaning = WordIndex(self.cards, self.spell), MeaningIndex(self.cards, self.spell)
 
-    def probabilities(self,
-        text: str,  # as typed
+    def near_points(self,
+        text: str,  # spelling put right
         near: Sequence[Card] = (),  # cards shown last
+    ) -> np.ndarray:  # (points,) cosines
+        "How near every point is to a question, after what was shown last."
+        close = {i for c in near for i in (c.id, *c.related)}
+        scores = self.meaning.scores(text)
+        return scores + NEAR*np.array([p.id in close for p in self.meaning.points]) if close else scores
+
+    def probabilities(self,
+        scores: np.ndarray,  # (points,) from `near_points`
+        text: str,  # spelling put right
     ) -> np.ndarray:  # (cards,)
         "How likely each card answers a question."
-        asked = self.spell(text[:1000])
-        meaning = self.meaning.scores(asked)
-        close = {i for c in near for i in (c.id, *c.related)}
-        if close: meaning = meaning + NEAR*np.array([c.id in close for c in self.cards])
         w = weights()['fusion']
-        logits = features(meaning, self.words.scores(asked))@w[:-1] + w[-1]
+        logits = features(self.meaning.by_card(scores), self.words.scores(text))@w[:-1] + w[-1]
         return 1/(1+np.exp(-logits))
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
+def direct(self: Finder,
+    scores: np.ndarray,  # (points,) from `near_points`
+    i: int,  # of a card
+) -> str:  # '' if the card's own point is nearer
+    "The answer to the question beside a card that is nearest."
+    start, also = self.meaning.starts[i], self.cards[i].also
+    best = int(scores[start:start+1+len(also)].argmax())
+    return also[best-1][1] if best else ''
+
+@patch
 def find(self: Finder,
-    text: str,  # a question
+    text: str,  # a question, as typed
     k: int = 3,  # how many
     near: Sequence[Card] = (),  # cards shown last
 ) -> list[Found]:  # best first
     "The cards that most likely answer a question."
-    p = self.probabilities(text, near)
-    return [Found(self.cards[i], float(p[i])) for i in np.argsort(-p, kind='stable')[:k]]
+    asked = self.spell(text[:1000])
+    scores = self.near_points(asked, near)
+    p = self.probabilities(scores, asked)
+    best = np.argsort(-p, kind='stable')[:k]
+    return [Found(self.cards[i], float(p[i]), self.direct(scores, i)) for i in best]
+
+@patch
+def beside(self: Finder,
+    text: str,  # a question that follows a card
+    card: Card,  # shown last
+) -> str:  # '' if there is none
+    "The answer to the question beside a card that a follow-up asks."
+    i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
+    return '' if i is None else self.direct(self.near_points(self.spell(text[:1000])), i)
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder = ['']  # of a teacher's own cards
@@ -243,15 +289,16 @@ def finder() -> Finder:
     return _finder(_folder[0])
 
 @lru_cache(2)
-def _finder(folder: str) -> Finder: return Finder(load_cards(folder))
+def _finder(folder: str) -> Finder: return Finder([*load_cards(folder), *talk_cards()])
 
 # %% ../../nbs/app/03_retrieval.ipynb #a3f0a704
 def left_out(
-    cards: Sequence[Card],
+    cards: Sequence[Card],  # or points
     salt: str,  # measure or fuse
-) -> list[int]:  # for each card the place of a way to ask
+) -> list[int]:  # for each the place of a way to ask; -1 where there are fewer than three
     "One way to ask for each card, chosen by a hash."
-    return [int(hashlib.sha256(f'{salt} {c.id}'.encode()).hexdigest(), 16) % len(c.asked) for c in cards]
+    chosen = lambda c: int(hashlib.sha256(f'{salt} {c.id}'.encode()).hexdigest(), 16) % len(c.asked)
+    return [chosen(c) if len(c.asked) > 2 else -1 for c in cards]
 
 def held_out(cards: Sequence[Card], salt: str) -> np.ndarray:  # (all ways to ask,) bool
     "Which of the ways to ask of all cards are left out, in order."
@@ -259,9 +306,10 @@ def held_out(cards: Sequence[Card], salt: str) -> np.ndarray:  # (all ways to as
     return np.array([j == place for c, place in zip(cards, places) for j in range(len(c.asked))])
 
 def without(cards: Sequence[Card], *salts: str) -> list[Card]:
-    "Cards without the ways to ask that are left out."
+    "Cards without the ways to ask that are left out; what stands beside them is kept."
     hidden = zip(*(left_out(cards, salt) for salt in salts))
     return [replace(c, asked=[a for j, a in enumerate(c.asked) if j not in places]) for c, places in zip(cards, hidden)]
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #learn
 def learn(
@@ -340,25 +388,28 @@ def make_weights(
     out: str = '',  # safetensors file; the package's own if not given
     cards: Sequence[Card] | None = None,  # ours if not given
     steps: int = 500,
-) -> dict:  # cards, first and first three right of the ways to ask left out, in percent
+) -> dict:  # cards, points; first and first three right of the ways to ask left out, in percent
     "Learn what `Finder` needs, write it, and measure it on ways to ask that were left out."
-    cards = list(cards or load_cards())
+    cards = list(cards or [*load_cards(), *talk_cards()])
+    parts, starts = [p for c in cards for p in points(c)], point_starts(cards)
     spell = Speller(cards)
-    asked = [list(map(spell, c.asked)) for c in cards]
+    asked = [list(map(spell, p.asked)) for p in parts]
     texts = [t for some in asked for t in some]
-    (vectors, owner), said = embedded(asked), said_parts(cards)
-    measure, fusing = held_out(cards, 'measure'), held_out(cards, 'fuse')
+    (vectors, owner), said = embedded(asked), said_parts(parts)
+    measure, fusing = held_out(parts, 'measure'), held_out(parts, 'fuse')
     kept = ~(measure | fusing)
     w = learn(vectors[kept], owner[kept], said, steps)
     index = WordIndex(without(cards, 'measure', 'fuse'), spell)
-    place = mix_parts(means(vectors[kept], owner[kept], len(cards)), said, w)
+    place = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
     def seen(held):
         "What the fusion sees of the ways to ask that were left out, and whose they are."
-        meaning = mapped(vectors[held], w['query_a'], w['query_b'])@place.T
+        near = mapped(vectors[held], w['query_a'], w['query_b'])@place.T
         words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
-        return features(meaning, words), owner[held]
+        answers = np.searchsorted(starts, owner[held], 'right')-1
+        return features(np.maximum.reduceat(near, starts, axis=1), words), answers
     w['fusion'] = fuse(*seen(fusing))
     rank = right_rank(*seen(measure), w['fusion'])
-    save_weights(w, mix_parts(means(vectors, owner, len(cards)), said, w), cards, out)
-    return dict(cards=len(cards), first=round(100*float((rank == 0).mean()), 1),
-                among_three=round(100*float((rank < 3).mean()), 1))
+    save_weights(w, mix_parts(means(vectors, owner, len(parts)), said, w), parts, out)
+    percent = lambda right: round(100*float(right.mean()), 1)
+    return dict(cards=len(cards), points=len(parts), first=percent(rank == 0), among_three=percent(rank < 3))
+
