@@ -142,6 +142,7 @@ def say_card(
     parts = [start + ' '.join(filter(None, [correction, card.answer]))]
     if grade and grade >= 6 and card.grades[0] <= 3 and card.deeper: parts.append(card.deeper)
     if card.care: parts.append(f'**Take care:** {card.care}')
+    if card.owner: parts.append(f'*From the cards of {card.owner}.*')
     return '\n\n'.join(parts)
 
 # %% ../../nbs/app/04_answers.ipynb #834756c0
@@ -291,8 +292,8 @@ def tell_card(
     best = found[0]
     opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
     if best.direct:
-        text = f'{opening}{best.direct}\n\n{say_card(best.card, grade=grade)}'
-        return Answer(text, 'card', best.sure, list(found[:3]))
+        rest = best.card.care if grade and grade <= 2 else say_card(best.card, grade=grade)  # little ones read little
+        return Answer('\n\n'.join(filter(None, [opening+best.direct, rest])), 'card', best.sure, list(found[:3]))
     says = verdict(text, [f.card for f in found[:3] if f.sure >= ASK])
     first, correction = says or ('', false_premise(text, best.card))
     body = opening + say_card(best.card, first, correction, grade)
@@ -322,8 +323,8 @@ def tell(
     grade: int | None = None,  # of the child
 ) -> Answer:
     "What is said when these cards were found: by how sure the best one is."
-    best, found = found[0], [f for f in found if f.card.topic != TALK]
-    if best.card.topic == TALK and best.sure >= ASK: return Answer(best.card.answer, 'talk')
+    if found and found[0].card.topic == TALK and found[0].sure >= ASK: return Answer(found[0].card.answer, 'talk')
+    found = [f for f in found if f.card.topic != TALK]
     sure = found[0].sure if found else 0.
     things = compared(text)
     if things and not (sure >= SURE and names_both(found[0].card, things)):
@@ -345,11 +346,11 @@ def follow_up(
     near, card = [f.card for f in shown.found], shown.found[0].card
     found, alone = finder.find(f'{question} {text}', 4, near), finder.find(text, 4)
     if alone[0].sure > max(SURE, found[0].sure): found = alone
-    if found[0].card.id != card.id: return tell(text, found, finder, grade)
+    found = [f for f in found if f.card.topic != TALK or f.sure >= SURE]
+    if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
     if direct := finder.beside(text, card): return Answer(direct, 'follow-up', found[0].sure, found)
-    if alone[0].sure >= TELL and alone[0].card.id != card.id: return tell(text, alone, finder, grade)
-    if verdict(text, [card]) or not card.deeper or card.deeper in shown.text: return tell(text, found, finder, grade)
-    return Answer(card.deeper, 'follow-up', found[0].sure, found)
+    if alone[0].sure >= TELL and alone[0].card.topic != TALK: found = alone
+    return tell(text, found, finder, grade)
 
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2

@@ -19,10 +19,11 @@ from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
-__all__ = ['STOP', 'RANK', 'WEIGHTS', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller', 'document', 'WordIndex', 'means',
-           'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights', 'point_starts', 'MeaningIndex',
-           'Found', 'lead', 'features', 'Finder', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn',
-           'fuse', 'right_rank', 'save_weights', 'make_weights']
+__all__ = ['STOP', 'RANK', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller', 'document',
+           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights',
+           'point_starts', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates', 'features', 'Finder',
+           'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank',
+           'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -190,25 +191,46 @@ class MeaningIndex:
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #9dc95437
+CLOSE = .8  # cosine of the vectors of cards that answer much the same
+CANDIDATES = 30  # cards that are looked at for a question
+
 class Found(NamedTuple):
     "A card that was found."
     card: Card
     sure: float  # probability that it answers the question
     direct: str = ''  # the answer to the question beside the card that was asked, if it was one
 
-def lead(scores: np.ndarray) -> np.ndarray:  # of the same shape
-    "How far each score is ahead of the best of the others, along the last axis."
-    ordered = np.sort(scores, -1)
-    best, second = ordered[..., -1:], ordered[..., -2:-1]
-    return scores - np.where(scores >= best, second, best)
+def close_cards(vectors: np.ndarray) -> np.ndarray:  # (cards, 384) -> (cards, cards) bool
+    "Which cards answer much the same."
+    return vectors@vectors.T > CLOSE
+
+def lead(
+    scores: np.ndarray,  # (n,)
+    close: np.ndarray,  # (n, n) bool, each card close to itself
+) -> np.ndarray:  # (n,)
+    "How far each score is ahead of the best one among cards that are not close; 0 if there is none."
+    best = np.where(close, -np.inf, scores).max(1)
+    return np.where(np.isfinite(best), scores-best, 0.)
+
+def candidates(
+    meaning: np.ndarray,  # (cards,) cosines
+    words: np.ndarray,  # (cards,) BM25
+) -> np.ndarray:  # (30 or fewer,) the likeliest first
+    "The cards that are worth a look."
+    rough = meaning + words/30 + words/(words.max()+1e-6)/2
+    return np.argsort(-rough, kind='stable')[:CANDIDATES]
 
 def features(
-    meaning: np.ndarray,  # (..., cards) cosines
-    words: np.ndarray,  # (..., cards) BM25
-) -> np.ndarray:  # (..., cards, 5)
+    meaning: np.ndarray,  # (cards,) cosines
+    words: np.ndarray,  # (cards,) BM25
+    some: np.ndarray,  # (n,) from `candidates`
+    close: np.ndarray,  # (cards, cards) bool
+) -> np.ndarray:  # (n, 5)
     "What the fusion looks at."
-    relative = words/(words.max(-1, keepdims=True)+1e-6)
-    return np.stack([meaning, lead(meaning), words/30, relative, lead(relative)], -1).astype(np.float32)
+    relative, near = words/(words.max()+1e-6), close[np.ix_(some, some)]
+    meaning, words, relative = meaning[some], words[some], relative[some]
+    return np.stack([meaning, lead(meaning, near), words/30, relative, lead(relative, near)], -1).astype(np.float32)
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #a63445b8
 NEAR = .03  # what a card gains by being the one shown last, or related to it: as a cosine
@@ -220,6 +242,7 @@ class Finder:
         self.by_id = {c.id: c for c in self.cards}
         self.spell = Speller(self.cards)
         self.words, self.meaning = WordIndex(self.cards, self.spell), MeaningIndex(self.cards, self.spell)
+        self.close = close_cards(self.meaning.vectors[self.meaning.starts])
 
     def near_points(self,
         text: str,  # spelling put right
@@ -233,11 +256,11 @@ class Finder:
     def probabilities(self,
         scores: np.ndarray,  # (points,) from `near_points`
         text: str,  # spelling put right
-    ) -> np.ndarray:  # (cards,)
-        "How likely each card answers a question."
-        w = weights()['fusion']
-        logits = features(self.meaning.by_card(scores), self.words.scores(text))@w[:-1] + w[-1]
-        return 1/(1+np.exp(-logits))
+    ) -> tuple[np.ndarray, np.ndarray]:  # (n,) cards, (n,) how likely each answers a question
+        "The likeliest cards, in no order, with their probabilities."
+        w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
+        some = candidates(meaning, words)
+        return some, 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
@@ -260,9 +283,9 @@ def find(self: Finder,
     "The cards that most likely answer a question."
     asked = self.spell(text[:1000])
     scores = self.near_points(asked, near)
-    p = self.probabilities(scores, asked)
+    some, p = self.probabilities(scores, asked)
     best = np.argsort(-p, kind='stable')[:k]
-    return [Found(self.cards[i], float(p[i]), self.direct(scores, i)) for i in best]
+    return [Found(self.cards[some[j]], float(p[j]), self.direct(scores, some[j])) for j in best]
 
 @patch
 def beside(self: Finder,
@@ -344,28 +367,41 @@ def learn(
     return {k: m.detach().numpy() for k, m in zip(names, maps)} | dict(mix=mix.detach().numpy())
 
 # %% ../../nbs/app/03_retrieval.ipynb #1e85fa59
-def fuse(
-    f: np.ndarray,  # (queries, cards, 5)
-    answers: np.ndarray,  # (queries,) the right cards
-    keep: int = 30,  # candidates of each query
-) -> np.ndarray:  # (6,) slopes and intercept
-    "Fit the logistic regression that says whether a candidate is the right card."
+class Seen(NamedTuple):
+    "What the fusion sees of questions whose cards are known."
+    features: np.ndarray  # (questions, n, 5)
+    same: np.ndarray  # (questions, n) bool: the right card
+    close: np.ndarray  # (questions, n) bool: the right card or one that is close
+
+def look(
+    meaning: np.ndarray,  # (questions, cards) cosines
+    words: np.ndarray,  # (questions, cards) BM25
+    answers: np.ndarray,  # (questions,) the right cards
+    close: np.ndarray,  # (cards, cards) bool
+) -> Seen:
+    "The features of the candidates of each question."
+    some = [candidates(m, w) for m, w in zip(meaning, words)]
+    seen = np.stack([features(m, w, s, close) for m, w, s in zip(meaning, words, some)])
+    some = np.stack(some)
+    return Seen(seen, some == answers[:, None], close[answers[:, None], some])
+
+def fuse(seen: Seen) -> np.ndarray:  # (6,) slopes and intercept
+    "Fit the logistic regression that says whether a candidate answers."
     from sklearn.linear_model import LogisticRegression
-    rough = f[..., 0] + f[..., 2] + f[..., 3]/2
-    top = np.argsort(-rough, 1)[:, :keep]
-    x = np.take_along_axis(f, top[..., None], 1).reshape(-1, f.shape[-1])
-    y = (top == answers[:, None]).ravel()
+    x, y = seen.features.reshape(-1, seen.features.shape[-1]), seen.close.ravel()
     model = LogisticRegression(C=10., max_iter=1000).fit(x, y)
     return np.append(model.coef_[0], model.intercept_).astype(np.float32)
 
 def right_rank(
-    f: np.ndarray,  # (queries, cards, 5)
-    answers: np.ndarray,  # (queries,) the right cards
+    seen: Seen,
+    right: np.ndarray,  # (questions, n) bool: `seen.same` or `seen.close`
     fusion: np.ndarray,  # (6,) from `fuse`
-) -> np.ndarray:  # (queries,)
-    "How many cards stand before the right one of each question."
-    p = f@fusion[:-1]
-    return (p > p[np.arange(len(answers)), answers][:, None]).sum(1)
+) -> np.ndarray:  # (questions,)
+    "How many candidates stand before the first right one of each question; the number of candidates if none is."
+    order = np.argsort(-seen.features@fusion[:-1], 1)
+    ranked = np.take_along_axis(right, order, 1)
+    return np.where(ranked.any(1), ranked.argmax(1), ranked.shape[1])
+
 
 # %% ../../nbs/app/03_retrieval.ipynb #save-weights
 def save_weights(
@@ -384,15 +420,23 @@ def save_weights(
     weights.cache_clear()
 
 # %% ../../nbs/app/03_retrieval.ipynb #0cc48caf
+def right_point(
+    near: np.ndarray,  # (questions, points) cosines
+    owner: np.ndarray,  # (questions,) the right points
+    starts: np.ndarray,  # (cards,) from `point_starts`
+) -> np.ndarray:  # (questions,) bool
+    "Whether the right point of the right card is nearer to each question than the card's other points."
+    best = np.maximum.reduceat(near, starts, axis=1)
+    return near[np.arange(len(owner)), owner] >= best[np.arange(len(owner)), np.searchsorted(starts, owner, 'right')-1]
+
 def make_weights(
     out: str = '',  # safetensors file; the package's own if not given
     cards: Sequence[Card] | None = None,  # ours if not given
     steps: int = 500,
-) -> dict:  # cards, points; first and first three right of the ways to ask left out, in percent
+) -> dict:  # cards, points; in percent: first, among three (the right card, or a close one), point
     "Learn what `Finder` needs, write it, and measure it on ways to ask that were left out."
     cards = list(cards or [*load_cards(), *talk_cards()])
-    parts, starts = [p for c in cards for p in points(c)], point_starts(cards)
-    spell = Speller(cards)
+    parts, starts, spell = [p for c in cards for p in points(c)], point_starts(cards), Speller(cards)
     asked = [list(map(spell, p.asked)) for p in parts]
     texts = [t for some in asked for t in some]
     (vectors, owner), said = embedded(asked), said_parts(parts)
@@ -401,15 +445,17 @@ def make_weights(
     w = learn(vectors[kept], owner[kept], said, steps)
     index = WordIndex(without(cards, 'measure', 'fuse'), spell)
     place = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
+    close = close_cards(place[starts])
+    near = lambda held: mapped(vectors[held], w['query_a'], w['query_b'])@place.T
     def seen(held):
-        "What the fusion sees of the ways to ask that were left out, and whose they are."
-        near = mapped(vectors[held], w['query_a'], w['query_b'])@place.T
+        "What the fusion sees of the ways to ask that were left out."
         words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
         answers = np.searchsorted(starts, owner[held], 'right')-1
-        return features(np.maximum.reduceat(near, starts, axis=1), words), answers
-    w['fusion'] = fuse(*seen(fusing))
-    rank = right_rank(*seen(measure), w['fusion'])
+        return look(np.maximum.reduceat(near(held), starts, axis=1), words, answers, close)
+    w['fusion'], test = fuse(seen(fusing)), seen(measure)
     save_weights(w, mix_parts(means(vectors, owner, len(parts)), said, w), parts, out)
-    percent = lambda right: round(100*float(right.mean()), 1)
-    return dict(cards=len(cards), points=len(parts), first=percent(rank == 0), among_three=percent(rank < 3))
+    rank, fair = (right_rank(test, right, w['fusion']) for right in (test.same, test.close))
+    shares = dict(first=rank == 0, among_three=rank < 3, first_or_close=fair == 0, among_three_or_close=fair < 3,
+                  point=right_point(near(measure), owner[measure], starts))
+    return dict(cards=len(cards), points=len(parts)) | {k: round(100*float(v.mean()), 1) for k, v in shares.items()}
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from PIL.Image import Image
 import torch
 from fastcore.basics import patch
+from .cards import TALK
 from .answers import ASK, SURE, Answer, converse
 from .retrieval import finder
 from ..data.formats import WHY, question_text
@@ -154,7 +155,7 @@ def find_cards(
     least: float = ASK,  # probability that a card must have
 ) -> list[dict]:  # kind, id, title, text, sure, hints, check, best first; none if nothing fits
     "The cards that an answer can lean on, as the page and the APIs show them."
-    return [as_source(f) for f in finder().find(question, k) if f.sure >= least]
+    return [as_source(f) for f in finder().find(question, k) if f.sure >= least and f.card.topic != TALK]
 
 def as_source(found) -> dict:  # from a `Found`
     "A card that was found, as the page and the APIs show it."
