@@ -6,8 +6,7 @@ import pytest
 from fastcore.script import CliError
 
 from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, check_folder, coverage, field_faults, load_cards,
-                                    parse_cards, read_folder,
-                                    run_check, too_hard)
+                                    parse_cards, part_faults, read_folder, run_check, too_hard)
 
 GOOD = '''topic: Ice
 cards:
@@ -33,6 +32,14 @@ def test_our_cards_are_whole(cards):
         assert len(card.hints) == 2 and len(card.keywords) >= 3 and card.related, card.id
         assert 3 <= len(card.check['choices']) <= 5, card.id
         assert card.grades[0] <= card.grades[1], card.id
+
+
+def test_questions_beside_the_cards(cards):
+    for card in cards:
+        for asks, says in card.also: assert len(asks) >= 2 and 6 <= len(says.split()) <= 80, (card.id, says)
+    assert sum(len(c.also) for c in cards) >= 1000
+    assert list(part_faults({'also': [{'asks': 'why', 'says': 'so'}]})) == [
+        'also must be a list of asks (a list of texts) and says (a text)']
 
 
 def test_nothing_is_missing(cards):

@@ -6,7 +6,7 @@ import pytest
 
 from sciencetutor.app.cards import Card, load_cards
 from sciencetutor.app.embedding import sentence_encoder
-from sciencetutor.app.retrieval import Finder, features, finder, lead, left_out, plain_words
+from sciencetutor.app.retrieval import Finder, candidates, features, finder, lead, left_out, plain_words
 
 
 @pytest.fixture(scope='module')
@@ -61,9 +61,24 @@ def test_the_weights_fit_our_cards(find):
 
 
 def test_lead():
-    assert lead(np.array([1., 5., 3.])).tolist() == [-4, 2, -2]
-    assert lead(np.array([[2., 9.], [4., 4.]])).tolist() == [[-7, 7], [0, 0]]
-    assert features(np.zeros((2, 3)), np.ones((2, 3))).shape == (2, 3, 5)
+    apart = np.eye(3, dtype=bool)
+    assert lead(np.array([1., 5., 3.]), apart).tolist() == [-4, 2, -2]
+    assert lead(np.array([4., 4., 0.]), apart).tolist() == [0, 0, -4]
+    assert lead(np.array([1., 5., 3.]), np.ones((3, 3), bool)).tolist() == [0, 0, 0]  # no rivals
+    some = candidates(np.arange(50.), np.zeros(50))
+    assert some[0] == 49 and len(some) == 30
+    assert features(np.arange(50.), np.zeros(50), some, np.eye(50, dtype=bool)).shape == (30, 5)
+
+
+def test_a_question_beside_a_card_has_its_own_answer():
+    mine = Card('pond', 'The pond of our school', [2, 5], 'Our pond has newts because the water is clean.',
+                ['what lives in our school pond', 'why are there newts in our pond', 'is our pond clean'],
+                also=[(['how deep is the pond', 'can i stand in the pond'], 'It is one meter deep.'),
+                      (['who feeds the fish in the pond'], 'Nobody does. There are no fish.')])
+    own = Finder([mine, *load_cards()[:50]])
+    assert own.find('how deep is our pond', 1)[0].direct == 'It is one meter deep.'
+    assert own.find('why do newts live in our pond', 1)[0].direct == ''
+    assert own.beside('and who feeds the fish', mine) == 'Nobody does. There are no fish.'
 
 
 def test_words():
@@ -74,6 +89,7 @@ def test_left_out_does_not_move():
     cards = [Card(str(i), 't', [1, 2], 'a', ['x', 'y', 'z']) for i in range(20)]
     assert left_out(cards, 'measure') == left_out(cards[::-1], 'measure')[::-1]
     assert set(left_out(cards, 'fuse')) <= {0, 1, 2}
+    assert left_out([Card('a', 't', [1, 2], 'a', ['x', 'y'])], 'fuse') == [-1]  # too few to leave one out
 
 
 def test_padding_changes_nothing():

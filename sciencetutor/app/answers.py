@@ -259,9 +259,9 @@ def nearest_card(
     best = found[0]
     other = found[1:2] if len(found) > 1 and found[1].sure >= ASK/2 else []
     offer = f'\n\nOr do you mean **{other[0].card.title}**?' if other else ''
-    direct = f'{best.direct} ' if best.direct else ''
-    text = (f'I am not sure that I know what you mean. The nearest that I know is '
-            f'**{best.card.title}**. {direct}{say_card(best.card, grade=grade)}{offer}')
+    nearest = f'Maybe this helps. {best.direct}\n\n' if best.direct else 'The nearest that I know is '
+    said = f'{nearest}**{best.card.title}**. {say_card(best.card, grade=grade)}{offer}'
+    text = f'I am not sure that I know what you mean. {said}'
     return Answer(text, 'nearest', best.sure, [best], list(found[:2]))
 
 
@@ -290,11 +290,12 @@ def tell_card(
 ) -> Answer:
     "The best card that was found, as the answer to a question."
     best = found[0]
-    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
     if best.direct:
+        opening = '' if best.sure >= SURE else 'I think this is what you ask. '
         rest = best.card.care if grade and grade <= 2 else say_card(best.card, grade=grade)  # little ones read little
         return Answer('\n\n'.join(filter(None, [opening+best.direct, rest])), 'card', best.sure, list(found[:3]))
     says = verdict(text, [f.card for f in found[:3] if f.sure >= ASK])
+    opening = '' if best.sure >= SURE else f'I think this is about **{best.card.title}**. '
     first, correction = says or ('', false_premise(text, best.card))
     body = opening + say_card(best.card, first, correction, grade)
     return Answer(body, first or 'card', best.sure, list(found[:3]))
