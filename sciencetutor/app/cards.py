@@ -20,7 +20,7 @@ from ..files import write_atomic
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'TALK', 'BANDS', 'MAX_ABOVE',
+__all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'TALK', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE',
            'Card', 'points', 'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards',
            'check_folder', 'read_folder', 'fingerprint', 'load_cards', 'talk_cards', 'coverage', 'too_hard',
            'run_check', 'read_text']
@@ -60,8 +60,11 @@ class Card:
     owner: str = ''  # folder of a teacher's card; '' for ours
 
 # %% ../../nbs/app/01_cards.ipynb #points
+TALK = 'Talk'  # topic of the replies to messages that want no card
+
 def points(card: Card) -> list[Card]:
-    "A card and the questions beside it, each as a card that says its own answer only."
+    "What a card is found by, each as a card with its own ways to ask and its own answer, the card itself first."
+    if card.topic == TALK: return [replace(card, asked=[a], answer=a, title=a) for a in card.asked]
     return [card, *(replace(card, asked=asks, answer=says, facts=(), also=()) for asks, says in card.also)]
 
 # %% ../../nbs/app/01_cards.ipynb #43423af4
@@ -221,8 +224,6 @@ def load_cards(
     return theirs + [c for c in cards if c.id not in taken]
 
 # %% ../../nbs/app/01_cards.ipynb #talk-cards
-TALK = 'Talk'  # topic of the replies to messages that want no card
-
 @lru_cache(1)
 def talk_cards() -> list[Card]:
     "The kinds of messages that want no card, with their replies."

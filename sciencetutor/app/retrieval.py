@@ -157,7 +157,7 @@ def weights() -> dict[str, np.ndarray]:
 # %% ../../nbs/app/03_retrieval.ipynb #starts
 def point_starts(cards: Sequence[Card]) -> np.ndarray:  # (cards,)
     "Where the points of each card begin, if the points of all cards stand in one row."
-    return np.cumsum([0, *(1+len(c.also) for c in cards)])[:-1]
+    return np.cumsum([0, *(len(points(c)) for c in cards)])[:-1]
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #meaning
