@@ -29,9 +29,11 @@ def test_readings(text, strict, tolerant):
 
 
 @pytest.mark.parametrize('text,strict,tolerant', [
-    ('<think>Is it A? The answer is A.</think> B', 1, 1), ('Is it A? The answer is A.</think>\n\nThe answer is B.', 1, 1),
+    ('<think>Is it A? The answer is A.</think> B', 1, 1),
+    ('Is it A? The answer is A.</think>\n\nThe answer is B.', 1, 1),
     ('[THINK]A[/THINK]B', 1, 1), ('◁think▷A or C◁/think▷(B)', -1, 1), ('<think></think>\n\nB', 1, 1),
-    ('<think>A</think> no <think>C</think> B', -1, -1), (r'It flows: $\boxed{B}$', -1, 1), ('<answer>B</answer>', -1, 1),
+    ('<think>A</think> no <think>C</think> B', -1, -1), (r'It flows: $\boxed{B}$', -1, 1),
+    ('<answer>B</answer>', -1, 1),
     (r'\boxed{\text{B. liquid}}', -1, 1), (r'\boxed{liquid}', -1, 1), (r'\boxed{A} or \boxed{B}', -1, -1),
     ('<answer> (B) </answer>', -1, 1), ('<think>\\boxed{A}</think><answer>B', -1, 1), ('B is correct.', -1, 1),
     ('**B** is the right answer', -1, 1), ('Option A is wrong. B is correct.', -1, 1),
@@ -41,12 +43,13 @@ def test_thoughts_and_marks(text, strict, tolerant):
 
 
 def test_thoughts_that_never_end_are_no_answer():
-    "huggingface/lighteval 869 and EvolvingLMMs-Lab/lmms-eval 1100: what is thought is not graded, and cut off it is empty."
+    "huggingface/lighteval 869, EvolvingLMMs-Lab/lmms-eval 1100: thoughts are not graded, and cut off they are empty."
     for read in READERS.values(): assert read('<think>The answer is A. But', three) == -1
     for read in READERS.values(): assert read('<think>The answer is A.</think>B', three) == 1
 
 
-@pytest.mark.parametrize('text', ['ANSWER: **B**', 'ANSWER: $B$', '**Answer:** B', '***ANSWER***: ***B***', '{"answer": "B"}'])
+@pytest.mark.parametrize('text', [
+    'ANSWER: **B**', 'ANSWER: $B$', '**Answer:** B', '***ANSWER***: ***B***', '{"answer": "B"}'])
 def test_answers_in_markdown_and_latex(text):
     "UKGovernmentBEIS/inspect_ai 5055 and Azure/azureml-assets 5274: a dressed letter counted as wrong."
     assert read_tolerant(text, three) == 1

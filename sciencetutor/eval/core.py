@@ -25,7 +25,8 @@ from fastcore.script import CliError
 
 from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
-from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
+from .answer_parsing import (READERS, both_readings, load_answers, match, read_answer, read_strict,
+                                              without_thoughts)
 from .report import make_report, shown_readers
 from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
 from ..files import write_atomic
@@ -196,6 +197,9 @@ def print_metrics(
     for name, c in shown_readers(m):
         print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
     unread = m.get('unread_answers', [])
+    if n := sum(not without_thoughts(u['text']) for u in unread):
+        print(f'  {n} answers are empty or break off in thoughts: '
+              'a model that thinks first needs a larger --max-new-tokens')
     for u in unread[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
     if len(unread) > 5: print(f"  and {len(unread)-5} more, all in metrics.json")
     if c := m.get('against'):
@@ -474,7 +478,8 @@ def failures(
     endpoint: str,  # its address
 ) -> str:  # one line
     "What an endpoint left unanswered, and what to do."
-    kinds = ', '.join(f'{k}: {n}' for k, n in m['errors'].items())
+    most = Counter(m['errors']).most_common(3)
+    kinds = ', '.join(f'{k}: {n}' for k, n in most) + (', ...' if len(m['errors']) > 3 else '')
     failed = sum(m['errors'].values())
     return (f"{endpoint} never answered {failed} of {m['count']} questions ({kinds}): they count as wrong above; "
             'run the same command again to ask only those, or accept it with --allow-errors')
