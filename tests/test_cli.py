@@ -57,6 +57,19 @@ def test_another_pipe_that_breaks_is_no_reader_gone():
     assert r.returncode == 1 and r.stderr.endswith('BrokenPipeError: a worker died\n')
 
 
+@pytest.mark.parametrize('encoding, name', [
+    ('ascii', "H2O cafe's ?.csv"), ('cp437', "H2O café's ?.csv"), ('cp1252', 'H2O café’s ?.csv'),
+    ('utf-8', 'H₂O café’s 水.csv')])
+def test_any_console_takes_any_text(encoding, name, tmp_path):
+    "Aider-AI/aider 4279 and seddonym/import-linter 309: a letter that the console lacks ended the program."
+    (tmp_path/'H₂O café’s 水.csv').write_text('question,choices,answer\nWhich?,a | b,A\n')
+    env = dict(os.environ, PYTHONIOENCODING=encoding)
+    for file, code in (('H₂O café’s 水.csv', 0), ('no H₂O café’s 水.csv', 2)):
+        command = [sys.executable, '-m', 'sciencetutor.cli', 'check', file]
+        r = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True)
+        assert r.returncode == code and name in (r.stdout + r.stderr).decode(encoding)
+
+
 def test_version_agrees():
     import tomllib
     from configparser import ConfigParser

@@ -133,7 +133,8 @@ class Endpoint:
         self.renamed = {}  # fields of a request that this endpoint does not take -> their names here, None to leave out
         key = os.environ.get('OPENAI_API_KEY', '').strip()
         if not key.isascii(): raise CliError('OPENAI_API_KEY has a letter that no key has: copy the key once more')
-        limits, headers = httpx.Limits(max_connections=concurrency), {'Authorization': f'Bearer {key}'} if key else {}
+        headers = {'Authorization': f'Bearer {key}'} if key else {}
+        limits = httpx.Limits(max_connections=concurrency)
         self.client = httpx.Client(timeout=timeout, headers=headers, params=query, limits=limits, mounts=OWN_COMPUTER)
 
     def check_reachable(self):
