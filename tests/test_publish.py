@@ -1,5 +1,5 @@
 "Upload and download against an emulator of Cloud Storage and a hub on loopback."
-import os, shutil, signal, socket, subprocess, sys, time
+import codecs, os, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
@@ -199,12 +199,29 @@ def test_bad_addresses(tmp_path):
     with pytest.raises(CliError, match='is a file'): run_download('gs://b/x', str(tmp_path/'f'))
 
 
-def test_dotenv(tmp_path, monkeypatch):
-    monkeypatch.delenv('A_KEY', raising=False)
+@pytest.mark.parametrize('data', [
+    b'# keys\nexport A_KEY = "x=y # z" # note\nB_KEY=theirs\nEMPTY=\nno statement\n',
+    codecs.BOM_UTF8 + b"A_KEY='x=y # z'\r\nB_KEY=theirs\r\n", 'A_KEY="x=y # z"\r\nB_KEY=theirs\r\n'.encode('utf-16')])
+def test_dotenv(tmp_path, monkeypatch, data):
+    "Comments, quotes, export, BOM, Windows line ends, and UTF-16 as PowerShell's `>` writes it."
+    for name in ('A_KEY', 'EMPTY'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('B_KEY', 'mine')
-    (tmp_path/'.env').write_text('# keys\nexport A_KEY = "x=y"\nB_KEY=theirs\n')
+    (tmp_path/'.env').write_bytes(data)
     monkeypatch.chdir(tmp_path)
-    assert load_env() == ['A_KEY'] and os.environ.pop('A_KEY') == 'x=y' and os.environ['B_KEY'] == 'mine'
+    assert load_env() == ['A_KEY'] and os.environ.pop('A_KEY') == 'x=y # z' and os.environ['B_KEY'] == 'mine'
+
+
+def test_dotenv_that_is_none(tmp_path, monkeypatch):
+    "A virtual environment called .env, and a file that is no text."
+    monkeypatch.chdir(tmp_path)
+    assert load_env() == []
+    Path('.env').mkdir()
+    assert load_env() == []
+    Path('.env').rmdir()
+    for data in (b'A_KEY=caf\xe9', b'A_KEY=a\x00b'):
+        Path('.env').write_bytes(data)
+        with pytest.raises(CliError, match='save it once more, as UTF-8'): load_env()
+    assert 'A_KEY' not in os.environ
 
 
 def test_dvc_keeps_versions(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ __all__ = ['Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing'
            'run_download']
 
 # %% ../../nbs/data/07_hub.ipynb #dfe49a9f
-import base64, contextlib, fcntl, hashlib, os, re, shutil
+import base64, codecs, contextlib, fcntl, hashlib, io, os, re, shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
@@ -46,8 +46,14 @@ def load_env(
     file: str | Path = '.env',  # lines NAME=VALUE
 ) -> list[str]:  # names that were set
     "Set what `.env` says, where the environment does not say it already."
-    values = dotenv_values(file, interpolate=False)
-    new = {name: value for name, value in values.items() if value is not None and name not in os.environ}
+    try: data = Path(file).read_bytes()
+    except (FileNotFoundError, IsADirectoryError): return []  # some call their virtual environment so
+    except OSError as e: raise CliError(f'{file} cannot be read ({e.strerror}): let yourself read it') from None
+    try: text = data.decode('utf-16' if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'utf-8-sig')
+    except UnicodeDecodeError: text = '\0'
+    if '\0' in text: raise CliError(f'{file} is no text in UTF-8: save it once more, as UTF-8') from None
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    new = {name: value for name, value in values.items() if value and name not in os.environ}
     os.environ.update(new)
     return list(new)
 

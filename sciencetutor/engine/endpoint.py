@@ -130,7 +130,7 @@ class Endpoint:
     ):
         (self.url, query), self.model = api_base(url), model
         self.concurrency, self.tries, self.wait = concurrency, tries, wait
-        self.renamed = {}  # fields of a request that this endpoint does not take -> their names here, None to leave out
+        self.renamed = {}  # fields that this endpoint does not take -> their names here, None to leave them out
         key = os.environ.get('OPENAI_API_KEY', '').strip()
         if not key.isascii(): raise CliError('OPENAI_API_KEY has a letter that no key has: copy the key once more')
         headers = {'Authorization': f'Bearer {key}'} if key else {}
