@@ -145,13 +145,14 @@ def lazy_answer(
 def load_eval_model(
     model: str,  # model name, hub id or folder
     dtype: str = 'float32',  # numbers to calculate with
+    chat: bool = True,  # whether it needs a chat template
 ):  # the model and its processor
     "One model for each process: on its own GPU where there is one."
     import torch
     from sciencetutor.models.core import load_model
     many = torch.cuda.is_available() and rank()[1] > 1
     device_map = {'': int(os.environ.get('LOCAL_RANK', 0))} if many else None
-    m, processor = load_model(model, dtype=dtype, device_map=device_map)
+    m, processor = load_model(model, dtype=dtype, device_map=device_map, chat=chat)
     return m.eval(), processor
 
 # %% ../../nbs/30_eval.ipynb #8beb73bd
@@ -336,7 +337,8 @@ def make_answer(
 ):  # function: row numbers -> answers
     "A local model that answers by the run's protocol."
     def make():
-        model, processor = load_eval_model(run['model'], run['dtype'])
+        chat = run.get('conv_mode', 'chat') == 'chat'
+        model, processor = load_eval_model(run['model'], run['dtype'], chat)
         if run['protocol'] == 'choices': return by_choices(model, processor, ds, run['reduce'], run['batch_tokens'])
         asked = {k: run[k] for k in ('protocol', 'wording', 'conv_mode', 'max_new_tokens', 'batch_tokens')}
         return by_prompt(model, processor, ds, **asked)
