@@ -106,9 +106,10 @@ def test_what_nobody_can_fill_in_is_one_line_before_the_weights(incomplete, gone
     monkeypatch.setattr(M.AutoModelForImageTextToText, 'from_pretrained', weights)
     main(['data', '--source', 'samples', '--n', '6', '--out', str(tmp_path/'d')])
     capsys.readouterr()
-    data, out = ['--data', str(tmp_path/'d')], ['--out', str(tmp_path/'o')]
-    for argv in (['ask', 'Which?', '--choices', 'a', 'b'], ['serve', '--port', '0', '--one-port', '--store', str(tmp_path)],
-                 ['eval', *data, *out, '--split', 'train'], ['train', *data, *out, '--steps', '1']):
+    data, where = ['--data', str(tmp_path/'d')], lambda name: ['--out', str(tmp_path/name)]
+    for argv in (['ask', 'Which?', '--choices', 'a', 'b'],
+                 ['serve', '--port', '0', '--one-port', '--store', str(tmp_path)],
+                 ['eval', *data, *where('e'), '--split', 'train'], ['train', *data, *where('c'), '--steps', '1']):
         assert main([*argv, '--model', folder]) == 2
         last = capsys.readouterr().err.splitlines()[-1]
         assert re.search(says, last) and last.startswith(f'sciencetutor {argv[0]}: ')

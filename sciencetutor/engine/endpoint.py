@@ -164,7 +164,8 @@ def learn(self: Endpoint,
     if 'max_tokens' in sent and 'max_completion_tokens' in text:
         self.renamed['max_tokens'] = 'max_completion_tokens'
         return True
-    refused = re.search(r'(?i)unsupported|not (?:\w+ )?(?:support|permit|allow)|unrecogni|unknown|unexpected|extra', text)
+    refusal = r'(?i)unsupported|not (?:\w+ )?(?:support|permit|allow)|unrecogni|unknown|unexpected|extra'
+    refused = re.search(refusal, text)
     names = [k for k in _optional if k in sent and re.search(rf'\b{k}\b', text)] if refused else []
     for k in names:
         if k not in self.renamed: print(f'note: {self.url} does not take {k}: asked without it', flush=True)

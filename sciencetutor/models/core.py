@@ -31,6 +31,7 @@ from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTex
                           LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast)
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
+from ..data.hub import hub_reason
 from ..files import atomic_dir
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
@@ -330,6 +331,7 @@ def not_loaded(
     e: Exception,  # what transformers says
 ) -> CliError:
     "The line for a model that is not there."
+    if why := hub_reason(e, name): return CliError(f'model {name} could not be loaded: {why}')
     why = (str(e).strip() or type(e).__name__).splitlines()[0]
     return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
 
