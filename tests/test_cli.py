@@ -30,6 +30,18 @@ def test_data_imports_neither_torch_nor_gradio():
     assert not imported('import sciencetutor.data.core') & {'torch', 'gradio'}
 
 
+@pytest.mark.parametrize('argv, says', [
+    (['ask', 'why is the sky blue'], 'scatters blue light'), (['ask', 'zxqv blorp?', '--model', 'tutor-base'], "I don't know"),
+    (['check', '{}'], '1 questions, all good')])
+def test_what_needs_no_model_loads_none(argv, says, tmp_path):
+    "A card is read out, and questions are checked, without torch, transformers or gradio."
+    (tmp_path/'q.csv').write_text('question,choices,answer\nWhich?,a | b,A\n')
+    argv = [a.format(tmp_path/'q.csv') for a in argv]
+    r = run(*argv, code='from sciencetutor.cli import main; main(); print(*sys.modules, file=sys.stderr)')
+    assert says in r.stdout and r.returncode == 0
+    assert not {'torch', 'transformers', 'gradio', 'datasets', 'sklearn', 'fastapi'} & set(r.stderr.split())
+
+
 def test_help_shows_every_command():
     r = run('--help')
     assert r.returncode == 0 and all(f'  {name} ' in r.stdout for name in commands)

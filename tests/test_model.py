@@ -95,6 +95,14 @@ def test_what_a_processor_lacks_is_filled_in(incomplete, tiny, gone):
         assert mine.tolist() == pytest.approx(theirs.tolist(), abs=1e-4)
 
 
+def test_sizes_are_known_without_loading(incomplete, tiny):
+    "What `ask` goes by when it decides whether a card answers."
+    from sciencetutor.engine.lazy import BUILT_IN_SIZES, known_size
+    assert set(BUILT_IN_SIZES) == set(M.BUILT_IN) and known_size('nobody/nothing') is None
+    exact = sum(p.numel() for p in tiny[0].parameters())
+    assert known_size(incomplete()) == exact and exact/2 < known_size('tiny') < exact*2
+
+
 @pytest.mark.parametrize('gone, says', [
     (['chat_template.jinja'], 'no chat template.*chat_template.jinja'),
     (['processor_config.json', 'tokenizer_config.json'], 'no processor: copy processor_config.json'),

@@ -384,8 +384,11 @@ def ask(
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
     from sciencetutor.app.turns import Turn, reply
-    from sciencetutor.engine.core import Engine
-    turn, engine = Turn.read(text, choices or (), image), Engine(model)
+    from sciencetutor.engine.lazy import LazyEngine
+    def load():
+        from sciencetutor.engine.core import Engine
+        return Engine(model)
+    turn, engine = Turn.read(text, choices or (), image), LazyEngine(load, model)
     printed, has_table = 0, False
     for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
         if turn.probs and not has_table: print(probability_table(turn))
