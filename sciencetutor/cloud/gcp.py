@@ -152,6 +152,7 @@ SAID = {  # words of Google -> what to do
 class NotFound(CliError):
     "What was asked for is not there."
 
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-17b
 def explain_error(
     e: Exception,  # of google.api_core, google.auth or requests
 ) -> CliError:  # one line: what Google said, and what to do

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json, math, threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
@@ -55,20 +56,27 @@ class LazyEngine:
                 self.state = 'ready'
         return self._engine
 
-    def smaller_than(self, parameters: float) -> bool:
-        "Whether the model has fewer parameters; only an unknown one is loaded to tell."
-        return (known_size(self.name) or self.wake().model.num_parameters()) < parameters
+# %% ../../nbs/engine/05_lazy.ipynb #1a2b000d
+@patch
+def smaller_than(self: LazyEngine, parameters: float) -> bool:
+    "Whether the model has fewer parameters; only an unknown one is loaded to tell."
+    return (known_size(self.name) or self.wake().model.num_parameters()) < parameters
 
-    def generate(self, *args, **kw) -> Iterator[str]: yield from self.wake().generate(*args, **kw)
-    def score(self, *args, **kw) -> list[float]: return self.wake().score(*args, **kw)
-    def count(self, *args, **kw) -> int: return self.wake().count(*args, **kw)
-    def cancel(self, *args):
-        if self.state == 'ready': self._engine.cancel(*args)
-    @property
-    def model(self): return self.wake().model
-    @property
-    def processor(self): return self.wake().processor
-    @property
-    def running(self) -> int: return self._engine.running if self.state == 'ready' else 0
-    @property
-    def waiting(self) -> int: return self._engine.waiting if self.state == 'ready' else 0
+@patch
+def generate(self: LazyEngine, *args, **kw) -> Iterator[str]: yield from self.wake().generate(*args, **kw)
+@patch
+def score(self: LazyEngine, *args, **kw) -> list[float]: return self.wake().score(*args, **kw)
+@patch
+def count(self: LazyEngine, *args, **kw) -> int: return self.wake().count(*args, **kw)
+@patch
+def cancel(self: LazyEngine, *args):
+    "End what is running; an engine that sleeps runs nothing."
+    if self.state == 'ready': self._engine.cancel(*args)
+@patch(as_prop=True)
+def model(self: LazyEngine): return self.wake().model
+@patch(as_prop=True)
+def processor(self: LazyEngine): return self.wake().processor
+@patch(as_prop=True)
+def running(self: LazyEngine) -> int: return self._engine.running if self.state == 'ready' else 0
+@patch(as_prop=True)
+def waiting(self: LazyEngine) -> int: return self._engine.waiting if self.state == 'ready' else 0

@@ -360,6 +360,7 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
+# %% ../../nbs/10_model.ipynb #16a00005
 def load_processor(
     name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
     chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
