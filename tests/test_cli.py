@@ -31,7 +31,8 @@ def test_data_imports_neither_torch_nor_gradio():
 
 
 @pytest.mark.parametrize('argv, says', [
-    (['ask', 'why is the sky blue'], 'scatters blue light'), (['ask', 'what is H₂O', '--model', 'tiny'], "I don't know"),
+    (['ask', 'why is the sky blue'], 'scatters blue light'),
+    (['ask', 'what is H₂O', '--model', 'tiny'], "I don't know"),
     (['check', '{}'], '1 questions, all good')])
 def test_what_needs_no_model_loads_none(argv, says, tmp_path):
     "A card is read out, and questions are checked, without torch, transformers or gradio."
