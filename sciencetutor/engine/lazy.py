@@ -6,14 +6,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/lazy.html.md"""
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b0004
 from __future__ import annotations
-import json, math, threading
+import json, math, threading, traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['BUILT_IN_SIZES', 'known_size', 'LazyEngine']
+__all__ = ['BUILT_IN_SIZES', 'TooLong', 'known_size', 'LazyEngine']
+
+# %% ../../nbs/engine/05_lazy.ipynb #1a2b000e
+class TooLong(CliError):
+    "A question that does not fit what the model can read."
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b0007
 BUILT_IN_SIZES = {'tutor': 1.4e8, 'tutor-base': 1.4e8, 'tiny': 1e6}  # about how many parameters
@@ -50,13 +54,22 @@ class LazyEngine:
             if self._engine is None:
                 self.state = 'waking'
                 try: self._engine = self.make()
-                except BaseException as e:
-                    self.state, self.error = 'failed', e if isinstance(e, CliError) else None
+                except Exception as e:
+                    self.state, self.error = 'failed', e
                     raise
                 self.state = 'ready'
         return self._engine
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b000d
+@patch
+def start(self: LazyEngine):
+    "Load it in a thread of its own; what goes wrong stands in `error`."
+    def work():
+        try: self.wake()
+        except CliError: pass
+        except Exception: traceback.print_exc()
+    threading.Thread(target=work, daemon=True).start()
+
 @patch
 def smaller_than(self: LazyEngine, parameters: float) -> bool:
     "Whether the model has fewer parameters; only an unknown one is loaded to tell."

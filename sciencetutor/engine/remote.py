@@ -15,7 +15,7 @@ from fastcore.script import CliError
 from ..data.formats import LETTERS
 from .endpoint import Endpoint, content_text, data_url, error_message
 from .batching import Sampling
-from .core import TooLong
+from .lazy import TooLong
 
 # %% auto #0
 __all__ = ['to_openai', 'RemoteEngine', 'ResponseStream', 'chat_options', 'letter_probs']
