@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/cli.html.md"""
 
 # %% ../nbs/60_cli.ipynb #60-cli-003
 from __future__ import annotations
-import argparse, os, select, sys
+import argparse, codecs, io, os, select, sys, unicodedata
 from importlib import import_module
 from typing import NamedTuple
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from collections.abc import Callable
 from . import __version__
 
 # %% auto #0
-__all__ = ['commands', 'UNSET', 'Command', 'usage', 'make_parser', 'call', 'fail', 'load', 'unknown', 'find_command',
-           'reader_has_gone', 'main', 'dispatch']
+__all__ = ['commands', 'UNSET', 'Command', 'usage', 'make_parser', 'call', 'fail', 'nearest_letters', 'write_any_text', 'load',
+           'unknown', 'find_command', 'reader_has_gone', 'main', 'dispatch']
 
 # %% ../nbs/60_cli.ipynb #60-cli-006
 class Command(NamedTuple):
@@ -105,6 +105,21 @@ def fail(
     print(' '.join(str(msg).split()), file=sys.stderr)
     return code
 
+# %% ../nbs/60_cli.ipynb #60cli15b
+def nearest_letters(
+    e: UnicodeEncodeError,  # what could not be written
+) -> tuple[str, int]:  # what to write instead, and where to go on
+    "Letters without their marks, a small two as a two."
+    near = unicodedata.normalize('NFKD', e.object[e.start:e.end].replace('—', '-').replace('–', '-').replace('’', "'"))
+    bare = ''.join(c for c in near.replace('⁄', '/') if not unicodedata.combining(c))
+    return bare.encode('ascii', 'replace').decode(), e.end
+
+def write_any_text():
+    "Let standard output and standard error take any text."
+    codecs.register_error('nearest', nearest_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper): stream.reconfigure(errors='nearest')
+
 # %% ../nbs/60_cli.ipynb #60-cli-020
 def load(target: str) -> Callable:
     "Import `module:function` from this package."
@@ -143,6 +158,7 @@ def main(
     argv: list[str] | None = None,  # without the program's name; default `sys.argv[1:]`
 ) -> int:  # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C
     "Run `sciencetutor COMMAND ...`."
+    write_any_text()
     try:
         try: return find_command(sys.argv[1:] if argv is None else argv)
         finally: sys.stdout.flush()

@@ -23,6 +23,7 @@ class FakeGoogle:
         self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.secrets = {}, {}, {}, {}, {}, {}
         self.job_states, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
         self.operation_errors, self.errors, self.requests = [], {}, {}
+        self.storage_refusal, self.payers = None, []  # (status, message); with `requester pays` it ends with a payer
         self.dropped, self.page, self.t4, self.watch = 0, 1000, 1, lambda verb, path: None
         google = self
 
@@ -39,7 +40,7 @@ class FakeGoogle:
                     self.close_connection = True
                     return self.connection.shutdown(socket.SHUT_RDWR)
                 assert 'Authorization' not in self.headers, 'a key over plain HTTP'
-                request = self.command, url.path, json.loads(body) if body else {}, parse_qs(url.query)
+                request = self.command, url.path, json.loads(body) if body.startswith(b'{') else {}, parse_qs(url.query)
                 code, error = 200, None
                 try: answer = google.answer(*request)
                 except Refused as e: code, error = e.args
@@ -85,6 +86,7 @@ class FakeGoogle:
             r'/v2/entries:list': self.log_entries,
             r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access': self.secret,
             r'/compute/v1/projects/(\w+)/(.*)': self.compute,
+            r'/(?:upload/|download/)?storage/v1/b/([\w-]+)/o(?:/(.+))?': self.storage,
         }
         for pattern, method in routes.items():
             if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups())
@@ -174,6 +176,14 @@ class FakeGoogle:
     def secret(self, verb, body, query, project, name):
         if name not in self.secrets: raise Refused(403, f'{self.url}: permission denied on secret {name}')
         return dict(payload=dict(data=base64.b64encode(self.secrets[name].encode()).decode()))
+
+    def storage(self, verb, body, query, bucket, name):
+        "An empty bucket."
+        self.payers += query.get('userProject', [])
+        status, message = self.storage_refusal or (0, '')
+        if status and not ('requester pays' in message and 'userProject' in query): raise Refused(status, message)
+        if name: raise Refused(404, f'No such object: {bucket}/{name}')
+        return dict(kind='storage#objects')
 
     # Compute Engine: changes are operations that are pending at first
     def compute(self, verb, body, query, project, path):

@@ -5,9 +5,12 @@ from urllib.parse import unquote, urlparse
 
 
 class Hub:
-    "Repositories in memory; `fail_after` answers 500 to the transfers after so many."
+    """Repositories in memory; `fail_after` answers 403 to the transfers after so many.
+
+    `refuse` is (pattern of a path, status, message, headers): what every request for such a path is answered with."""
     def __init__(self):
         self.repos, self.private, self.lfs, self.calls, self.fail_after, self.token = {}, {}, {}, [], None, 'hf_secret'
+        self.refuse = None
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -29,6 +32,9 @@ class Hub:
                 hub.calls.append((self.command, path))
                 if not path.startswith('/lfs/') and self.headers.get('Authorization') != f'Bearer {hub.token}':
                     return self.reply(dict(error='who are you?'), 401)
+                if hub.refuse and re.search(hub.refuse[0], path):
+                    _, code, message, headers = hub.refuse
+                    return self.reply(dict(error=message), code, X_Error_Message=message, **headers)
                 answer = hub.answer(self.command, path, body, self.headers)
                 body, code, headers = (*answer, *(200, {})[len(answer) - 1:])
                 self.reply(body, code, **headers)

@@ -30,6 +30,19 @@ def test_data_imports_neither_torch_nor_gradio():
     assert not imported('import sciencetutor.data.core') & {'torch', 'gradio'}
 
 
+@pytest.mark.parametrize('argv, says', [
+    (['ask', 'why is the sky blue'], 'scatters blue light'),
+    (['ask', 'what is H₂O', '--model', 'tiny'], "I don't know"),
+    (['check', '{}'], '1 questions, all good')])
+def test_what_needs_no_model_loads_none(argv, says, tmp_path):
+    "A card is read out, and questions are checked, without torch, transformers or gradio."
+    (tmp_path/'q.csv').write_text('question,choices,answer\nWhich?,a | b,A\n')
+    argv = [a.format(tmp_path/'q.csv') for a in argv]
+    r = run(*argv, code='from sciencetutor.cli import main; main(); print(*sys.modules, file=sys.stderr)')
+    assert says in r.stdout and r.returncode == 0
+    assert not {'torch', 'transformers', 'gradio', 'datasets', 'sklearn', 'fastapi'} & set(r.stderr.split())
+
+
 def test_help_shows_every_command():
     r = run('--help')
     assert r.returncode == 0 and all(f'  {name} ' in r.stdout for name in commands)
@@ -55,6 +68,19 @@ def test_another_pipe_that_breaks_is_no_reader_gone():
             'cli.find_command = broken', 'cli.main([])']
     r = run(code='\n'.join(code))
     assert r.returncode == 1 and r.stderr.endswith('BrokenPipeError: a worker died\n')
+
+
+@pytest.mark.parametrize('encoding, name', [
+    ('ascii', "H2O cafe's ?.csv"), ('cp437', "H2O café's ?.csv"), ('cp1252', 'H2O café’s ?.csv'),
+    ('utf-8', 'H₂O café’s 水.csv')])
+def test_any_console_takes_any_text(encoding, name, tmp_path):
+    "Aider-AI/aider 4279 and seddonym/import-linter 309: a letter that the console lacks ended the program."
+    (tmp_path/'H₂O café’s 水.csv').write_text('question,choices,answer\nWhich?,a | b,A\n')
+    env = dict(os.environ, PYTHONIOENCODING=encoding)
+    for file, code in (('H₂O café’s 水.csv', 0), ('no H₂O café’s 水.csv', 2)):
+        command = [sys.executable, '-m', 'sciencetutor.cli', 'check', file]
+        r = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True)
+        assert r.returncode == code and name in (r.stdout + r.stderr).decode(encoding)
 
 
 def test_version_agrees():

@@ -15,7 +15,7 @@ class Server(ThreadingHTTPServer):
     "Answers with `behave(body, n)`, n a question's tries so far: (status, text[, headers]) or seconds to sleep."
     daemon_threads = True
     def __init__(self, behave):
-        self.behave, self.seen, self.lock = behave, {}, threading.Lock()
+        self.behave, self.seen, self.paths, self.lock = behave, {}, [], threading.Lock()
         super().__init__(('127.0.0.1', 0), Handler)
         threading.Thread(target=self.serve_forever, args=(.05,), daemon=True).start()
     @property
@@ -28,6 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers['Content-Length'])))
         key = json.dumps(body['messages'])
+        self.server.paths.append(self.path)
         with self.server.lock: n = self.server.seen[key] = self.server.seen.get(key, 0) + 1
         r = self.server.behave(body, n)
         if isinstance(r, float): time.sleep(r); r = ok()
@@ -77,7 +78,109 @@ def test_what_never_comes_has_a_reason(serve, mood, why):
 
 def test_a_refused_question_is_not_repeated(serve):
     s = serve(lambda body, n: (400, 'too long') if '2' in body['messages'][0]['content'] else ok())
-    assert ask(s)[2] == dict(error='HTTP 400') and max(s.seen.values()) == 1
+    assert ask(s)[2] == dict(error='HTTP 400: too long') and max(s.seen.values()) == 1
+
+
+@pytest.mark.parametrize('body', [
+    {'error': {'message': 'Unknown model size'}}, [{'error': {'message': 'Unknown model size'}}],
+    {'error': 'Unknown model size'}, {'object': 'error', 'message': 'Unknown model size'},
+    {'detail': 'Unknown model size'}])
+def test_the_reason_is_the_servers_own(serve, body):
+    "OpenAI and llama.cpp, Gemini, Ollama, older vLLM and Mistral, FastAPI: each has its own form."
+    assert ask(serve(lambda *_: (400, json.dumps(body))), 1) == [dict(error='HTTP 400: Unknown model size')]
+
+
+def test_max_completion_tokens_where_the_model_wants_it(serve):
+    "openai/openai-python 2046, EleutherAI/lm-evaluation-harness 2441: o1 refuses max_tokens, and temperature 0."
+    bodies = []
+    def behave(body, n):
+        bodies.append(body)
+        refused = lambda param, why: (400, json.dumps(dict(error=dict(
+            message=f"Unsupported: '{param}' {why}", param=param, code='unsupported_parameter'))))
+        if 'max_tokens' in body: return refused('max_tokens', "is not supported. Use 'max_completion_tokens' instead.")
+        if 'temperature' in body: return refused('temperature', 'does not support 0 with this model.')
+        return ok()
+    e = Endpoint(serve(behave).url, 'm', wait=.01)
+    assert e([chat_body(f'Question {i}', max_tokens=7) for i in range(20)]) == [dict(text='A')]*20
+    bodies.clear()
+    assert e([chat_body('Once more', max_tokens=7)]) == [dict(text='A')] and len(bodies) == 1
+    assert bodies[0]['max_completion_tokens'] == 7 and not bodies[0].keys() & {'max_tokens', 'temperature'}
+
+
+def test_thoughts_that_fill_the_answer_are_an_empty_answer(serve, data, tmp_path, capsys):
+    "sipeed/picoclaw 966: content is null, all tokens went into the thoughts; asking again gives the same."
+    spent = dict(message=dict(role='assistant', content=None, reasoning_content='A? Or B?'), finish_reason='length')
+    s = serve(lambda *_: (200, json.dumps(dict(choices=[spent]))))
+    assert ask(s, 1) == [dict(text='')] and set(s.seen.values()) == {1}
+    m = evaluate(data, tmp_path/'e', s)
+    assert (m['errors'], m['correct'], m['readers']['tolerant']['unread']) == ({}, 0, m['count'])
+    assert f"{m['count']} answers are empty" in capsys.readouterr().out
+
+
+def test_content_in_parts(serve):
+    "mistralai/client-python 252: Magistral's content is a list, its thoughts first."
+    parts = [dict(type='thinking', thinking=[dict(type='text', text='A? B?')]), dict(type='text', text='B')]
+    reply = json.dumps(dict(choices=[dict(message=dict(content=parts))]))
+    assert ask(serve(lambda *_: (200, reply)), 1) == [dict(text='B')]
+
+
+@pytest.mark.parametrize('url, base', [
+    ('http://h:8000', 'http://h:8000/v1'), ('http://h:8000/v1/', 'http://h:8000/v1'), ('http://h/api', 'http://h/api/v1'),
+    ('https://g/v1beta/openai/', 'https://g/v1beta/openai'), ('https://g/openai/v1', 'https://g/openai/v1'),
+    ('https://z/api/paas/v4', 'https://z/api/paas/v4'), ('https://p/chat/completions', 'https://p'),
+    ('http://h:8000/v1/chat/completions', 'http://h:8000/v1'), ('http://v1', 'http://v1/v1'),
+    ('http://openai', 'http://openai/v1')])
+def test_v1_is_added_only_where_no_version_is(url, base):
+    "FoundationAgents/OpenManus 174, snailyp/gemini-balance 317: Gemini's address with a v1 too many, and 404."
+    assert Endpoint(url, 'm').url == base
+
+
+def test_what_stands_behind_the_question_mark_goes_along(serve):
+    "Azure's api-version."
+    s = serve(lambda *_: ok())
+    path = '/openai/deployments/m/chat/completions?api-version=2024-10-21'
+    assert Endpoint(s.url + path, 'm')([chat_body('?')]) == [dict(text='A')] and s.paths == [path]
+
+
+@pytest.mark.parametrize('name', ['HTTP_PROXY', 'http_proxy', 'ALL_PROXY'])
+def test_no_proxy_to_this_computer(serve, monkeypatch, name):
+    "A proxy in the environment is for the way out: the server on this computer was not reached."
+    for n in ('NO_PROXY', 'no_proxy'): monkeypatch.delenv(n, raising=False)
+    monkeypatch.setenv(name, 'http://127.0.0.1:9')
+    s = serve(lambda *_: ok())
+    for host in ('127.0.0.1', 'localhost'):
+        e = Endpoint(s.url.replace('127.0.0.1', host), 'm', tries=1)
+        e.check_reachable()
+        assert e([chat_body('?')]) == [dict(text='A')]
+
+
+@pytest.mark.parametrize('status, code', [(402, None), (429, 'insufficient_quota')])
+def test_nothing_left_to_pay_with_stops_everything(serve, status, code):
+    "openai/codex 6340, langchain-ai/langchainjs 1929: an empty account was retried like a busy server."
+    s = serve(lambda *_: (status, json.dumps(dict(error=dict(message='You exceeded your current quota', code=code)))))
+    with pytest.raises(CliError, match='You exceeded your current quota.: check the account'): ask(s)
+    assert set(s.seen.values()) == {1}
+
+
+def test_a_key_with_a_line_break(serve, monkeypatch):
+    "`export OPENAI_API_KEY=$(cat key.txt)` of a file with Windows line ends."
+    monkeypatch.setenv('OPENAI_API_KEY', 'sk-1\r\n')
+    assert ask(serve(lambda *_: ok()), 1) == [dict(text='A')]
+    monkeypatch.setenv('OPENAI_API_KEY', 'sk\u20131')
+    with pytest.raises(CliError, match='copy the key once more'): Endpoint('http://h', 'm')
+
+
+def test_remote_engine_learns_the_same(serve):
+    from sciencetutor.engine.remote import RemoteEngine
+    parts = [dict(type='text', text='Rayleigh')]
+    def behave(body, n):
+        if 'max_tokens' in body: return 400, "Use 'max_completion_tokens' instead."
+        if not body.get('stream'): return 200, json.dumps(dict(choices=[dict(message=dict(content=parts))]))
+        return 200, f"data: {json.dumps(dict(choices=[dict(delta=dict(content=parts))]))}\n\ndata: [DONE]\n\n"
+    engine = RemoteEngine(serve(behave).url, 'm')
+    question = [dict(role='user', content=[dict(type='text', text='Why?')])]
+    assert list(engine.generate(question, max_new_tokens=5)) == ['Rayleigh'] and engine.running == 0
+    assert engine.score(question, ['a', 'b']) == [.5, .5]
 
 
 def test_a_content_filter_is_no_answer(serve):

@@ -28,6 +28,48 @@ def test_readings(text, strict, tolerant):
     assert (read_strict(text, three), read_tolerant(text, three)) == (strict, tolerant)
 
 
+@pytest.mark.parametrize('text,strict,tolerant', [
+    ('<think>Is it A? The answer is A.</think> B', 1, 1),
+    ('Is it A? The answer is A.</think>\n\nThe answer is B.', 1, 1),
+    ('[THINK]A[/THINK]B', 1, 1), ('◁think▷A or C◁/think▷(B)', -1, 1), ('<think></think>\n\nB', 1, 1),
+    ('<think>A</think> no <think>C</think> B', -1, -1), (r'It flows: $\boxed{B}$', -1, 1),
+    ('<answer>B</answer>', -1, 1),
+    (r'\boxed{\text{B. liquid}}', -1, 1), (r'\boxed{liquid}', -1, 1), (r'\boxed{A} or \boxed{B}', -1, -1),
+    ('<answer> (B) </answer>', -1, 1), ('<think>\\boxed{A}</think><answer>B', -1, 1), ('B is correct.', -1, 1),
+    ('**B** is the right answer', -1, 1), ('Option A is wrong. B is correct.', -1, 1),
+    ('Neither A nor B is correct.', -1, -1), ("I don't think that B is correct.", -1, -1)])
+def test_thoughts_and_marks(text, strict, tolerant):
+    assert (read_strict(text, three), read_tolerant(text, three)) == (strict, tolerant)
+
+
+def test_thoughts_that_never_end_are_no_answer():
+    "huggingface/lighteval 869, EvolvingLMMs-Lab/lmms-eval 1100: thoughts are not graded, and cut off they are empty."
+    for read in READERS.values(): assert read('<think>The answer is A. But', three) == -1
+    for read in READERS.values(): assert read('<think>The answer is A.</think>B', three) == 1
+
+
+@pytest.mark.parametrize('text', [
+    'ANSWER: **B**', 'ANSWER: $B$', '**Answer:** B', '***ANSWER***: ***B***', '{"answer": "B"}'])
+def test_answers_in_markdown_and_latex(text):
+    "UKGovernmentBEIS/inspect_ai 5055 and Azure/azureml-assets 5274: a dressed letter counted as wrong."
+    assert read_tolerant(text, three) == 1
+
+
+@pytest.mark.parametrize('text', [
+    'The answer is B because a car moves.', 'I would pick B \u2014 a safe choice.', 'b. liquid',
+    'Ice (A) is hard. Water (B) flows, steam (C) rises. So the answer is (B).'])
+def test_an_article_or_a_mention_is_no_answer(text):
+    "EleutherAI/lm-evaluation-harness 4188 (the article a was read as A) and 2237 (letters that are only mentioned)."
+    assert read_tolerant(text, three) == 1
+
+
+def test_a_word_after_answer_is_no_letter():
+    "groq/openbench 348: `Answer seems to be A` was read as S."
+    choices = [*'abcdefghijklmnopqr', 'the letter S', 'T']
+    assert read_tolerant('The calculated answer is 11.\n\nAnswer seems to be B.\n\nAnswer: B', choices) == 1
+    assert read_tolerant('Answer seems to be B.', three) == 1
+
+
 @given(st.text(max_size=60), st.lists(st.text(max_size=10), min_size=1, max_size=5))
 def test_readers_never_fail_and_stay_in_range(text, choices):
     for read in READERS.values(): assert -1 <= read(text, choices) < len(choices)

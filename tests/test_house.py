@@ -66,7 +66,8 @@ def test_no_circles():
 
 @pytest.mark.parametrize('module',
                          ['sciencetutor.data', 'sciencetutor.data.core', 'sciencetutor.files', 'sciencetutor.resources',
-                          'sciencetutor.cli'])
+                          'sciencetutor.cli', 'sciencetutor.app.turns', 'sciencetutor.engine.lazy',
+                          'sciencetutor.serve.core'])
 def test_light_modules_stay_light(module):
     heavy = ('torch', 'gradio', 'transformers')
     code = f'import json, sys, {module}; print(json.dumps([m for m in {heavy} if m in sys.modules]))'

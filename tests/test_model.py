@@ -1,4 +1,6 @@
 "Loading models, and what a person may type."
+import json, re, shutil
+
 import pytest
 from fastcore.script import CliError
 from sciencetutor.models import core as M
@@ -55,6 +57,82 @@ def test_checkpoint_round_trip(tiny, tmp_path):
     again, processor = M.load_model(str(tmp_path/'ck'))
     assert all(torch.equal(a, b) for a, b in zip(tiny[0].state_dict().values(), again.state_dict().values()))
     assert processor.chat_template == tiny[1].chat_template
+
+
+@pytest.fixture(scope='module')
+def incomplete(tiny, tmp_path_factory):
+    "Copies of a checkpoint, each without something: (file, key) to drop, or a file alone."
+    top = tmp_path_factory.mktemp('incomplete')
+    M.save_model(*tiny, top/'whole')
+    def make(*gone):
+        folder = top/'-'.join(map(str, gone)).replace('/', '_')
+        shutil.copytree(top/'whole', folder, dirs_exist_ok=True)
+        for item in gone:
+            if isinstance(item, str): (folder/item).unlink()
+            else:
+                note = json.loads((folder/item[0]).read_text())
+                del note[item[1]]
+                (folder/item[0]).write_text(json.dumps(note))
+        return str(folder)
+    return make
+
+
+@pytest.mark.parametrize('gone', [
+    [('processor_config.json', 'patch_size')],
+    [('processor_config.json', k)
+     for k in ('patch_size', 'vision_feature_select_strategy', 'num_additional_image_tokens')],
+    [('processor_config.json', 'num_additional_image_tokens')], [('tokenizer_config.json', 'pad_token')]])
+def test_what_a_processor_lacks_is_filled_in(incomplete, tiny, gone):
+    "huggingface/transformers 41206, vllm-project/vllm 13690, kongds/E5-V 26: `int // NoneType` at the first picture."
+    from PIL import Image
+    from sciencetutor.models.scoring import answer_scores
+    whole, (model, processor) = tiny, M.load_model(incomplete(*gone))
+    look = lambda p: p(text='<image>', images=[Image.new('RGB', (20, 10))], return_tensors='pt')['input_ids'].tolist()
+    assert look(processor) == look(whole[1]) and processor.tokenizer.pad_token_id is not None
+    words = [dict(messages=[dict(role='user', content=[dict(type='text', text=t)])], images=[], choices=['a', 'bcd'])
+             for t in ('Why?', 'A longer question?')]
+    for mine, theirs in zip(answer_scores(model, processor, words), answer_scores(*whole, words)):
+        assert mine.tolist() == pytest.approx(theirs.tolist(), abs=1e-4)
+
+
+def test_sizes_are_known_without_loading(incomplete, tiny):
+    "What `ask` goes by when it decides whether a card answers."
+    from sciencetutor.engine.lazy import BUILT_IN_SIZES, known_size
+    assert set(BUILT_IN_SIZES) == set(M.BUILT_IN) and known_size('nobody/nothing') is None
+    exact = sum(p.numel() for p in tiny[0].parameters())
+    assert known_size(incomplete()) == exact and exact/2 < known_size('tiny') < exact*2
+
+
+@pytest.mark.parametrize('gone, says', [
+    (['chat_template.jinja'], 'no chat template.*chat_template.jinja'),
+    (['processor_config.json', 'tokenizer_config.json'], 'no processor: copy processor_config.json'),
+    ([('tokenizer_config.json', 'pad_token'), ('tokenizer_config.json', 'eos_token')], 'neither a padding token')])
+def test_what_nobody_can_fill_in_is_one_line_before_the_weights(incomplete, gone, says, monkeypatch, tmp_path, capsys):
+    from sciencetutor.cli import main
+    folder = incomplete(*gone)
+    def weights(*_, **__): raise AssertionError('weights are read')
+    monkeypatch.setattr(M.AutoModelForImageTextToText, 'from_pretrained', weights)
+    main(['data', '--source', 'samples', '--n', '6', '--out', str(tmp_path/'d')])
+    capsys.readouterr()
+    data, where = ['--data', str(tmp_path/'d')], lambda name: ['--out', str(tmp_path/name)]
+    for argv in (['ask', 'Which?', '--choices', 'a', 'b'],
+                 ['serve', '--port', '0', '--one-port', '--store', str(tmp_path)],
+                 ['eval', *data, *where('e'), '--split', 'train'], ['train', *data, *where('c'), '--steps', '1']):
+        assert main([*argv, '--model', folder]) == 2
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert re.search(says, last) and last.startswith(f'sciencetutor {argv[0]}: ')
+
+
+def test_an_adapter_without_a_processor_takes_its_base(tmp_path, tiny):
+    "PEFT's own folders hold the adapter alone."
+    from peft import LoraConfig, get_peft_model
+    model, _ = M.load_model('tiny')
+    M.save_model(model, tiny[1], tmp_path/'base')
+    get_peft_model(model, LoraConfig(target_modules=['q_proj'])).save_pretrained(tmp_path/'lora')
+    file = tmp_path/'lora'/'adapter_config.json'
+    note = json.loads(file.read_text()) | dict(base_model_name_or_path=str(tmp_path/'base'))
+    file.write_text(json.dumps(note))
+    assert M.load_model(str(tmp_path/'lora'))[1].chat_template == tiny[1].chat_template
 
 
 def test_tutor_base_knows_something():

@@ -1,5 +1,5 @@
 "Upload and download against an emulator of Cloud Storage and a hub on loopback."
-import os, shutil, signal, socket, subprocess, sys, time
+import codecs, os, shutil, signal, socket, subprocess, sys, time
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
@@ -190,6 +190,70 @@ def test_wrong_token(hub, data, monkeypatch):
     with pytest.raises(CliError, match='set HF_TOKEN'): run_upload(str(data), 'hf://datasets/me/sqa')
 
 
+@pytest.mark.parametrize('status, said, step, headers', [
+    (403, 'Private repository storage limit reached, please upgrade your plan', 'make room on the hub', {}),
+    (403, 'Forbidden: you must use a token with write rights', 'settings/tokens', {}),
+    (403, 'Access to me/sqa is restricted and you are not in the authorized list', 'ask for access at .*/me/sqa', dict(
+        X_Error_Code='GatedRepo')),
+    (429, 'We had to rate limit you, you hit the quota of 1000 api requests per 5 minutes period', 'wait for', {}),
+    (400, 'Your card is too large', 'docs/hub', {})])
+def test_the_hubs_own_words_and_the_next_step(hub, data, tmp_path, status, said, step, headers):
+    "huggingface/huggingface_hub 3049, 3366, 3071 and 2587: storage that is full, and limits, called a wrong token."
+    run_upload(str(data), 'hf://datasets/me/sqa')
+    hub.refuse = '/api/', status, said, headers
+    for run in (lambda: run_upload(str(data), 'hf://datasets/me/sqa'),
+                lambda: run_download('hf://datasets/me/sqa', str(tmp_path/'back'))):
+        with pytest.raises(CliError, match=f'me/sqa: HTTP {status}: {said}; .*{step}') as e: run()
+        assert '\n' not in str(e.value)
+
+
+def test_a_hub_that_is_not_there(data, monkeypatch):
+    monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:9')
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    with pytest.raises(CliError, match='does not answer for me/sqa .*check the network'):
+        run_upload(str(data), 'hf://datasets/me/sqa')
+
+
+def test_a_gated_model_says_how_to_get_it(hub, monkeypatch):
+    from sciencetutor.models.core import load_model
+    said = 'Access to model me/vlm is restricted and you are not in the authorized list'
+    hub.refuse = 'me/vlm', 403, said, dict(X_Error_Code='GatedRepo')
+    route = '/{repo_id}/resolve/{revision}/{filename}'
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', hub.url)
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE', hub.url + route)
+    with pytest.raises(CliError, match=f'{said}; ask for access at https://huggingface.co/me/vlm'): load_model('me/vlm')
+
+
+@pytest.fixture
+def google(monkeypatch):
+    pytest.importorskip('google.cloud.storage')
+    from google_server import FakeGoogle
+    google = FakeGoogle()
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', google.url)
+    yield google
+    google.close()
+
+
+@pytest.mark.parametrize('status, said, step', [
+    (400, 'Bucket is a requester pays bucket but no user project provided.', '--billing-project'),
+    (403, 'me@x.org does not have storage.objects.list access to the Google Cloud Storage bucket.', 'Storage Object'),
+    (404, 'The specified bucket does not exist.', 'buckets list'),
+    (412, "'us-central1' violates constraint 'constraints/gcp.resourceLocations', a location policy", 'in a region')])
+def test_cloud_storages_own_words_and_the_next_step(google, data, tmp_path, status, said, step):
+    "googleapis/google-cloud-python 4674, GoogleCloudPlatform/gcsfuse 659: who pays, who may, and where."
+    google.storage_refusal = status, said
+    for run in (lambda: run_upload(str(data), 'gs://b/x'), lambda: run_download('gs://b/x', str(tmp_path/'back'))):
+        with pytest.raises(CliError) as e: run()
+        assert said.rstrip('.') in str(e.value) and step in str(e.value) and '\n' not in str(e.value)
+
+
+def test_the_project_that_pays_is_named(google, tmp_path):
+    google.storage_refusal = 400, 'Bucket is a requester pays bucket but no user project provided.'
+    with pytest.raises(CliError, match='nothing in gs://b/x: .*No such object'):
+        run_download('gs://b/x', str(tmp_path/'back'), billing_project='school')
+    assert google.payers == ['school']
+
+
 def test_bad_addresses(tmp_path):
     for url in ('hf://x', 'http://a/b', 'gs://b', 'gs:///x', 'hf://datasets/a/b/c'):
         with pytest.raises(CliError, match='no address'): run_upload(str(tmp_path), url)
@@ -199,12 +263,29 @@ def test_bad_addresses(tmp_path):
     with pytest.raises(CliError, match='is a file'): run_download('gs://b/x', str(tmp_path/'f'))
 
 
-def test_dotenv(tmp_path, monkeypatch):
-    monkeypatch.delenv('A_KEY', raising=False)
+@pytest.mark.parametrize('data', [
+    b'# keys\nexport A_KEY = "x=y # z" # note\nB_KEY=theirs\nEMPTY=\nno statement\n',
+    codecs.BOM_UTF8 + b"A_KEY='x=y # z'\r\nB_KEY=theirs\r\n", 'A_KEY="x=y # z"\r\nB_KEY=theirs\r\n'.encode('utf-16')])
+def test_dotenv(tmp_path, monkeypatch, data):
+    "Comments, quotes, export, BOM, Windows line ends, and UTF-16 as PowerShell's `>` writes it."
+    for name in ('A_KEY', 'EMPTY'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('B_KEY', 'mine')
-    (tmp_path/'.env').write_text('# keys\nexport A_KEY = "x=y"\nB_KEY=theirs\n')
+    (tmp_path/'.env').write_bytes(data)
     monkeypatch.chdir(tmp_path)
-    assert load_env() == ['A_KEY'] and os.environ.pop('A_KEY') == 'x=y' and os.environ['B_KEY'] == 'mine'
+    assert load_env() == ['A_KEY'] and os.environ.pop('A_KEY') == 'x=y # z' and os.environ['B_KEY'] == 'mine'
+
+
+def test_dotenv_that_is_none(tmp_path, monkeypatch):
+    "A virtual environment called .env, and a file that is no text."
+    monkeypatch.chdir(tmp_path)
+    assert load_env() == []
+    Path('.env').mkdir()
+    assert load_env() == []
+    Path('.env').rmdir()
+    for data in (b'A_KEY=caf\xe9', b'A_KEY=a\x00b'):
+        Path('.env').write_bytes(data)
+        with pytest.raises(CliError, match='save it once more, as UTF-8'): load_env()
+    assert 'A_KEY' not in os.environ
 
 
 def test_dvc_keeps_versions(tmp_path, monkeypatch):

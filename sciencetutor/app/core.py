@@ -10,25 +10,24 @@ import html, os, random, re, secrets, tempfile, time, traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 import gradio as gr
 from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .uploads import Refusal, Uploads, owner_of
 from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
-from ..engine.core import Engine, TooLong
+from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image
 from ..data.images import png_bytes
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
-from ..models.core import reads_pictures
-from ..models.knn import index_of
 from .guard import tutor_guard
 from .safety import Guard, redact
 from ..samples.core import make_problems
 from ..resources import asset
 from .store import Store, to_json, to_markdown
 from .teaching import data_bank, hints, sample_bank, smaller_question
+if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
 __all__ = ['DOTS', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'LATEX', 'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO',
@@ -274,7 +273,7 @@ class PageSettings:
 class Page:
     "What the visitors of one page share."
     def __init__(self,
-        engine: Engine,  # who answers
+        engine: 'Engine',  # who answers
         settings: PageSettings | None = None,  # the defaults if None
     ):
         s = settings or PageSettings()
@@ -356,8 +355,11 @@ def attach_sources(self: Page, turn: PageTurn):
 @patch
 def ignores_picture(self: Page, turn: Turn) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
+    if turn.picture is None: return False
+    from sciencetutor.models.core import reads_pictures
+    from sciencetutor.models.knn import index_of
     processor = getattr(self.engine, 'processor', None)  # an endpoint has none
-    if turn.picture is None or processor is None or reads_pictures(processor): return False
+    if processor is None or reads_pictures(processor): return False
     index = index_of(self.engine.model)
     return not (turn.choices and index)
 
@@ -530,7 +532,8 @@ def chat_updates(self: Page,
 def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request: gr.Request, **kw) -> Iterator[dict]:
     "Answer a turn, as updates; `kw` goes to `Engine.generate`."
     session, user, v = request.session_hash, self.user_of(request), self.chat_view
-    waiting = self.t['waiting' if self.engine.waiting else 'thinking']
+    asleep = getattr(self.engine, 'state', 'ready') != 'ready'
+    waiting = self.t['waking' if asleep else 'waiting' if self.engine.waiting else 'thinking']
     if turn.message_id is None: chat_id = self.admit(turn, user, chat_id)
     box, actions = dict(value=None), self.action_updates([], busy=True)
     for now in self.answer(turn, turns, session, user['grade'], **kw):
@@ -912,7 +915,7 @@ def wire_navigation(self: Page, nav: Navigation, new: gr.Button, answers: list, 
 
 # %% ../../nbs/app/12_page.ipynb #cd7897a0
 def make_page(
-    engine: Engine,  # who answers
+    engine: 'Engine',  # who answers
     settings: PageSettings | None = None,  # the defaults if None
 ) -> gr.Blocks:
     "The page where a child asks; `make_app` serves it with `look()` behind a `PageGate`."

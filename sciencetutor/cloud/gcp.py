@@ -8,11 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/gcp.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'CALL', 'PACKAGES', 'Variable', 'setting', 'secret_references', 'resolve_secrets',
-           'job_environment', 'endpoint', 'credentials', 'RequestPrinted', 'print_request', 'make_client', 'NotFound',
-           'explain_error', 'note_retry', 'with_retries', 'call_api', 'list_api', 'get_api', 'rest_call', 'confirm',
-           'Check', 'check_variable', 'check_package', 'ask_vertex', 'ask_compute', 'ask_storage', 'check_services',
-           'run_doctor']
+__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'SAID', 'CALL', 'PACKAGES', 'Variable', 'setting', 'secret_references',
+           'resolve_secrets', 'job_environment', 'endpoint', 'credentials', 'RequestPrinted', 'print_request',
+           'make_client', 'NotFound', 'explain_error', 'note_retry', 'with_retries', 'call_api', 'list_api', 'get_api',
+           'rest_call', 'confirm', 'Check', 'check_variable', 'check_package', 'ask_vertex', 'ask_compute',
+           'ask_storage', 'check_services', 'run_doctor']
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-003
 import base64, json, os, re
@@ -142,9 +142,17 @@ HINTS = {
     429: 'ask for more at https://console.cloud.google.com/iam-admin/quotas, or try another GCP_REGION',
 }
 
+SAID = {  # words of Google -> what to do
+    'uota': HINTS[429],
+    'requester pays': 'take a bucket of your own, or upload and download with --billing-project',
+    'same location': 'take a bucket in the region of GCP_REGION, or another GCP_REGION',
+    'same region': 'take a bucket in the region of GCP_REGION, or another GCP_REGION',
+}
+
 class NotFound(CliError):
     "What was asked for is not there."
 
+# %% ../../nbs/cloud/01_gcp.ipynb #51-project-17b
 def explain_error(
     e: Exception,  # of google.api_core, google.auth or requests
 ) -> CliError:  # one line: what Google said, and what to do
@@ -157,7 +165,8 @@ def explain_error(
     if not isinstance(e, GoogleAPICallError) or not e.code:
         return CliError(f'no answer from Google Cloud ({kind}): check the network')
     said = re.sub(r'^[A-Z]+ \S+: ', '', ' '.join(e.message.split()))  # without the address that was asked
-    hint = HINTS[429] if 'uota' in said else HINTS.get(int(e.code), 'Google is busy: try again later')
+    known = next((hint for words, hint in SAID.items() if words in said), None)
+    hint = known or HINTS.get(int(e.code), 'Google is busy: try again later')
     cls = NotFound if e.code == 404 else CliError
     return cls(f'Google Cloud says {int(e.code)}: {said[:300].rstrip(".")}; {hint}')
 

@@ -8,12 +8,12 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/hub.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of', 'hub_error', 'to_hub',
-           'remove_others', 'from_hub', 'bucket', 'byte_bar', 'to_bucket', 'from_bucket', 'fetch', 'run_upload',
-           'run_download']
+__all__ = ['STORAGE_HINTS', 'Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of', 'hub_reason',
+           'hub_error', 'to_hub', 'remove_others', 'from_hub', 'bucket', 'byte_bar', 'storage_error', 'to_bucket',
+           'from_bucket', 'fetch', 'run_upload', 'run_download']
 
 # %% ../../nbs/data/07_hub.ipynb #dfe49a9f
-import base64, contextlib, fcntl, hashlib, os, re, shutil
+import base64, codecs, contextlib, fcntl, hashlib, io, os, re, shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
@@ -29,6 +29,7 @@ class Place(NamedTuple):
     name: str  # OWNER/NAME, or the bucket
     path: str = ''  # in the bucket
     version: str = ''  # in the bucket, '' is the latest
+    payer: str = ''  # project that pays for the traffic of the bucket, '' is the bucket's own
 
 def parse_place(
     url: str,  # `hf://...` or `gs://...`
@@ -46,8 +47,14 @@ def load_env(
     file: str | Path = '.env',  # lines NAME=VALUE
 ) -> list[str]:  # names that were set
     "Set what `.env` says, where the environment does not say it already."
-    values = dotenv_values(file, interpolate=False)
-    new = {name: value for name, value in values.items() if value is not None and name not in os.environ}
+    try: data = Path(file).read_bytes()
+    except (FileNotFoundError, IsADirectoryError): return []  # some call their virtual environment so
+    except OSError as e: raise CliError(f'{file} cannot be read ({e.strerror}): let yourself read it') from None
+    try: text = data.decode('utf-16' if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'utf-8-sig')
+    except UnicodeDecodeError: text = '\0'
+    if '\0' in text: raise CliError(f'{file} is no text in UTF-8: save it once more, as UTF-8') from None
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    new = {name: value for name, value in values.items() if value and name not in os.environ}
     os.environ.update(new)
     return list(new)
 
@@ -93,18 +100,35 @@ def version_of(
     "A name for this very content."
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
 
-# %% ../../nbs/data/07_hub.ipynb #65e60037
+# %% ../../nbs/data/07_hub.ipynb #17a00002
+def hub_reason(
+    e: Exception,  # of huggingface_hub, or with one as its cause
+    name: str,  # OWNER/NAME
+) -> str:  # what the hub said, and what to do; '' where it said nothing
+    "The hub's own words and the next step."
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+    while e and not isinstance(e, HfHubHTTPError): e = e.__cause__ or e.__context__
+    if e is None: return ''
+    status, said = e.response.status_code, ' '.join((e.server_message or '').split())[:300].rstrip('.')
+    hints = {401: 'set HF_TOKEN', 404: 'check the name, or set HF_TOKEN if it is private',
+             403: 'give HF_TOKEN the right to do so at https://huggingface.co/settings/tokens',
+             429: 'wait for some minutes and run the same command again: what has arrived is kept'}
+    hint = hints.get(status, 'try again later' if status >= 500 else 'see https://huggingface.co/docs/hub')
+    if 'storage' in said.lower(): hint = 'make room on the hub, or name another owner'
+    if isinstance(e, GatedRepoError): hint = f'ask for access at https://huggingface.co/{name}, and set HF_TOKEN'
+    return f'HTTP {status}{": " + said if said else ""}; {hint}'
+
 def hub_error(
     e: Exception,  # of huggingface_hub
     place: Place,
 ) -> CliError:
-    "One line for what the hub said."
-    from huggingface_hub.errors import HfHubHTTPError
-    status = e.response.status_code if isinstance(e, HfHubHTTPError) else None
-    hints = {401: 'set HF_TOKEN', 403: 'this HF_TOKEN may not', 404: 'check the name, or set HF_TOKEN if it is private'}
-    hint = hints.get(status, 'check the network')
-    return CliError(f'the hub refuses {place.name} ({status or type(e).__name__}): {hint}')
+    "One line for what the hub said, or for its silence."
+    if why := hub_reason(e, place.name): return CliError(f'the hub refuses {place.name}: {why}')
+    why = (str(e).strip() or type(e).__name__).splitlines()[0].rstrip('.')
+    return CliError(f'the hub does not answer for {place.name} ({type(e).__name__}: {why}): check the network, '
+                    'HF_ENDPOINT and HF_HUB_OFFLINE')
 
+# %% ../../nbs/data/07_hub.ipynb #65e60037
 def to_hub(
     src: Path,  # folder
     place: Place,
@@ -150,6 +174,7 @@ def from_hub(
 # %% ../../nbs/data/07_hub.ipynb #f3df2562
 def bucket(
     name: str,  # of the bucket
+    payer: str = '',  # project that pays for the traffic
 ) -> 'storage.Bucket':
     "A bucket of Google Cloud Storage, or of the emulator that STORAGE_EMULATOR_HOST names."
     try: from google.cloud import storage
@@ -160,7 +185,8 @@ def bucket(
     except Exception as e:
         hint = 'set GOOGLE_APPLICATION_CREDENTIALS to a key file'
         raise CliError(f'no access to gs://{name} ({type(e).__name__}): {hint}') from None
-    return client.bucket(name)
+    return client.bucket(name, user_project=payer or None)
+
 def byte_bar(
     desc: str,  # upload or download
     sizes,  # of the files
@@ -168,13 +194,37 @@ def byte_bar(
     "A progress bar that counts bytes."
     return tqdm(total=sum(sizes), unit='B', unit_scale=True, desc=desc, leave=False, disable=None)
 
+# %% ../../nbs/data/07_hub.ipynb #17a00003
+STORAGE_HINTS = {  # what Cloud Storage says -> what to do
+    'requester pays': 'name a project that pays for the traffic with --billing-project',
+    'serviceusage': 'take a project that you may use with --billing-project',
+    'location': 'take a bucket in a region that is allowed for it',
+    'access': "ask the bucket's owner for the role Storage Object User, or take another account",
+    'bucket does not exist': 'check its name; `gcloud storage buckets list` shows yours',
+    'No such object': 'check the address',
+}
+
+def storage_error(
+    e: Exception,  # of google-cloud-storage
+    place: Place,
+    doing: str,  # `upload` or `download`
+) -> CliError:
+    "One line: what Cloud Storage said, and what to do."
+    code, said = getattr(e, 'code', None), ' '.join(str(getattr(e, 'message', e)).split())
+    if m := re.search(r'"message": ?"([^"]+)"', said): said = m[1]
+    said = re.sub(r'^[A-Z]+ https?://\S+: ', '', said)[:300].rstrip('.') or 'no message'
+    hint = next((hint for words, hint in STORAGE_HINTS.items() if words in said), 'check the bucket and the key')
+    if code is None: said, hint = f'{type(e).__name__}: {said}', 'check the network, and run the same command again'
+    elif code in (429, 500, 502, 503): hint = 'run the same command again later: what has arrived is kept'
+    return CliError(f'gs://{place.name} refuses the {doing} ({int(code) if code else "no answer"}): {said}; {hint}')
+
 # %% ../../nbs/data/07_hub.ipynb #31568e0e
 def to_bucket(
     src: Path,  # folder
     place: Place,
 ) -> str:  # where it is now
     "Upload a folder to a bucket as a new version; files that are there already are not sent again."
-    files, b = listing(src), bucket(place.name)
+    files, b = listing(src), bucket(place.name, place.payer)
     version = version_of(files)
     prefix = f'{place.path}/versions/{version}/'
     try:
@@ -186,9 +236,7 @@ def to_bucket(
                 if there.get(name) != (size, hash): blob.upload_from_filename(str(src/name))
                 bar.update(size)
         b.blob(f'{place.path}/LATEST').upload_from_string(version)
-    except Exception as e:
-        said = f'gs://{place.name} refuses the upload ({type(e).__name__})'
-        raise CliError(f'{said}: check the bucket and the key') from None
+    except Exception as e: raise storage_error(e, place, 'upload') from None
     return f'gs://{place.name}/{place.path}@{version}'
 
 # %% ../../nbs/data/07_hub.ipynb #329f7742
@@ -197,14 +245,15 @@ def from_bucket(
     dest: str | Path,  # folder to make
 ) -> None:
     "Download a version of a folder; files that are complete are not fetched again."
-    b = bucket(place.name)
+    b = bucket(place.name, place.payer)
     try:
         version = place.version or b.blob(f'{place.path}/LATEST').download_as_text().strip()
         prefix = f'{place.path}/versions/{version}/'
         blobs = {o.name.removeprefix(prefix): o for o in b.client.list_blobs(b, prefix=prefix)}
     except Exception as e:
-        said = f'nothing in gs://{place.name}/{place.path} ({type(e).__name__})'
-        raise CliError(f'{said}: check the address and the key') from None
+        why = storage_error(e, place, 'download')
+        if getattr(e, 'code', None) == 404: why = CliError(f'nothing in gs://{place.name}/{place.path}: {why}')
+        raise why from None
     if not blobs: raise CliError(f'no version {version} in gs://{place.name}/{place.path}')
     if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]:
         raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
@@ -226,18 +275,19 @@ def fetch(
         blob.download_to_filename(str(file))
         if md5(file) != blob.md5_hash: raise ValueError('checksum')
     except Exception as e:
-        said = f'{blob.name} did not arrive ({type(e).__name__})'
-        raise CliError(f'{said}: run the same command again to go on') from None
+        why = ' '.join(str(e).split())[:200] or type(e).__name__
+        raise CliError(f'{blob.name} did not arrive ({why}): run the same command again to go on') from None
 
 # %% ../../nbs/data/07_hub.ipynb #e51b52a1
 def run_upload(
     src: str,  # a data set or a checkpoint, a folder
     dest: str,  # hf://datasets/OWNER/NAME, hf://OWNER/NAME or gs://BUCKET/PATH
     public: bool = False,  # on the hub: everybody may see it
+    billing_project: str = '',  # in a bucket whose readers pay: the project that pays
 ) -> str:  # where it is now
     "Upload a data set or a checkpoint."
     load_env()
-    place = parse_place(dest)
+    place = parse_place(dest)._replace(payer=billing_project)
     listing(src)
     where = to_bucket(Path(src), place) if place.kind == 'gs' else to_hub(Path(src), place, public)
     print(f'uploaded to {where}')
@@ -247,10 +297,11 @@ def run_upload(
 def run_download(
     src: str,  # hf://datasets/OWNER/NAME, hf://OWNER/NAME or gs://BUCKET/PATH[@VERSION]
     dest: str,  # folder to make
+    billing_project: str = '',  # from a bucket whose readers pay: the project that pays
 ) -> None:
     "Download a data set or a checkpoint."
     load_env()
-    place = parse_place(src)
+    place = parse_place(src)._replace(payer=billing_project)
     if Path(dest).is_file(): raise CliError(f'{dest} is a file: name a folder to write to')
     from_bucket(place, dest) if place.kind == 'gs' else from_hub(place, dest)
     print(f'downloaded {src}')

@@ -17,17 +17,15 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from transformers import BatchEncoding
 from .batching import ContinuousBatcher, Request, Sampling
+from .lazy import TooLong
 from ..models.fp16 import release_free_memory
 from ..models.core import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
 from ..models.scoring import add_evidence, encode_reply
 
 # %% auto #0
-__all__ = ['TooLong', 'run_in_thread', 'Engine']
+__all__ = ['run_in_thread', 'Engine']
 
 # %% ../../nbs/engine/02_engine.ipynb #e93025b2
-class TooLong(CliError):
-    "A question that does not fit what the model can read."
-
 def run_in_thread(f, *args, **kw):
     "What `f(*args, **kw)` returns, worked out by a thread that ends with it; Ctrl+C does not wait for it."
     done = Future()

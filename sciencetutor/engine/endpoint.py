@@ -8,13 +8,14 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_message', 'retry_after', 'reply_text', 'ask',
-           'Endpoint']
+__all__ = ['OWN_COMPUTER', 'data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_fields', 'error_message',
+           'retry_after', 'content_text', 'reply_text', 'api_base', 'Endpoint']
 
 # %% ../../nbs/engine/03_endpoint.ipynb #ccb1cfdc
-import base64, io, os, time
+import base64, io, os, re, time
 from concurrent.futures import ThreadPoolExecutor
 import httpx
+from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% ../../nbs/engine/03_endpoint.ipynb #a229b504
@@ -47,16 +48,34 @@ class ServerBusy(Exception):
     "The endpoint may take it later; `wait` is what it asked for, in seconds."
     def __init__(self, what, wait=0.): super().__init__(what); self.wait = wait
 
+def error_fields(
+    r: httpx.Response,  # an error
+) -> dict:  # `message`, and where the server has them `code` and `param`
+    "What a server says about an error, whatever its form."
+    try: said = r.json()
+    except ValueError: return dict(message=re.sub('<[^>]*>', ' ', r.text))  # a proxy's page
+    if isinstance(said, list) and said: said = said[0]
+    if isinstance(said, dict): said = said.get('error') or said
+    if not isinstance(said, dict): return dict(message=str(said))
+    return said | dict(message=str(said.get('message') or said.get('detail') or ''))
+
 def error_message(r: httpx.Response) -> str:
     "The server's own words about an error, kept short."
-    try: text = str(r.json()['error']['message'])
-    except (ValueError, KeyError, TypeError): text = r.text
-    return ' '.join(text.split())[:120] or 'no message'
+    return ' '.join(error_fields(r)['message'].split())[:300] or 'no message'
 
 def retry_after(r: httpx.Response) -> float:
     "Seconds that the server asks us to wait, at most a minute."
     try: return min(60., max(0., float(r.headers.get('retry-after', 0))))
     except ValueError: return 0.
+
+# %% ../../nbs/engine/03_endpoint.ipynb #e90a1b03
+def content_text(
+    content,  # of a message: a string, a list of parts, or None
+) -> str | None:  # its text; None where there is none
+    "The text of a message."
+    if not isinstance(content, list): return content if isinstance(content, str) else None
+    parts = [p.get('text') if isinstance(p, dict) and p.get('type', 'text') == 'text' else p for p in content]
+    return ''.join(p for p in parts if isinstance(p, str))
 
 # %% ../../nbs/engine/03_endpoint.ipynb #69053dc8
 def reply_text(
@@ -64,43 +83,40 @@ def reply_text(
     url: str,  # the endpoint, for the message
 ) -> str:  # what the model wrote
     "The answer in a reply, or the right exception."
-    if r.status_code in (401, 403, 404):
+    broke = r.status_code == 429 and error_fields(r).get('code') == 'insufficient_quota'
+    if r.status_code in (401, 402, 403, 404) or broke:
+        hint = 'the account' if broke or r.status_code == 402 else 'the address, the model name'
         raise CliError(f'{url} answers HTTP {r.status_code} ({error_message(r)}): '
-                       'check the address, the model name and the key in OPENAI_API_KEY')
-    if r.status_code in (408, 409, 425, 429) or r.status_code >= 500:
-        raise ServerBusy(f'HTTP {r.status_code}', retry_after(r))
-    if r.status_code >= 300: raise RequestRefused(f'HTTP {r.status_code}')
+                       f'check {hint} and the key in OPENAI_API_KEY')
+    why = f'HTTP {r.status_code}' + (f': {error_message(r)}' if r.text.strip() else '')
+    if r.status_code in (408, 409, 425, 429) or r.status_code >= 500: raise ServerBusy(why, retry_after(r))
+    if r.status_code >= 300: raise RequestRefused(why)
     try:
         choice = r.json()['choices'][0]
-        text, end = choice['message']['content'], choice.get('finish_reason')
+        text, end = content_text(choice['message'].get('content')), choice.get('finish_reason')
+        refusal = choice['message'].get('refusal')
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise ServerBusy('not a chat completion') from None
-    if end == 'content_filter': raise RequestRefused('content filter')
-    if not isinstance(text, str): raise ServerBusy('not a chat completion')
+    if end == 'content_filter' or refusal: raise RequestRefused('content filter')
+    if text is None and end == 'length': text = ''
+    if text is None: raise ServerBusy('not a chat completion')
     return text.strip()
 
 # %% ../../nbs/engine/03_endpoint.ipynb #bc3a9183
-def ask(
-    client: httpx.Client,  # open client
-    url: str,  # address up to and including `/v1`
-    body: dict,  # request
-    tries: int = 5,  # how often to try
-    wait: float = 1.,  # seconds before the second try, doubled each time
-) -> dict:  # `text`, or `error` with the reason
-    "One answer, however busy the server is."
-    for i in range(tries):
-        pause = 0.
-        try: return dict(text=reply_text(client.post(f'{url}/chat/completions', json=body), url))
-        except RequestRefused as e: return dict(error=str(e))
-        except ServerBusy as e: why, pause = str(e), e.wait
-        except httpx.TimeoutException: why = 'timeout'
-        except httpx.InvalidURL:
-            raise CliError(f'{url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
-        except httpx.HTTPError: why = 'no connection'
-        if i+1 < tries: time.sleep(max(pause, wait * 2**i))
-    return dict(error=why)
+def api_base(
+    url: str,  # address, with or without `/v1`, or the whole address of the route
+) -> tuple:  # address of the API, and what stood behind a question mark
+    "Where an API is, from what a user may have pasted."
+    address, _, query = url.strip().partition('?')
+    address = address.rstrip('/')
+    if address.endswith('/chat/completions'): return address.removesuffix('/chat/completions'), query
+    path = address.partition('://')[2].partition('/')[2]
+    known = re.search(r'(^|/)(v\d+\w*|openai)$', path)
+    return (address if known else f'{address}/v1'), query
 
 # %% ../../nbs/engine/03_endpoint.ipynb #73df3bfc
+OWN_COMPUTER = dict.fromkeys(['all://127.0.0.1', 'all://localhost', 'all://[::1]', 'all://0.0.0.0'])  # no proxy
+
 class Endpoint:
     "A model behind an address."
     def __init__(
@@ -112,12 +128,14 @@ class Endpoint:
         timeout: float = 120.,  # seconds to wait for an answer
         wait: float = 1.,  # seconds before the second try, doubled each time
     ):
-        url = url.rstrip('/').removesuffix('/chat/completions')
-        self.url, self.model = (url if url.endswith('/v1') else url + '/v1'), model
+        (self.url, query), self.model = api_base(url), model
         self.concurrency, self.tries, self.wait = concurrency, tries, wait
-        key = os.environ.get('OPENAI_API_KEY')
-        self.client = httpx.Client(timeout=timeout, headers={'Authorization': f'Bearer {key}'} if key else {},
-                                   limits=httpx.Limits(max_connections=concurrency))
+        self.renamed = {}  # fields that this endpoint does not take -> their names here, None to leave them out
+        key = os.environ.get('OPENAI_API_KEY', '').strip()
+        if not key.isascii(): raise CliError('OPENAI_API_KEY has a letter that no key has: copy the key once more')
+        headers = {'Authorization': f'Bearer {key}'} if key else {}
+        limits = httpx.Limits(max_connections=concurrency)
+        self.client = httpx.Client(timeout=timeout, headers=headers, params=query, limits=limits, mounts=OWN_COMPUTER)
 
     def check_reachable(self):
         "Raise `CliError` where nobody answers."
@@ -126,7 +144,59 @@ class Endpoint:
         except (httpx.HTTPError, httpx.InvalidURL):
             raise CliError(f'nothing answers at {self.url}: start the server or correct --endpoint') from None
 
-    def __call__(self, bodies: list) -> list:
-        "Answers in the order of the requests."
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(pool.map(lambda b: ask(self.client, self.url, b, self.tries, self.wait), bodies))
+# %% ../../nbs/engine/03_endpoint.ipynb #e90a1b07
+_optional = ('temperature', 'top_p', 'top_k', 'seed', 'stop', 'stream_options', 'logprobs', 'top_logprobs')
+
+@patch
+def fit(self: Endpoint, body: dict) -> dict:
+    "A request with the fields that this endpoint takes."
+    return {self.renamed.get(k, k): v for k, v in body.items() if self.renamed.get(k, k)}
+
+@patch
+def learn(self: Endpoint,
+    sent: dict,  # a request, as it was sent
+    r: httpx.Response,  # what came of it
+) -> bool:  # whether to send it again
+    "Take note of a field that the endpoint does not take."
+    if r.status_code not in (400, 422): return False
+    if self.fit(sent) != sent: return True  # another request has learned it meanwhile
+    text = f"{(said := error_fields(r))['message']} {said.get('param')}"
+    if 'max_tokens' in sent and 'max_completion_tokens' in text:
+        self.renamed['max_tokens'] = 'max_completion_tokens'
+        return True
+    refusal = r'(?i)unsupported|not (?:\w+ )?(?:support|permit|allow)|unrecogni|unknown|unexpected|extra'
+    refused = re.search(refusal, text)
+    names = [k for k in _optional if k in sent and re.search(rf'\b{k}\b', text)] if refused else []
+    for k in names:
+        if k not in self.renamed: print(f'note: {self.url} does not take {k}: asked without it', flush=True)
+        self.renamed[k] = None
+    return bool(names)
+
+# %% ../../nbs/engine/03_endpoint.ipynb #e90a1b0a
+@patch
+def post(self: Endpoint, body: dict) -> httpx.Response:
+    "A reply, after what the endpoint does not take was left out."
+    while True:
+        sent = self.fit(body)
+        r = self.client.post(f'{self.url}/chat/completions', json=sent)
+        if not self.learn(sent, r): return r
+
+@patch
+def ask(self: Endpoint, body: dict) -> dict:  # `text`, or `error` with the reason
+    "One answer, however busy the server is."
+    for i in range(self.tries):
+        pause = 0.
+        try: return dict(text=reply_text(self.post(body), self.url))
+        except RequestRefused as e: return dict(error=str(e))
+        except ServerBusy as e: why, pause = str(e), e.wait
+        except httpx.TimeoutException: why = 'timeout'
+        except httpx.InvalidURL:
+            raise CliError(f'{self.url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
+        except httpx.HTTPError: why = 'no connection'
+        if i+1 < self.tries: time.sleep(max(pause, self.wait * 2**i))
+    return dict(error=why)
+
+@patch
+def __call__(self: Endpoint, bodies: list) -> list:
+    "Answers in the order of the requests."
+    with ThreadPoolExecutor(self.concurrency) as pool: return list(pool.map(self.ask, bodies))

@@ -6,16 +6,16 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/remote.html.md"""
 
 # %% ../../nbs/engine/04_remote.ipynb #e032a8dc
 from __future__ import annotations
-import json, math, socket, threading
+import json, math, re, socket, threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 import httpx
 from fastcore.basics import patch
 from fastcore.script import CliError
 from ..data.formats import LETTERS
-from .endpoint import Endpoint, data_url, error_message
+from .endpoint import Endpoint, content_text, data_url, error_message
 from .batching import Sampling
-from .core import TooLong
+from .lazy import TooLong
 
 # %% auto #0
 __all__ = ['to_openai', 'RemoteEngine', 'ResponseStream', 'chat_options', 'letter_probs']
@@ -64,10 +64,17 @@ def cancel(self: RemoteEngine, request: str | None = None):
 # %% ../../nbs/engine/04_remote.ipynb #02564d88
 class ResponseStream:
     "One open request, and what came back."
-    def __init__(self, client: httpx.Client, url: str, body: dict):
-        self.context, self.lock = client.stream('POST', url, json=body), threading.Lock()
+    def __init__(self, endpoint: Endpoint, body: dict):
+        self.endpoint, self.body, self.lock = endpoint, body, threading.Lock()
+        self.cancelled, self.closed = False, False
+        self.renew()
+
+    def renew(self):
+        "A request with the fields that the endpoint takes, not yet sent."
+        self.sent = self.endpoint.fit(self.body)
+        self.context = self.endpoint.client.stream('POST', f'{self.endpoint.url}/chat/completions', json=self.sent)
         self.ready = threading.Event()  # there is a response or an error, or it was cancelled
-        self.response, self.error, self.cancelled, self.closed = None, None, False, False
+        self.response, self.error = None, None
 
     def send(self):
         "Send the request and wait for the head of the response, in a thread of its own."
@@ -96,8 +103,13 @@ def open(self: ResponseStream) -> httpx.Response:
     r = self.response
     if r.status_code == 200: return r
     r.read()
-    kind = TooLong if r.status_code in (400, 413) else CliError
-    raise kind(f"The endpoint answers HTTP {r.status_code}: {error_message(r)}")
+    if self.endpoint.learn(self.sent, r):
+        self.context.__exit__(None, None, None)
+        self.renew()
+        return self.open()
+    why = error_message(r)
+    long = r.status_code == 413 or (r.status_code == 400 and re.search('(?i)too long|context|length|tokens', why))
+    raise (TooLong if long else CliError)(f"The endpoint answers HTTP {r.status_code}: {why}")
 
 @patch
 def cancel(self: ResponseStream):
@@ -116,7 +128,7 @@ def cancel(self: ResponseStream):
 @contextmanager
 def submitted(self: RemoteEngine, body: dict, request) -> Generator[ResponseStream]:
     "A request that `cancel` can end; it is over at the end of this context."
-    stream = ResponseStream(self.endpoint.client, f'{self.endpoint.url}/chat/completions', body)
+    stream = ResponseStream(self.endpoint, body)
     with self._lock: self._running.setdefault(request, set()).add(stream)
     try: yield stream
     except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, OSError) as e:
@@ -164,7 +176,7 @@ def generate(self: RemoteEngine,
         usage.update({k: counts[k] for k in ('prompt_tokens', 'completion_tokens') if k in counts})
         for c in event.get('choices') or ():
             if c.get('finish_reason'): usage['finish_reason'] = c['finish_reason']
-            if text := (c.get('delta') or {}).get('content'): yield text
+            if text := content_text((c.get('delta') or {}).get('content')): yield text
 
 # %% ../../nbs/engine/04_remote.ipynb #458dc839
 def letter_probs(
@@ -177,7 +189,7 @@ def letter_probs(
     for t in logprobs[0].get('top_logprobs') or []:
         letter = t['token'].strip().upper()
         if letter in probs: probs[letter] += math.exp(t['logprob'])
-    written = (choice['message'].get('content') or '').strip(' (').upper()[:1]
+    written = (content_text(choice['message'].get('content')) or '').strip(' (').upper()[:1]
     if not sum(probs.values()) and written in probs: probs[written] = 1.
     total = sum(probs.values())
     return [p/total for p in probs.values()] if total else [1/n]*n

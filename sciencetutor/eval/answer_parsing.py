@@ -8,9 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/answer_parsing.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'both_readings',
-           'json_lines', 'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks',
-           'doc_keys', 'match', 'read_answer']
+__all__ = ['READERS', 'without_thoughts', 'letter_index', 'read_strict', 'one_letter', 'said_letters', 'tagged', 'named_choice',
+           'read_phrases', 'read_tolerant', 'read_lmms', 'both_readings', 'json_lines', 'from_maps', 'from_lmms',
+           'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #fb4bb747
 import json, math, re
@@ -20,6 +20,20 @@ from fastcore.script import CliError
 from ..data.formats import LETTERS
 from .metrics import hint_text
 from .prompts import lmms_prompt
+
+# %% ../../nbs/eval/03_answer_parsing.ipynb #7e1f0c2b
+_thought = r'think(?:ing)?|thought|reasoning|analysis|seed:think'
+_opens = rf'<(?:{_thought})>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>'
+_closes = rf'</(?:{_thought})>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>'
+
+def without_thoughts(
+    text: str,  # what the model wrote
+) -> str:  # the same without what it thought before
+    "The answer of a model that thinks aloud; '' if it never came to an end."
+    if not re.search(f'{_opens}|{_closes}', text, re.I): return text
+    text = re.sub(f'(?is)(?:{_opens})(?:(?!{_opens}).)*?(?:{_closes})', '', text)
+    text = re.split(f'(?i){_closes}', text)[-1]
+    return re.split(f'(?i){_opens}', text)[0].strip()
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #e19e0a52
 def letter_index(
@@ -35,15 +49,24 @@ def read_strict(
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
     "A letter, a letter with a full stop and a blank, or one `The answer is X.`."
+    text = without_thoughts(text)
     if len(text) == 1: return letter_index(text, choices)
     if m := re.match(r'([A-Z])\. ', text): return letter_index(m[1], choices)
     found = re.findall(r'The answer is ([A-Z])\.', text)
     return letter_index(found[0], choices) if len(found) == 1 else -1
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #7704287e
+_dress = r'[\s*_"\'`($\[{:=]{0,20}'  # what may stand between `answer` and its letter
+_letter = rf"{_dress}([A-Za-z])(?![\w'’]|(?<=[aAI]) [A-Za-z])"
 _dressed = r'\(?\**([A-Za-z])\**[.):]?\**'
-_phrase = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*[:=]?\s*"
-                     r"\(?\**([A-Za-z])\**(?![A-Za-z'’]|(?<=[aA]) [A-Za-z])")
+_says = r'\s+(?:is|was|are|(?:must|should|would|will|seems\s+to|appears\s+to)\s+be)\b'
+_answer = re.compile(rf'(?i:answer(?:\s+to\s+(?:the|this)\s+question)?(?:{_says})?(?:\s+(?:option|choice)\b)?)'
+                     rf'{_letter}')
+_right = re.compile(r'(?<![\w-])\*{0,2}\(?([A-Z])\)?\*{0,2}\.?\s+is\s+(?:(?:clearly|therefore|thus|also|the)\s+)*'
+                    r'(?:correct|right|best)\b')
+_doubt = re.compile(r"(?i)\b(?:not|never|n?either|n?or|and|both|if|whether|unless|\w+n['’]t)\b[^.!?\n]*$")
+_wrong = r'(?!\W*\s(?:is|was)(?:\s+not|n.t|\s+(?:wrong|incorrect|false)))'
+_chosen = re.compile(rf'(?i:option|choice|choose|pick|select)(?i:{_says})?{_letter}{_wrong}')
 
 def _plain(text: str) -> str: return re.sub(r'[^0-9a-z]+', ' ', text.lower()).strip()
 
@@ -54,6 +77,23 @@ def one_letter(
     "One choice, if all the letters name the same."
     found = {letter_index(x.upper(), choices) for x in letters}
     return found.pop() if len(found) == 1 else -1
+
+# %% ../../nbs/eval/03_answer_parsing.ipynb #7e1f0c2d
+def said_letters(
+    text: str,  # what the model wrote
+) -> list:  # letters that it says are right; else those that it names
+    "Letters of the phrases that name an answer."
+    right = [m[1] for m in _right.finditer(text) if not _doubt.search(text[max(0, m.start()-200):m.start()])]
+    return _answer.findall(text) + right or _chosen.findall(text)
+
+_tagged = re.compile(r'(?is)<answer>(.*?)(?:</answer>|$)|\\f?boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}')
+
+def tagged(
+    text: str,  # what the model wrote
+) -> list:  # what stands in `<answer>` and `\boxed{}`, bare
+    "The answers that are marked as such."
+    inner = [next(t for t in found if t) for found in _tagged.findall(text) if any(found)]
+    return [re.sub(r'\\\w+\s*\{([^{}]*)\}|[$]', r'\1', t).strip() for t in inner]
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #3bf9a7e9
 def named_choice(
@@ -68,18 +108,29 @@ def named_choice(
     return longest[0] if len(longest) == 1 else -1
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #858b3e0a
-def read_tolerant(
-    text: str,  # what the model wrote
+def read_phrases(
+    text: str,  # an answer without thoughts and marks
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
     "The first of the tolerant rules that gives one answer."
     if (i := read_strict(text, choices)) >= 0: return i
     text = text.strip()
     if m := re.fullmatch(_dressed, text): return letter_index(m[1].upper(), choices)
-    if letters := _phrase.findall(text): return one_letter(letters, choices)
+    if letters := said_letters(text): return one_letter(letters, choices)
     if m := re.match(r'\(?\**([A-Z])\**(?:[.):]|\n)', text):
         if (i := letter_index(m[1], choices)) >= 0: return i
+    if m := re.fullmatch(_dressed, text.rpartition('\n')[2].strip()): return letter_index(m[1].upper(), choices)
     return named_choice(text, choices)
+
+def read_tolerant(
+    text: str,  # what the model wrote
+    choices: list,  # the question's choices
+) -> int:  # index of the choice, -1 where the answer cannot be read
+    "What the strict reader reads; else what is marked as the answer; else what the phrases say."
+    text = without_thoughts(text)
+    if (i := read_strict(text, choices)) >= 0: return i
+    found = {read_phrases(t, choices) for t in tagged(text) or [text]}
+    return found.pop() if len(found) == 1 else -1
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #76736a74
 def read_lmms(
@@ -87,7 +138,7 @@ def read_lmms(
     choices: list,  # the question's choices
 ) -> int:  # index of the choice, -1 where the answer cannot be read
     "A letter, or a capital and a full stop at the beginning."
-    text = text.strip()
+    text = without_thoughts(text).strip()
     return letter_index(text[0].upper(), choices) if len(text) == 1 or re.match(r'[A-Z]\.', text) else -1
 
 READERS = dict(strict=read_strict, tolerant=read_tolerant, lmms=read_lmms)

@@ -25,7 +25,8 @@ from fastcore.script import CliError
 
 from .metrics import class_table, compare, judge, metrics, paper_row, pct, total_line
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
-from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
+from .answer_parsing import (READERS, both_readings, load_answers, match, read_answer, read_strict,
+                                              without_thoughts)
 from .report import make_report, shown_readers
 from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
 from ..files import write_atomic
@@ -144,13 +145,14 @@ def lazy_answer(
 def load_eval_model(
     model: str,  # model name, hub id or folder
     dtype: str = 'float32',  # numbers to calculate with
+    chat: bool = True,  # whether it needs a chat template
 ):  # the model and its processor
     "One model for each process: on its own GPU where there is one."
     import torch
     from sciencetutor.models.core import load_model
     many = torch.cuda.is_available() and rank()[1] > 1
     device_map = {'': int(os.environ.get('LOCAL_RANK', 0))} if many else None
-    m, processor = load_model(model, dtype=dtype, device_map=device_map)
+    m, processor = load_model(model, dtype=dtype, device_map=device_map, chat=chat)
     return m.eval(), processor
 
 # %% ../../nbs/30_eval.ipynb #8beb73bd
@@ -196,6 +198,9 @@ def print_metrics(
     for name, c in shown_readers(m):
         print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
     unread = m.get('unread_answers', [])
+    if n := sum(not without_thoughts(u['text']) for u in unread):
+        print(f'  {n} answers are empty or break off in thoughts: '
+              'a model that thinks first needs a larger --max-new-tokens')
     for u in unread[:5]: print(f"  unread {u['id']}: {u['text'][-60:]!r}")
     if len(unread) > 5: print(f"  and {len(unread)-5} more, all in metrics.json")
     if c := m.get('against'):
@@ -332,7 +337,8 @@ def make_answer(
 ):  # function: row numbers -> answers
     "A local model that answers by the run's protocol."
     def make():
-        model, processor = load_eval_model(run['model'], run['dtype'])
+        chat = run.get('conv_mode', 'chat') == 'chat'
+        model, processor = load_eval_model(run['model'], run['dtype'], chat)
         if run['protocol'] == 'choices': return by_choices(model, processor, ds, run['reduce'], run['batch_tokens'])
         asked = {k: run[k] for k in ('protocol', 'wording', 'conv_mode', 'max_new_tokens', 'batch_tokens')}
         return by_prompt(model, processor, ds, **asked)
@@ -474,7 +480,8 @@ def failures(
     endpoint: str,  # its address
 ) -> str:  # one line
     "What an endpoint left unanswered, and what to do."
-    kinds = ', '.join(f'{k}: {n}' for k, n in m['errors'].items())
+    most = Counter(m['errors']).most_common(3)
+    kinds = ', '.join(f'{k}: {n}' for k, n in most) + (', ...' if len(m['errors']) > 3 else '')
     failed = sum(m['errors'].values())
     return (f"{endpoint} never answered {failed} of {m['count']} questions ({kinds}): they count as wrong above; "
             'run the same command again to ask only those, or accept it with --allow-errors')

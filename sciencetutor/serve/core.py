@@ -295,11 +295,12 @@ def forget_daily(store, days: int):
 
 # %% ../../nbs/40_serve.ipynb #runparts03
 def wait_for_end(server: Server):
-    "Wait for Ctrl+C or the end of the server; on SIGTERM drain it first."
+    "Wait for Ctrl+C or the end of the server, or raise why there is no model; on SIGTERM drain it first."
     asked = threading.Event()
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
-        while server.thread.is_alive() and not asked.wait(.2): pass
+        while server.thread.is_alive() and not asked.wait(.2):
+            if error := getattr(server.engine, 'error', None): raise error
         if asked.is_set(): server.drain()
     except KeyboardInterrupt: pass
     print("ScienceTutor has stopped.")
@@ -335,6 +336,7 @@ def run_serve(
 ):
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.engine.lazy import LazyEngine
     keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
@@ -348,14 +350,15 @@ def run_serve(
                   "Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
         if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
-        engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
-        engine.quiz_data = quiz_data
+        if endpoint: engine = make_engine(model, endpoint)
+        else: engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
             if open_browser: webbrowser.open(server.url)
+            if not endpoint: engine.start()
             wait_for_end(server)
     finally:
         for s in socks: s.close()
@@ -384,8 +387,11 @@ def ask(
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
     from sciencetutor.app.turns import Turn, reply
-    from sciencetutor.engine.core import Engine
-    turn, engine = Turn.read(text, choices or (), image), Engine(model)
+    from sciencetutor.engine.lazy import LazyEngine
+    def load():
+        from sciencetutor.engine.core import Engine
+        return Engine(model)
+    turn, engine = Turn.read(text, choices or (), image), LazyEngine(load, model)
     printed, has_table = 0, False
     for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
         if turn.probs and not has_table: print(probability_table(turn))

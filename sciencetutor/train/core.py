@@ -10,8 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DTYPES', 'MIN_BATCH_SECONDS', 'DISK_FULL', 'lr_factor', 'Budget', 'last_checkpoint', 'device_args', 'training_args',
            'prepare_model', 'all_batches', 'fit_batches', 'Plan', 'plan_run', 'TrainingRun', 'TutorTrainer',
-           'is_disk_full', 'save_result', 'gathered', 'load_processor', 'read_picture', 'check_pictures',
-           'projector_stage', 'train_projector', 'prepare_processor', 'held_out', 'train', 'run_train']
+           'is_disk_full', 'save_result', 'gathered', 'read_picture', 'check_pictures', 'projector_stage',
+           'train_projector', 'prepare_processor', 'held_out', 'train', 'run_train']
 
 # %% ../../nbs/20_train.ipynb #a1819345
 import json, math, os, shutil, time
@@ -26,11 +26,11 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import AutoProcessor, PrinterCallback, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from ..data.core import load_split
-from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, reads_pictures, render_prompt,
-                                      resolve_model, save_model)
+from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, load_processor, reads_pictures,
+                                      render_prompt, save_model)
 from ..models.knn import make_index
 from ..models.scoring import encode_reply, token_logprobs
 from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
@@ -40,7 +40,7 @@ from .efficiency import (add_lora, allow_tf32, broadcast, deepspeed_json, descri
                                            freeze_parts, is_main_process, parameter_groups, pick_precision,
                                            trainable_count, world_size, zero_stage)
 from .feature_cache import FeatureCache, accept_features
-from .memory_estimate import check_memory, estimate_memory, largest_batch, not_loaded, split_batch
+from .memory_estimate import check_memory, estimate_memory, largest_batch, split_batch
 from .settings import TrainSettings, check_settings, recorded, takes_settings
 from .tracking import Meter, Validation, Wandb, model_card
 
@@ -438,17 +438,6 @@ def fit(self: TrainingRun) -> dict:  # what training.json holds
     report = self.report(trainer, validation)
     self.write(trainer, report)
     return report
-
-# %% ../../nbs/20_train.ipynb #ad3e2fcc
-def load_processor(
-    model: str,  # name, folder or hub id
-):
-    "The processor alone."
-    try: processor = AutoProcessor.from_pretrained(resolve_model(model))
-    except (OSError, ValueError) as e: raise not_loaded(model, e) from e
-    if not getattr(processor, 'image_processor', None):
-        raise CliError(f'model {model} has no image processor: name a vision-language model')
-    return processor
 
 # %% ../../nbs/20_train.ipynb #ac9fe45c
 def read_picture(

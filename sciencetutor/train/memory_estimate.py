@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/memory_estimate.html.md"
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NF4_BYTES', 'CONTEXT', 'REMEDIES', 'not_loaded', 'meta_model', 'quantized_weights', 'weight_bytes', 'layer_bytes',
+__all__ = ['NF4_BYTES', 'CONTEXT', 'REMEDIES', 'meta_model', 'quantized_weights', 'weight_bytes', 'layer_bytes',
            'activation_bytes', 'estimate_memory', 'largest_batch', 'free_memory', 'gigabytes', 'with_remedies',
            'advise', 'check_memory', 'split_batch']
 
@@ -21,19 +21,11 @@ import psutil, torch
 from fastcore.script import CliError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
-from ..models.core import resolve_model
+from ..models.core import not_loaded, resolve_model
 from .efficiency import add_lora, describe_hardware, freeze_parts, world_size, zero_stage
 from .settings import TrainSettings
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #42649500
-def not_loaded(
-    model: str,  # its name
-    e: Exception,  # what transformers says
-) -> CliError:
-    "The line for a model that is not there."
-    why = str(e).splitlines()[0]
-    return CliError(f'model {model} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
-
 def meta_model(
     s: TrainSettings,  # the arguments
 ):  # the model as it will be trained, on the meta device
