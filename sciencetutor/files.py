@@ -17,7 +17,7 @@ from fastcore.script import CliError
 __all__ = ['CONTROL', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable', 'Refused',
            'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists', 'files_in',
            'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError', 'output_error',
-           'one_line', 'Output', 'finish_exchange', 'carry_over', 'atomic_dir', 'is_writable', 'private_folder',
+           'writing', 'Output', 'finish_exchange', 'carry_over', 'atomic_dir', 'is_writable', 'private_folder',
            'cache_path', 'settle_home']
 
 # %% ../nbs/01_files.ipynb #write-atomic
@@ -42,7 +42,7 @@ def write_json(
     "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
-# %% ../nbs/01_files.ipynb #defa04b0
+# %% ../nbs/01_files.ipynb #730c324c
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 
 def printable(
@@ -51,7 +51,7 @@ def printable(
     "A text whose control characters are shown rather than obeyed; blanks and line ends stay."
     return CONTROL.sub(lambda m: f'\\x{ord(m[0]):02x}' if ord(m[0]) < 256 else f'\\u{ord(m[0]):04x}', text)
 
-# %% ../nbs/01_files.ipynb #6d3b4aef
+# %% ../nbs/01_files.ipynb #d2011602
 class Refused(CliError):
     "A name from data that is not followed, and why."
 
@@ -68,7 +68,8 @@ def plain_name(
     name: str,  # of a split, from data
 ) -> bool:
     "Whether a name can be a folder's, and does nothing else."
-    return bool(re.fullmatch(r'\w[\w .()+,=-]{,99}', name)) and not name.endswith(('.', ' ', '.json'))
+    plain = isinstance(name, str) and re.fullmatch(r'\w[\w .()+,=-]{,99}', name)
+    return bool(plain) and not name.endswith(('.', ' ', '.json'))
 
 def check_link(
     root: str | Path,  # folder of the data
@@ -80,7 +81,7 @@ def check_link(
     if not any(map(Path(os.path.realpath(base/name)).is_relative_to, homes)):
         raise Refused(f'{printable(name)!r} is a link that leads out of the folder of the data')
 
-# %% ../nbs/01_files.ipynb #255e3020
+# %% ../nbs/01_files.ipynb #128fa1b2
 def resolve_under(
     root: str | Path,  # folder of the data
     name: str,  # of a file in it, from the data
@@ -131,7 +132,7 @@ def process_exists(
     except PermissionError: pass
     return True
 
-# %% ../nbs/01_files.ipynb #cd4ac13b
+# %% ../nbs/01_files.ipynb #b0449cea
 MARK = '.sciencetutor.json'  # lists what we wrote into a folder
 SCRATCH = '.sciencetutor-'  # so begin our temporary names inside a folder that cannot be renamed
 NOBODYS = {MARK, '.DS_Store', 'Thumbs.db', 'desktop.ini', 'lost+found'}
@@ -149,7 +150,7 @@ def files_in(
         yield from ((at/name).as_posix() for name in sorted(names))
         if at.parts and not dirs and not files: yield at.as_posix()
 
-# %% ../nbs/01_files.ipynb #237f037d
+# %% ../nbs/01_files.ipynb #e9f5b7a1
 def listed_files(
     folder: Path,  # any
 ) -> set[str] | None:  # relative names; None for a folder that is not ours
@@ -171,7 +172,7 @@ def foreign_files(
     ours = listed_files(folder) or ()
     return (name for name in files_in(folder) if name not in ours)
 
-# %% ../nbs/01_files.ipynb #d2f2dfea
+# %% ../nbs/01_files.ipynb #56d60c6d
 def is_same(a: Path, b: Path) -> bool:
     "Whether two paths lead to the same place; what is not there is nowhere."
     try: return os.path.samefile(a, b)
@@ -190,9 +191,10 @@ def check_apart(
         else: continue
         raise CliError(f'{out} {how}, {source}: name another folder to write to')
 
-# %% ../nbs/01_files.ipynb #747e4e98
+# %% ../nbs/01_files.ipynb #1258e4c5
 class OutputError(CliError):
     "An output that cannot be written, and what to do."
+    kept = None  # path of what was made all the same
 
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC)}
 UNWRITABLE = FULL | {errno.EROFS, errno.EBUSY, errno.EXDEV}
@@ -207,7 +209,7 @@ def output_error(
     return OutputError(f'{path} could not be written: {e.strerror or str(e) or type(e).__name__}; {advice}')
 
 @contextlib.contextmanager
-def one_line(
+def writing(
     *folders: Path,  # what is written; the first is named
 ):
     "Turn system errors about an output into `OutputError`."
@@ -218,7 +220,7 @@ def one_line(
         if ours or e.errno in UNWRITABLE: raise output_error(folders[0], e) from e
         raise
 
-# %% ../nbs/01_files.ipynb #a64edadb
+# %% ../nbs/01_files.ipynb #4c75b157
 class Output:
     "A folder that is to be written: checked before any work, and replaced when the work is done."
     def __init__(self,
@@ -245,7 +247,7 @@ class Output:
             raise CliError(f'{self.path} holds {printable(other)}, which sciencetutor did not write: name another '
                            'folder, or say --overwrite to write there all the same')
 
-# %% ../nbs/01_files.ipynb #93829a04
+# %% ../nbs/01_files.ipynb #1298c2ea
 @patch
 def probe(self: Output,
     in_place: bool = False,  # there is nothing to rename
@@ -272,20 +274,22 @@ def probe(self: Output,
 @patch
 def beside(self: Output,
     name: str,  # what it is for
+    hidden: bool = True,  # begins its name with a dot?
 ) -> Path:
-    "A hidden neighbour of the folder, on the same disk; inside it where it cannot be renamed."
-    return self.path/f'{SCRATCH}{name}' if self.inside else self.path.with_name(f'.{self.path.name}.{name}')
+    "A neighbour of the folder, on the same disk; inside it where it cannot be renamed."
+    if self.inside: return self.path/f'{SCRATCH}{name}'
+    return self.path.with_name(f'{"." if hidden else ""}{self.path.name}.{name}')
 
-# %% ../nbs/01_files.ipynb #3cb5de86
+# %% ../nbs/01_files.ipynb #58bbca47
 @patch
 @contextlib.contextmanager
 def lock(self: Output):
     "Refuse a second process that writes the same folder."
     from filelock import FileLock, Timeout
     file = self.beside('lock')
-    with one_line(self.path, file): held = FileLock(file, timeout=0)
+    with writing(self.path, file): held = FileLock(file, timeout=0)
     try:
-        with one_line(self.path, file): held.acquire()
+        with writing(self.path, file): held.acquire()
     except Timeout:
         said = f'{self.path} is being written by another process'
         raise CliError(f'{said}: wait for it, or name another folder') from None
@@ -299,7 +303,7 @@ def claim(self: Output,
     *names: str,  # files that are to be written
 ) -> None:
     "Make the folder and list files that are written into it one by one."
-    with one_line(self.path):
+    with writing(self.path):
         self.path.mkdir(parents=True, exist_ok=True)
         ours = listed_files(self.path) or set()
         others = [n for n in names if n not in ours and os.path.lexists(self.path/n)]
@@ -308,7 +312,7 @@ def claim(self: Output,
                            '--overwrite to lose it')
         if not ours >= {*names}: write_mark(self.path, ours | {*names})
 
-# %% ../nbs/01_files.ipynb #1425ac48
+# %% ../nbs/01_files.ipynb #75b664d8
 def finish_exchange(
     folder: Path,  # the new contents are in its `.sciencetutor-new`, if there are any
 ) -> None:
@@ -338,7 +342,7 @@ def carry_over(
             try: os.link(old/name, to, follow_symlinks=False)
             except (OSError, NotImplementedError): shutil.copy2(old/name, to, follow_symlinks=False)
 
-# %% ../nbs/01_files.ipynb #7dc506d8
+# %% ../nbs/01_files.ipynb #769ee259
 @patch
 def put(self: Output,
     tmp: Path,  # the finished folder, of `beside`; afterwards what was replaced, or nothing
@@ -356,7 +360,9 @@ def put(self: Output,
     except (OSError, CliError) as e:
         why = e.strerror if isinstance(e, OSError) else e
         where = self.set_aside(tmp)
-        raise OutputError(f'{self.path} could not be replaced ({why}); what was made is in {where}') from e
+        error = OutputError(f'{self.path} could not be replaced ({why}); what was made is in {where}')
+        error.kept = where
+        raise error from e
 
 @patch
 def set_aside(self: Output,
@@ -390,13 +396,13 @@ def atomic_dir(
 ):
     "A temporary folder that takes the place of `path` when the block ends well, and goes when it does not."
     out, stays = Output(path, **how), False
-    with one_line(out.path, out.path.parent):
+    with writing(out.path, out.path.parent):
         kept, tmp = out.leftover(key), out.beside(f'tmp{os.getpid()}')
         if kept: kept.rename(tmp)
         else: tmp.mkdir()
         if key and not kept: (tmp/'.key').write_text(key, encoding='utf-8')  # its age tells when the content was begun
     try:
-        with one_line(out.path, tmp): yield tmp
+        with writing(out.path, tmp): yield tmp
         stays = True
     except (KeyboardInterrupt, OutputError):
         stays = bool(key)  # the next try goes on from there
@@ -407,7 +413,7 @@ def atomic_dir(
     out.put(tmp)
     shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/01_files.ipynb #c6cb4ad5
+# %% ../nbs/01_files.ipynb #8dc5efcc
 def is_writable(
     folder: str | Path,  # need not be there
 ) -> bool:
@@ -435,7 +441,7 @@ def cache_path(
     usable = usual.is_absolute() and os.path.exists(usual) or is_writable(usual)
     return usual if usable else (private_folder()/'cache').joinpath(*names)
 
-# %% ../nbs/01_files.ipynb #c76d1165
+# %% ../nbs/01_files.ipynb #b03f6093
 def settle_home() -> str:  # what was chosen instead, '' where all is as it should be
     "Give a user without a name, a home or a cache what the libraries look for."
     from platformdirs import user_cache_path

@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['STRINGS', 'MORE', 'BATCH_ROWS', 'BATCH_BYTES', 'SHARD_BYTES', 'features', 'schema', 'offsets', 'text_column',
            'nested', 'bytes_column', 'validity', 'image_column', 'record_batch', 'leaves', 'sizes_and_data',
-           'ContentHash', 'SplitWriter']
+           'ContentHash', 'SplitWriter', 'split_files']
 
 # %% ../../nbs/data/05_arrow.ipynb #9609ce3e
 import json, os
@@ -24,7 +24,7 @@ import xxhash
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .formats import Item
-from ..files import write_json
+from ..files import plain_name, resolve_under, write_json
 if TYPE_CHECKING: import pyarrow as pa
 
 # %% ../../nbs/data/05_arrow.ipynb #12682be8
@@ -223,7 +223,7 @@ def recover(self: SplitWriter):
     import pyarrow as pa
     for f in self.folder.glob('data-*.arrow'):  # killed while it was closed
         number = f.name.split('-')[1]
-        f.rename(self.folder/f'shard-{number}.arrow')
+        f.replace(self.folder/f'shard-{number}.arrow')
     for f in self.folder.glob('*.part'): f.unlink()
     self.shards = sorted(self.folder.glob('shard-*.arrow'))
     for shard in self.shards:
@@ -263,7 +263,7 @@ def end_shard(self: SplitWriter):
     if self.sink is None: return
     self.stream.close()
     self.sink.close()
-    os.rename(f'{self.shards[-1]}.part', self.shards[-1])
+    os.replace(f'{self.shards[-1]}.part', self.shards[-1])
     self.sink = None
 
 # %% ../../nbs/data/05_arrow.ipynb #1dc55446
@@ -274,9 +274,22 @@ def close(self: SplitWriter) -> dict:  # rows, images, hash
     for job in self.jobs: job.result()
     self.end_shard()
     names = [f'data-{i:05d}-of-{len(self.shards):05d}.arrow' for i in range(len(self.shards))]
-    for shard, name in zip(self.shards, names): shard.rename(self.folder/name)
+    for shard, name in zip(self.shards, names): shard.replace(self.folder/name)
     state = dict(_data_files=[dict(filename=n) for n in names], _fingerprint=self.hash.hexdigest()[:16],
                  _format_columns=None, _format_kwargs={}, _format_type=None, _output_all_columns=False, _split=None)
     info = dict(citation='', description='', features=features(), homepage='', license='')
     for name, value in (('state', state), ('dataset_info', info)): write_json(self.folder/f'{name}.json', value)
     return dict(rows=self.rows, images=self.images, hash=self.hash.hexdigest())
+
+# %% ../../nbs/data/05_arrow.ipynb #0ef804b7
+def split_files(
+    data: str | Path,  # folder of a data set
+    split: str,  # as `dataset_dict.json` names it
+) -> list[Path]:
+    "The Arrow files of a split."
+    if not plain_name(split): raise CliError(f'{data} has the split {split!r}, which is no name for a folder')
+    try:
+        state = json.loads(Path(resolve_under(data, f'{split}/state.json')).read_text(encoding='utf-8'))
+        return [Path(resolve_under(data, f'{split}/{f["filename"]}')) for f in state['_data_files']]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None

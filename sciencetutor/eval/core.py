@@ -28,7 +28,7 @@ from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, ren
 from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
 from .report import make_report, shown_readers
 from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
-from ..files import write_atomic
+from ..files import Output, resolve_under, write_atomic
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
 def softmax(
@@ -231,7 +231,7 @@ def source_rows(
     if not qs: raise CliError(f'{source} has no questions in split {split}: check --source and --split')
     def picture(i):
         pic = qs[i].picture
-        try: return open_image(pic['bytes'] if isinstance(pic, dict) else Path(pic))
+        try: return open_image(pic['bytes'] if isinstance(pic, dict) else resolve_under(*pic))
         except (OSError, CliError): return None
     name, rows = 'validation' if split == 'val' else split, []
     for i, q in enumerate(qs):
