@@ -17,8 +17,8 @@ from fastcore.script import CliError
 __all__ = ['CONTROL', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable', 'Refused',
            'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists', 'files_in',
            'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError', 'output_error',
-           'writing', 'Output', 'finish_exchange', 'carry_over', 'atomic_dir', 'is_writable', 'private_folder',
-           'cache_path', 'settle_home']
+           'writing', 'Output', 'open_folder', 'finish_exchange', 'carry_over', 'atomic_dir', 'is_writable',
+           'private_folder', 'cache_path', 'settle_home']
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
@@ -42,7 +42,7 @@ def write_json(
     "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
-# %% ../nbs/01_files.ipynb #730c324c
+# %% ../nbs/01_files.ipynb #926878de
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 
 def printable(
@@ -51,7 +51,7 @@ def printable(
     "A text whose control characters are shown rather than obeyed; blanks and line ends stay."
     return CONTROL.sub(lambda m: f'\\x{ord(m[0]):02x}' if ord(m[0]) < 256 else f'\\u{ord(m[0]):04x}', text)
 
-# %% ../nbs/01_files.ipynb #d2011602
+# %% ../nbs/01_files.ipynb #c58c4868
 class Refused(CliError):
     "A name from data that is not followed, and why."
 
@@ -81,7 +81,7 @@ def check_link(
     if not any(map(Path(os.path.realpath(base/name)).is_relative_to, homes)):
         raise Refused(f'{printable(name)!r} is a link that leads out of the folder of the data')
 
-# %% ../nbs/01_files.ipynb #128fa1b2
+# %% ../nbs/01_files.ipynb #220d2e7b
 def resolve_under(
     root: str | Path,  # folder of the data
     name: str,  # of a file in it, from the data
@@ -132,7 +132,7 @@ def process_exists(
     except PermissionError: pass
     return True
 
-# %% ../nbs/01_files.ipynb #b0449cea
+# %% ../nbs/01_files.ipynb #7409b684
 MARK = '.sciencetutor.json'  # lists what we wrote into a folder
 SCRATCH = '.sciencetutor-'  # so begin our temporary names inside a folder that cannot be renamed
 NOBODYS = {MARK, '.DS_Store', 'Thumbs.db', 'desktop.ini', 'lost+found'}
@@ -150,7 +150,7 @@ def files_in(
         yield from ((at/name).as_posix() for name in sorted(names))
         if at.parts and not dirs and not files: yield at.as_posix()
 
-# %% ../nbs/01_files.ipynb #e9f5b7a1
+# %% ../nbs/01_files.ipynb #0696b6f6
 def listed_files(
     folder: Path,  # any
 ) -> set[str] | None:  # relative names; None for a folder that is not ours
@@ -172,7 +172,7 @@ def foreign_files(
     ours = listed_files(folder) or ()
     return (name for name in files_in(folder) if name not in ours)
 
-# %% ../nbs/01_files.ipynb #56d60c6d
+# %% ../nbs/01_files.ipynb #be830bdd
 def is_same(a: Path, b: Path) -> bool:
     "Whether two paths lead to the same place; what is not there is nowhere."
     try: return os.path.samefile(a, b)
@@ -191,7 +191,7 @@ def check_apart(
         else: continue
         raise CliError(f'{out} {how}, {source}: name another folder to write to')
 
-# %% ../nbs/01_files.ipynb #1258e4c5
+# %% ../nbs/01_files.ipynb #1d4e739a
 class OutputError(CliError):
     "An output that cannot be written, and what to do."
     kept = None  # path of what was made all the same
@@ -220,7 +220,7 @@ def writing(
         if ours or e.errno in UNWRITABLE: raise output_error(folders[0], e) from e
         raise
 
-# %% ../nbs/01_files.ipynb #4c75b157
+# %% ../nbs/01_files.ipynb #4a7b304a
 class Output:
     "A folder that is to be written: checked before any work, and replaced when the work is done."
     def __init__(self,
@@ -247,7 +247,7 @@ class Output:
             raise CliError(f'{self.path} holds {printable(other)}, which sciencetutor did not write: name another '
                            'folder, or say --overwrite to write there all the same')
 
-# %% ../nbs/01_files.ipynb #1298c2ea
+# %% ../nbs/01_files.ipynb #e8d09045
 @patch
 def probe(self: Output,
     in_place: bool = False,  # there is nothing to rename
@@ -271,6 +271,7 @@ def probe(self: Output,
             f.flush()
     return inside
 
+# %% ../nbs/01_files.ipynb #594a8b91
 @patch
 def beside(self: Output,
     name: str,  # what it is for
@@ -280,7 +281,7 @@ def beside(self: Output,
     if self.inside: return self.path/f'{SCRATCH}{name}'
     return self.path.with_name(f'{"." if hidden else ""}{self.path.name}.{name}')
 
-# %% ../nbs/01_files.ipynb #58bbca47
+# %% ../nbs/01_files.ipynb #689cad78
 @patch
 @contextlib.contextmanager
 def lock(self: Output):
@@ -298,6 +299,7 @@ def lock(self: Output):
         with contextlib.suppress(OSError): file.unlink()  # while it is held, or it might be another's
         held.release()
 
+# %% ../nbs/01_files.ipynb #39ac7507
 @patch
 def claim(self: Output,
     *names: str,  # files that are to be written
@@ -312,7 +314,18 @@ def claim(self: Output,
                            '--overwrite to lose it')
         if not ours >= {*names}: write_mark(self.path, ours | {*names})
 
-# %% ../nbs/01_files.ipynb #75b664d8
+def open_folder(
+    path: str | Path,  # as it was given
+    names: Iterable[str],  # files that are to be written
+    inputs: Iterable = (),  # files and folders that are read meanwhile
+    overwrite: bool = False,  # write there even if it holds files of others
+) -> Output:
+    "A folder that is not replaced, but written into."
+    out = Output(path, inputs, overwrite, keep=True, in_place=True)
+    out.claim(*names)
+    return out
+
+# %% ../nbs/01_files.ipynb #52a06fba
 def finish_exchange(
     folder: Path,  # the new contents are in its `.sciencetutor-new`, if there are any
 ) -> None:
@@ -342,7 +355,7 @@ def carry_over(
             try: os.link(old/name, to, follow_symlinks=False)
             except (OSError, NotImplementedError): shutil.copy2(old/name, to, follow_symlinks=False)
 
-# %% ../nbs/01_files.ipynb #769ee259
+# %% ../nbs/01_files.ipynb #0ab94424
 @patch
 def put(self: Output,
     tmp: Path,  # the finished folder, of `beside`; afterwards what was replaced, or nothing
@@ -413,7 +426,7 @@ def atomic_dir(
     out.put(tmp)
     shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/01_files.ipynb #8dc5efcc
+# %% ../nbs/01_files.ipynb #c4a66a3c
 def is_writable(
     folder: str | Path,  # need not be there
 ) -> bool:
@@ -441,7 +454,7 @@ def cache_path(
     usable = usual.is_absolute() and os.path.exists(usual) or is_writable(usual)
     return usual if usable else (private_folder()/'cache').joinpath(*names)
 
-# %% ../nbs/01_files.ipynb #b03f6093
+# %% ../nbs/01_files.ipynb #a5c14241
 def settle_home() -> str:  # what was chosen instead, '' where all is as it should be
     "Give a user without a name, a home or a cache what the libraries look for."
     from platformdirs import user_cache_path

@@ -67,6 +67,7 @@ def bad_split(
     "A split becomes a folder, so its name is to be one."
     return '' if plain_name(split) else f'has the split {split!r}, which is no name for a folder'
 
+# %% ../../nbs/00_data.ipynb #1a948cce
 def items(
     questions: Iterator[Question],  # of a source
     notes: Notes,  # absent and odd pictures are noted here
@@ -165,9 +166,11 @@ def keep_finished(
 # %% ../../nbs/00_data.ipynb #in-order
 def in_order(
     tmp: Path,  # unfinished folder
+    pictures: Path,  # the source's folder of pictures
     convert: Callable,  # bool (hold the questions back and sort them) -> result
 ) -> object:  # of `convert`
     "A conversion, done again from the start with the questions held back if they come out of order."
+    keep_finished(tmp, pictures)
     if not (tmp/'.hold').exists():
         try: return convert(False)
         except OutOfOrder: start_over(tmp, hold=True)
@@ -237,18 +240,16 @@ def run_data(
     overwrite: bool = False,  # replace OUT even if it holds files of others
 ) -> dict:  # the manifest: what was written
     "Turn science questions into a data set in LLaVA format."
-    options = dict(only=only, format=format, missing_images=missing_images, bad=bad, image_first=image_first,
-                   max_side=max_side, n=n, seed=seed)
-    columns_of = partial(columns, templates=parse_format(format), image_first=image_first)
+    options = dict(only=only, format=format, missing_images=missing_images, bad=bad, max_side=max_side, n=n, seed=seed)
+    shown = dict(templates=parse_format(format), image_first=image_first)
     def convert(hold):
         notes, faults = Notes(), Notes()
         questions = open_source(source, notes, splits, only, n, seed, hold)
         checked = items(questions, notes, faults, read_captions(captions), missing_images, max_side)
-        return write_items(checked, tmp, columns_of), notes, faults
-    read, key = () if source == 'samples' else (source, splits, captions), resume_key(source, splits, captions, options)
-    with atomic_dir(out, key, inputs=read, overwrite=overwrite) as tmp:
-        keep_finished(tmp, Path(source)/'images')
-        counts, notes, faults = in_order(tmp, convert)
+        return write_items(checked, tmp, partial(columns, **shown)), notes, faults
+    how = dict(inputs=(source != 'samples' and source, splits, captions), overwrite=overwrite)
+    with atomic_dir(out, resume_key(source, splits, captions, options | shown), **how) as tmp:
+        counts, notes, faults = in_order(tmp, Path(source)/'images', convert)
         refuse(source, counts, faults if bad == 'error' else None, only)
         manifest = write_manifest(tmp, source, format, counts, notes, faults)
     print(*summary(manifest, notes, faults), sep='\n')
@@ -264,6 +265,7 @@ def only_named(
     data, path = (pc.struct_field(pictures, k) for k in ('bytes', 'path'))
     return bool(pc.any(pc.and_(pc.is_null(data), pc.is_valid(path))).as_py())
 
+# %% ../../nbs/00_data.ipynb #252ab484
 def load_split(
     data: str | Path,  # folder that the stage wrote
     split: str,  # name of a split; `validation` is `val`

@@ -118,6 +118,7 @@ def old_parts(
     stems = {m.groups() for m in map(PART.fullmatch, files) if m}
     return {f for f in there - files if (m := PART.fullmatch(f)) and m.groups() in stems}
 
+# %% ../../nbs/data/07_hub.ipynb #52fb9881
 def what_goes(
     api: 'HfApi',
     place: Place,
@@ -137,8 +138,9 @@ def what_goes(
     gone = there - files if replace else old_parts(there, files)
     same, stay = len(there & files), sorted(there - files - gone)
     shown = ', '.join(stay[:3]) + (', ...' if len(stay) > 3 else '')
-    print(f'{place.name} is {"private" if info.private else "public"} and holds {len(there)} files: {same} are replaced, '
-          f'{len(gone)} deleted, {len(stay)} stay' + (f' ({shown}); --replace would delete them' if stay else ''))
+    said = f'{place.name} is {"private" if info.private else "public"} and holds {len(there)} files'
+    more = f' ({shown}); --replace would delete them' if stay else ''
+    print(f'{said}: {same} are replaced, {len(gone)} deleted, {len(stay)} stay{more}')
     return gone
 
 # %% ../../nbs/data/07_hub.ipynb #6bc5c3e4
@@ -299,5 +301,6 @@ def run_download(
     "Download a data set or a checkpoint."
     load_env()
     place = parse_place(src)
+    Output(dest, overwrite=overwrite)
     from_bucket(place, dest, overwrite) if place.kind == 'gs' else from_hub(place, dest, overwrite)
     print(f'downloaded {src}')
