@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib, ctypes, errno, glob, json, os, re, shutil, stat, sys, tempfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.script import CliError
@@ -17,8 +18,8 @@ from fastcore.script import CliError
 __all__ = ['CONTROL', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable', 'Refused',
            'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists', 'files_in',
            'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError', 'output_error',
-           'writing', 'Output', 'open_folder', 'finish_exchange', 'carry_over', 'atomic_dir', 'is_writable',
-           'private_folder', 'cache_path', 'settle_home']
+           'writing', 'Output', 'list_files', 'open_folder', 'finish_exchange', 'carry_over', 'atomic_dir',
+           'is_writable', 'private_folder', 'cache_path', 'settle_home']
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
@@ -42,7 +43,7 @@ def write_json(
     "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
-# %% ../nbs/01_files.ipynb #926878de
+# %% ../nbs/01_files.ipynb #341d32b9
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 
 def printable(
@@ -51,7 +52,7 @@ def printable(
     "A text whose control characters are shown rather than obeyed; blanks and line ends stay."
     return CONTROL.sub(lambda m: f'\\x{ord(m[0]):02x}' if ord(m[0]) < 256 else f'\\u{ord(m[0]):04x}', text)
 
-# %% ../nbs/01_files.ipynb #c58c4868
+# %% ../nbs/01_files.ipynb #6c8ac0ec
 class Refused(CliError):
     "A name from data that is not followed, and why."
 
@@ -81,7 +82,7 @@ def check_link(
     if not any(map(Path(os.path.realpath(base/name)).is_relative_to, homes)):
         raise Refused(f'{printable(name)!r} is a link that leads out of the folder of the data')
 
-# %% ../nbs/01_files.ipynb #220d2e7b
+# %% ../nbs/01_files.ipynb #0e1c4352
 def resolve_under(
     root: str | Path,  # folder of the data
     name: str,  # of a file in it, from the data
@@ -132,7 +133,7 @@ def process_exists(
     except PermissionError: pass
     return True
 
-# %% ../nbs/01_files.ipynb #7409b684
+# %% ../nbs/01_files.ipynb #b68a4637
 MARK = '.sciencetutor.json'  # lists what we wrote into a folder
 SCRATCH = '.sciencetutor-'  # so begin our temporary names inside a folder that cannot be renamed
 NOBODYS = {MARK, '.DS_Store', 'Thumbs.db', 'desktop.ini', 'lost+found'}
@@ -150,7 +151,7 @@ def files_in(
         yield from ((at/name).as_posix() for name in sorted(names))
         if at.parts and not dirs and not files: yield at.as_posix()
 
-# %% ../nbs/01_files.ipynb #0696b6f6
+# %% ../nbs/01_files.ipynb #7d939d79
 def listed_files(
     folder: Path,  # any
 ) -> set[str] | None:  # relative names; None for a folder that is not ours
@@ -172,7 +173,7 @@ def foreign_files(
     ours = listed_files(folder) or ()
     return (name for name in files_in(folder) if name not in ours)
 
-# %% ../nbs/01_files.ipynb #be830bdd
+# %% ../nbs/01_files.ipynb #97e9e37b
 def is_same(a: Path, b: Path) -> bool:
     "Whether two paths lead to the same place; what is not there is nowhere."
     try: return os.path.samefile(a, b)
@@ -191,7 +192,7 @@ def check_apart(
         else: continue
         raise CliError(f'{out} {how}, {source}: name another folder to write to')
 
-# %% ../nbs/01_files.ipynb #1d4e739a
+# %% ../nbs/01_files.ipynb #99965d91
 class OutputError(CliError):
     "An output that cannot be written, and what to do."
     kept = None  # path of what was made all the same
@@ -220,7 +221,7 @@ def writing(
         if ours or e.errno in UNWRITABLE: raise output_error(folders[0], e) from e
         raise
 
-# %% ../nbs/01_files.ipynb #4a7b304a
+# %% ../nbs/01_files.ipynb #36cf3be5
 class Output:
     "A folder that is to be written: checked before any work, and replaced when the work is done."
     def __init__(self,
@@ -228,32 +229,32 @@ class Output:
         inputs: Iterable = (),  # files and folders that are read meanwhile
         overwrite: bool = False,  # lose what is there, whosever it is
         keep: bool = False,  # files of others stay where they are, beside ours
-        in_place: bool = False,  # files are written into it one by one
+        files: Iterable[str] = (),  # what is written into it one by one; nothing: it is replaced as a whole
     ):
-        self.path, self.overwrite, self.keep = Path(os.path.realpath(path)), overwrite, keep
+        self.path, self.overwrite, self.keep, self.files = Path(os.path.realpath(path)), overwrite, keep, {*files}
         try:
             check_apart(self.path, inputs)
-            if not in_place: finish_exchange(self.path)
+            if not files: finish_exchange(self.path)
             self.check()
-            self.inside = self.probe(in_place)  # are its contents exchanged, rather than itself?
+            self.inside = self.probe()  # are its contents exchanged, rather than itself?
         except OSError as e: raise output_error(self.path, e) from None
 
     def check(self) -> None:
         "Refuse a folder with anything of others in it."
         if self.path.exists() and not self.path.is_dir():
             raise CliError(f'{self.path} is a file: name a folder to write to')
-        if self.overwrite or self.keep and listed_files(self.path) is not None: return
-        if other := next(foreign_files(self.path), ''):
+        ours = listed_files(self.path)
+        if self.keep and ours is not None: others = (f for f in self.files - ours if os.path.lexists(self.path/f))
+        else: others = foreign_files(self.path)
+        if not self.overwrite and (other := next(others, '')):
             raise CliError(f'{self.path} holds {printable(other)}, which sciencetutor did not write: name another '
                            'folder, or say --overwrite to write there all the same')
 
-# %% ../nbs/01_files.ipynb #e8d09045
+# %% ../nbs/01_files.ipynb #3f5a738a
 @patch
-def probe(self: Output,
-    in_place: bool = False,  # there is nothing to rename
-) -> bool:  # can it not be renamed?
+def probe(self: Output) -> bool:  # can it not be renamed?
     "Write and rename for a try."
-    around, inside = self.path.parent, in_place or is_same(self.path, Path.cwd())
+    around, inside = self.path.parent, bool(self.files) or is_same(self.path, Path.cwd())
     if not inside:
         try:
             around.mkdir(parents=True, exist_ok=True)
@@ -265,13 +266,13 @@ def probe(self: Output,
                 if not self.path.is_dir() or e.errno in FULL: raise
                 inside = True
     if inside:
-        self.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.path, prefix=SCRATCH) as f:
+        there = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
+        with tempfile.TemporaryFile(dir=there, prefix=SCRATCH) as f:
             f.write(bytes(4096))
             f.flush()
     return inside
 
-# %% ../nbs/01_files.ipynb #594a8b91
+# %% ../nbs/01_files.ipynb #dd9003ea
 @patch
 def beside(self: Output,
     name: str,  # what it is for
@@ -281,7 +282,7 @@ def beside(self: Output,
     if self.inside: return self.path/f'{SCRATCH}{name}'
     return self.path.with_name(f'{"." if hidden else ""}{self.path.name}.{name}')
 
-# %% ../nbs/01_files.ipynb #689cad78
+# %% ../nbs/01_files.ipynb #3d33a115
 @patch
 @contextlib.contextmanager
 def lock(self: Output):
@@ -299,33 +300,28 @@ def lock(self: Output):
         with contextlib.suppress(OSError): file.unlink()  # while it is held, or it might be another's
         held.release()
 
-# %% ../nbs/01_files.ipynb #39ac7507
-@patch
-def claim(self: Output,
-    *names: str,  # files that are to be written
+# %% ../nbs/01_files.ipynb #7ad89166
+def list_files(
+    folder: Path,  # made if it is not there
+    names: Iterable[str],  # what will be written into it
 ) -> None:
-    "Make the folder and list files that are written into it one by one."
-    with writing(self.path):
-        self.path.mkdir(parents=True, exist_ok=True)
-        ours = listed_files(self.path) or set()
-        others = [n for n in names if n not in ours and os.path.lexists(self.path/n)]
-        if others and not self.overwrite:
-            raise CliError(f'{self.path/others[0]} was not written by sciencetutor: name another folder, or say '
-                           '--overwrite to lose it')
-        if not ours >= {*names}: write_mark(self.path, ours | {*names})
+    "Add to the list of what we wrote into a folder."
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = listed_files(folder) or set()
+    if not ours >= {*names}: write_mark(folder, ours | {*names})
 
 def open_folder(
     path: str | Path,  # as it was given
-    names: Iterable[str],  # files that are to be written
+    files: Iterable[str],  # what is written into it one by one
     inputs: Iterable = (),  # files and folders that are read meanwhile
     overwrite: bool = False,  # write there even if it holds files of others
 ) -> Output:
     "A folder that is not replaced, but written into."
-    out = Output(path, inputs, overwrite, keep=True, in_place=True)
-    out.claim(*names)
+    out = Output(path, inputs, overwrite, keep=True, files=files)
+    with writing(out.path): list_files(out.path, files)
     return out
 
-# %% ../nbs/01_files.ipynb #52a06fba
+# %% ../nbs/01_files.ipynb #41d7fbb3
 def finish_exchange(
     folder: Path,  # the new contents are in its `.sciencetutor-new`, if there are any
 ) -> None:
@@ -355,7 +351,7 @@ def carry_over(
             try: os.link(old/name, to, follow_symlinks=False)
             except (OSError, NotImplementedError): shutil.copy2(old/name, to, follow_symlinks=False)
 
-# %% ../nbs/01_files.ipynb #0ab94424
+# %% ../nbs/01_files.ipynb #dae52320
 @patch
 def put(self: Output,
     tmp: Path,  # the finished folder, of `beside`; afterwards what was replaced, or nothing
@@ -377,14 +373,17 @@ def put(self: Output,
         error.kept = where
         raise error from e
 
+# %% ../nbs/01_files.ipynb #ef131368
 @patch
 def set_aside(self: Output,
     tmp: Path,  # the finished folder
 ) -> Path:  # where it is
     "Keep what could not be put in its place."
-    place = tmp.with_name(f'{self.path.name}.finished-{os.getpid()}')
-    with contextlib.suppress(OSError): tmp.rename(place)
-    return next((p for p in (place, tmp) if p.exists()), self.path/f'{SCRATCH}new')
+    if not tmp.exists(): return self.path/f'{SCRATCH}new'  # half way through an exchange, which the next writer ends
+    names = (f'{self.path.name}.finished-{i}' for i in count(1))
+    place = next(p for p in map(tmp.with_name, names) if not os.path.lexists(p))
+    try: return tmp.rename(place)
+    except OSError: return tmp
 
 # %% ../nbs/01_files.ipynb #127ee4dd
 @patch
@@ -426,7 +425,7 @@ def atomic_dir(
     out.put(tmp)
     shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/01_files.ipynb #c4a66a3c
+# %% ../nbs/01_files.ipynb #91951946
 def is_writable(
     folder: str | Path,  # need not be there
 ) -> bool:
@@ -454,7 +453,7 @@ def cache_path(
     usable = usual.is_absolute() and os.path.exists(usual) or is_writable(usual)
     return usual if usable else (private_folder()/'cache').joinpath(*names)
 
-# %% ../nbs/01_files.ipynb #a5c14241
+# %% ../nbs/01_files.ipynb #db1b2c56
 def settle_home() -> str:  # what was chosen instead, '' where all is as it should be
     "Give a user without a name, a home or a cache what the libraries look for."
     from platformdirs import user_cache_path

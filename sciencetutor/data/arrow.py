@@ -201,7 +201,7 @@ class SplitWriter:
         self.folder, self.convert, self.pool, self.schema = folder, convert, pool, schema()
         self.items, self.size = [], 0  # that wait for their batch, and the bytes of their pictures
         self.seen, self.rows, self.images = 0, 0, 0  # questions so far, those written, those with a picture
-        self.shards, self.sink, self.hash, self.jobs = [], None, ContentHash(), deque()
+        self.shards, self.sink, self.hash, self.jobs, self.failed = [], None, ContentHash(), deque(), False
         folder.mkdir(parents=True, exist_ok=True)
         self.recover()
 
@@ -249,6 +249,8 @@ def write(self: SplitWriter,
 ):
     "Hash a batch and write it; start and end shards. Runs in the thread."
     import pyarrow as pa
+    if self.failed: return  # what follows a batch that is not on the disk would stand in its place
+    self.failed = True
     if self.sink is None:
         self.shards.append(self.folder/f'shard-{len(self.shards):05d}.arrow')
         self.sink = pa.OSFile(f'{self.shards[-1]}.part', 'wb')
@@ -256,6 +258,7 @@ def write(self: SplitWriter,
     self.stream.write_batch(batch)
     self.hash.update(batch)
     if self.sink.tell() >= SHARD_BYTES: self.end_shard()
+    self.failed = False
 
 @patch
 def end_shard(self: SplitWriter):

@@ -8,11 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['RESULTS', 'FILES', 'DTYPES', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers',
-           'load_rows', 'lazy_answer', 'load_eval_model', 'reading_counts', 'summarize', 'print_metrics',
-           'source_questions', 'source_rows', 'count_gaps', 'score_file', 'open_out', 'write_results', 'run_score',
-           'compare_file', 'settings', 'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes',
-           'checked_hash', 'endpoint_answer', 'failures']
+__all__ = ['DTYPES', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'lazy_answer',
+           'load_eval_model', 'reading_counts', 'summarize', 'print_metrics', 'source_questions', 'source_rows',
+           'count_gaps', 'score_file', 'result_folder', 'write_results', 'run_score', 'compare_file', 'settings',
+           'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash',
+           'endpoint_answer', 'failures']
 
 # %% ../../nbs/30_eval.ipynb #bfa45a46
 import hashlib, json, os
@@ -28,8 +28,9 @@ from .metrics import class_table, compare, judge, metrics, paper_row, pct, total
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
 from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
 from .report import make_report, shown_readers
-from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
-from ..files import Output, open_folder, resolve_under, write_atomic, writing
+from .predictions import (FILES, RESULTS, answer_all, claim_or_wait, drop_torn_line, model_hash,
+                                           questions_hash, rank)
+from ..files import Output, list_files, resolve_under, write_atomic, writing
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
 def softmax(
@@ -274,20 +275,16 @@ def score_file(
     return filled, missing, unknown
 
 # %% ../../nbs/30_eval.ipynb #66b0e44f
-RESULTS = ('metrics.json', 'report.html')
-FILES = (*RESULTS, 'run.json', 'predictions.jsonl', 'scienceqa-eval.jsonl')
-
-def open_out(
+def result_folder(
     out: str,  # folder to write into
     inputs: list,  # what is read: folders and files; a model by its name is none
     overwrite: bool = False,  # even if it holds files of others
-    names: tuple = FILES,  # files to write
+    files: tuple = FILES,  # files to write
 ) -> Output:
-    "The folder of results, unless it holds what others wrote."
+    "The folder of results, unless it holds what others wrote; the first process decides."
     from sciencetutor.models.core import BUILT_IN
     inputs = [i for i in inputs if i not in (*BUILT_IN, 'samples')]
-    if rank()[0] == 0: return open_folder(out, names, inputs, overwrite)
-    return Output(out, inputs, overwrite=True, in_place=True)  # the first process decides
+    return Output(out, inputs, overwrite or rank()[0] > 0, keep=True, files=files)
 
 # %% ../../nbs/30_eval.ipynb #c21fc61f
 def write_results(
@@ -301,6 +298,7 @@ def write_results(
     "The metrics as JSON and the report as a page."
     page = make_report(m, rows, judged, answers, picture)
     with writing(out):
+        list_files(out, RESULTS)
         write_atomic(out/'metrics.json', json.dumps(m, indent=1))
         write_atomic(out/'report.html', page)
 
@@ -316,7 +314,7 @@ def run_score(
     overwrite: bool = False,  # write into OUT even if it holds files of others
 ) -> dict:  # metrics
     "Score a file of predictions."
-    folder = open_out(out, [source], overwrite, RESULTS).path if out else None
+    folder = result_folder(out, [source], overwrite, RESULTS).path if out else None
     rows, picture = source_rows(source, split, splits or None)
     answers, missing, unknown = score_file(file, rows, reader)
     about = dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split)
@@ -436,21 +434,21 @@ def run_eval(
     check_sizes(limit=limit, batch_tokens=batch_tokens, window=window, timeout=timeout)
     check_sizes(max_new_tokens=max_new_tokens-1, concurrency=concurrency-1, tries=tries-1)
     ds, rows = load_rows(data, split, limit)
-    folder = open_out(out, [data, '' if endpoint else model], overwrite)
+    folder = result_folder(out, [data, '' if endpoint else model], overwrite)
     out, wording = folder.path, dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
+    shared = dict(model=model, split=split, protocol=protocol)
+    if endpoint:
+        run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
+        answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
+    else:
+        batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
+        asked = dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
+        if protocol == 'choices': asked = dict(reduce=reduce)
+        machine = dict(dtype=dtype, batch_tokens=batch_tokens, window=window)
+        run = settings(rows, **shared, model_hash=checked_hash(model), **machine, **asked)
+        claim_or_wait(out, run, restart)
+        answer = make_answer(ds, run)
     with folder.lock() if rank()[0] == 0 else nullcontext(), writing(out):
-        shared = dict(model=model, split=split, protocol=protocol)
-        if endpoint:
-            run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
-            answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
-        else:
-            batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
-            asked = dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
-            if protocol == 'choices': asked = dict(reduce=reduce)
-            machine = dict(dtype=dtype, batch_tokens=batch_tokens, window=window)
-            run = settings(rows, **shared, model_hash=checked_hash(model), **machine, **asked)
-            claim_or_wait(out, run, restart)
-            answer = make_answer(ds, run)
         lines = answer_all(rows, answer, out, window or 64)
         if rank()[0] > 0: return {}
         m = finish(rows, lines, out, run, lambda i: ds[i]['image'], against)

@@ -8,8 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/predictions.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['questions_hash', 'sample_bytes', 'model_hash', 'read_run', 'prediction_files', 'claim', 'windows', 'read_windows',
-           'prediction_line', 'rank', 'claim_or_wait', 'answered_windows', 'merge', 'drop_torn_line', 'answer_all']
+__all__ = ['RESULTS', 'FILES', 'questions_hash', 'sample_bytes', 'model_hash', 'read_run', 'prediction_files', 'claim', 'windows',
+           'read_windows', 'prediction_line', 'rank', 'claim_or_wait', 'answered_windows', 'merge', 'drop_torn_line',
+           'answer_all']
 
 # %% ../../nbs/eval/05_predictions.ipynb #55e4e0b6
 import hashlib, json, os, time
@@ -19,7 +20,7 @@ from fastcore.script import CliError
 from tqdm.auto import tqdm
 
 from .metrics import hint_text
-from ..files import write_atomic
+from ..files import list_files, write_atomic
 
 # %% ../../nbs/eval/05_predictions.ipynb #76cc38a7
 def questions_hash(
@@ -70,13 +71,16 @@ def prediction_files(
     return [f for p in ('predictions.jsonl', 'predictions.*-of-*.jsonl') for f in sorted(out.glob(p))]
 
 # %% ../../nbs/eval/05_predictions.ipynb #53bc7cc3
+RESULTS = ('metrics.json', 'report.html')
+FILES = (*RESULTS, 'run.json', 'predictions.jsonl', 'scienceqa-eval.jsonl')
+
 def claim(
     out: Path,  # folder of the run
     run: dict,  # the settings that the predictions depend on
     restart: bool = False,  # throw the predictions of another run away
 ):
     "Write run.json into the folder; refuse a folder that holds the predictions of another run."
-    out.mkdir(parents=True, exist_ok=True)
+    list_files(out, FILES)
     old, held = read_run(out) or {}, any(f.stat().st_size for f in prediction_files(out))
     if held and not restart and old != run:
         k = next(k for k in [*run, *old] if run.get(k) != old.get(k))
