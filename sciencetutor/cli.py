@@ -12,6 +12,7 @@ from typing import NamedTuple
 from collections.abc import Callable
 
 from . import __version__
+from .files import printable, settle_home
 
 # %% auto #0
 __all__ = ['commands', 'UNSET', 'Command', 'usage', 'make_parser', 'call', 'fail', 'nearest_letters', 'write_any_text', 'load',
@@ -102,7 +103,7 @@ def fail(
     code: int = 2,
 ) -> int:  # the exit code
     "Print `msg` as one line on standard error."
-    print(' '.join(str(msg).split()), file=sys.stderr)
+    print(printable(' '.join(str(msg).split())), file=sys.stderr)
     return code
 
 # %% ../nbs/60_cli.ipynb #60cli15b
@@ -150,6 +151,7 @@ def find_command(
 
 def reader_has_gone() -> bool:
     "Whether nobody reads standard output any more."
+    if not hasattr(select, 'poll'): return True  # Windows
     out = select.poll()
     out.register(sys.stdout)
     return any(event & select.POLLERR for _, event in out.poll(0))
@@ -175,8 +177,11 @@ def dispatch(
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
     prog, c = f'sciencetutor {name}', commands[name]
+    if chosen := settle_home():
+        print(f'note: no home or cache that can be written, {chosen} is used instead', file=sys.stderr)
     try: call(name, load(c.target), [c.short.get(a, a) for a in argv], c.example)
     except CliError as e: return fail(f'{prog}: {e}')
+    except RecursionError: return fail(f'{prog}: what it was given is nested too deeply to be read')
     except KeyboardInterrupt: return fail(f'{prog}: interrupted', 130)
     except ModuleNotFoundError as e:
         if not e.name or e.name.startswith('sciencetutor'): raise

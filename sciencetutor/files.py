@@ -6,74 +6,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/files.html.md"""
 
 # %% ../nbs/01_files.ipynb #imports
 from __future__ import annotations
-import contextlib, ctypes, json, os, shutil
+import contextlib, ctypes, errno, glob, json, os, re, shutil, stat, sys, tempfile
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import count
 from pathlib import Path
+from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['swap_dirs', 'process_exists', 'remove_leftovers', 'atomic_dir', 'write_atomic', 'write_json']
-
-# %% ../nbs/01_files.ipynb #e72a40d2
-def swap_dirs(
-    new: Path,  # finished folder
-    old: Path,  # folder in its place; afterwards at `new`
-) -> None:
-    "Exchange two folders, at once where the system can."
-    libc = ctypes.CDLL(None, use_errno=True)
-    at, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of linux/fs.h
-    if hasattr(libc, 'renameat2') and libc.renameat2(at, os.fsencode(new), at, os.fsencode(old), exchange) == 0: return
-    aside = new.with_name(new.name + '.old')
-    old.rename(aside); new.rename(old); aside.rename(new)
-
-# %% ../nbs/01_files.ipynb #e9cc6274
-def process_exists(
-    pid: int,  # process id
-) -> bool:
-    "Whether a process still runs."
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    except PermissionError: pass
-    return True
-
-# %% ../nbs/01_files.ipynb #127ee4dd
-def remove_leftovers(
-    path: Path,  # a target folder
-    key: str = '',  # keep a folder with this key
-) -> Path | None:  # the folder kept
-    "Remove what killed writers of `path` left beside it."
-    kept = None
-    for p in path.parent.glob(f'.{path.name}.tmp*'):
-        pid = p.name.rpartition('.tmp')[2].split('.')[0]
-        if not pid.isdigit() or (process_exists(int(pid)) and int(pid) != os.getpid()): continue
-        if key and not kept and (p/'.key').is_file() and (p/'.key').read_text() == key: kept = p
-        else: shutil.rmtree(p, ignore_errors=True)
-    return kept
-
-# %% ../nbs/01_files.ipynb #47fad873
-@contextlib.contextmanager
-def atomic_dir(
-    path: str | Path,  # the folder to make; an older one there is replaced
-    key: str = '',  # what its content depends on; '' always starts from nothing
-):
-    "A temporary folder beside `path` that takes its place when the block ends well, and goes when it does not."
-    path = Path(path).absolute()
-    if path.is_file(): raise CliError(f'{path} is a file: name a folder to write to')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept, tmp = remove_leftovers(path, key), path.with_name(f'.{path.name}.tmp{os.getpid()}')
-    if kept: kept.rename(tmp)
-    else: tmp.mkdir()
-    if key and not kept: (tmp/'.key').write_text(key)  # its age tells when the content was begun
-    resumable = False
-    try:
-        yield tmp
-        (tmp/'.key').unlink(missing_ok=True)
-        if path.exists(): swap_dirs(tmp, path)
-        else: tmp.rename(path)
-    except KeyboardInterrupt:
-        resumable = bool(key)
-        raise
-    finally:
-        if not resumable: shutil.rmtree(tmp, ignore_errors=True)
+__all__ = ['CONTROL', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable', 'Refused',
+           'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists', 'files_in',
+           'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError', 'output_error',
+           'writing', 'Output', 'list_files', 'open_folder', 'finish_exchange', 'carry_over', 'atomic_dir',
+           'is_writable', 'private_folder', 'cache_path', 'settle_home']
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
@@ -82,8 +28,12 @@ def write_atomic(
 ):
     "Write a file whole or not at all."
     tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    tmp.write_text(text, encoding='utf-8')
-    tmp.replace(path)
+    try:
+        tmp.write_text(text, encoding='utf-8')
+        tmp.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError): tmp.unlink()
+        raise
 
 # %% ../nbs/01_files.ipynb #1fd26a37
 def write_json(
@@ -92,3 +42,432 @@ def write_json(
 ) -> None:
     "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+# %% ../nbs/01_files.ipynb #341d32b9
+CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
+
+def printable(
+    text: str,  # from data
+) -> str:
+    "A text whose control characters are shown rather than obeyed; blanks and line ends stay."
+    return CONTROL.sub(lambda m: f'\\x{ord(m[0]):02x}' if ord(m[0]) < 256 else f'\\u{ord(m[0]):04x}', text)
+
+# %% ../nbs/01_files.ipynb #6c8ac0ec
+class Refused(CliError):
+    "A name from data that is not followed, and why."
+
+def inner_name(
+    name: str,  # of a file, from data
+) -> str:  # the same
+    "A relative name that stays below its folder; `Refused` for another."
+    parts = re.split(r'[/\\]', name) if os.name == 'nt' else name.split('/')
+    if not parts[0] or '..' in parts or CONTROL.search(name) or os.path.isabs(name) or os.path.splitdrive(name)[0]:
+        raise Refused(f'{printable(name)!r} leads out of the folder of the data')
+    return name
+
+def plain_name(
+    name: str,  # of a split, from data
+) -> bool:
+    "Whether a name can be a folder's, and does nothing else."
+    plain = isinstance(name, str) and re.fullmatch(r'\w[\w .()+,=-]{,99}', name)
+    return bool(plain) and not name.endswith(('.', ' ', '.json'))
+
+def check_link(
+    root: str | Path,  # folder of the data
+    name: str,  # of a file in it that is a link, or is reached through one
+) -> None:
+    "Refuse a link that leads out of the folder."
+    base = Path(os.path.realpath(root))
+    homes = [base, base.parent.parent/'blobs'] if base.parent.name == 'snapshots' else [base]
+    if not any(map(Path(os.path.realpath(base/name)).is_relative_to, homes)):
+        raise Refused(f'{printable(name)!r} is a link that leads out of the folder of the data')
+
+# %% ../nbs/01_files.ipynb #0e1c4352
+def resolve_under(
+    root: str | Path,  # folder of the data
+    name: str,  # of a file in it, from the data
+) -> str:  # its path; it need not be there
+    "Where a name from data leads, if it is to a regular file below the folder; `Refused` otherwise."
+    path = at = os.path.join(root, inner_name(name))
+    try:
+        at = os.fspath(root)
+        for part in name.split('/'):
+            at = os.path.join(at, part)
+            mode = os.lstat(at).st_mode
+            if stat.S_ISLNK(mode): break
+        if stat.S_ISLNK(mode):
+            check_link(root, name)
+            mode = os.stat(path).st_mode
+    except OSError: return path  # whoever opens it will say that it is not there
+    if not stat.S_ISREG(mode): raise Refused(f'{printable(name)!r} is no regular file')
+    return path
+
+# %% ../nbs/01_files.ipynb #e72a40d2
+def swap_dirs(
+    new: Path,  # finished folder
+    old: Path,  # folder in its place; afterwards at `new`
+) -> None:
+    "Exchange two folders, at once where the system can."
+    at, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of linux/fs.h
+    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == 'linux' else None
+    if hasattr(libc, 'renameat2') and libc.renameat2(at, os.fsencode(new), at, os.fsencode(old), exchange) == 0: return
+    aside = new.with_name(new.name + '.old')
+    old.rename(aside)
+    try: new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)
+
+# %% ../nbs/01_files.ipynb #e9cc6274
+def process_exists(
+    pid: int,  # process id
+) -> bool:
+    "Whether a process still runs."
+    if os.name == 'nt':  # where os.kill(pid, 0) would end it
+        handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+        if handle: ctypes.windll.kernel32.CloseHandle(handle)
+        return bool(handle)
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return False
+    except PermissionError: pass
+    return True
+
+# %% ../nbs/01_files.ipynb #b68a4637
+MARK = '.sciencetutor.json'  # lists what we wrote into a folder
+SCRATCH = '.sciencetutor-'  # so begin our temporary names inside a folder that cannot be renamed
+NOBODYS = {MARK, '.DS_Store', 'Thumbs.db', 'desktop.ini', 'lost+found'}
+
+def files_in(
+    folder: Path,  # any
+) -> Iterator[str]:  # relative names, sorted folder by folder; a link or an empty folder is one, too
+    "What is in a folder, ours and others'."
+    for top, dirs, files in os.walk(folder):
+        at = Path(top).relative_to(folder)
+        if not at.parts: dirs[:] = [d for d in dirs if d not in NOBODYS and not d.startswith(SCRATCH)]
+        dirs.sort()
+        names = {f for f in files if f not in NOBODYS and not (not at.parts and f.startswith(SCRATCH))}
+        names |= {d for d in dirs if os.path.islink(os.path.join(top, d))}
+        yield from ((at/name).as_posix() for name in sorted(names))
+        if at.parts and not dirs and not files: yield at.as_posix()
+
+# %% ../nbs/01_files.ipynb #7d939d79
+def listed_files(
+    folder: Path,  # any
+) -> set[str] | None:  # relative names; None for a folder that is not ours
+    "What we wrote into a folder."
+    try: return set(json.loads((folder/MARK).read_text(encoding='utf-8'))['files'])
+    except (OSError, ValueError, KeyError, TypeError): return None
+
+def write_mark(
+    folder: Path,  # ours
+    files: Iterable[str] | None = None,  # relative names; all that is in it when None
+) -> None:
+    "List what we wrote into a folder."
+    write_json(folder/MARK, dict(made_by='sciencetutor', files=sorted(files_in(folder) if files is None else files)))
+
+def foreign_files(
+    folder: Path,  # any
+) -> Iterator[str]:  # relative names
+    "What others put into a folder."
+    ours = listed_files(folder) or ()
+    return (name for name in files_in(folder) if name not in ours)
+
+# %% ../nbs/01_files.ipynb #97e9e37b
+def is_same(a: Path, b: Path) -> bool:
+    "Whether two paths lead to the same place; what is not there is nowhere."
+    try: return os.path.samefile(a, b)
+    except OSError: return False
+
+def check_apart(
+    out: Path,  # to be written, links followed
+    inputs: Iterable,  # to be read; what does not exist, or is none, does not matter
+) -> None:
+    "Refuse an output that holds its input, is the same, or lies inside it."
+    for source in filter(None, inputs):
+        real = Path(os.path.realpath(source))
+        if is_same(out, real): how = 'is what is read'
+        elif any(is_same(out, p) for p in real.parents): how = 'holds what is read'
+        elif any(is_same(real, p) for p in out.parents): how = 'lies inside what is read'
+        else: continue
+        raise CliError(f'{out} {how}, {source}: name another folder to write to')
+
+# %% ../nbs/01_files.ipynb #99965d91
+class OutputError(CliError):
+    "An output that cannot be written, and what to do."
+    kept = None  # path of what was made all the same
+
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, 'EDQUOT', errno.ENOSPC)}
+UNWRITABLE = FULL | {errno.EROFS, errno.EBUSY, errno.EXDEV}
+
+def output_error(
+    path: Path,  # what was to be written
+    e: OSError,  # what the system said
+) -> OutputError:
+    "What the system says about an output, in one line."
+    if e.errno == errno.ENOSPC or e.errno in FULL: advice = 'make room, and run the same command again'
+    else: advice = 'name another folder, or change its permissions'
+    return OutputError(f'{path} could not be written: {e.strerror or str(e) or type(e).__name__}; {advice}')
+
+@contextlib.contextmanager
+def writing(
+    *folders: Path,  # what is written; the first is named
+):
+    "Turn system errors about an output into `OutputError`."
+    try: yield
+    except OSError as e:
+        names = [os.fsdecode(n) for n in (e.filename, e.filename2) if isinstance(n, (str, bytes, os.PathLike))]
+        ours = any(Path(n).is_relative_to(f) for n in names for f in folders)
+        if ours or e.errno in UNWRITABLE: raise output_error(folders[0], e) from e
+        raise
+
+# %% ../nbs/01_files.ipynb #36cf3be5
+class Output:
+    "A folder that is to be written: checked before any work, and replaced when the work is done."
+    def __init__(self,
+        path: str | Path,  # as it was given
+        inputs: Iterable = (),  # files and folders that are read meanwhile
+        overwrite: bool = False,  # lose what is there, whosever it is
+        keep: bool = False,  # files of others stay where they are, beside ours
+        files: Iterable[str] = (),  # what is written into it one by one; nothing: it is replaced as a whole
+    ):
+        self.path, self.overwrite, self.keep, self.files = Path(os.path.realpath(path)), overwrite, keep, {*files}
+        try:
+            check_apart(self.path, inputs)
+            if not files: finish_exchange(self.path)
+            self.check()
+            self.inside = self.probe()  # are its contents exchanged, rather than itself?
+        except OSError as e: raise output_error(self.path, e) from None
+
+    def check(self) -> None:
+        "Refuse a folder with anything of others in it."
+        if self.path.exists() and not self.path.is_dir():
+            raise CliError(f'{self.path} is a file: name a folder to write to')
+        ours = listed_files(self.path)
+        if self.keep and ours is not None: others = (f for f in self.files - ours if os.path.lexists(self.path/f))
+        else: others = foreign_files(self.path)
+        if not self.overwrite and (other := next(others, '')):
+            raise CliError(f'{self.path} holds {printable(other)}, which sciencetutor did not write: name another '
+                           'folder, or say --overwrite to write there all the same')
+
+# %% ../nbs/01_files.ipynb #3f5a738a
+@patch
+def probe(self: Output) -> bool:  # can it not be renamed?
+    "Write and rename for a try."
+    around, inside = self.path.parent, bool(self.files) or is_same(self.path, Path.cwd())
+    if not inside:
+        try:
+            around.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=around, prefix=f'.{self.path.name}.probe') as tmp:
+                Path(tmp, 'x').write_bytes(bytes(4096))
+                if self.path.is_dir(): os.rename(self.path, tmp)
+        except OSError as e:
+            if e.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if not self.path.is_dir() or e.errno in FULL: raise
+                inside = True
+    if inside:
+        there = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
+        with tempfile.TemporaryFile(dir=there, prefix=SCRATCH) as f:
+            f.write(bytes(4096))
+            f.flush()
+    return inside
+
+# %% ../nbs/01_files.ipynb #dd9003ea
+@patch
+def beside(self: Output,
+    name: str,  # what it is for
+    hidden: bool = True,  # begins its name with a dot?
+) -> Path:
+    "A neighbour of the folder, on the same disk; inside it where it cannot be renamed."
+    if self.inside: return self.path/f'{SCRATCH}{name}'
+    return self.path.with_name(f'{"." if hidden else ""}{self.path.name}.{name}')
+
+# %% ../nbs/01_files.ipynb #3d33a115
+@patch
+@contextlib.contextmanager
+def lock(self: Output):
+    "Refuse a second process that writes the same folder."
+    from filelock import FileLock, Timeout
+    file = self.beside('lock')
+    with writing(self.path, file): held = FileLock(file, timeout=0)
+    try:
+        with writing(self.path, file): held.acquire()
+    except Timeout:
+        said = f'{self.path} is being written by another process'
+        raise CliError(f'{said}: wait for it, or name another folder') from None
+    try: yield
+    finally:
+        with contextlib.suppress(OSError): file.unlink()  # while it is held, or it might be another's
+        held.release()
+
+# %% ../nbs/01_files.ipynb #7ad89166
+def list_files(
+    folder: Path,  # made if it is not there
+    names: Iterable[str],  # what will be written into it
+) -> None:
+    "Add to the list of what we wrote into a folder."
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = listed_files(folder) or set()
+    if not ours >= {*names}: write_mark(folder, ours | {*names})
+
+def open_folder(
+    path: str | Path,  # as it was given
+    files: Iterable[str],  # what is written into it one by one
+    inputs: Iterable = (),  # files and folders that are read meanwhile
+    overwrite: bool = False,  # write there even if it holds files of others
+) -> Output:
+    "A folder that is not replaced, but written into."
+    out = Output(path, inputs, overwrite, keep=True, files=files)
+    with writing(out.path): list_files(out.path, files)
+    return out
+
+# %% ../nbs/01_files.ipynb #41d7fbb3
+def finish_exchange(
+    folder: Path,  # the new contents are in its `.sciencetutor-new`, if there are any
+) -> None:
+    "Put the new contents of a folder in the place of the old ones, from wherever an earlier try stopped."
+    new, going, gone = (folder/f'{SCRATCH}{name}' for name in ('new', 'going', 'gone'))
+    if new.is_dir():
+        if not gone.exists():
+            going.mkdir(exist_ok=True)
+            for p in [*folder.iterdir()]:
+                if not p.name.startswith(SCRATCH) and p.name not in NOBODYS - {MARK}: shutil.move(p, going/p.name)
+            going.rename(gone)
+        for p in [*new.iterdir()]: shutil.move(p, folder/p.name)
+        new.rmdir()
+    for old in (going, gone): shutil.rmtree(old, ignore_errors=True)
+
+def carry_over(
+    names: Iterable[str],  # relative names
+    old: Path,  # folder they are in
+    new: Path,  # folder they shall be in, too; one that is taken there gets `.old` to its name
+) -> None:
+    "Keep what others put into a folder that is about to go."
+    for name in names:
+        to = new/name if not os.path.lexists(new/name) else new/f'{name}.old'
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if (old/name).is_dir() and not (old/name).is_symlink(): to.mkdir(exist_ok=True)
+        else:
+            try: os.link(old/name, to, follow_symlinks=False)
+            except (OSError, NotImplementedError): shutil.copy2(old/name, to, follow_symlinks=False)
+
+# %% ../nbs/01_files.ipynb #dae52320
+@patch
+def put(self: Output,
+    tmp: Path,  # the finished folder, of `beside`; afterwards what was replaced, or nothing
+) -> None:
+    "Put a finished folder in its place."
+    try:
+        write_mark(tmp)
+        self.check()
+        if self.keep and not self.overwrite: carry_over([*foreign_files(self.path)], self.path, tmp)
+        if not self.path.exists(): tmp.rename(self.path)
+        elif not self.inside: swap_dirs(tmp, self.path)
+        else:
+            tmp.rename(self.path/f'{SCRATCH}new')
+            finish_exchange(self.path)
+    except (OSError, CliError) as e:
+        why = e.strerror if isinstance(e, OSError) else e
+        where = self.set_aside(tmp)
+        error = OutputError(f'{self.path} could not be replaced ({why}); what was made is in {where}')
+        error.kept = where
+        raise error from e
+
+# %% ../nbs/01_files.ipynb #ef131368
+@patch
+def set_aside(self: Output,
+    tmp: Path,  # the finished folder
+) -> Path:  # where it is
+    "Keep what could not be put in its place."
+    if not tmp.exists(): return self.path/f'{SCRATCH}new'  # half way through an exchange, which the next writer ends
+    names = (f'{self.path.name}.finished-{i}' for i in count(1))
+    place = next(p for p in map(tmp.with_name, names) if not os.path.lexists(p))
+    try: return tmp.rename(place)
+    except OSError: return tmp
+
+# %% ../nbs/01_files.ipynb #127ee4dd
+@patch
+def leftover(self: Output,
+    key: str = '',  # keep a folder with this key
+) -> Path | None:  # the folder kept
+    "Remove what killed writers left, but for one to go on from."
+    kept, pattern = None, self.beside('tmp')
+    for p in pattern.parent.glob(f'{glob.escape(pattern.name)}*'):
+        pid = p.name.removeprefix(pattern.name).split('.')[0]
+        if not pid.isdigit() or (process_exists(int(pid)) and int(pid) != os.getpid()): continue
+        if key and not kept and (p/'.key').is_file() and (p/'.key').read_text(encoding='utf-8') == key: kept = p
+        else: shutil.rmtree(p, ignore_errors=True)
+    return kept
+
+# %% ../nbs/01_files.ipynb #47fad873
+@contextlib.contextmanager
+def atomic_dir(
+    path: str | Path,  # the folder to make
+    key: str = '',  # what its content depends on; '' always starts from nothing
+    **how,  # of `Output`: inputs, overwrite, keep
+):
+    "A temporary folder that takes the place of `path` when the block ends well, and goes when it does not."
+    out, stays = Output(path, **how), False
+    with writing(out.path, out.path.parent):
+        kept, tmp = out.leftover(key), out.beside(f'tmp{os.getpid()}')
+        if kept: kept.rename(tmp)
+        else: tmp.mkdir()
+        if key and not kept: (tmp/'.key').write_text(key, encoding='utf-8')  # its age tells when the content was begun
+    try:
+        with writing(out.path, tmp): yield tmp
+        stays = True
+    except (KeyboardInterrupt, OutputError):
+        stays = bool(key)  # the next try goes on from there
+        raise
+    finally:
+        if not stays: shutil.rmtree(tmp, ignore_errors=True)
+    with contextlib.suppress(OSError): (tmp/'.key').unlink()
+    out.put(tmp)
+    shutil.rmtree(tmp, ignore_errors=True)
+
+# %% ../nbs/01_files.ipynb #91951946
+def is_writable(
+    folder: str | Path,  # need not be there
+) -> bool:
+    "Whether a folder can be written, or made."
+    if not os.path.isabs(folder): return False
+    there = next(p for p in (Path(folder), *Path(folder).parents) if os.path.exists(p))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+@lru_cache(None)
+def private_folder() -> Path:
+    "A folder of this user's own among the temporary ones, the same the next time."
+    user = os.getuid() if hasattr(os, 'getuid') else ''
+    folder = Path(tempfile.gettempdir())/f'sciencetutor-{user}'
+    with contextlib.suppress(FileExistsError): folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or user not in ('', found.st_uid): return Path(tempfile.mkdtemp())
+    return folder
+
+def cache_path(
+    *names: str,  # of a folder or file in the cache
+) -> Path:
+    "A place in the cache: the user's, where it is there or can be written, or else a temporary one."
+    from platformdirs import user_cache_path
+    usual = user_cache_path('sciencetutor').joinpath(*names)
+    usable = usual.is_absolute() and os.path.exists(usual) or is_writable(usual)
+    return usual if usable else (private_folder()/'cache').joinpath(*names)
+
+# %% ../nbs/01_files.ipynb #db1b2c56
+def settle_home() -> str:  # what was chosen instead, '' where all is as it should be
+    "Give a user without a name, a home or a cache what the libraries look for."
+    from platformdirs import user_cache_path
+    home, chosen = os.path.expanduser('~'), ''
+    if hasattr(os, 'getuid'):
+        import pwd
+        try: pwd.getpwuid(os.getuid())
+        except KeyError: os.environ.setdefault('USER', f'user{os.getuid()}')  # for getpass.getuser()
+    if not os.path.isabs(home) or home == '/' or not os.access(home, os.R_OK | os.X_OK):
+        os.environ['HOME'] = chosen = str(private_folder())
+    caches = Path(os.environ.get('XDG_CACHE_HOME') or Path(os.path.expanduser('~'))/'.cache')
+    for variable, folder in dict(HF_HOME='huggingface', MPLCONFIGDIR='matplotlib').items():
+        if not is_writable(os.environ.get(variable) or caches/folder):
+            chosen = str(private_folder())
+            os.environ[variable] = str(private_folder()/folder)
+    if not is_writable(user_cache_path('sciencetutor')): chosen = str(private_folder())
+    return chosen

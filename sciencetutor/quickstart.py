@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .cli import load
+from .files import Output, open_folder, writing
 if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['GROUPS', 'QUICK', 'METRICS', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show', 'try_port',
-           'open_page']
+__all__ = ['GROUPS', 'QUICK', 'WRITTEN', 'METRICS', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show',
+           'try_port', 'open_page']
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-006
 def once(
@@ -34,7 +35,9 @@ def once(
         print(f'{title}: done before, see {folder}', flush=True)
         return begun['result']
     print(title, flush=True)
-    if begun and begun['settings'] != settings: shutil.rmtree(folder, ignore_errors=True)
+    if begun and begun['settings'] != settings:
+        Output(folder)  # refuses files of others
+        shutil.rmtree(folder, ignore_errors=True)
     note.write_text(json.dumps(dict(settings=settings), indent=1), encoding='utf-8')
     result = work()
     note.write_text(json.dumps(dict(settings=settings, result=result), indent=1), encoding='utf-8')
@@ -91,6 +94,7 @@ def plot(
 QUICK = dict(batch_tokens=1024, warmup=5, lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=0.5)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-017
+WRITTEN = ('data.json', 'before.json', 'tutor.json', 'after.json', 'accuracy.png')
 METRICS = ('acc', 'lo', 'hi', 'count', 'chance')
 
 def measure(
@@ -113,15 +117,15 @@ def run_quickstart(
     serve: bool = True,  # open the page at the end
     host: str = '127.0.0.1',  # address of the page
     port: int = 7860,  # port of the page
+    overwrite: bool = False,  # write into OUT even if it holds files of others
 ) -> dict:  # the metrics before and after
     "Samples, a short fine-tune, accuracy before and after, the page. Finished steps are not repeated."
     if serve: try_port(host, port)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = open_folder(out, WRITTEN, overwrite=overwrite).path
     data, trained = folder/'data', folder/'tutor'
-    def make_data(): return load('data:run_data')(out=str(data), n=n, seed=seed)
+    def make_data(): return load('data:run_data')(out=str(data), n=n, seed=seed, overwrite=overwrite)
     def train():
-        options = dict(QUICK, minutes=minutes, seed=seed)
+        options = dict(QUICK, minutes=minutes, seed=seed, overwrite=overwrite)
         return load('train:run_train')(data=str(data), model=model, out=str(trained), **options)
     s = dict(version=__version__, n=n, seed=seed)
     once(data, f'1/5 Questions: {n} samples to train on', s, make_data)
@@ -143,7 +147,7 @@ def show(
 ):
     "Print the table and save the plot."
     rows = comparison(before, after)
-    plot(rows).savefig(folder/'accuracy.png', dpi=110)
+    with writing(folder): plot(rows).savefig(folder/'accuracy.png', dpi=110)
     print(f'\n{table(rows)}\n\nThe same as a picture: {folder/"accuracy.png"}\n', flush=True)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-021

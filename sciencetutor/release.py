@@ -20,7 +20,8 @@ from fastcore.script import CliError
 from safetensors.torch import save_file
 from .data.core import load_split
 from .eval.metrics import calibration
-from .models.core import load_model
+from .files import open_folder
+from .models.core import BUILT_IN, load_model
 from .models.delta import apply_delta, make_delta
 from .models.knn import fit_mix, item_evidence, make_index, save_index
 from .models.scoring import encode_reply, question_item, score_choices
@@ -212,6 +213,8 @@ def run_tutor(
     splits = [s for s in ('train', 'train_hint_unknown') if (Path(data)/s).is_dir()]
     if not splits:
         raise CliError(f'{data}: no data set with a train split; make one with `sciencetutor data --out {data}`')
+    names = ('delta.safetensors', 'memory.safetensors', 'tutor.json', 'README.md')
+    open_folder(packed, names, [data, '' if model in BUILT_IN else model])
     held_out = load_split(data, 'val')
     trainings = run_passes(data, model, out, splits, steps)
     solved = datasets.concatenate_datasets([load_split(data, s) for s in splits])

@@ -120,7 +120,7 @@ def test_load_split(tmp_path):
 def test_same_input_same_bytes(tmp_path):
     for d in 'ab': run_data('samples', str(tmp_path/d), n=60, seed=4)
     files = sorted(p.relative_to(tmp_path/'a') for p in (tmp_path/'a').rglob('*') if p.is_file())
-    assert len(files) == 11
+    assert len(files) == 12
     for f in files: assert (tmp_path/'a'/f).read_bytes() == (tmp_path/'b'/f).read_bytes(), f
 
 
@@ -227,7 +227,8 @@ def check_after_kills(tmp_path, moments) -> int:
     assert run_data(str(f), str(tmp_path/'d')) == fresh
     assert load_split(tmp_path/'d', 'train').data.table.equals(load_split(tmp_path/'fresh', 'train').data.table)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith('.')] == []
-    assert not list((tmp_path/'d').rglob('.*')) and not list((tmp_path/'d').rglob('*.part'))
+    assert [p.name for p in (tmp_path/'d').rglob('.*')] == ['.sciencetutor.json']
+    assert not list((tmp_path/'d').rglob('*.part'))
     return most
 
 

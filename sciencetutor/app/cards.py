@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 import yaml
 from fastcore.script import CliError
-from platformdirs import user_cache_path
-from ..files import write_atomic
+from ..files import cache_path, write_atomic
 from ..resources import asset
+
 
 # %% auto #0
 __all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'TALK', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE',
@@ -209,7 +209,7 @@ def load_cards(
 ) -> list[Card]:
     "All cards: ours, and a teacher's."
     ours = KNOWLEDGE
-    cache = user_cache_path('sciencetutor')/'cards'/f'{fingerprint(ours)}.json'
+    cache = cache_path('cards', f'{fingerprint(ours)}.json')
     try: cards = [Card(**c) for c in json.loads(cache.read_text(encoding='utf-8'))]
     except (OSError, ValueError, TypeError):
         cards = read_folder(ours)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re, tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from PIL.Image import Image
-import torch
 from fastcore.basics import patch
 from .cards import TALK
 from .answers import ASK, SURE, Answer, converse
 from .retrieval import finder
 from ..data.formats import WHY, question_text
-from ..engine.core import Engine
 from ..resources import asset
+if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
 __all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
@@ -168,10 +168,12 @@ OWN_WORDS = 1e9  # parameters from which a model may answer an open question in 
 
 def looks_up(engine) -> bool:
     "Whether open questions are answered from the cards rather than left to the model."
-    return isinstance(model := getattr(engine, 'model', None), torch.nn.Module) and model.num_parameters() < OWN_WORDS
+    if tell := getattr(engine, 'smaller_than', None): return tell(OWN_WORDS)
+    count = getattr(getattr(engine, 'model', None), 'num_parameters', None)  # an endpoint has no model
+    return count is not None and count() < OWN_WORDS
 
 def answer_open(
-    engine: Engine,
+    engine: 'Engine',
     turn: Turn,  # without choices; the answer is written into it
     before: Sequence[Turn] = (),  # earlier turns
     grade: int | None = None,  # of the child
@@ -219,7 +221,7 @@ def whole_sentences(text: str) -> str:
 
 # %% ../../nbs/app/05_turns.ipynb #d31ee20f
 def reply(
-    engine: Engine,  # or anything with its `score` and `generate`
+    engine: 'Engine',  # or anything with its `score` and `generate`
     turn: Turn,  # the question; the answer is written into it
     before: Sequence[Turn] = (),  # earlier turns
     grade: int | None = None,  # of the child

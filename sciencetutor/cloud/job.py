@@ -11,10 +11,11 @@ from __future__ import annotations
 __all__ = ['parameter_names', 'fit_parameters', 'run_notebook', 'get_data', 'run_job', 'main']
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-003
-import argparse, ast, json, os, sys, tempfile
+import argparse, ast, json, os, shutil, sys, tempfile
 from pathlib import Path
 from fastcore.script import CliError
 from .gcp import resolve_secrets
+from ..files import Output, atomic_dir, open_folder
 from ..data.hub import run_download, run_upload
 
 # else gcsfs, which papermill writes with, asks for the bucket's kind before every file, for minutes if nobody answers
@@ -91,7 +92,10 @@ def run_job(
 ) -> None:
     "Train and evaluate; leave checkpoint, evaluation and both notebooks in `out`."
     work, notebooks, remote = Path(tempfile.mkdtemp()), Path(notebooks), '://' in out
-    if not remote: Path(out).mkdir(parents=True, exist_ok=True)
+    parts = ['checkpoint', 'eval'] if split else ['checkpoint']
+    if not remote:
+        open_folder(out, ('data.ipynb', 'train.ipynb', 'eval.ipynb'))
+        for name in parts: Output(Path(out)/name)
     size = dict(n=limit) if limit else {}
     folder = get_data(data, work/'data', notebooks, f'{out}/data.ipynb', **size)
     params = dict(params, data=folder, out=str(work/'checkpoint'))
@@ -99,9 +103,10 @@ def run_job(
     if split:
         params = dict(data=folder, model=str(work/'checkpoint'), split=split, out=str(work/'eval'))
         run_notebook(notebooks/'30_eval.ipynb', f'{out}/eval.ipynb', params)
-    for name in ['checkpoint', 'eval'] if split else ['checkpoint']:
+    for name in parts:
         if remote: run_upload(str(work/name), f'{out}/{name}')
-        else: (work/name).rename(Path(out).absolute()/name)
+        else:
+            with atomic_dir(Path(out)/name) as tmp: shutil.copytree(work/name, tmp, dirs_exist_ok=True)
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-012
 def main(

@@ -24,6 +24,7 @@ from typing import Annotated
 from fastcore.script import CliError
 from .gcp import call_api, confirm, job_environment, list_api, make_client, rest_call, setting
 from .prices import machine_text, price_text, read_config, repo_root
+from ..files import open_folder
 from ..data.hub import bucket, fetch, parse_place, run_download, run_upload
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-006
@@ -342,12 +343,13 @@ def fetch_run(
 ) -> Path:  # checkpoint/, eval/, train.ipynb, eval.ipynb
     "Bring a run home."
     folder, place = Path(out)/name, parse_place(run_uri(name))
-    folder.mkdir(parents=True, exist_ok=True)
+    notebooks = ('data.ipynb', 'train.ipynb', 'eval.ipynb')
+    open_folder(folder, notebooks)
     for part in ['checkpoint', 'eval'] if split else ['checkpoint']:
         run_download(f'{run_uri(name)}/{part}', str(folder/part))
     for blob in bucket(place.name).list_blobs(prefix=f'{place.path}/'):
         file = blob.name.removeprefix(f'{place.path}/')
-        if file.endswith('.ipynb') and '/' not in file: fetch(blob, folder/file)
+        if file in notebooks: fetch(blob, folder/file)
     return folder
 
 def run_summary(

@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['STRINGS', 'MORE', 'BATCH_ROWS', 'BATCH_BYTES', 'SHARD_BYTES', 'features', 'schema', 'offsets', 'text_column',
            'nested', 'bytes_column', 'validity', 'image_column', 'record_batch', 'leaves', 'sizes_and_data',
-           'ContentHash', 'SplitWriter']
+           'ContentHash', 'SplitWriter', 'split_files']
 
 # %% ../../nbs/data/05_arrow.ipynb #9609ce3e
 import json, os
@@ -24,7 +24,7 @@ import xxhash
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .formats import Item
-from ..files import write_json
+from ..files import plain_name, resolve_under, write_json
 if TYPE_CHECKING: import pyarrow as pa
 
 # %% ../../nbs/data/05_arrow.ipynb #12682be8
@@ -201,7 +201,7 @@ class SplitWriter:
         self.folder, self.convert, self.pool, self.schema = folder, convert, pool, schema()
         self.items, self.size = [], 0  # that wait for their batch, and the bytes of their pictures
         self.seen, self.rows, self.images = 0, 0, 0  # questions so far, those written, those with a picture
-        self.shards, self.sink, self.hash, self.jobs = [], None, ContentHash(), deque()
+        self.shards, self.sink, self.hash, self.jobs, self.failed = [], None, ContentHash(), deque(), False
         folder.mkdir(parents=True, exist_ok=True)
         self.recover()
 
@@ -223,7 +223,7 @@ def recover(self: SplitWriter):
     import pyarrow as pa
     for f in self.folder.glob('data-*.arrow'):  # killed while it was closed
         number = f.name.split('-')[1]
-        f.rename(self.folder/f'shard-{number}.arrow')
+        f.replace(self.folder/f'shard-{number}.arrow')
     for f in self.folder.glob('*.part'): f.unlink()
     self.shards = sorted(self.folder.glob('shard-*.arrow'))
     for shard in self.shards:
@@ -249,6 +249,8 @@ def write(self: SplitWriter,
 ):
     "Hash a batch and write it; start and end shards. Runs in the thread."
     import pyarrow as pa
+    if self.failed: return  # what follows a batch that is not on the disk would stand in its place
+    self.failed = True
     if self.sink is None:
         self.shards.append(self.folder/f'shard-{len(self.shards):05d}.arrow')
         self.sink = pa.OSFile(f'{self.shards[-1]}.part', 'wb')
@@ -256,6 +258,7 @@ def write(self: SplitWriter,
     self.stream.write_batch(batch)
     self.hash.update(batch)
     if self.sink.tell() >= SHARD_BYTES: self.end_shard()
+    self.failed = False
 
 @patch
 def end_shard(self: SplitWriter):
@@ -263,7 +266,7 @@ def end_shard(self: SplitWriter):
     if self.sink is None: return
     self.stream.close()
     self.sink.close()
-    os.rename(f'{self.shards[-1]}.part', self.shards[-1])
+    os.replace(f'{self.shards[-1]}.part', self.shards[-1])
     self.sink = None
 
 # %% ../../nbs/data/05_arrow.ipynb #1dc55446
@@ -274,9 +277,22 @@ def close(self: SplitWriter) -> dict:  # rows, images, hash
     for job in self.jobs: job.result()
     self.end_shard()
     names = [f'data-{i:05d}-of-{len(self.shards):05d}.arrow' for i in range(len(self.shards))]
-    for shard, name in zip(self.shards, names): shard.rename(self.folder/name)
+    for shard, name in zip(self.shards, names): shard.replace(self.folder/name)
     state = dict(_data_files=[dict(filename=n) for n in names], _fingerprint=self.hash.hexdigest()[:16],
                  _format_columns=None, _format_kwargs={}, _format_type=None, _output_all_columns=False, _split=None)
     info = dict(citation='', description='', features=features(), homepage='', license='')
     for name, value in (('state', state), ('dataset_info', info)): write_json(self.folder/f'{name}.json', value)
     return dict(rows=self.rows, images=self.images, hash=self.hash.hexdigest())
+
+# %% ../../nbs/data/05_arrow.ipynb #0ef804b7
+def split_files(
+    data: str | Path,  # folder of a data set
+    split: str,  # as `dataset_dict.json` names it
+) -> list[Path]:
+    "The Arrow files of a split."
+    if not plain_name(split): raise CliError(f'{data} has the split {split!r}, which is no name for a folder')
+    try:
+        state = json.loads(Path(resolve_under(data, f'{split}/state.json')).read_text(encoding='utf-8'))
+        return [Path(resolve_under(data, f'{split}/{f["filename"]}')) for f in state['_data_files']]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None

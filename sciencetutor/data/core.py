@@ -8,9 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/data.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SMALL', 'LARGEST', 'read_file', 'picture', 'items', 'no_gc', 'write_items', 'resume_key', 'newest', 'start_over',
-           'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary', 'run_data',
-           'load_split']
+__all__ = ['SMALL', 'LARGEST', 'READ', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key',
+           'newest', 'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
+           'run_data', 'only_named', 'load_split']
 
 # %% ../../nbs/00_data.ipynb #7f4afa45
 import contextlib, gc, hashlib, json, os, shutil
@@ -24,20 +24,21 @@ from tqdm.auto import tqdm
 from .. import __version__
 from .formats import Item, columns, fault, hub_name, parse_format
 from .images import BadImage, check_image, open_image, png_bytes
-from .arrow import SplitWriter
-from ..files import atomic_dir, write_json
+from .arrow import SplitWriter, split_files
+from ..files import Refused, atomic_dir, plain_name, resolve_under, write_json
 from .sources import Notes, OutOfOrder, Question, open_source, read_json
-if TYPE_CHECKING: import datasets
+if TYPE_CHECKING: import datasets, pyarrow as pa
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
 SMALL = 1 << 16  # bytes; most pictures of ScienceQA are smaller
 LARGEST = 1 << 28  # bytes; a larger file is refused
+READ = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)  # as they are, and never wait for a pipe
 
 def read_file(
     path: str,  # a file
 ) -> bytes:  # all of it; `BadImage` for one over `LARGEST`
     "A picture's file, with one read for a small one: `open` and `read` make more system calls."
-    fd = os.open(path, os.O_RDONLY)
+    fd = os.open(path, READ)
     try:
         data = os.read(fd, SMALL)
         if len(data) < SMALL: return data
@@ -48,19 +49,25 @@ def read_file(
 
 # %% ../../nbs/00_data.ipynb #631dbc88
 def picture(
-    pic: str | dict | None,  # a file, or {'bytes', 'path'}, of `Question`
+    pic: tuple | dict | None,  # a folder and the name of a file in it, or {'bytes', 'path'}, of `Question`
     max_side: int | None = None,  # longest side, pixels; None leaves the file as it is
 ) -> tuple[dict | None, str]:  # {'bytes', 'path'}, and what is odd about it
     "The checked picture of a question, undecoded; `OSError` when it is absent, `BadImage` when it cannot be used."
-    if isinstance(pic, dict) and pic['bytes'] is None: pic = pic['path']
     if pic is None: return None, ''
-    if isinstance(pic, str): pic = dict(bytes=read_file(pic), path=pic.rpartition('/')[2])
+    if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic)), path=pic[1].rpartition('/')[2])
     h = check_image(pic['bytes'])
     if max_side and max(h.width, h.height) > max_side:
         pic = dict(pic, bytes=png_bytes(open_image(pic['bytes'], max_side=max_side)))
     return pic, h.odd
 
 # %% ../../nbs/00_data.ipynb #dce58841
+def bad_split(
+    split: str,  # of a question
+) -> str:  # what is wrong, '' when nothing is
+    "A split becomes a folder, so its name is to be one."
+    return '' if plain_name(split) else f'has the split {split!r}, which is no name for a folder'
+
+# %% ../../nbs/00_data.ipynb #1a948cce
 def items(
     questions: Iterator[Question],  # of a source
     notes: Notes,  # absent and odd pictures are noted here
@@ -72,12 +79,12 @@ def items(
     "The questions that can be used."
     count = {}
     for split, pid, p, pic in questions:
-        if why := fault(p):
+        if why := fault(p) or bad_split(split):
             faults.add('questions are bad', f'{pid} {why}')
             continue
         try: image, odd = picture(pic, max_side)
-        except BadImage as e:
-            faults.add('pictures are bad', f'{pid} {e}')
+        except (BadImage, Refused) as e:
+            faults.add(f'pictures are {"bad" if isinstance(e, BadImage) else "refused"}', f'{pid} {e}')
             continue
         except OSError:
             (faults if missing_images == 'error' else notes).add('pictures are named but absent', pid)
@@ -159,9 +166,11 @@ def keep_finished(
 # %% ../../nbs/00_data.ipynb #in-order
 def in_order(
     tmp: Path,  # unfinished folder
+    pictures: Path,  # the source's folder of pictures
     convert: Callable,  # bool (hold the questions back and sort them) -> result
 ) -> object:  # of `convert`
     "A conversion, done again from the start with the questions held back if they come out of order."
+    keep_finished(tmp, pictures)
     if not (tmp/'.hold').exists():
         try: return convert(False)
         except OutOfOrder: start_over(tmp, hold=True)
@@ -228,35 +237,49 @@ def run_data(
     max_side: int = None,  # make pictures smaller, longest side in pixels
     n: int = 1000,  # samples to train on (a fifth of it each in val and test)
     seed: int = 0,  # of the samples
+    overwrite: bool = False,  # replace OUT even if it holds files of others
 ) -> dict:  # the manifest: what was written
     "Turn science questions into a data set in LLaVA format."
-    options = dict(only=only, format=format, missing_images=missing_images, bad=bad, image_first=image_first,
-                   max_side=max_side, n=n, seed=seed)
-    columns_of = partial(columns, templates=parse_format(format), image_first=image_first)
+    options = dict(only=only, format=format, missing_images=missing_images, bad=bad, max_side=max_side, n=n, seed=seed)
+    shown = dict(templates=parse_format(format), image_first=image_first)
     def convert(hold):
         notes, faults = Notes(), Notes()
         questions = open_source(source, notes, splits, only, n, seed, hold)
         checked = items(questions, notes, faults, read_captions(captions), missing_images, max_side)
-        return write_items(checked, tmp, columns_of), notes, faults
-    with atomic_dir(out, resume_key(source, splits, captions, options)) as tmp:
-        keep_finished(tmp, Path(source)/'images')
-        counts, notes, faults = in_order(tmp, convert)
+        return write_items(checked, tmp, partial(columns, **shown)), notes, faults
+    how = dict(inputs=(source != 'samples' and source, splits, captions), overwrite=overwrite)
+    with atomic_dir(out, resume_key(source, splits, captions, options | shown), **how) as tmp:
+        counts, notes, faults = in_order(tmp, Path(source)/'images', convert)
         refuse(source, counts, faults if bad == 'error' else None, only)
         manifest = write_manifest(tmp, source, format, counts, notes, faults)
     print(*summary(manifest, notes, faults), sep='\n')
     return manifest
 
 # %% ../../nbs/00_data.ipynb #48ac2f05
+def only_named(
+    pictures: 'pa.Array',  # a chunk of the column
+) -> bool:
+    "Whether a picture is named without being there: whoever decodes it would open any file of that name."
+    import pyarrow as pa, pyarrow.compute as pc
+    if not pa.types.is_struct(pictures.type): return False
+    data, path = (pc.struct_field(pictures, k) for k in ('bytes', 'path'))
+    return bool(pc.any(pc.and_(pc.is_null(data), pc.is_valid(path))).as_py())
+
+# %% ../../nbs/00_data.ipynb #252ab484
 def load_split(
     data: str | Path,  # folder that the stage wrote
     split: str,  # name of a split; `validation` is `val`
 ) -> 'datasets.Dataset':
     "One split of a data set on disk."
     data, other = Path(data), dict(val='validation', validation='val')
-    try: names = json.loads((data/'dataset_dict.json').read_text())['splits']
+    try: names = json.loads((data/'dataset_dict.json').read_text(encoding='utf-8'))['splits']
     except (OSError, ValueError, KeyError):
         raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None
     name = split if split in names else other.get(split)
     if name not in names: raise CliError(f'no split {split} in {data}: it has {", ".join(names)}')
+    split_files(data, name)
     from datasets import Dataset
-    return Dataset.load_from_disk(str(data/name))
+    rows = Dataset.load_from_disk(str(data/name))
+    if 'image' in rows.column_names and any(map(only_named, rows.data.column('image').chunks)):
+        raise CliError(f'{data} names pictures that are not in it: convert it with `sciencetutor data --source {data}`')
+    return rows

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from fastcore.script import CliError
 from .formats import hub_name, problem
-from .arrow import schema
+from .arrow import schema, split_files
 from ..files import atomic_dir, write_json
 if TYPE_CHECKING: import pyarrow as pa
 
@@ -28,11 +28,10 @@ def read_info(
 ) -> dict:  # split -> paths of its Arrow files
     "What splits a data set has, and where they are."
     try:
-        names = json.loads((Path(data)/'dataset_dict.json').read_text())['splits']
-        state = {n: json.loads((Path(data)/n/'state.json').read_text()) for n in names}
+        names = json.loads((Path(data)/'dataset_dict.json').read_text(encoding='utf-8'))['splits']
     except (OSError, ValueError, KeyError):
         raise CliError(f'no data set in {data}: make one with `sciencetutor data --out {data}`') from None
-    return {n: [Path(data)/n/f['filename'] for f in s['_data_files']] for n, s in state.items()}
+    return {n: split_files(data, n) for n in names}
 
 # %% ../../nbs/data/06_exports.ipynb #3a2d3779
 def iter_batches(
@@ -203,6 +202,7 @@ def run_export(
     out: str = 'data/export',  # folder to write
     to: Annotated[str, dict(choices=list(EXPORTS))] = 'llava',  # layout
     only: Annotated[str, dict(nargs='+', metavar='SPLIT')] = None,  # the splits to write (all when not given)
+    overwrite: bool = False,  # replace OUT even if it holds files of others
 ) -> None:
     "Write a data set in a layout that other programs read."
     if to not in EXPORTS: raise CliError(f'unknown layout {to}: use {", ".join(EXPORTS)}')
@@ -212,5 +212,5 @@ def run_export(
     try: format = json.loads((Path(data)/'manifest.json').read_text())['format']
     except (OSError, ValueError, KeyError): format = 'CQM-A'
     wanted = {s: files for s, files in splits.items() if not only or s in only}
-    with atomic_dir(out) as tmp: EXPORTS[to](wanted, tmp, format)
+    with atomic_dir(out, inputs=[data], overwrite=overwrite) as tmp: EXPORTS[to](wanted, tmp, format)
     print(f'{data} as {to}: {out}')

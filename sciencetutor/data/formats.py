@@ -17,6 +17,7 @@ __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', '
 import json, re, string
 from typing import NamedTuple
 from fastcore.script import CliError
+from ..files import printable
 
 # %% ../../nbs/data/01_formats.ipynb #6eba0539
 LETTERS = string.ascii_uppercase
@@ -270,5 +271,5 @@ def one_line(
     most: int | None = None,  # characters; None for all of it
 ) -> str:
     "A text on one line, its blanks single, what does not fit replaced by an ellipsis."
-    text = ' '.join(text.split())
+    text = printable(' '.join(text.split()))
     return text if most is None or len(text) <= most else text[:most - 1] + '…'

@@ -8,19 +8,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/hub.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['STORAGE_HINTS', 'Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of', 'hub_reason',
-           'hub_error', 'to_hub', 'remove_others', 'from_hub', 'bucket', 'byte_bar', 'storage_error', 'to_bucket',
-           'from_bucket', 'fetch', 'run_upload', 'run_download']
+__all__ = ['PART', 'STORAGE_HINTS', 'Place', 'parse_place', 'load_env', 'resumable_dir', 'md5', 'listing', 'version_of',
+           'hub_reason', 'hub_error', 'old_parts', 'what_goes', 'to_hub', 'remove_others', 'from_hub', 'bucket',
+           'byte_bar', 'storage_error', 'to_bucket', 'from_bucket', 'fetch', 'run_upload', 'run_download']
 
 # %% ../../nbs/data/07_hub.ipynb #dfe49a9f
-import base64, codecs, contextlib, fcntl, hashlib, io, os, re, shutil
+import base64, codecs, contextlib, glob, hashlib, io, os, re, shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from dotenv import dotenv_values
 from fastcore.script import CliError
 from tqdm.auto import tqdm
-from ..files import swap_dirs
-if TYPE_CHECKING: from google.cloud import storage
+from ..files import UNWRITABLE, Output, inner_name, resolve_under, writing
+if TYPE_CHECKING:
+    from google.cloud import storage
+    from huggingface_hub import HfApi
 
 # %% ../../nbs/data/07_hub.ipynb #9bc32154
 class Place(NamedTuple):
@@ -61,19 +63,18 @@ def load_env(
 # %% ../../nbs/data/07_hub.ipynb #7986f831
 @contextlib.contextmanager
 def resumable_dir(
-    path: str | Path,  # the folder to make; an older one there is replaced
+    path: str | Path,  # the folder to make; an older one of ours there is replaced
+    overwrite: bool = False,  # whosever it is
 ):
     "A folder beside `path` that survives failures and takes its place when all went well."
-    path = Path(path).absolute()
-    part = path.with_name(f'.{path.name}.part')
-    part.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f'.{path.name}.lock'), 'w') as lock:
-        try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError: raise CliError(f'{path} is being downloaded by another process: wait for it') from None
-        yield part
-        swap_dirs(part, path) if path.exists() else part.rename(path)
+    out = Output(path, overwrite=overwrite)
+    part = out.beside('part')
+    with out.lock():
+        with writing(out.path, part):
+            part.mkdir(exist_ok=True)
+            yield part
+        out.put(part)
         shutil.rmtree(part, ignore_errors=True)
-        Path(lock.name).unlink(missing_ok=True)
 
 # %% ../../nbs/data/07_hub.ipynb #053b17a5
 def md5(
@@ -90,6 +91,7 @@ def listing(
     if not folder.is_dir(): raise CliError(f'no folder {folder}: name a data set or a checkpoint to upload')
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
     shown = [n for n in names if not any(part.startswith('.') for part in n.split('/'))]
+    for name in shown: resolve_under(folder, name)  # a link may lead to what is private
     files = {n: ((folder/n).stat().st_size, md5(folder/n)) for n in shown}
     if not files: raise CliError(f'{folder} is empty: nothing to upload')
     return files
@@ -128,19 +130,59 @@ def hub_error(
     return CliError(f'the hub does not answer for {place.name} ({type(e).__name__}: {why}): check the network, '
                     'HF_ENDPOINT and HF_HUB_OFFLINE')
 
-# %% ../../nbs/data/07_hub.ipynb #65e60037
+# %% ../../nbs/data/07_hub.ipynb #b1996837
+PART = re.compile(r'(.+)-\d{5}-of-\d{5}(\.\w+)')  # of a large file
+
+def old_parts(
+    there: set[str],  # files of the repository
+    files: set[str],  # files of the folder
+) -> set[str]:  # files of the repository
+    "The parts of large files that are uploaded anew under other numbers."
+    stems = {m.groups() for m in map(PART.fullmatch, files) if m}
+    return {f for f in there - files if (m := PART.fullmatch(f)) and m.groups() in stems}
+
+# %% ../../nbs/data/07_hub.ipynb #52fb9881
+def what_goes(
+    api: 'HfApi',
+    place: Place,
+    files: set[str],  # files of the folder
+    public: bool,  # may everybody see it?
+    replace: bool,  # shall nothing else stay?
+) -> set[str]:  # files of the repository to delete
+    "Say what the repository holds and what will become of it; refuse a public one for what is private."
+    from huggingface_hub.errors import HfHubHTTPError
+    try: info = api.repo_info(place.name, repo_type=place.kind)
+    except HfHubHTTPError as e:
+        if e.response.status_code == 404: return set()  # not there yet
+        raise
+    if not info.private and not public:
+        raise CliError(f'{place.name} is public, everybody could read this: say --public if they may, or name another')
+    there = {f.rfilename for f in info.siblings} - {'.gitattributes'}
+    gone = there - files if replace else old_parts(there, files)
+    same, stay = len(there & files), sorted(there - files - gone)
+    shown = ', '.join(stay[:3]) + (', ...' if len(stay) > 3 else '')
+    said = f'{place.name} is {"private" if info.private else "public"} and holds {len(there)} files'
+    more = f' ({shown}); --replace would delete them' if stay else ''
+    print(f'{said}: {same} are replaced, {len(gone)} deleted, {len(stay)} stay{more}')
+    return gone
+
+# %% ../../nbs/data/07_hub.ipynb #6bc5c3e4
 def to_hub(
     src: Path,  # folder
     place: Place,
     public: bool = False,  # may everybody see it?
+    replace: bool = False,  # delete the other files of the repository
 ) -> str:  # where it is now
     "Upload a folder to the hub as one commit."
     from huggingface_hub import HfApi
     api = HfApi(endpoint=os.environ.get('HF_ENDPOINT'), token=os.environ.get('HF_TOKEN'))
     try:
+        gone = what_goes(api, place, set(listing(src)), public, replace)
         api.create_repo(place.name, repo_type=place.kind, private=not public, exist_ok=True)
-        done = api.upload_folder(repo_id=place.name, repo_type=place.kind, folder_path=src, delete_patterns='*',
+        done = api.upload_folder(repo_id=place.name, repo_type=place.kind, folder_path=src,
+                                 delete_patterns=[*map(glob.escape, gone)] or None,
                                  ignore_patterns=['.*', '**/.*'], commit_message=f'Upload {src.name}')
+    except CliError: raise
     except Exception as e: raise hub_error(e, place) from None
     return str(done)
 
@@ -156,16 +198,20 @@ def remove_others(
 def from_hub(
     place: Place,
     dest: str | Path,  # folder to make
+    overwrite: bool = False,  # replace it even if it holds files of others
 ) -> None:
     "Download a repository; what has arrived is not fetched again."
     from huggingface_hub import HfApi, snapshot_download
     keys = dict(endpoint=os.environ.get('HF_ENDPOINT'), token=os.environ.get('HF_TOKEN'))
-    with resumable_dir(dest) as part:
+    with resumable_dir(dest, overwrite) as part:
         try:
             info = HfApi(**keys).repo_info(place.name, repo_type=place.kind)
+            names = {inner_name(f.rfilename) for f in info.siblings}
             snapshot_download(place.name, repo_type=place.kind, revision=info.sha, local_dir=part, **keys)
-        except Exception as e: raise hub_error(e, place) from None
-        names = {f.rfilename for f in info.siblings}
+        except CliError: raise
+        except Exception as e:
+            if getattr(e, 'errno', None) in UNWRITABLE: raise
+            raise hub_error(e, place) from None
         if lost := [n for n in names if not (part/n).is_file()]:
             raise CliError(f'{len(lost)} files of {place.name} did not arrive: run the same command again to go on')
         shutil.rmtree(part/'.cache', ignore_errors=True)
@@ -243,6 +289,7 @@ def to_bucket(
 def from_bucket(
     place: Place,
     dest: str | Path,  # folder to make
+    overwrite: bool = False,  # replace it even if it holds files of others
 ) -> None:
     "Download a version of a folder; files that are complete are not fetched again."
     b = bucket(place.name, place.payer)
@@ -255,9 +302,8 @@ def from_bucket(
         if getattr(e, 'code', None) == 404: why = CliError(f'nothing in gs://{place.name}/{place.path}: {why}')
         raise why from None
     if not blobs: raise CliError(f'no version {version} in gs://{place.name}/{place.path}')
-    if bad := [n for n in blobs if n.startswith('/') or '..' in n.split('/')]:
-        raise CliError(f'gs://{place.name} names a file outside its folder: {bad[0]}')
-    with resumable_dir(dest) as part, byte_bar('download', (o.size for o in blobs.values())) as bar:
+    for name in blobs: inner_name(name)
+    with resumable_dir(dest, overwrite) as part, byte_bar('download', (o.size for o in blobs.values())) as bar:
         remove_others(part, set(blobs))
         for name, blob in blobs.items():
             fetch(blob, part/name)
@@ -275,8 +321,10 @@ def fetch(
         blob.download_to_filename(str(file))
         if md5(file) != blob.md5_hash: raise ValueError('checksum')
     except Exception as e:
+        if getattr(e, 'errno', None) in UNWRITABLE: raise
         why = ' '.join(str(e).split())[:200] or type(e).__name__
         raise CliError(f'{blob.name} did not arrive ({why}): run the same command again to go on') from None
+
 
 # %% ../../nbs/data/07_hub.ipynb #e51b52a1
 def run_upload(
@@ -284,12 +332,13 @@ def run_upload(
     dest: str,  # hf://datasets/OWNER/NAME, hf://OWNER/NAME or gs://BUCKET/PATH
     public: bool = False,  # on the hub: everybody may see it
     billing_project: str = '',  # in a bucket whose readers pay: the project that pays
+    replace: bool = False,  # on the hub: delete the other files that are there
 ) -> str:  # where it is now
     "Upload a data set or a checkpoint."
     load_env()
     place = parse_place(dest)._replace(payer=billing_project)
     listing(src)
-    where = to_bucket(Path(src), place) if place.kind == 'gs' else to_hub(Path(src), place, public)
+    where = to_bucket(Path(src), place) if place.kind == 'gs' else to_hub(Path(src), place, public, replace)
     print(f'uploaded to {where}')
     return where
 
@@ -298,10 +347,11 @@ def run_download(
     src: str,  # hf://datasets/OWNER/NAME, hf://OWNER/NAME or gs://BUCKET/PATH[@VERSION]
     dest: str,  # folder to make
     billing_project: str = '',  # from a bucket whose readers pay: the project that pays
+    overwrite: bool = False,  # replace DEST even if it holds files of others
 ) -> None:
     "Download a data set or a checkpoint."
     load_env()
     place = parse_place(src)._replace(payer=billing_project)
-    if Path(dest).is_file(): raise CliError(f'{dest} is a file: name a folder to write to')
-    from_bucket(place, dest) if place.kind == 'gs' else from_hub(place, dest)
+    Output(dest, overwrite=overwrite)
+    from_bucket(place, dest, overwrite) if place.kind == 'gs' else from_hub(place, dest, overwrite)
     print(f'downloaded {src}')

@@ -10,11 +10,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error', 'read_json',
            'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
-           'by_own_split', 'official', 'from_columns', 'from_hub', 'from_samples', 'from_llava', 'from_table',
-           'open_source', 'read_questions']
+           'by_own_split', 'official', 'named_picture', 'from_columns', 'from_hub', 'from_samples', 'from_llava',
+           'from_table', 'open_source', 'read_questions']
 
 # %% ../../nbs/data/02_sources.ipynb #e88347e2
-import codecs, json, re
+import codecs, json, os, re
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from fastcore.script import CliError
+from .arrow import split_files
+from ..files import printable
 from .tables import READERS, read_table, row_problem, text_of
 from .formats import Item, hub_name, parse_format, parse_turns, record
 from .formats import problem as problem_of
@@ -35,7 +37,7 @@ class Question(NamedTuple):
     split: str  # the split it goes to
     pid: str  # its own id
     problem: dict  # in the official fields
-    picture: str | dict | None = None  # a file, or {'bytes', 'path'}, or none
+    picture: tuple | dict | None = None  # a folder and the name of a file in it, or {'bytes', 'path'}, or none
 
 # %% ../../nbs/data/02_sources.ipynb #87d7ba7a
 class Notes:
@@ -50,7 +52,7 @@ class Notes:
     ):
         "Count one more."
         self.counts[kind] += n
-        if name != '' and len(self.names[kind]) < self.keep: self.names[kind].append(str(name))
+        if name != '' and len(self.names[kind]) < self.keep: self.names[kind].append(printable(str(name)))
 
     def lines(self) -> list[str]:
         "A line for each kind."
@@ -125,6 +127,7 @@ def read_json(
     try: return json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as e: raise CliError(f'{path}: {e.strerror}; name a JSON file') from None
     except ValueError as e: raise CliError(f'{path} is not JSON: {e}') from None
+    except RecursionError: raise CliError(f'{path} is nested too deeply to be read') from None
 
 # %% ../../nbs/data/02_sources.ipynb #59cd7069
 def chosen_splits(
@@ -148,9 +151,9 @@ def picture_path(
     folder: Path | str,  # official folder
     pid: str,  # problem id
     p: dict,  # its problem
-) -> str | None:
+) -> tuple[Path | str, str] | None:  # the folder, and the name in it
     "Where the picture of a problem is, if it has one."
-    return f'{folder}/images/{p.get("split", "")}/{pid}/{p["image"]}' if p.get('image') else None
+    return (folder, f'images/{p.get("split", "")}/{pid}/{p["image"]}') if p.get('image') else None
 
 # %% ../../nbs/data/02_sources.ipynb #85aa323b
 def ascending(
@@ -263,10 +266,21 @@ def official(
 # %% ../../nbs/data/02_sources.ipynb #77b4e98e
 NEEDED = ('question', 'choices', 'answer')
 
+def named_picture(
+    picture: dict | None,  # {'bytes', 'path'} of a picture column
+    roots: tuple[str, ...],  # folders below which it may be
+) -> tuple | dict | None:  # as `Question` has it
+    "A picture of which only the name stands in a data set; one elsewhere will be refused."
+    if not picture or picture['bytes'] is not None: return picture
+    name = picture['path'] or ''
+    root = next((r for r in roots if Path(name).is_relative_to(r)), None)
+    return (root or '.', Path(name).relative_to(root).as_posix() if root else os.path.abspath(name)) if name else None
+
 def from_columns(
     dd: 'DatasetDict',  # with the official fields as columns
     only: list[str] | None = None,  # splits to take
     source: str = 'the data set',  # for the message
+    roots: tuple[str, ...] = (),  # folders below which a picture may be that is named only
 ) -> Iterator[Question]:
     "The questions of a `DatasetDict` in the schema of `derek-thomas/ScienceQA`."
     import datasets
@@ -277,7 +291,7 @@ def from_columns(
             raise CliError(f'{source} lacks the column {", ".join(lacks)}: it has {", ".join(ds.column_names)}')
         if 'image' in ds.column_names: ds = ds.cast_column('image', datasets.Image(decode=False))
         for i, row in enumerate(ds):
-            picture = row.pop('image', None)
+            picture = named_picture(row.pop('image', None), roots)
             pid = str(row.pop('pid', None) or f'{name[0]}-{i}')
             yield Question(split, pid, problem_of(row) if 'answer_index' in row else row, picture)
 
@@ -292,7 +306,8 @@ def from_hub(
     except Exception as e:
         said = f'{name} is neither a folder here nor a data set that the hub gives ({type(e).__name__})'
         raise CliError(f'{said}: check the name, the network and HF_TOKEN') from None
-    return from_columns(dd, only, name)
+    from huggingface_hub.constants import HF_HUB_CACHE
+    return from_columns(dd, only, name, (HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)))
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
 def from_samples(
@@ -328,9 +343,9 @@ def from_llava(
             continue
         picture = None
         if r.get('image'):
-            places = [file.parent/d/r['image'] for d in ('images', f'images/{split}', '.')]
-            picture = str(next((f for f in places if f.is_file()), places[0]))
-        p |= dict(image=picture and Path(picture).name, split=split)
+            names = [os.path.join(d, r['image']) for d in ('images', f'images/{split}', '')]
+            picture = file.parent, next((n for n in names if os.path.lexists(file.parent/n)), names[0])
+        p |= dict(image=picture and Path(picture[1]).name, split=split)
         yield Question(split, str(r.get('id', i)), p, picture)
 
 # %% ../../nbs/data/02_sources.ipynb #d7487e49
@@ -341,7 +356,7 @@ def from_table(
     for n, row in read_table(file):
         p = row_problem(row)
         image, p['image'] = p['image'], p['image'] and Path(p['image']).name
-        yield Question(p['split'], text_of(row.get('pid')) or f'row-{n}', p, image and str(file.parent/image))
+        yield Question(p['split'], text_of(row.get('pid')) or f'row-{n}', p, image and (file.parent, image))
 
 # %% ../../nbs/data/02_sources.ipynb #60a8604d
 def open_source(
@@ -358,7 +373,8 @@ def open_source(
     if source == 'samples': return from_samples(n, seed, only)
     if (path/'dataset_dict.json').is_file():
         import datasets
-        return from_columns(datasets.load_from_disk(source), only, source)
+        for split in read_json(path/'dataset_dict.json')['splits']: split_files(path, split)
+        return from_columns(datasets.load_from_disk(source), only, source, (source,))
     if path.suffix == '.json' and path.is_file(): return from_llava(path, notes)
     if path.suffix.lower() in READERS: return from_table(path)
     if path.is_dir(): return official(path, notes, splits, only, hold)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from fastcore.script import CliError
 from .formats import LETTERS, META, fault, one_line
 from .images import BadImage, open_image
+from ..files import Refused, printable, resolve_under
 
 # %% ../../nbs/data/03_tables.ipynb #824320ae
 def read_csv(
@@ -39,6 +40,7 @@ def read_jsonl(
     for n, line in enumerate(file.read_text(encoding='utf-8-sig').split('\n'), 1):
         try: row = json.loads(line) if line.strip() else None
         except ValueError as e: raise CliError(f'{file}, line {n} is not JSON: {e}') from None
+        except RecursionError: raise CliError(f'{file}, line {n} is nested too deeply to be read') from None
         if line.strip() and not isinstance(row, dict):
             raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
         yield row
@@ -134,8 +136,8 @@ def row_faults(
     if n == 1: why.append('has only one choice')
     if len(set(map(str.casefold, p['choices']))) < n: why.append('has the same choice twice')
     if p['image']:
-        try: open_image(folder/p['image'], max_side=64)
-        except BadImage as e: why.append(f'has a picture that cannot be used: {e}')
+        try: open_image(resolve_under(folder, p['image']), max_side=64)
+        except (BadImage, Refused) as e: why.append(f'has a picture that cannot be used: {e}')
     return why
 
 # %% ../../nbs/data/03_tables.ipynb #46a91680
@@ -163,5 +165,5 @@ def run_check(
     wrong, train = check_table(file), f'sciencetutor data --source {file} --out data/mine'
     if not wrong: return print(f'{file}: {rows} questions, all good. Train on them: {train}')
     print(f'{"row":>4}  {"question":32}  what is wrong')
-    for n, question, why in wrong: print(f'{n:>4}  {one_line(question, 32):32}  {why}')
+    for n, question, why in wrong: print(f'{n:>4}  {one_line(question, 32):32}  {printable(why)}')
     raise CliError(f'{len({n for n, *_ in wrong})} of {rows} questions in {file} have to be mended (listed above)')

@@ -10,14 +10,15 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DTYPES', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'lazy_answer',
            'load_eval_model', 'reading_counts', 'summarize', 'print_metrics', 'source_questions', 'source_rows',
-           'count_gaps', 'score_file', 'write_results', 'run_score', 'compare_file', 'settings', 'make_answer',
-           'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash', 'endpoint_answer',
-           'failures']
+           'count_gaps', 'score_file', 'result_folder', 'write_results', 'run_score', 'compare_file', 'settings',
+           'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash',
+           'endpoint_answer', 'failures']
 
 # %% ../../nbs/30_eval.ipynb #bfa45a46
 import hashlib, json, os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +29,9 @@ from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, ren
 from .answer_parsing import (READERS, both_readings, load_answers, match, read_answer, read_strict,
                                               without_thoughts)
 from .report import make_report, shown_readers
-from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
-from ..files import write_atomic
+from .predictions import (FILES, RESULTS, answer_all, claim_or_wait, drop_torn_line, model_hash,
+                                           questions_hash, rank)
+from ..files import Output, list_files, resolve_under, write_atomic, writing
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
 def softmax(
@@ -236,7 +238,7 @@ def source_rows(
     if not qs: raise CliError(f'{source} has no questions in split {split}: check --source and --split')
     def picture(i):
         pic = qs[i].picture
-        try: return open_image(pic['bytes'] if isinstance(pic, dict) else Path(pic))
+        try: return open_image(pic['bytes'] if isinstance(pic, dict) else resolve_under(*pic))
         except (OSError, CliError): return None
     name, rows = 'validation' if split == 'val' else split, []
     for i, q in enumerate(qs):
@@ -278,6 +280,18 @@ def score_file(
     return filled, missing, unknown
 
 # %% ../../nbs/30_eval.ipynb #66b0e44f
+def result_folder(
+    out: str,  # folder to write into
+    inputs: list,  # what is read: folders and files; a model by its name is none
+    overwrite: bool = False,  # even if it holds files of others
+    files: tuple = FILES,  # files to write
+) -> Output:
+    "The folder of results, unless it holds what others wrote; the first process decides."
+    from sciencetutor.models.core import BUILT_IN
+    inputs = [i for i in inputs if i not in (*BUILT_IN, 'samples')]
+    return Output(out, inputs, overwrite or rank()[0] > 0, keep=True, files=files)
+
+# %% ../../nbs/30_eval.ipynb #c21fc61f
 def write_results(
     out: Path,  # folder
     m: dict,  # metrics
@@ -287,9 +301,11 @@ def write_results(
     picture,  # function: row number -> PIL image
 ):
     "The metrics as JSON and the report as a page."
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out/'metrics.json', json.dumps(m, indent=1))
-    write_atomic(out/'report.html', make_report(m, rows, judged, answers, picture))
+    page = make_report(m, rows, judged, answers, picture)
+    with writing(out):
+        list_files(out, RESULTS)
+        write_atomic(out/'metrics.json', json.dumps(m, indent=1))
+        write_atomic(out/'report.html', page)
 
 # %% ../../nbs/30_eval.ipynb #84906500
 def run_score(
@@ -300,8 +316,10 @@ def run_score(
     reader: Annotated[str, dict(choices=list(READERS))] = 'strict',  # how answers are read that come as text only
     against: str = '',  # another predictions file, compared question by question
     out: str = '',  # folder for metrics.json and report.html, '' to print only
+    overwrite: bool = False,  # write into OUT even if it holds files of others
 ) -> dict:  # metrics
     "Score a file of predictions."
+    folder = result_folder(out, [source], overwrite, RESULTS).path if out else None
     rows, picture = source_rows(source, split, splits or None)
     answers, missing, unknown = score_file(file, rows, reader)
     about = dict(model=Path(file).stem, protocol=f'file, {reader} reader', split=split)
@@ -310,9 +328,10 @@ def run_score(
     print_metrics(m)
     print(class_table(m))
     print(paper_row(m, m['model']))
-    if out: write_results(Path(out), m, rows, judged, answers, picture)
+    if out: write_results(folder, m, rows, judged, answers, picture)
     return m
 
+# %% ../../nbs/30_eval.ipynb #2ac02d5f
 def compare_file(
     judged: list,  # judged questions
     against: str,  # predictions of another run
@@ -415,12 +434,14 @@ def run_eval(
     allow_errors: bool = False,  # endpoint: end well even if some questions were never answered
     against: str = '',  # another run's folder or predictions file, compared question by question
     restart: bool = False,  # throw away the predictions of another run in the same folder
+    overwrite: bool = False,  # write into OUT even if it holds files of others
 ) -> dict:  # metrics: `acc`, `correct`, `count`, `chance`, `img`, `noimg`, `classes`, ...
     "Measure a model on a split."
     check_sizes(limit=limit, batch_tokens=batch_tokens, window=window, timeout=timeout)
     check_sizes(max_new_tokens=max_new_tokens-1, concurrency=concurrency-1, tries=tries-1)
     ds, rows = load_rows(data, split, limit)
-    out, wording = Path(out), dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
+    folder = result_folder(out, [data, '' if endpoint else model], overwrite)
+    out, wording = folder.path, dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
     shared = dict(model=model, split=split, protocol=protocol)
     if endpoint:
         run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
@@ -433,9 +454,10 @@ def run_eval(
         run = settings(rows, **shared, model_hash=checked_hash(model), **machine, **asked)
         claim_or_wait(out, run, restart)
         answer = make_answer(ds, run)
-    lines = answer_all(rows, answer, out, window or 64)
-    if rank()[0] > 0: return {}
-    m = finish(rows, lines, out, run, lambda i: ds[i]['image'], against)
+    with folder.lock() if rank()[0] == 0 else nullcontext(), writing(out):
+        lines = answer_all(rows, answer, out, window or 64)
+        if rank()[0] > 0: return {}
+        m = finish(rows, lines, out, run, lambda i: ds[i]['image'], against)
     if m['errors'] and not allow_errors: raise CliError(failures(m, endpoint))
     return m
 

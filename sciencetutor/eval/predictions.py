@@ -8,8 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/predictions.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['questions_hash', 'sample_bytes', 'model_hash', 'read_run', 'claim', 'windows', 'read_windows', 'prediction_line',
-           'rank', 'claim_or_wait', 'answered_windows', 'merge', 'drop_torn_line', 'answer_all']
+__all__ = ['RESULTS', 'FILES', 'questions_hash', 'sample_bytes', 'model_hash', 'read_run', 'prediction_files', 'claim', 'windows',
+           'read_windows', 'prediction_line', 'rank', 'claim_or_wait', 'answered_windows', 'merge', 'drop_torn_line',
+           'answer_all']
 
 # %% ../../nbs/eval/05_predictions.ipynb #55e4e0b6
 import hashlib, json, os, time
@@ -19,7 +20,7 @@ from fastcore.script import CliError
 from tqdm.auto import tqdm
 
 from .metrics import hint_text
-from ..files import write_atomic
+from ..files import list_files, write_atomic
 
 # %% ../../nbs/eval/05_predictions.ipynb #76cc38a7
 def questions_hash(
@@ -63,22 +64,30 @@ def read_run(
     try: return json.loads((out/'run.json').read_text())
     except (OSError, ValueError): return None
 
+def prediction_files(
+    out: Path,  # folder of a run
+) -> list[Path]:  # of one process, or of several
+    "The files that the processes of a run answer into."
+    return [f for p in ('predictions.jsonl', 'predictions.*-of-*.jsonl') for f in sorted(out.glob(p))]
+
 # %% ../../nbs/eval/05_predictions.ipynb #53bc7cc3
+RESULTS = ('metrics.json', 'report.html')
+FILES = (*RESULTS, 'run.json', 'predictions.jsonl', 'scienceqa-eval.jsonl')
+
 def claim(
     out: Path,  # folder of the run
     run: dict,  # the settings that the predictions depend on
     restart: bool = False,  # throw the predictions of another run away
 ):
     "Write run.json into the folder; refuse a folder that holds the predictions of another run."
-    out.mkdir(parents=True, exist_ok=True)
-    old, held = read_run(out) or {}, any(f.stat().st_size for f in out.glob('predictions*.jsonl'))
+    list_files(out, FILES)
+    old, held = read_run(out) or {}, any(f.stat().st_size for f in prediction_files(out))
     if held and not restart and old != run:
         k = next(k for k in [*run, *old] if run.get(k) != old.get(k))
         raise CliError(f'{out} holds another run ({k} is {old.get(k)} there and {run.get(k)} now): '
                        'give another --out, or --restart to replace it')
     if restart or old != run:
-        for pattern in ('predictions*.jsonl', 'metrics.json', 'report.html'):
-            for f in out.glob(pattern): f.unlink()
+        for f in (*prediction_files(out), out/'metrics.json', out/'report.html'): f.unlink(missing_ok=True)
     write_atomic(out/'run.json', json.dumps(run, indent=1))
 
 # %% ../../nbs/eval/05_predictions.ipynb #4c064748
@@ -144,7 +153,7 @@ def answered_windows(
 ) -> dict:  # window number to its lines
     "The whole windows of all predictions files of a run."
     done = {}
-    for f in sorted(out.glob('predictions*.jsonl')): done |= read_windows(f, cuts, ids, failed)
+    for f in prediction_files(out): done |= read_windows(f, cuts, ids, failed)
     return done
 
 # %% ../../nbs/eval/05_predictions.ipynb #8eb7211f
@@ -165,7 +174,7 @@ def merge(
         time.sleep(poll)
     lines = [x for w in range(len(cuts)) for x in done[w]]
     write_atomic(out/'predictions.jsonl', '\n'.join(lines) + '\n')
-    for f in out.glob('predictions.*.jsonl'): f.unlink()
+    for f in prediction_files(out)[1:]: f.unlink()
     return lines
 
 # %% ../../nbs/eval/05_predictions.ipynb #7b214a36

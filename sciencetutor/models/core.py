@@ -22,7 +22,6 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 from fastcore.script import CliError
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -32,7 +31,7 @@ from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTex
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
 from ..data.hub import hub_reason
-from ..files import atomic_dir
+from ..files import atomic_dir, cache_path
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
 from .knn import INDEX_FILE, index_of, load_index, save_index
@@ -205,15 +204,18 @@ def make_tiny():
 def save_model(
     model,  # any transformers model
     processor,  # its processor
-    out: Path,  # the checkpoint folder; replaced as a whole
+    out: Path,  # the checkpoint folder; ours is replaced as a whole, files of others in it stay
+    overwrite: bool = False,  # replace whatever is there
+    card: str = '',  # for README.md
     **notes,  # file name without its ending and JSON content, for instance `training`
 ) -> Path:
     "Write a checkpoint folder: safetensors, tokenizer, processor, chat template, KNN index, notes."
-    with atomic_dir(out) as tmp:
+    with atomic_dir(out, keep=True, overwrite=overwrite) as tmp:
         model.save_pretrained(tmp)
         processor.save_pretrained(tmp)
         if index := index_of(model): save_index(index, tmp)
         for name, note in notes.items(): (Path(tmp)/f'{name}.json').write_text(json.dumps(note, indent=1))
+        if card: (Path(tmp)/'README.md').write_text(card, encoding='utf-8')
     return Path(out)
 
 # %% ../../nbs/10_model.ipynb #59b476d9
@@ -237,7 +239,7 @@ def built_in_dir(
     if name == 'tutor':
         weights = b''.join(f.read_bytes() for f in sorted(ASSETS.glob('*.safetensors')))
         version = hashlib.sha256(weights).hexdigest()[:8]
-    folder = user_cache_path('sciencetutor')/'models'/f'{make.__name__.removeprefix("make_")}-{version}'
+    folder = cache_path('models', f'{make.__name__.removeprefix("make_")}-{version}')
     if not (folder/'config.json').exists():
         with warnings.catch_warnings(action='ignore'): model, processor = make()
         save_model(model.to(torch.bfloat16), processor, folder)

@@ -10,11 +10,11 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DTYPES', 'MIN_BATCH_SECONDS', 'DISK_FULL', 'lr_factor', 'Budget', 'last_checkpoint', 'device_args', 'training_args',
            'prepare_model', 'all_batches', 'fit_batches', 'Plan', 'plan_run', 'TrainingRun', 'TutorTrainer',
-           'is_disk_full', 'save_result', 'gathered', 'read_picture', 'check_pictures', 'projector_stage',
-           'train_projector', 'prepare_processor', 'held_out', 'train', 'run_train']
+           'is_disk_full', 'final_model', 'save_result', 'gathered', 'read_picture', 'check_pictures',
+           'projector_stage', 'train_projector', 'prepare_processor', 'held_out', 'plan_and_fit', 'train', 'run_train']
 
 # %% ../../nbs/20_train.ipynb #a1819345
-import json, math, os, shutil, time
+import json, math, os, shutil, tempfile, time
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,8 +29,9 @@ from tqdm.auto import tqdm
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from ..data.core import load_split
+from ..files import Output
 from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, load_processor, reads_pictures,
-                                      render_prompt, save_model)
+                                      render_prompt, resolve_model, save_model)
 from ..models.knn import make_index
 from ..models.scoring import encode_reply, token_logprobs
 from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
@@ -40,8 +41,8 @@ from .efficiency import (add_lora, allow_tf32, broadcast, deepspeed_json, descri
                                            freeze_parts, is_main_process, parameter_groups, pick_precision,
                                            trainable_count, world_size, zero_stage)
 from .feature_cache import FeatureCache, accept_features
-from .memory_estimate import check_memory, estimate_memory, largest_batch, split_batch
-from .settings import TrainSettings, check_settings, recorded, takes_settings
+from .memory_estimate import check_memory, estimate_memory, largest_batch, not_loaded, split_batch
+from .settings import TrainSettings, check_out, check_settings, recorded, takes_settings
 from .tracking import Meter, Validation, Wandb, model_card
 
 # %% ../../nbs/20_train.ipynb #49046f63
@@ -123,6 +124,7 @@ def last_checkpoint(
     whole = sorted(work.glob('checkpoint-*/trainer_state.json'), key=step)  # a checkpoint's state is written last
     if whole and note.exists() and json.loads(note.read_text()) == settings:
         return str(whole[-1].parent), json.loads(whole[-1].read_text())['stateful_callbacks']
+    if not note.exists(): Output(work)  # refuses what is not ours
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     note.write_text(json.dumps(settings))
@@ -354,7 +356,7 @@ def make_trainer(self: TrainingRun,
         validation = Validation(self.val_rows, self.processor, s, **before)
         callbacks.append(validation)
     if s.wandb:
-        folder = self.out.with_name(self.out.name + '.wandb')
+        folder = self.work.with_name(f'{self.work.name.removesuffix("training")}wandb')
         callbacks.append(Wandb(self.recorded(), self.work, folder, validation))
     budget = Budget(self.args.max_steps, s.minutes, s.save_minutes, spent)
     return TutorTrainer(self, budget, callbacks), validation
@@ -376,6 +378,20 @@ def report(self: TrainingRun,
                 versions=versions, val=val, log=log)
 
 # %% ../../nbs/20_train.ipynb #74e73e0e
+def final_model(
+    net,  # trained
+    s: TrainSettings,  # the arguments
+):  # as it is saved
+    "The merged weights, or an adapter."
+    pieces = zero_stage(s.deepspeed).stage == 3
+    alone = s.adapter or s.load_in_4bit or pieces
+    if s.lora_r and alone: net.peft_config['default'].base_model_name_or_path = s.model
+    elif s.lora_r: net = net.merge_and_unload()
+    if not (s.load_in_4bit or pieces): net = net.to(torch.bfloat16)
+    if hasattr(net, 'config'): net.config.use_cache = True
+    return net
+
+# %% ../../nbs/20_train.ipynb #7ce470bc
 def save_result(
     net,  # trained
     s: TrainSettings,  # the arguments
@@ -384,14 +400,19 @@ def save_result(
     card: str,  # for README.md
 ):
     "Write the checkpoint folder: merged weights or an adapter, processor, training.json, model card."
-    pieces = zero_stage(s.deepspeed).stage == 3
-    alone = s.adapter or s.load_in_4bit or pieces
-    if s.lora_r and alone: net.peft_config['default'].base_model_name_or_path = s.model
-    elif s.lora_r: net = net.merge_and_unload()
-    if not (s.load_in_4bit or pieces): net = net.to(torch.bfloat16)
-    if hasattr(net, 'config'): net.config.use_cache = True
-    save_model(net, processor, s.out, training=report)
-    (Path(s.out)/'README.md').write_text(card, encoding='utf-8')
+    net, how = final_model(net, s), dict(card=card, training=report)
+    try: save_model(net, processor, s.out, s.overwrite, **how)
+    except (CliError, OSError, RuntimeError, SafetensorError) as e:
+        if not (isinstance(e, CliError) or is_disk_full(e)): raise
+        why = str(e).splitlines()[0][:300]
+        if not isinstance(e, CliError): why = f'{s.out} could not be written: {why}; make room'
+        if getattr(e, 'kept', None): raise
+        elsewhere = Path(tempfile.mkdtemp(prefix='sciencetutor-'))/'checkpoint'
+        try: save_model(net, processor, elsewhere, **how)
+        except (CliError, OSError, RuntimeError, SafetensorError):
+            shutil.rmtree(elsewhere.parent, ignore_errors=True)
+            raise CliError(f'{why}: the same command goes on from the last checkpoint') from e
+        raise CliError(f'{why}; what was trained is in {elsewhere}: move it from there') from e
 
 # %% ../../nbs/20_train.ipynb #7680f49e
 def gathered(
@@ -411,14 +432,8 @@ def write(self: TrainingRun,
     "Write the result once, whatever the number of processes, and clear the checkpoints away."
     s, note = self.settings, Path(self.settings.data)/'manifest.json'
     card = model_card(report, json.loads(note.read_text()) if note.exists() else {})
-    try:
-        with gathered(self.net, s):
-            if is_main_process(): save_result(self.net, s, self.processor, report, card)
-    except (OSError, RuntimeError, SafetensorError) as e:
-        if not is_disk_full(e): raise
-        why = str(e).splitlines()[0][:120]
-        remedy = 'make room, and the same command goes on from the last checkpoint'
-        raise CliError(f'{s.out} could not be written: {why}; {remedy}') from e
+    with gathered(self.net, s):
+        if is_main_process(): save_result(self.net, s, self.processor, report, card)
     trainer.accelerator.wait_for_everyone()
     if is_main_process(): shutil.rmtree(self.work)
 
@@ -466,17 +481,19 @@ def check_pictures(
 # %% ../../nbs/20_train.ipynb #067c300b
 def projector_stage(
     s: TrainSettings,  # the arguments
+    out: str,  # folder of its checkpoint
 ) -> TrainSettings:  # of the first stage
     "LLaVA's first stage: the projector alone, at its published learning rate."
-    return replace(s, out=f'{s.out}.projector', steps=s.projector_steps, epochs=None, minutes=None, projector_steps=0,
+    return replace(s, out=out, steps=s.projector_steps, epochs=None, minutes=None, projector_steps=0,
                    lr=1e-3, projector_lr=None, freeze=['vision', 'language', 'embeddings'], freeze_layers=0, lora_r=0,
                    load_in_4bit=False, eval_steps=0, patience=0)
 
 def train_projector(
     s: TrainSettings,  # the arguments
-) -> str:  # folder of the first stage's checkpoint
+    out: str,  # folder of its checkpoint
+) -> str:  # the same
     "Train the first stage, unless that was done before."
-    stage = projector_stage(s)
+    stage = projector_stage(s, out)
     first, note = asdict(stage), Path(stage.out)/'training.json'
     done = json.loads(note.read_text())['settings'] if note.exists() else {}
     if not done or any(done[k] != first[k] for k in done if k in first): train(stage)
@@ -515,26 +532,34 @@ def add_extras(self: TrainingRun):
         accept_features(base)
 
 # %% ../../nbs/20_train.ipynb #2f5f4c39
-def train(
+def plan_and_fit(
     s: TrainSettings,  # the arguments
+    out: Output,  # the checkpoint folder, checked
 ) -> dict:  # what training.json holds
-    "Check, plan, prepare and fit."
-    check_settings(s)
+    "Plan, prepare and fit."
     rows = datasets.concatenate_datasets([load_split(s.data, split) for split in s.split])
     s = replace(s, precision=pick_precision(s.precision))
-    if s.projector_steps: s = replace(s, model=train_projector(s))
+    if s.projector_steps: s = replace(s, model=train_projector(s, str(out.beside('projector', hidden=False))))
     processor, s = prepare_processor(s)
     torch.manual_seed(s.seed)
     allow_tf32(s.tf32)
     questions = Questions(rows, processor, s.objective, s.explain_tokens, s.text_only, not s.keep_order, s.seed)
     plan = plan_run(questions, s)
     s, val_rows = plan.settings, held_out(s)
-    out = Path(s.out).absolute()
     steps = math.ceil(len(plan.batches)/(s.grad_accum*world_size()))
-    args = training_args(s, out.with_name(out.name + '.training'), steps)
+    args = training_args(s, out.beside('training', hidden=False), steps)
     run = TrainingRun(s, rows, prepare_model(s), processor, questions, plan, args, val_rows)
     run.add_extras()
     return run.fit()
+
+# %% ../../nbs/20_train.ipynb #bedfbd0f
+def train(
+    s: TrainSettings,  # the arguments
+) -> dict:  # what training.json holds
+    "Check, plan, prepare and fit."
+    check_settings(s)
+    out = check_out(s)
+    with out.lock() if is_main_process() else nullcontext(): return plan_and_fit(s, out)
 
 @takes_settings
 def run_train(

@@ -18,7 +18,7 @@ import torch
 from datasets import Dataset
 from fastcore.basics import patch
 from fastcore.script import CliError
-from platformdirs import user_cache_path
+from ..files import cache_path
 from .compat import fingerprint
 
 # %% ../../nbs/train/04_feature_cache.ipynb #4e251a56
@@ -49,7 +49,7 @@ class FeatureCache:
         if not isinstance(self.layer, int):
             raise CliError('--cache-features works with models that read one layer of their vision tower')
         key = tower_key(model, processor, fingerprint(rows), dtype)
-        self.folder = Path(folder or user_cache_path('sciencetutor')/'features')/key
+        self.folder = Path(folder or cache_path('features'))/key
         self.folder.mkdir(parents=True, exist_ok=True)
         c = model.config.vision_config
         patches = (c.image_size//c.patch_size)**2

@@ -12,7 +12,7 @@ __all__ = ['Words', 'NOT_RECORDED', 'TYPES', 'LIMITS', 'DEFAULTS', 'TrainSetting
            'overrides', 'settings_signature', 'takes_settings', 'check_limits', 'check_out', 'check_settings']
 
 # %% ../../nbs/train/06_settings.ipynb #ee5081ee
-import inspect
+import inspect, os
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import wraps
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Annotated, get_type_hints
 import yaml
 from fastcore.script import CliError
+from ..files import Output
+from ..models.core import BUILT_IN
 from .efficiency import PARTS, zero_stage
 
 # %% ../../nbs/train/06_settings.ipynb #99f44e81
@@ -76,10 +78,11 @@ class TrainSettings:
     wandb: bool = False  # log to Weights & Biases; offline without a key
     save_minutes: float = 10  # minutes between checkpoints that an interrupted run resumes from
     force: bool = False  # go on when the memory estimate says no
+    overwrite: bool = False  # replace OUT even if it is no checkpoint of ours
     seed: int = 0  # of batches and dropout
 
 # %% ../../nbs/train/06_settings.ipynb #eba51771
-NOT_RECORDED = ('config', 'save_minutes', 'wandb', 'force')
+NOT_RECORDED = ('config', 'save_minutes', 'wandb', 'force', 'overwrite')
 
 def recorded(
     s: TrainSettings,  # the arguments
@@ -161,12 +164,10 @@ def check_limits(
 
 def check_out(
     s: TrainSettings,  # the arguments
-):
-    "Refuse to write over anything but a checkpoint."
-    out = Path(s.out)
-    is_checkpoint = any((out/f'{k}config.json').exists() for k in ('', 'adapter_'))
-    if out.is_file() or out.is_dir() and any(out.iterdir()) and not is_checkpoint:
-        raise CliError(f'--out {out} exists and is no checkpoint: name a new folder')
+) -> Output:  # the checkpoint folder, to be written
+    "Refuse to write over anything but a checkpoint of ours, and over what is read."
+    model = s.model if os.path.isdir(s.model) and s.model not in BUILT_IN else ''
+    return Output(s.out, [s.data, model], s.overwrite, keep=True)
 
 # %% ../../nbs/train/06_settings.ipynb #d5c415d3
 def check_settings(
@@ -183,4 +184,3 @@ def check_settings(
         raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
     if s.cache_features and 'vision' not in s.freeze:
         raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
-    check_out(s)
