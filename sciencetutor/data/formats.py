@@ -9,9 +9,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'WHY', 'META', 'OFFICIAL',
-           'ENCODE', 'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy',
-           'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed',
-           'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
+           'ENCODE', 'TEXTS', 'TURN', 'MARK', 'DIRECTLY', 'ANSWER', 'choice_text', 'context_text', 'parse_format',
+           'fill', 'tidy', 'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record',
+           'well_formed', 'Fault', 'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
 import json, re, string
@@ -127,7 +127,7 @@ WHY = 'Why?'  # the turn that asks for an explanation
 # %% ../../nbs/data/01_formats.ipynb #05f73a24
 META = ('subject', 'topic', 'category', 'skill', 'grade', 'task')
 OFFICIAL = {*META, 'question', 'hint', 'lecture', 'solution', 'choices', 'answer'}
-ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # a date and a decimal become text
 
 def extras(
     problems: list[dict],  # in the official fields
@@ -198,15 +198,20 @@ def well_formed(
     except (TypeError, AttributeError, KeyError, UnicodeEncodeError): return False
 
 # %% ../../nbs/data/01_formats.ipynb #bc64d5fd
+class Fault(str):
+    "What is wrong with a question, or with a cell of a table, in its place."
+
 def fault(
-    p: object,  # what should be a problem in the official fields
+    p: object,  # what should be a problem in the official fields, or a `Fault`
 ) -> str:  # what is wrong, '' when nothing is
     "What is wrong with a problem, in a few words."
     if isinstance(p, dict) and well_formed(p): return ''
+    if isinstance(p, Fault): return str(p)
     if not isinstance(p, dict): return 'is not an object'
     if not isinstance(p.get('question'), str) or not p['question'].strip(): return 'has no question'
     choices, answer = p.get('choices'), p.get('answer')
-    if not isinstance(choices, list) or not choices: return 'has no choices'
+    if choices and not isinstance(choices, list): return f'has choices that are no list ({one_line(str(choices), 40)})'
+    if not choices: return 'has no choices'
     if len(choices) > len(LETTERS): return f'has {len(choices)} choices (at most {len(LETTERS)})'
     for i, c in enumerate(choices):
         if not isinstance(c, str) or not c.strip(): return f'has an empty choice ({i + 1} of {len(choices)})'
@@ -230,6 +235,8 @@ def problem(
 # %% ../../nbs/data/01_formats.ipynb #98d42bf0
 TURN = {'CQM': re.compile(r'Context: (?P<hint>.*?)\nQuestion: (?P<question>.*)\nOptions: (?P<choice>.*)', re.S),
         'QCM': re.compile(r'(?P<question>.*)\nContext: (?P<hint>.*)\nOptions: (?P<choice>.*)', re.S)}
+MARK = re.compile(r'\s*<image>\s*')  # where others put the picture
+DIRECTLY = "\nAnswer with the option's letter from the given choices directly."  # LLaVA-1.5's question ends so
 ANSWER = re.compile(r'(?:The answer is|ANSWER:) ([A-Z])\.')
 
 def split_choices(
@@ -251,9 +258,12 @@ def parse_turns(
     gpt: str,  # what it is to answer
 ) -> dict | None:  # question, hint, choices, answer; None when the text has another layout
     "The problem in a LLaVA conversation."
-    human = human.removeprefix('<image>\n').removesuffix('\n<image>')
+    bare = human.removeprefix('<image>\n').removesuffix('\n<image>')
+    if bare == human: bare = MARK.sub(lambda m: '\n' if '\n' in m[0] else ' ', human).strip()
+    human = bare.removesuffix(DIRECTLY)
     layout = 'CQM' if human.startswith('Context: ') else 'QCM'
-    m, answers = TURN[layout].fullmatch(human), ANSWER.findall(gpt)
+    letter = re.fullmatch(r'\(?([A-Z])[.)]?', gpt.strip())
+    m, answers = TURN[layout].fullmatch(human), [letter[1]] if letter else ANSWER.findall(gpt)
     if not m or not answers: return None
     hint, choices = '' if m['hint'] == 'N/A' else m['hint'], split_choices(m['choice'])
     return dict(question=m['question'], hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'both_readings',
-           'json_lines', 'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks',
-           'doc_keys', 'match', 'read_answer']
+           'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match',
+           'read_answer']
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #fb4bb747
 import json, math, re
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastcore.script import CliError
 from ..data.formats import LETTERS
+from ..data.text import as_text, json_lines
 from .metrics import hint_text
 from .prompts import lmms_prompt
 
@@ -100,21 +101,6 @@ def both_readings(
     "A written answer with both readings."
     return dict(prediction=read_strict(text, choices), tolerant=read_tolerant(text, choices), text=text)
 
-# %% ../../nbs/eval/03_answer_parsing.ipynb #adee473f
-def json_lines(
-    path: str | Path,  # a file with one JSON object a line
-) -> list:  # the objects
-    "All lines of a JSONL file; a broken one is named."
-    out = []
-    for i, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
-        if not line.strip(): continue
-        try: out.append(json.loads(line))
-        except ValueError: out.append(None)
-        if not isinstance(out[-1], dict):
-            raise CliError(f'{path}: line {i} is not a JSON object (cut off while it was written?): '
-                           'repair the file or delete the line')
-    return out
-
 # %% ../../nbs/eval/03_answer_parsing.ipynb #80eec465
 def from_maps(
     d: dict,  # `{results, [outputs]}` or `{outputs: {pid: {prediction, text}}}`
@@ -179,11 +165,12 @@ def load_answers(
     path = Path(path)
     wanted = 'name a result file (.json) or a predictions file (.jsonl)'
     if not path.is_file(): raise CliError(f'{path} is not a file: {wanted}')
-    try: whole = json.loads(path.read_text(encoding='utf-8'))
+    try: whole = json.loads(as_text(path.read_bytes()))
     except UnicodeDecodeError: raise CliError(f'{path} is not a text file: {wanted}') from None
-    except ValueError: whole = None
+    except (ValueError, RecursionError): whole = None
     if isinstance(whole, dict) and whole.keys() & {'results', 'outputs'}: answers = from_maps(whole, path)
-    else: answers = [from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))]
+    elif isinstance(whole, dict): answers = [from_line(whole, path)]
+    else: answers = [from_line(d, path) for _, d in json_lines(path)]
     return check_answers(answers, path)
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #9caa205e

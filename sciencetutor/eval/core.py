@@ -28,6 +28,7 @@ from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, ren
 from .answer_parsing import READERS, both_readings, load_answers, match, read_answer, read_strict
 from .report import make_report, shown_readers
 from .predictions import answer_all, claim_or_wait, drop_torn_line, model_hash, questions_hash, rank
+from ..data.text import json_lines
 from ..files import write_atomic
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
@@ -112,7 +113,7 @@ def known_answers(
     out: Path,  # folder of the run
 ) -> dict:  # id -> answer
     "The answers that an earlier try got."
-    lines = [json.loads(x) for f in out.glob('predictions.jsonl') for x in f.read_text(encoding='utf-8').splitlines()]
+    lines = [d for f in out.glob('predictions.jsonl') for _, d in json_lines(f)]
     return {d['id']: {k: d[k] for k in ('prediction', 'tolerant', 'text')} for d in lines if 'error' not in d}
 
 # %% ../../nbs/30_eval.ipynb #9d22674b

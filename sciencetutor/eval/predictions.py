@@ -113,7 +113,8 @@ def prediction_line(
 ) -> str:  # one line of predictions.jsonl, without the line break
     "A prediction as it stands in the file."
     keep = {k: [round(float(x), 6) for x in v] if k == 'scores' else v for k, v in got.items()}
-    return json.dumps(dict(id=row['id'], pid=row['pid'], answer=row['answer_index']) | keep, ensure_ascii=False)
+    line = json.dumps(dict(id=row['id'], pid=row['pid'], answer=row['answer_index']) | keep, ensure_ascii=False)
+    return line.encode('utf-8', 'replace').decode()  # half an emoji, as servers send it, cannot be written
 
 # %% ../../nbs/eval/05_predictions.ipynb #824e329a
 def rank() -> tuple:  # number of this process, number of processes
