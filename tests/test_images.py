@@ -45,7 +45,7 @@ def test_every_mode_comes_out_as_rgb(mode, format):
     try: data = encoded(im, format)
     except (OSError, ValueError): pytest.skip(f'{format} has no {mode}')
     out = open_image(data)
-    assert out.mode == 'RGB' and out.size == (20, 10) and check_image(data)[:3] == (format, 20, 10)
+    assert out.mode == 'RGB' and out.size == (20, 10) and check_image(data)[0][:3] == (format, 20, 10)
 
 
 @pytest.mark.parametrize('orientation, size', [(1, (90, 60)), (3, (90, 60)), (6, (60, 90)), (8, (60, 90))])
@@ -53,15 +53,15 @@ def test_rotation(orientation, size):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(RED, 'JPEG', exif=exif)
-    assert open_image(data).size == size and ('rotated' in check_image(data).odd) == (orientation > 1)
+    assert open_image(data).size == size and ('rotated' in check_image(data)[0].odd) == (orientation > 1)
 
 
 def test_odd_ones_are_named():
     frames = [RED, RED.rotate(9), RED.rotate(20)]
     for format in ('GIF', 'PNG', 'WEBP'):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
-        assert 'animated' in check_image(data).odd and open_image(data).size == (90, 60)
-    assert check_image(encoded(RED.convert('CMYK'), 'JPEG')).odd == 'cmyk'
+        assert 'animated' in check_image(data)[0].odd and open_image(data).size == (90, 60)
+    assert check_image(encoded(RED.convert('CMYK'), 'JPEG'))[0].odd == 'cmyk'
     assert check_image(encoded(Image.new('I;16', (9, 9), 5))).odd == '16-bit'
 
 

@@ -210,7 +210,7 @@ def fault(
     if not isinstance(p, dict): return 'is not an object'
     if not isinstance(p.get('question'), str) or not p['question'].strip(): return 'has no question'
     choices, answer = p.get('choices'), p.get('answer')
-    if choices and not isinstance(choices, list): return f'has choices that are no list ({one_line(str(choices), 40)})'
+    if choices and not isinstance(choices, list): return f'has no choices in a list ({one_line(repr(choices), 40)})'
     if not choices: return 'has no choices'
     if len(choices) > len(LETTERS): return f'has {len(choices)} choices (at most {len(LETTERS)})'
     for i, c in enumerate(choices):

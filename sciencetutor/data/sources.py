@@ -272,6 +272,7 @@ def one_picture(
     try: return dict(bytes=data_uri(value), path='image')
     except BadImage as e: return Fault(f'has a picture that cannot be used: {e}')
 
+# %% ../../nbs/data/02_sources.ipynb #8f271e5c
 def plain_columns(
     ds: 'Dataset',  # one split
     notes: Notes,  # columns that cannot be kept are noted here

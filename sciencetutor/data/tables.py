@@ -88,9 +88,10 @@ def lettered(
     if numbered and answer.isdecimal() and 0 < int(answer) <= len(choices): at = int(answer) - 1
     elif len(answer) == 1 and answer.upper() in LETTERS: at = LETTERS.index(answer.upper())
     else: return answer, ''
-    other = next((LETTERS[i] for i, c in enumerate(choices) if c.casefold() == answer.casefold() and i != at), '')
-    if not other: return LETTERS[at], ''
-    both = f'the place of one choice and the words of another: write ({LETTERS[at]}) or ({other})'
+    same = [LETTERS[i] for i, c in enumerate(choices) if c.casefold() == answer.casefold()]
+    if at >= len(choices): return answer, ''
+    if not same or LETTERS[at] in same: return LETTERS[at], ''
+    both = f'the place of one choice and the words of another: write ({LETTERS[at]}) or ({same[0]})'
     return answer, f'has the answer {answer}, {both}'
 
 # %% ../../nbs/data/03_tables.ipynb #e12375a2
@@ -164,7 +165,8 @@ def number_text(
     format: str = 'General',  # the cell's number format
 ) -> str | None:  # what Excel shows; None for a format that is not understood
     "A number as a spreadsheet shows it."
-    if format in ('General', '@'): return str(int(v)) if v == int(v) and abs(v) < 1e15 else f'{v:.10g}'.replace('e', 'E')
+    if format in ('General', '@'):
+        return str(int(v)) if v == int(v) and abs(v) < 1e15 else f'{v:.10g}'.replace('e', 'E')
     parts = re.sub(r'\[(?:Red|Blue|Black|Green)\]', '', format, flags=re.I).split(';')
     if v < 0 and len(parts) > 1: return number_text(-v, parts[1])
     if m := re.fullmatch(r'# (\?+)/\1', parts[0]):

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'letter_index', 'read_strict', 'one_letter', 'named_choice', 'read_tolerant', 'read_lmms', 'both_readings',
-           'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match',
-           'read_answer']
+           'from_maps', 'from_lmms', 'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'finder',
+           'match', 'read_answer']
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #fb4bb747
 import json, math, re
+from collections.abc import Callable
 from pathlib import Path
 
 from fastcore.script import CliError
@@ -199,6 +200,24 @@ def doc_keys(
         out.append(dict(a, key=row['id'] if fits else f"document {a['doc_id']}"))
     return out
 
+# %% ../../nbs/eval/03_answer_parsing.ipynb #3b4a7a3e
+def finder(
+    rows: list,  # the questions of the split
+) -> Callable:  # function: key of an answer and perhaps its pid -> id of its question, None where there is none
+    "Find questions by the key of an answer."
+    pids, ids = {}, {r['id']: str(r['pid']) for r in rows}
+    for r in rows: pids.setdefault(str(r['pid']), []).append(r['id'])
+    def find(key, pid=None):
+        if pid is not None and ids.get(key) == str(pid): return key
+        for name in (key,) if pid is None else (str(pid), key):
+            found = pids.get(name, ())
+            if len(found) == 1: return found[0]
+            if found:
+                some = f'{len(found)} questions of the split have the pid {name} ({", ".join(found[:3])})'
+                raise CliError(f'{some}: give their ids in the file of answers')
+        return key if key in ids and pid is None else None
+    return find
+
 # %% ../../nbs/eval/03_answer_parsing.ipynb #a32f4db8
 def match(
     answers: list,  # what `load_answers` returned
@@ -206,10 +225,9 @@ def match(
 ) -> tuple:  # {id: answer}, ids without an answer, keys that are no question of the split
     "Give each question its answer."
     if answers and 'doc_id' in answers[0]: answers = doc_keys(answers, rows)
-    ids = {r['id']: r['id'] for r in rows} | {str(r['pid']): r['id'] for r in rows}
-    got, unknown = {}, []
+    find, got, unknown = finder(rows), {}, []
     for a in answers:
-        if not (i := ids.get(a['key']) or ids.get(str(a.get('pid')))): unknown.append(a['key'])
+        if not (i := find(a['key'], a.get('pid'))): unknown.append(a['key'])
         elif i in got and any(got[i].get(k) != a.get(k) for k in ('prediction', 'text')):
             raise CliError(f"question {a['key']} has two different answers: keep one of them in the file")
         else: got[i] = a
