@@ -62,7 +62,7 @@ def test_odd_ones_are_named():
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
         assert 'animated' in check_image(data)[0].odd and open_image(data).size == (90, 60)
     assert check_image(encoded(RED.convert('CMYK'), 'JPEG'))[0].odd == 'cmyk'
-    assert check_image(encoded(Image.new('I;16', (9, 9), 5))).odd == '16-bit'
+    assert check_image(encoded(Image.new('I;16', (9, 9), 5)))[0].odd == '16-bit'
 
 
 def test_sixteen_bits_keep_their_greys():
@@ -108,3 +108,49 @@ for f in (open_image, check_image):
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)'''
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert float(done.stdout) < 20, done.stderr
+
+
+def wordy(kind=b'zTXt', size=2 << 20, at=33):
+    "A PNG with a compressed text of `size` bytes, as programs that draw write their settings."
+    data, body = encoded(RED), b'prompt\0\0' + zlib.compress(b'red ' * (size // 4))
+    chunk = struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+    at = at if at > 0 else len(data) - 12
+    return data[:at] + chunk + data[at:]
+
+
+@pytest.mark.parametrize('data', ids=['text', 'text at the end', 'profile', 'tail', 'jpeg'], argvalues=[
+    wordy(), wordy(at=-1), wordy(b'iCCP'), encoded(RED) + b'\0SEFT from a telephone',
+    encoded(RED, 'JPEG') + bytes(5000)])
+def test_a_picture_that_every_other_program_shows(data):
+    """Text of more than a megabyte (python-pillow/Pillow#8363), a large colour profile (python-pillow/Pillow#2445),
+    bytes after the end: used, and what is kept opens in Pillow as it comes."""
+    h, kept = check_image(data)
+    assert h.odd == '' and open_image(data).size == (90, 60)
+    im = Image.open(io.BytesIO(kept))
+    im.load()
+    assert im.convert('RGB').getpixel((45, 59)) == open_image(data).getpixel((45, 59)) == Image.open(
+        io.BytesIO(encoded(RED, h.format))).convert('RGB').getpixel((45, 59))
+
+
+@pytest.mark.parametrize('format', ['PNG', 'WEBP', 'GIF', 'TIFF'])
+def test_a_damaged_middle_is_refused_before_training(format):
+    """Training stopped after hours on one picture (facebookresearch/detectron2#143, QwenLM/Qwen3-VL#1234): what is
+    accepted decodes."""
+    noise = Image.effect_noise((90, 90), 90).convert('RGB')
+    kw = dict(compression='tiff_adobe_deflate') if format == 'TIFF' else dict(lossless=True) if format == 'WEBP' else {}
+    data, half = bytearray(encoded(noise, format, **kw)), 0
+    half = len(data) // 2
+    data[half:half + 300] = bytes(300)
+    try: _, kept = check_image(bytes(data))
+    except BadImage as e: assert '\n' not in str(e)
+    else: Image.open(io.BytesIO(kept)).load()
+    if format in ('PNG', 'TIFF'):
+        with pytest.raises(BadImage, match='broken picture'): check_image(bytes(data))
+
+
+def test_avif_is_read_and_heic_is_named():
+    "gradio-app/gradio#10381 and #7482."
+    data = encoded(RED, 'AVIF', quality=100)
+    assert check_image(data)[0] == ('AVIF', 90, 60, '') and check_image(data)[1] == data
+    assert abs(open_image(data).getpixel((45, 59))[0] - RED.getpixel((45, 59))[0]) < 4
+    with pytest.raises(BadImage, match='a HEIC photograph: save it as JPEG'): open_image(b'\0\0\0\x18ftypheic' + bytes(40))

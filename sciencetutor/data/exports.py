@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/exports.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'safe_name', 'Names', 'write_picture', 'to_llava',
-           'parts', 'chat', 'tagged_info', 'to_messages', 'to_parquet', 'to_official', 'run_export']
+__all__ = ['MARK', 'CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'safe_name', 'Names', 'write_picture', 'one_mark',
+           'to_llava', 'parts', 'chat', 'tagged_info', 'to_messages', 'to_parquet', 'to_official', 'run_export']
 
 # %% ../../nbs/data/06_exports.ipynb #6a917a9f
 import json, re
@@ -91,6 +91,20 @@ def write_picture(
     (folder/name).write_bytes(row['image']['bytes'])
     return name
 
+# %% ../../nbs/data/06_exports.ipynb #d34b7ad2
+MARK = '<image>'
+
+def one_mark(
+    row: dict,  # of `iter_rows`
+) -> list[dict]:  # its turns
+    "The conversation of a row, marked once where it has a picture, and else never."
+    def rewrite(text, marked):
+        first, last = marked and text.startswith(f'{MARK}\n'), marked and text.endswith(f'\n{MARK}')
+        inner = text[len(MARK):] if first else text[:-len(MARK)] if last else text
+        return MARK * first + inner.replace(MARK, '< image>') + MARK * (last and not first)
+    marks = [row['image'] is not None, False]
+    return [{**t, 'value': rewrite(t['value'], m)} for t, m in zip(row['conversations'], marks)]
+
 # %% ../../nbs/data/06_exports.ipynb #fcdafbfe
 def to_llava(
     data: dict[str, list[Path]],  # of `read_info`
@@ -105,7 +119,7 @@ def to_llava(
             for i, row in enumerate(iter_rows(files)):
                 pid, _ = names(row, name)
                 image = write_picture(out/'images'/name, row, pid)
-                record = dict(id=pid) | (dict(image=image) if image else {}) | dict(conversations=row['conversations'])
+                record = dict(id=pid) | (dict(image=image) if image else {}) | dict(conversations=one_mark(row))
                 if pid != row['pid']: record['original_pid'] = row['pid']
                 f.write((',\n' if i else '[\n') + json.dumps(record, ensure_ascii=False))
             f.write('\n]\n')
@@ -127,7 +141,7 @@ def chat(
     images: list[str],  # files of its pictures
 ) -> str:  # JSON on a line
     "A conversation as chat messages."
-    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), row['conversations'])]
+    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), one_mark(row))]
     return json.dumps(dict(messages=turns, images=images), ensure_ascii=False) + '\n'
 
 def tagged_info(
@@ -152,7 +166,7 @@ def to_messages(
         with open(made, 'w', encoding='utf-8') as a, open(tagged, 'w', encoding='utf-8') as b:
             for row in iter_rows(files):
                 image = write_picture(out/'images'/name, row, names(row, name)[0])
-                images = [f'images/{name}/{image}'] if image and '<image>' in row['conversations'][0]['value'] else []
+                images = [f'images/{name}/{image}'] if image and MARK in one_mark(row)[0]['value'] else []
                 a.write(chat(row, parts if images else plain, images))
                 b.write(chat(row, str, images))
     write_json(out/'dataset_info.json', tagged_info([hub_name(s) for s in data]))

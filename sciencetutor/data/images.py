@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/images.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'WORDS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header', 'header',
-           'to_rgb', 'without_words', 'load', 'usable', 'decode', 'read_picture', 'open_image', 'check_image',
+__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header',
+           'header', 'to_rgb', 'without_words', 'load', 'usable', 'decode', 'read_picture', 'open_image', 'check_image',
            'png_bytes', 'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
@@ -27,6 +27,7 @@ class BadImage(CliError):
 FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'AVIF')
 MAX_PIXELS = 50_000_000  # 150 MB once decoded
 PNG = b'\x89PNG\r\n\x1a\n'  # how such a file begins
+HEIC = (b'ftypheic', b'ftypheix', b'ftypmif1')  # what stands after the first four bytes of a telephone's
 
 # %% ../../nbs/data/04_images.ipynb #7449bfbb
 class Header(NamedTuple):
@@ -55,7 +56,9 @@ def lazy_open(
         warnings.simplefilter('ignore')
         try: return Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError: raise BadImage('more pixels than any picture needs') from None
-        except UnidentifiedImageError: raise BadImage(f'not a picture ({", ".join(FORMATS)} are read)') from None
+        except UnidentifiedImageError:
+            why = 'a HEIC photograph: save it as JPEG' if data[4:12] in HEIC else 'not a picture'
+            raise BadImage(f'{why} ({", ".join(FORMATS)} are read)') from None
         except Exception as e: raise BadImage(f'unreadable picture ({type(e).__name__})') from None
 
 # %% ../../nbs/data/04_images.ipynb #e484b060
