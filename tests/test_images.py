@@ -2,7 +2,9 @@
 import io, struct, subprocess, sys, zlib
 import pytest
 from hypothesis import given, settings, strategies as st
+from fastcore.script import CliError
 from PIL import Image
+from sciencetutor.data.core import load_split, run_data
 from sciencetutor.data.images import FORMATS, BadImage, check_image, open_image
 
 
@@ -153,4 +155,21 @@ def test_avif_is_read_and_heic_is_named():
     data = encoded(RED, 'AVIF', quality=100)
     assert check_image(data)[0] == ('AVIF', 90, 60, '') and check_image(data)[1] == data
     assert abs(open_image(data).getpixel((45, 59))[0] - RED.getpixel((45, 59))[0]) < 4
-    with pytest.raises(BadImage, match='a HEIC photograph: save it as JPEG'): open_image(b'\0\0\0\x18ftypheic' + bytes(40))
+    with pytest.raises(BadImage, match='a HEIC photograph: save it as JPEG'):
+        open_image(b'\0\0\0\x18ftypheic' + bytes(40))
+
+
+def test_what_is_accepted_can_be_trained_on(tmp_path):
+    "The data stage took a PNG by its ends, and training stopped on it with a traceback and no pid."
+    damaged = bytearray(encoded(Image.effect_noise((90, 90), 90)))
+    damaged[900:1100] = bytes(200)
+    for name, data in dict(text=wordy(), tail=encoded(RED) + b'tail', damaged=bytes(damaged)).items():
+        (tmp_path/f'{name}.png').write_bytes(data)
+    rows = [f'{name}?,a | b,A,{name}.png,{name}' for name in ('text', 'tail', 'damaged')]
+    (tmp_path/'a.csv').write_text('\n'.join(['question,choices,answer,image,pid', *rows]))
+    with pytest.raises(CliError, match='1 pictures are bad: damaged broken picture'):
+        run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'))
+    run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'), bad='skip')
+    ds = load_split(tmp_path/'d', 'train')
+    assert ds['pid'][:] == ['text', 'tail']
+    assert [r['image'].getpixel((45, 59)) for r in ds] == [RED.getpixel((45, 59))] * 2

@@ -129,7 +129,8 @@ def load(
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             im.load()
-            return ImageOps.exif_transpose(im)
+            ImageOps.exif_transpose(im, in_place=True)
+        return im
     except Exception as e: raise BadImage(f'broken picture ({one_line(str(e)) or type(e).__name__})') from None
 
 # %% ../../nbs/data/04_images.ipynb #01747ce2
