@@ -1,8 +1,9 @@
 "Tables as teachers and their spreadsheets write them: what a cell shows is read, or is a fault with its row."
-import datetime, re, zipfile
+import datetime, json, re, zipfile
 
 import openpyxl, pytest
 from fastcore.script import CliError
+from PIL import Image
 from sciencetutor.data.core import load_split, run_data
 from sciencetutor.data.tables import check_table, read_table, row_problem, run_check
 
@@ -38,6 +39,48 @@ def test_an_unquoted_comma_is_a_fault(tmp_path, capsys):
         run_data(str(f), str(tmp_path/'d'))
     run_data(str(f), str(tmp_path/'d'), bad='skip')
     assert load_split(tmp_path/'d', 'train')['question'][:] == ['Good?', 'End?']
+
+
+def test_a_quote_that_is_never_closed(tmp_path):
+    "It took every row below into its cell, silently (cldf/csvw#52, whose closing quote was a typographic one)."
+    head = 'question,choices,answer,hint\n'
+    (tmp_path/'a.csv').write_text(f'{head}Hot?,a | b,A,\nCold?,a | b,B,"see below”\nWet?,a | b,B,\n')
+    with pytest.raises(CliError, match='a.csv, row 3: a quote is never closed'): check_table(tmp_path/'a.csv')
+    (tmp_path/'a.csv').write_text(f'{head}Hot?,a | b,A,"""Look"", they said"\n5" or 6"?,a | b,B,\n\n')
+    assert [(p['question'], p['hint']) for p in problems(tmp_path/'a.csv')] == [
+        ('Hot?', '"Look", they said'), ('5" or 6"?', '')]
+
+
+def test_a_workbook_under_a_password(tmp_path):
+    "pandas-dev/pandas#59042: `BadZipFile` says nothing to a teacher."
+    (tmp_path/'a.xlsx').write_bytes(b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1' + bytes(600))
+    with pytest.raises(CliError, match='an old .xls, or under a password'): run_check(str(tmp_path/'a.xlsx'))
+
+
+def test_pictures_named_on_windows(tmp_path):
+    "`images\\\\red.png` is `images/red.png` (AILab-CVC/YOLO-World#535, roboflow/supervision#2581)."
+    (tmp_path/'images').mkdir()
+    Image.new('RGB', (9, 9), 'red').save(tmp_path/'images'/'red.png')
+    (tmp_path/'a.csv').write_text('question,choices,answer,image\nWhich?,red | blue,A,images\\red.png\n')
+    turns = [{'from': 'human', 'value': 'Context: N/A\nQuestion: Which?\nOptions: (A) red (B) blue\n<image>'},
+             {'from': 'gpt', 'value': 'The answer is A.'}]
+    (tmp_path/'a.json').write_text(json.dumps([dict(id='1', image='images\\red.png', conversations=turns)]))
+    assert check_table(tmp_path/'a.csv') == []
+    for name in ('a.csv', 'a.json'):
+        run_data(str(tmp_path/name), str(tmp_path/'d'))
+        assert load_split(tmp_path/'d', 'train')[0]['image'].getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_check_and_data_use_one_decoder(tmp_path):
+    Image.effect_noise((90, 90), 90).save(tmp_path/'a.png')
+    data = bytearray((tmp_path/'a.png').read_bytes())
+    data[900:1100] = bytes(200)
+    (tmp_path/'a.png').write_bytes(data)
+    (tmp_path/'a.csv').write_text('question,choices,answer,image\nWhich?,red | blue,A,a.png\n')
+    (_, _, why), = check_table(tmp_path/'a.csv')
+    assert why.startswith('has a picture that cannot be used (a.png): broken picture')
+    with pytest.raises(CliError, match='1 pictures are bad: row-2 broken picture'):
+        run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'))
 
 
 def test_cells_under_a_column_without_a_name(tmp_path):

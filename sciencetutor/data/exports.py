@@ -95,15 +95,15 @@ def write_picture(
 MARK = '<image>'
 
 def one_mark(
-    row: dict,  # of `iter_rows`
-) -> list[dict]:  # its turns
-    "The conversation of a row, marked once where it has a picture, and else never."
+    turns: list[dict],  # `conversations` of a row
+    picture: bool,  # whether it has one
+) -> list[dict]:
+    "A conversation that is marked once where it has a picture, and else never."
     def rewrite(text, marked):
         first, last = marked and text.startswith(f'{MARK}\n'), marked and text.endswith(f'\n{MARK}')
         inner = text[len(MARK):] if first else text[:-len(MARK)] if last else text
         return MARK * first + inner.replace(MARK, '< image>') + MARK * (last and not first)
-    marks = [row['image'] is not None, False]
-    return [{**t, 'value': rewrite(t['value'], m)} for t, m in zip(row['conversations'], marks)]
+    return [{**t, 'value': rewrite(t['value'], picture and not i)} for i, t in enumerate(turns)]
 
 # %% ../../nbs/data/06_exports.ipynb #fcdafbfe
 def to_llava(
@@ -119,7 +119,8 @@ def to_llava(
             for i, row in enumerate(iter_rows(files)):
                 pid, _ = names(row, name)
                 image = write_picture(out/'images'/name, row, pid)
-                record = dict(id=pid) | (dict(image=image) if image else {}) | dict(conversations=one_mark(row))
+                turns = one_mark(row['conversations'], bool(image))
+                record = dict(id=pid) | (dict(image=image) if image else {}) | dict(conversations=turns)
                 if pid != row['pid']: record['original_pid'] = row['pid']
                 f.write((',\n' if i else '[\n') + json.dumps(record, ensure_ascii=False))
             f.write('\n]\n')
@@ -141,7 +142,8 @@ def chat(
     images: list[str],  # files of its pictures
 ) -> str:  # JSON on a line
     "A conversation as chat messages."
-    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), one_mark(row))]
+    said = one_mark(row['conversations'], bool(images))
+    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), said)]
     return json.dumps(dict(messages=turns, images=images), ensure_ascii=False) + '\n'
 
 def tagged_info(
@@ -166,7 +168,8 @@ def to_messages(
         with open(made, 'w', encoding='utf-8') as a, open(tagged, 'w', encoding='utf-8') as b:
             for row in iter_rows(files):
                 image = write_picture(out/'images'/name, row, names(row, name)[0])
-                images = [f'images/{name}/{image}'] if image and MARK in one_mark(row)[0]['value'] else []
+                asked = row['conversations'][0]['value'].split('\n')
+                images = [f'images/{name}/{image}'] if image and MARK in (asked[0], asked[-1]) else []
                 a.write(chat(row, parts if images else plain, images))
                 b.write(chat(row, str, images))
     write_json(out/'dataset_info.json', tagged_info([hub_name(s) for s in data]))

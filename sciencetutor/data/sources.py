@@ -268,7 +268,7 @@ def one_picture(
     if value is None or value == '' or value != value: return None
     if not isinstance(value, str): return Fault(f'has a picture that names no file ({one_line(str(value), 40)})')
     if re.match('https?://', value): return Fault(f'has a picture at an address ({value}): download it, name the file')
-    if not value.startswith('data:'): return value
+    if not value.startswith('data:'): return value.replace('\\', '/')  # as Windows writes it
     try: return dict(bytes=data_uri(value), path='image')
     except BadImage as e: return Fault(f'has a picture that cannot be used: {e}')
 

@@ -22,7 +22,7 @@ from datetime import date, time, timedelta
 from fractions import Fraction
 from fastcore.script import CliError
 from .formats import LETTERS, META, Fault, fault, one_line
-from .images import BadImage, open_image
+from .images import BadImage, check_image, read_picture
 from .text import as_text, json_lines
 
 # %% ../../nbs/data/03_tables.ipynb #8d6fcc3a
@@ -143,12 +143,15 @@ def read_csv(
     first, _, rest = text.partition('\n')
     m = re.fullmatch(r'"?sep=(.)"?\s*', first, re.I)
     if m: text = rest
-    rows = lambda sep: csv.reader(io.StringIO(text, newline=''), delimiter=sep)
+    body = text.rstrip('\r\n') + '\nend'
+    rows = lambda sep: csv.reader(io.StringIO(body, newline=''), delimiter=sep)
     try:
         seps = m[1] if m else sorted(',;\t', key=first.count, reverse=True)
         sep = next((s for s in seps if any(map(is_head, islice(rows(s), 20)))), seps[0])
-        return list(rows(sep))
+        *found, last = rows(sep)
     except csv.Error as e: raise CliError(f'{file} is not a table ({e}): save it as "CSV UTF-8"') from None
+    if last == ['end']: return found
+    raise CliError(f'{file}, row {len(found) + 1}: a quote is never closed, and takes the rows below into its cell')
 
 # %% ../../nbs/data/03_tables.ipynb #6e9387b2
 LITERAL = r'(?:"[^"]*"|\\.|_.|\[\$[^\]]*\]|[$€£¥ ()+-])*'
@@ -214,7 +217,8 @@ def read_xlsx(
         for sheet in (s for pair in pairs for s in pair): sheet.reset_dimensions()  # WPS writes A1 for every sheet
         return {a.title: [list(map(cell_value, *rows)) for rows in zip(a.iter_rows(), b.iter_rows())] for a, b in pairs}
     except Exception as e:
-        raise CliError(f'{file} is not a spreadsheet ({type(e).__name__}): save it as .xlsx or CSV') from None
+        why = type(e).__name__ if file.read_bytes()[:4] != b'\xd0\xcf\x11\xe0' else 'an old .xls, or under a password'
+        raise CliError(f'{file} is not a spreadsheet ({why}): save it as .xlsx or CSV') from None
 
 # %% ../../nbs/data/03_tables.ipynb #d76470ed
 READERS = ('.csv', '.tsv', '.jsonl', '.xlsx')
@@ -283,7 +287,7 @@ def row_problem(
     choices = row_choices(row)
     p = dict(question=text_of(row.get('question')), choices=choices, answer=row_answer(row.get('answer'), choices))
     hint = ' '.join(dict.fromkeys(filter(None, map(text_of, (row.get('hint'), row.get('context'))))))
-    p |= dict(hint=hint, image=text_of(row.get('image')) or None)
+    p |= dict(hint=hint, image=text_of(row.get('image')).replace('\\', '/') or None)
     p |= {k: text_of(row.get(k)) for k in ('lecture', 'solution', *META)}
     if p['grade'].isdigit(): p['grade'] = f'grade{p["grade"]}'
     return p | dict(split=text_of(row.get('split')) or 'train')
@@ -304,8 +308,8 @@ def row_faults(
     if n == 1: why.append('has only one choice')
     if len(set(map(str.casefold, p['choices']))) < n: why.append('has the same choice twice')
     if p['image']:
-        try: open_image(folder/p['image'], max_side=64)
-        except BadImage as e: why.append(f'has a picture that cannot be used: {e}')
+        try: check_image(read_picture(folder/p['image']))
+        except BadImage as e: why.append(f'has a picture that cannot be used ({p["image"]}): {e}')
     return why
 
 # %% ../../nbs/data/03_tables.ipynb #46a91680
