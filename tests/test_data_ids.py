@@ -9,7 +9,9 @@ from sciencetutor.data.core import load_split, run_data
 from sciencetutor.data.exports import run_export
 from sciencetutor.data.images import png_bytes
 from sciencetutor.data.tables import check_table, run_check
-from sciencetutor.eval.core import run_score
+from sciencetutor.data.text import json_lines
+from sciencetutor.eval.answer_parsing import load_answers, match
+from sciencetutor.eval.core import run_score, write_llava
 from sciencetutor.eval.predictions import answer_all
 
 COLOURS = ('red', 'blue', 'green')
@@ -103,6 +105,17 @@ def test_score_never_answers_one_question_for_another(tmp_path):
     write(dict(question_id='7', text='B'), dict(question_id='8', text='A'))
     why = r'2 questions of the split have the pid 7 \(test-0, test-1\): give their ids'
     with pytest.raises(CliError, match=why): score()
+
+
+def test_the_file_for_llava_names_each_question(tmp_path):
+    rows = [dict(id=f'test-{i}', pid=pid, image=None, question='Hot?', hint='', choices=['ice', 'fire'],
+                 conversations=[dict(value='Context: N/A\nQuestion: Hot?\nOptions: (A) ice (B) fire')])
+            for i, pid in enumerate('778')]
+    write_llava(rows, [dict(text='A'), dict(text='B'), dict(text='B')], dict(model='m', wording={}), tmp_path)
+    lines = [r for _, r in json_lines(tmp_path/'scienceqa-eval.jsonl')]
+    assert [r['question_id'] for r in lines] == ['test-0', 'test-1', '8']
+    got = match(load_answers(tmp_path/'scienceqa-eval.jsonl'), rows)[0]
+    assert {k: a['text'] for k, a in got.items()} == {'test-0': 'A', 'test-1': 'B', 'test-2': 'B'}
 
 
 def test_ids_that_look_like_pids(tmp_path):

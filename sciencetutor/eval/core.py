@@ -358,10 +358,12 @@ def write_llava(
     out: Path,  # folder of the run
 ):
     "Answers as LLaVA's evaluation writes them."
+    often = Counter(r['pid'] for r in rows)  # a pid that stands twice says nothing: those go by their ids
     def one(r, a):
+        name = r['pid'] if often[r['pid']] == 1 else r['id']
         prompt = '<image>\n'*(r['image'] is not None) + prompt_text(r, **run['wording'])
         key = hashlib.sha256(f"{run['model']} {r['id']} {a.get('text')}".encode()).hexdigest()[:22]
-        return dict(question_id=r['pid'], prompt=prompt, text=a.get('text') or '', answer_id=key,
+        return dict(question_id=name, prompt=prompt, text=a.get('text') or '', answer_id=key,
                     model_id=run['model'], metadata={})
     lines = [json.dumps(one(r, a), ensure_ascii=False) + '\n' for r, a in zip(rows, answers)]
     write_atomic(out/'scienceqa-eval.jsonl', ''.join(lines))
