@@ -46,6 +46,15 @@ def test_what_is_no_part_of_a_choice(human, gpt):
     assert (p['choices'], p['answer'], p['question'].rstrip(' ?')) == (['iron', 'glass'], 1, 'Of what')
 
 
+@pytest.mark.parametrize('human, hint', [
+    ('Who is she?\nA. a nurse\nB. a cook, e.g. A. B. Smith', ''),
+    ('Context: A kitchen.\nWho is she?\nA. a nurse\nB. a cook, e.g. A. B. Smith', 'A kitchen.')])
+def test_a_choice_a_line(human, hint):
+    "As the multiple-choice part of LLaVA-1.5's data has them, and lmms-eval."
+    p = parse_turns(f"<image>\n{human}\nAnswer with the option's letter from the given choices directly.", 'B')
+    assert p == dict(question='Who is she?', hint=hint, choices=['a nurse', 'a cook, e.g. A. B. Smith'], answer=1)
+
+
 @pytest.mark.parametrize('record', [
     dict(image='red.png', conversations=TALK), dict(image=['red.png'], conversations=TALK),
     dict(image=dict(path='red.png'), conversations=TALK), dict(images=['red.png'], messages=CHAT),
