@@ -45,7 +45,7 @@ def test_jsonl(tmp_path):
     (tmp_path/'a.jsonl').write_text(json.dumps(dict(question='Q?', choices=['a', 'b'], answer='b')) + '\n\n')
     assert problems(tmp_path/'a.jsonl')[0]['answer'] == 1
     (tmp_path/'a.jsonl').write_text('{"question": 1}\n{broken\n')
-    with pytest.raises(CliError, match='line 2 is not JSON'): run_check(str(tmp_path/'a.jsonl'))
+    with pytest.raises(CliError, match='line 2 is not a JSON object'): run_check(str(tmp_path/'a.jsonl'))
 
 
 def test_an_object_is_a_row(tmp_path, capsys):

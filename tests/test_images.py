@@ -2,7 +2,9 @@
 import io, struct, subprocess, sys, zlib
 import pytest
 from hypothesis import given, settings, strategies as st
+from fastcore.script import CliError
 from PIL import Image
+from sciencetutor.data.core import load_split, run_data
 from sciencetutor.data.images import FORMATS, BadImage, check_image, open_image
 
 
@@ -45,7 +47,7 @@ def test_every_mode_comes_out_as_rgb(mode, format):
     try: data = encoded(im, format)
     except (OSError, ValueError): pytest.skip(f'{format} has no {mode}')
     out = open_image(data)
-    assert out.mode == 'RGB' and out.size == (20, 10) and check_image(data)[:3] == (format, 20, 10)
+    assert out.mode == 'RGB' and out.size == (20, 10) and check_image(data)[0][:3] == (format, 20, 10)
 
 
 @pytest.mark.parametrize('orientation, size', [(1, (90, 60)), (3, (90, 60)), (6, (60, 90)), (8, (60, 90))])
@@ -53,16 +55,16 @@ def test_rotation(orientation, size):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(RED, 'JPEG', exif=exif)
-    assert open_image(data).size == size and ('rotated' in check_image(data).odd) == (orientation > 1)
+    assert open_image(data).size == size and ('rotated' in check_image(data)[0].odd) == (orientation > 1)
 
 
 def test_odd_ones_are_named():
     frames = [RED, RED.rotate(9), RED.rotate(20)]
     for format in ('GIF', 'PNG', 'WEBP'):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
-        assert 'animated' in check_image(data).odd and open_image(data).size == (90, 60)
-    assert check_image(encoded(RED.convert('CMYK'), 'JPEG')).odd == 'cmyk'
-    assert check_image(encoded(Image.new('I;16', (9, 9), 5))).odd == '16-bit'
+        assert 'animated' in check_image(data)[0].odd and open_image(data).size == (90, 60)
+    assert check_image(encoded(RED.convert('CMYK'), 'JPEG'))[0].odd == 'cmyk'
+    assert check_image(encoded(Image.new('I;16', (9, 9), 5)))[0].odd == '16-bit'
 
 
 def test_sixteen_bits_keep_their_greys():
@@ -108,3 +110,66 @@ for f in (open_image, check_image):
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)'''
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert float(done.stdout) < 20, done.stderr
+
+
+def wordy(kind=b'zTXt', size=2 << 20, at=33):
+    "A PNG with a compressed text of `size` bytes, as programs that draw write their settings."
+    data, body = encoded(RED), b'prompt\0\0' + zlib.compress(b'red ' * (size // 4))
+    chunk = struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+    at = at if at > 0 else len(data) - 12
+    return data[:at] + chunk + data[at:]
+
+
+@pytest.mark.parametrize('data', ids=['text', 'text at the end', 'profile', 'tail', 'jpeg'], argvalues=[
+    wordy(), wordy(at=-1), wordy(b'iCCP'), encoded(RED) + b'\0SEFT from a telephone',
+    encoded(RED, 'JPEG') + bytes(5000)])
+def test_a_picture_that_every_other_program_shows(data):
+    """Text of more than a megabyte (python-pillow/Pillow#8363), a large colour profile (python-pillow/Pillow#2445),
+    bytes after the end: used, and what is kept opens in Pillow as it comes."""
+    h, kept = check_image(data)
+    assert h.odd == '' and open_image(data).size == (90, 60)
+    im = Image.open(io.BytesIO(kept))
+    im.load()
+    assert im.convert('RGB').getpixel((45, 59)) == open_image(data).getpixel((45, 59)) == Image.open(
+        io.BytesIO(encoded(RED, h.format))).convert('RGB').getpixel((45, 59))
+
+
+@pytest.mark.parametrize('format', ['PNG', 'WEBP', 'GIF', 'TIFF'])
+def test_a_damaged_middle_is_refused_before_training(format):
+    """Training stopped after hours on one picture (facebookresearch/detectron2#143, QwenLM/Qwen3-VL#1234): what is
+    accepted decodes."""
+    noise = Image.effect_noise((90, 90), 90).convert('RGB')
+    kw = dict(compression='tiff_adobe_deflate') if format == 'TIFF' else dict(lossless=True) if format == 'WEBP' else {}
+    data, half = bytearray(encoded(noise, format, **kw)), 0
+    half = len(data) // 2
+    data[half:half + 300] = bytes(300)
+    try: _, kept = check_image(bytes(data))
+    except BadImage as e: assert '\n' not in str(e)
+    else: Image.open(io.BytesIO(kept)).load()
+    if format in ('PNG', 'TIFF'):
+        with pytest.raises(BadImage, match='broken picture'): check_image(bytes(data))
+
+
+def test_avif_is_read_and_heic_is_named():
+    "gradio-app/gradio#10381 and #7482."
+    data = encoded(RED, 'AVIF', quality=100)
+    assert check_image(data)[0] == ('AVIF', 90, 60, '') and check_image(data)[1] == data
+    assert abs(open_image(data).getpixel((45, 59))[0] - RED.getpixel((45, 59))[0]) < 4
+    with pytest.raises(BadImage, match='a HEIC photograph: save it as JPEG'):
+        open_image(b'\0\0\0\x18ftypheic' + bytes(40))
+
+
+def test_what_is_accepted_can_be_trained_on(tmp_path):
+    "The data stage took a PNG by its ends, and training stopped on it with a traceback and no pid."
+    damaged = bytearray(encoded(Image.effect_noise((90, 90), 90)))
+    damaged[900:1100] = bytes(200)
+    for name, data in dict(text=wordy(), tail=encoded(RED) + b'tail', damaged=bytes(damaged)).items():
+        (tmp_path/f'{name}.png').write_bytes(data)
+    rows = [f'{name}?,a | b,A,{name}.png,{name}' for name in ('text', 'tail', 'damaged')]
+    (tmp_path/'a.csv').write_text('\n'.join(['question,choices,answer,image,pid', *rows]))
+    with pytest.raises(CliError, match='1 pictures are bad: damaged broken picture'):
+        run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'))
+    run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'), bad='skip')
+    ds = load_split(tmp_path/'d', 'train')
+    assert ds['pid'][:] == ['text', 'tail']
+    assert [r['image'].getpixel((45, 59)) for r in ds] == [RED.getpixel((45, 59))] * 2

@@ -25,9 +25,11 @@ from .. import __version__
 from .formats import Item, columns, fault, hub_name, parse_format
 from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter, split_files
+from .text import read_json
 from ..files import Refused, atomic_dir, plain_name, resolve_under, write_json
-from .sources import Notes, OutOfOrder, Question, open_source, read_json
+from .sources import Notes, OutOfOrder, Question, open_source
 if TYPE_CHECKING: import datasets, pyarrow as pa
+
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
 SMALL = 1 << 16  # bytes; most pictures of ScienceQA are smaller
@@ -55,7 +57,8 @@ def picture(
     "The checked picture of a question, undecoded; `OSError` when it is absent, `BadImage` when it cannot be used."
     if pic is None: return None, ''
     if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic)), path=pic[1].rpartition('/')[2])
-    h = check_image(pic['bytes'])
+    h, data = check_image(pic['bytes'])
+    if data is not pic['bytes']: pic = dict(pic, bytes=data)
     if max_side and max(h.width, h.height) > max_side:
         pic = dict(pic, bytes=png_bytes(open_image(pic['bytes'], max_side=max_side)))
     return pic, h.odd
@@ -190,11 +193,25 @@ def refuse(
         among = f' in {", ".join(only)}' if only else ''
         raise CliError(f'{source} has no questions{among}: nothing to write')
 
+# %% ../../nbs/00_data.ipynb #8e34dd1a
 def read_captions(
-    file: str | None,  # captions.json
-) -> dict[str, str]:  # pid -> caption
-    "The captions of pictures, none without a file."
-    return read_json(file).get('captions', {}) if file else {}
+    file: str | None,  # JSON: captions by pid, under `captions` or not, or a list of records
+) -> dict[str, str]:  # pid -> caption, none without a file
+    "The captions of pictures."
+    if not file: return {}
+    value = read_json(file)
+    if isinstance(value, dict): value = value.get('captions', value.get('annotations', value))
+    if isinstance(value, list):
+        keys = ('pid', 'id', 'image_id', 'question_id')
+        value = {str(next((r[k] for k in keys if k in r), '')): r.get('caption') for r in value if isinstance(r, dict)}
+    wanted, out = 'write {"captions": {pid: text}}', {}
+    if not isinstance(value, dict) or not value: raise CliError(f'{file} has no captions: {wanted}')
+    for pid, said in value.items():
+        said = said[0] if isinstance(said, list) and said else said or ''
+        if not pid: raise CliError(f'{file}: a caption belongs to no pid: {wanted}')
+        if not isinstance(said, str): raise CliError(f'{file}: the caption of {pid} is no text: {wanted}')
+        out[str(pid)] = said
+    return out
 
 # %% ../../nbs/00_data.ipynb #write-manifest
 def write_manifest(

@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/exports.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'safe_name', 'write_picture', 'to_llava', 'parts', 'chat',
-           'tagged_info', 'to_messages', 'to_parquet', 'to_official', 'run_export']
+__all__ = ['MARK', 'CARD', 'EXPORTS', 'read_info', 'iter_batches', 'iter_rows', 'safe_name', 'Names', 'write_picture', 'one_mark',
+           'to_llava', 'parts', 'chat', 'tagged_info', 'to_messages', 'to_parquet', 'to_official', 'run_export']
 
 # %% ../../nbs/data/06_exports.ipynb #6a917a9f
 import json, re
@@ -57,17 +57,52 @@ def safe_name(
     "A file name that stays in its folder."
     return re.sub(r'^\.+|[/\\\0]', '_', name) or '_'
 
+# %% ../../nbs/data/06_exports.ipynb #87960443
+class Names:
+    "A name for each question of an export."
+    def __init__(self): self.taken = {}  # name in small letters -> what it names, as a hash
+
+    def __call__(self,
+        row: dict,  # of `iter_rows`
+        split: str,  # its split on the hub
+    ) -> tuple[str, bool]:  # its name, and whether it comes for the first time
+        "The name of a question."
+        picture = row['image'] and row['image']['bytes']
+        texts = (str(row[k]) for k in ('question', 'choices', 'answer_index', 'hint', 'solution', 'extra'))
+        what = hash((picture, *texts))
+        name, n = safe_name(row['pid']), 1
+        while self.taken.get(name.lower(), what) != what:
+            name, n = f'{split}-{safe_name(row["pid"])}' + f'-{n}' * (n > 1), n + 1
+        new = name.lower() not in self.taken
+        self.taken[name.lower()] = what
+        return name, new
+
 # %% ../../nbs/data/06_exports.ipynb #4ec56d40
 def write_picture(
     folder: Path,  # where `{pid}/{name}` goes
     row: dict,  # of `iter_rows`
+    pid: str,  # of `Names`
 ) -> str | None:  # `{pid}/{name}`, None without a picture
     "Write the file of a row's picture."
     if row['image'] is None: return None
-    name = f'{safe_name(row["pid"])}/{safe_name(row["image"]["path"] or "image.png")}'
+    name = f'{pid}/{safe_name(row["image"]["path"] or "image.png")}'
     (folder/name).parent.mkdir(parents=True, exist_ok=True)
     (folder/name).write_bytes(row['image']['bytes'])
     return name
+
+# %% ../../nbs/data/06_exports.ipynb #d34b7ad2
+MARK = '<image>'
+
+def one_mark(
+    turns: list[dict],  # `conversations` of a row
+    picture: bool,  # whether it has one
+) -> list[dict]:
+    "A conversation that is marked once where it has a picture, and else never."
+    def rewrite(text, marked):
+        first, last = marked and text.startswith(f'{MARK}\n'), marked and text.endswith(f'\n{MARK}')
+        inner = text[len(MARK):] if first else text[:-len(MARK)] if last else text
+        return MARK * first + inner.replace(MARK, '< image>') + MARK * (last and not first)
+    return [{**t, 'value': rewrite(t['value'], picture and not i)} for i, t in enumerate(turns)]
 
 # %% ../../nbs/data/06_exports.ipynb #fcdafbfe
 def to_llava(
@@ -76,13 +111,16 @@ def to_llava(
     format: str,  # prompt format of the data set, for the file names
 ) -> None:
     "LLaVA JSON with a folder of pictures."
+    names = Names()
     for split, files in data.items():
         name = hub_name(split)
         with open(out/f'llava_{name}_{format}.json', 'w', encoding='utf-8') as f:
             for i, row in enumerate(iter_rows(files)):
-                image = write_picture(out/'images'/name, row)
-                record = dict(id=row['pid'], image=image, conversations=row['conversations'])
-                if not image: del record['image']
+                pid, _ = names(row, name)
+                image = write_picture(out/'images'/name, row, pid)
+                turns = one_mark(row['conversations'], bool(image))
+                record = dict(id=pid) | (dict(image=image) if image else {}) | dict(conversations=turns)
+                if pid != row['pid']: record['original_pid'] = row['pid']
                 f.write((',\n' if i else '[\n') + json.dumps(record, ensure_ascii=False))
             f.write('\n]\n')
 
@@ -103,7 +141,8 @@ def chat(
     images: list[str],  # files of its pictures
 ) -> str:  # JSON on a line
     "A conversation as chat messages."
-    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), row['conversations'])]
+    said = one_mark(row['conversations'], bool(images))
+    turns = [dict(role=r, content=content(t['value'])) for r, t in zip(('user', 'assistant'), said)]
     return json.dumps(dict(messages=turns, images=images), ensure_ascii=False) + '\n'
 
 def tagged_info(
@@ -121,14 +160,15 @@ def to_messages(
     format: str = '',  # not used
 ) -> None:
     "Chat messages, as parts and as tagged text."
-    plain = lambda text: [dict(type='text', text=text)]
+    plain, names = lambda text: [dict(type='text', text=text)], Names()
     for split, files in data.items():
         name = hub_name(split)
         made, tagged = out/f'{name}.jsonl', out/f'{name}_tags.jsonl'
         with open(made, 'w', encoding='utf-8') as a, open(tagged, 'w', encoding='utf-8') as b:
             for row in iter_rows(files):
-                image = write_picture(out/'images'/name, row)
-                images = [f'images/{name}/{image}'] if image and '<image>' in row['conversations'][0]['value'] else []
+                image = write_picture(out/'images'/name, row, names(row, name)[0])
+                asked = row['conversations'][0]['value'].split('\n')
+                images = [f'images/{name}/{image}'] if image and MARK in (asked[0], asked[-1]) else []
                 a.write(chat(row, parts if images else plain, images))
                 b.write(chat(row, str, images))
     write_json(out/'dataset_info.json', tagged_info([hub_name(s) for s in data]))
@@ -178,20 +218,21 @@ def to_official(
     format: str = '',  # not used
 ) -> None:
     "The official ScienceQA layout."
-    splits, done = {}, set()
+    splits, names, mark = {}, Names(), '{'
     with open(out/'problems.json', 'w', encoding='utf-8') as f:
         for split, files in data.items():
             splits[split] = []
             for row in iter_rows(files):
-                splits[split].append(row['pid'])
-                if row['pid'] in done: continue
-                p = problem(row)
+                pid, new = names(row, hub_name(split))
+                splits[split].append(pid)
+                if not new: continue
+                p = problem(row) | (dict(original_pid=row['pid']) if pid != row['pid'] else {})
                 p.setdefault('split', split)
                 if row['image'] is not None:
-                    p['image'] = write_picture(out/'images'/safe_name(p['split']), row).rpartition('/')[2]
-                f.write((',\n' if done else '{\n') + json.dumps(row['pid']) + ': ' + json.dumps(p, ensure_ascii=False))
-                done.add(row['pid'])
-        f.write('\n}\n' if done else '{}\n')
+                    p['image'] = write_picture(out/'images'/safe_name(p['split']), row, pid).rpartition('/')[2]
+                f.write(f'{mark}\n{json.dumps(pid)}: {json.dumps(p, ensure_ascii=False)}')
+                mark = ','
+        f.write('\n}\n' if mark == ',' else '{}\n')
     write_json(out/'pid_splits.json', splits)
 
 # %% ../../nbs/data/06_exports.ipynb #1c16443f

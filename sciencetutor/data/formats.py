@@ -9,9 +9,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'WHY', 'META', 'OFFICIAL',
-           'ENCODE', 'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy',
-           'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed',
-           'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
+           'ENCODE', 'TEXTS', 'TURN', 'MARK', 'SUFFIX', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill',
+           'tidy', 'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record',
+           'well_formed', 'Fault', 'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
 import json, re, string
@@ -128,7 +128,7 @@ WHY = 'Why?'  # the turn that asks for an explanation
 # %% ../../nbs/data/01_formats.ipynb #05f73a24
 META = ('subject', 'topic', 'category', 'skill', 'grade', 'task')
 OFFICIAL = {*META, 'question', 'hint', 'lecture', 'solution', 'choices', 'answer'}
-ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode  # a date and a decimal become text
 
 def extras(
     problems: list[dict],  # in the official fields
@@ -199,15 +199,20 @@ def well_formed(
     except (TypeError, AttributeError, KeyError, UnicodeEncodeError): return False
 
 # %% ../../nbs/data/01_formats.ipynb #bc64d5fd
+class Fault(str):
+    "What is wrong with a question, or with a cell of a table, in its place."
+
 def fault(
-    p: object,  # what should be a problem in the official fields
+    p: object,  # what should be a problem in the official fields, or a `Fault`
 ) -> str:  # what is wrong, '' when nothing is
     "What is wrong with a problem, in a few words."
     if isinstance(p, dict) and well_formed(p): return ''
+    if isinstance(p, Fault): return str(p)
     if not isinstance(p, dict): return 'is not an object'
     if not isinstance(p.get('question'), str) or not p['question'].strip(): return 'has no question'
     choices, answer = p.get('choices'), p.get('answer')
-    if not isinstance(choices, list) or not choices: return 'has no choices'
+    if choices and not isinstance(choices, list): return f'has no choices in a list ({one_line(repr(choices), 40)})'
+    if not choices: return 'has no choices'
     if len(choices) > len(LETTERS): return f'has {len(choices)} choices (at most {len(LETTERS)})'
     for i, c in enumerate(choices):
         if not isinstance(c, str) or not c.strip(): return f'has an empty choice ({i + 1} of {len(choices)})'
@@ -229,34 +234,40 @@ def problem(
     return p | json.loads(row['extra'])
 
 # %% ../../nbs/data/01_formats.ipynb #98d42bf0
-TURN = {'CQM': re.compile(r'Context: (?P<hint>.*?)\nQuestion: (?P<question>.*)\nOptions: (?P<choice>.*)', re.S),
-        'QCM': re.compile(r'(?P<question>.*)\nContext: (?P<hint>.*)\nOptions: (?P<choice>.*)', re.S)}
+TURN = [re.compile(r'Context: (?P<hint>.*?)\nQuestion: (?P<question>.*)\nOptions: (?P<choice>.*)', re.S),  # CQM
+        re.compile(r'(?P<question>.*)\nContext: (?P<hint>.*)\nOptions: (?P<choice>.*)', re.S),  # QCM
+        re.compile(r'(?:Context: (?P<hint>.*)\n)?(?P<question>.*?)\n(?P<choice>A\. .*)', re.S)]  # LLaVA-1.5's A-OKVQA
+MARK = re.compile(r'\s*<image>\s*')  # where others put the picture
+SUFFIX = "\nAnswer with the option's letter from the given choices directly."  # LLaVA-1.5's question ends so
 ANSWER = re.compile(r'(?:The answer is|ANSWER:) ([A-Z])\.')
 
 def split_choices(
-    text: str,  # `(A) x (B) y`
+    text: str,  # `(A) x (B) y`, or a line each: `A. x`
 ) -> list[str]:
     "The choices of a line of lettered options."
-    out = []
+    out, (left, right, between) = [], ('(', ') ', ' ') if text.startswith('(') else ('', '. ', '\n')
     for letter, after in zip(LETTERS, LETTERS[1:] + ' '):
-        if not text.startswith(f'({letter}) '): return []
-        choice, mark, rest = text[4:].partition(f' ({after}) ')
+        if not text.startswith(f'{left}{letter}{right}'): return []
+        choice, mark, rest = text[len(left) + 1 + len(right):].partition(f'{between}{left}{after}{right}')
         out.append(choice)
         if not mark: return out
-        text = f'({after}) {rest}'
+        text = f'{left}{after}{right}{rest}'
     return out
 
 # %% ../../nbs/data/01_formats.ipynb #8aa752e0
 def parse_turns(
-    human: str,  # what the model is asked, in a CQM or QCM layout
+    human: str,  # what the model is asked, in a layout of `TURN`
     gpt: str,  # what it is to answer
 ) -> dict | None:  # question, hint, choices, answer; None when the text has another layout
     "The problem in a LLaVA conversation."
-    human = human.removeprefix('<image>\n').removesuffix('\n<image>')
-    layout = 'CQM' if human.startswith('Context: ') else 'QCM'
-    m, answers = TURN[layout].fullmatch(human), ANSWER.findall(gpt)
+    bare = human.removeprefix('<image>\n').removesuffix('\n<image>')
+    if bare == human: bare = MARK.sub(lambda m: '\n' if '\n' in m[0] else ' ', human).strip()
+    human = bare.removesuffix(SUFFIX)
+    letter = re.fullmatch(r'\(?([A-Z])[.)]?', gpt.strip())
+    answers = [letter[1]] if letter else ANSWER.findall(gpt)
+    m = next(filter(None, (layout.fullmatch(human) for layout in TURN)), None)
     if not m or not answers: return None
-    hint, choices = '' if m['hint'] == 'N/A' else m['hint'], split_choices(m['choice'])
+    hint, choices = '' if m['hint'] in (None, 'N/A') else m['hint'], split_choices(m['choice'])
     return dict(question=m['question'], hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
 
 # %% ../../nbs/data/01_formats.ipynb #names

@@ -8,8 +8,9 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/images.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FORMATS', 'MAX_PIXELS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header', 'header', 'to_rgb',
-           'decode', 'read_picture', 'open_image', 'check_image', 'png_bytes', 'data_uri']
+__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header',
+           'header', 'to_rgb', 'without_words', 'load', 'usable', 'decode', 'read_picture', 'open_image', 'check_image',
+           'png_bytes', 'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
 import base64, io, struct, warnings
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import NamedTuple
 from fastcore.script import CliError
 from PIL import Image, ImageOps, UnidentifiedImageError
+from .formats import one_line
 
 # %% ../../nbs/data/04_images.ipynb #07e23506
 class BadImage(CliError):
     "A picture that cannot be used, and why."
 
-FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM')
+FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'AVIF')
 MAX_PIXELS = 50_000_000  # 150 MB once decoded
+PNG = b'\x89PNG\r\n\x1a\n'  # how such a file begins
+HEIC = (b'ftypheic', b'ftypheix', b'ftypmif1')  # what stands after the first four bytes of a telephone's
 
 # %% ../../nbs/data/04_images.ipynb #7449bfbb
 class Header(NamedTuple):
@@ -32,7 +36,6 @@ class Header(NamedTuple):
     width: int  # pixels
     height: int  # pixels
     odd: str  # '' or what is unusual: 'animated', 'cmyk', 'rotated', '16-bit', comma-separated
-    whole: bool | None  # does the file have its end? None: the header cannot tell
 
 # %% ../../nbs/data/04_images.ipynb #ddf38a23
 def png_header(
@@ -42,7 +45,7 @@ def png_header(
     width, height, depth = struct.unpack_from('>IIB', data, 16)
     animated = data.find(b'acTL', 33, data.find(b'IDAT', 33)) > 0
     odd = [kind for kind, is_it in {'animated': animated, '16-bit': depth == 16}.items() if is_it]
-    return Header('PNG', width, height, ','.join(odd), data[-8:-4] == b'IEND')
+    return Header('PNG', width, height, ','.join(odd))
 
 # %% ../../nbs/data/04_images.ipynb #6385d2ca
 def lazy_open(
@@ -53,7 +56,9 @@ def lazy_open(
         warnings.simplefilter('ignore')
         try: return Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError: raise BadImage('more pixels than any picture needs') from None
-        except UnidentifiedImageError: raise BadImage(f'not a picture ({", ".join(FORMATS)} are read)') from None
+        except UnidentifiedImageError:
+            why = 'a HEIC photograph: save it as JPEG' if data[4:12] in HEIC else 'not a picture'
+            raise BadImage(f'{why} ({", ".join(FORMATS)} are read)') from None
         except Exception as e: raise BadImage(f'unreadable picture ({type(e).__name__})') from None
 
 # %% ../../nbs/data/04_images.ipynb #e484b060
@@ -68,8 +73,7 @@ def pillow_header(
     except Exception as e: raise BadImage(f'broken picture ({type(e).__name__} in a later frame)') from None
     kinds = dict(animated=frames > 1, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
     odd = [kind for kind, is_it in kinds.items() if is_it]
-    whole = True if im.format == 'JPEG' and b'\xff\xd9' in data[-64:] else None
-    return Header(im.format, *im.size, ','.join(odd), whole)
+    return Header(im.format, *im.size, ','.join(odd))
 
 # %% ../../nbs/data/04_images.ipynb #251c5d25
 def header(
@@ -78,7 +82,7 @@ def header(
 ) -> Header:
     "What the header says; `BadImage` when it is no picture, or one too large."
     if not data: raise BadImage('empty file')
-    png = data[:16] == b'\x89PNG\r\n\x1a\n\0\0\0\rIHDR' and len(data) > 33
+    png = data[:16] == PNG + b'\0\0\0\rIHDR' and len(data) > 33
     h = png_header(data) if png else pillow_header(data)
     if not 0 < h.width * h.height <= max_pixels:
         raise BadImage(f'{h.width} x {h.height} pixels (at most {max_pixels:,} in all)')
@@ -100,21 +104,55 @@ def to_rgb(
     return im.convert('RGB')
 
 # %% ../../nbs/data/04_images.ipynb #10192f56
-def decode(
-    data: bytes,  # a whole file
-    max_side: int | None = None,  # longest side of the result, pixels
-) -> Image.Image:  # upright, RGB
-    "Decode a picture whose header has been checked."
+WORDS = (b'tEXt', b'zTXt', b'iTXt', b'iCCP')  # chunks of a PNG that say something about the picture
+
+def without_words(
+    data: bytes,  # a PNG file
+) -> bytes:  # the same picture
+    "A PNG without its texts and its colour profile, and without what stands after its end."
+    out, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        size, kind = struct.unpack_from('>I4s', data, at)
+        end = at + size + 12
+        if kind not in WORDS: out.append(data[at:end])
+        at = len(data) if kind == b'IEND' else end
+    return b''.join(out)
+
+def load(
+    data: bytes,  # a file
+    max_side: int | None = None,  # longest side that will be wanted, pixels
+) -> Image.Image:  # upright, in any mode
+    "Decode a picture as the later stages do, with Pillow and its limits."
     im = lazy_open(data)
     try:
         if max_side: im.draft('RGB', (max_side, max_side))
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             im.load()
-            im = ImageOps.exif_transpose(im)
-    except Exception as e:
-        why = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise BadImage(f'broken picture ({why})') from None
+            ImageOps.exif_transpose(im, in_place=True)
+        return im
+    except Exception as e: raise BadImage(f'broken picture ({one_line(str(e)) or type(e).__name__})') from None
+
+# %% ../../nbs/data/04_images.ipynb #01747ce2
+def usable(
+    data: bytes,  # a whole file
+) -> bytes:  # the same bytes, or a PNG without its words
+    "A file that every decoder can use, `BadImage` where there is no such thing."
+    try: load(data)
+    except BadImage:
+        if data[:8] != PNG: raise
+        load(data := without_words(data))
+    return data
+
+def decode(
+    data: bytes,  # a whole file
+    max_side: int | None = None,  # longest side of the result, pixels
+) -> Image.Image:  # upright, RGB
+    "Decode a picture whose header has been checked."
+    try: im = load(data, max_side)
+    except BadImage:
+        if data[:8] != PNG: raise
+        im = load(without_words(data), max_side)
     im = to_rgb(im)
     if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return im
@@ -146,12 +184,9 @@ def open_image(
 def check_image(
     data: bytes,  # a whole file
     max_pixels: int = MAX_PIXELS,  # width times height above which it is refused
-) -> Header:
-    "The header of a picture that is whole and not too large; `BadImage` otherwise."
-    h = header(data, max_pixels)
-    if h.whole is None: decode(data)
-    elif not h.whole: raise BadImage('truncated picture')
-    return h
+) -> tuple[Header, bytes]:  # its header, and the file in a form that every decoder can use
+    "Look a picture over before it is kept; `BadImage` where it cannot be used."
+    return header(data, max_pixels), usable(data)
 
 # %% ../../nbs/data/04_images.ipynb #png
 def png_bytes(

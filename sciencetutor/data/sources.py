@@ -8,10 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/sources.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error', 'read_json',
+__all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error',
            'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
-           'by_own_split', 'official', 'named_picture', 'from_columns', 'from_hub', 'from_samples', 'from_llava',
-           'from_table', 'open_source', 'read_questions']
+           'by_own_split', 'official', 'one_picture', 'plain_columns', 'named_picture', 'from_columns', 'from_hub',
+           'from_samples', 'said_in', 'json_records', 'from_llava', 'from_table', 'told_apart', 'open_source',
+           'read_questions']
 
 # %% ../../nbs/data/02_sources.ipynb #e88347e2
 import codecs, json, os, re
@@ -19,17 +20,19 @@ from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from fastcore.script import CliError
 from .arrow import split_files
+from .text import as_text, json_lines, read_json
 from ..files import printable
 from .tables import READERS, read_table, row_problem, text_of
-from .formats import Item, hub_name, parse_format, parse_turns, record
+from .formats import Fault, Item, fault, hub_name, one_line, parse_format, parse_turns, record
 from .formats import problem as problem_of
-from .images import png_bytes
-if TYPE_CHECKING: from datasets import DatasetDict
+from .images import BadImage, data_uri, png_bytes
+if TYPE_CHECKING: from datasets import Dataset, DatasetDict
 
 # %% ../../nbs/data/02_sources.ipynb #a4f36ca1
 class Question(NamedTuple):
@@ -85,7 +88,8 @@ def iter_object(
 ) -> Iterator[tuple[str, object]]:  # key and value, in the order of the file
     "The entries of a JSON object, one at a time."
     with open(path, 'rb') as f:
-        raw = f.read(piece).lstrip()
+        raw = f.read(piece).removeprefix(codecs.BOM_UTF8).lstrip()
+        if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE): raise CliError(f'{path} is UTF-16: save it as UTF-8')
         if raw[:1] != b'{': raise CliError(f'{path} is not a JSON object: an entry per problem was expected')
         raw = b'},' + raw[1:]
         while (cut := raw.rfind(b'},')) > 0 and (done := plain_entries(raw[:cut + 1])) is not None:
@@ -118,16 +122,6 @@ def json_error(
     near = text[at:at + 40].strip(' ,\n')
     why = e.msg if isinstance(e, json.JSONDecodeError) else 'an entry is cut off or misses its key'
     return f'{why}, near {near!r}' if near else 'the file ends too early'
-
-# %% ../../nbs/data/02_sources.ipynb #291cc1c7
-def read_json(
-    path: Path,  # a JSON file
-):
-    "The value in a JSON file; one line when there is none."
-    try: return json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as e: raise CliError(f'{path}: {e.strerror}; name a JSON file') from None
-    except ValueError as e: raise CliError(f'{path} is not JSON: {e}') from None
-    except RecursionError: raise CliError(f'{path} is nested too deeply to be read') from None
 
 # %% ../../nbs/data/02_sources.ipynb #59cd7069
 def chosen_splits(
@@ -263,41 +257,83 @@ def official(
     check_overlap(chosen, notes)
     return by_splits(folder, chosen, notes, hold)
 
+# %% ../../nbs/data/02_sources.ipynb #2ea41243
+def one_picture(
+    value: object,  # a file, a dict with `path` or `bytes`, a data URI, a list of at most one of these, or nothing
+) -> str | dict | None:  # a file, or {'bytes', 'path'}; a `Fault` for what cannot be used
+    "The one picture of a question, as others write it down."
+    if isinstance(value, list | tuple):
+        if len(value) > 1: return Fault(f'has {len(value)} pictures, of which one can be used')
+        return one_picture(value[0]) if value else None
+    if isinstance(value, dict):
+        if isinstance(value.get('bytes'), bytes): return dict(bytes=value['bytes'], path=value.get('path'))
+        value = next((value[k] for k in ('path', 'url', 'image', 'bytes') if value.get(k)), None)
+    if value is None or value == '' or value != value: return None
+    if not isinstance(value, str): return Fault(f'has a picture that names no file ({one_line(str(value), 40)})')
+    if re.match('https?://', value): return Fault(f'has a picture at an address ({value}): download it, name the file')
+    if not value.startswith('data:'): return value.replace('\\', '/')  # as Windows writes it
+    try: return dict(bytes=data_uri(value), path='image')
+    except BadImage as e: return Fault(f'has a picture that cannot be used: {e}')
+
+# %% ../../nbs/data/02_sources.ipynb #8f271e5c
+def plain_columns(
+    ds: 'Dataset',  # one split
+    notes: Notes,  # columns that cannot be kept are noted here
+) -> 'tuple[Dataset, str]':  # its pictures undecoded, other columns that are no text left out; which are the pictures
+    "The columns of a split that can be used."
+    import datasets
+    def rich(f):
+        if isinstance(f, dict): return any(map(rich, f.values()))
+        if inner := getattr(f, 'feature', None): return rich(inner)
+        return type(f).__name__ in ('Image', 'Audio', 'Video', 'Pdf') or 'binary' in str(getattr(f, 'dtype', ''))
+    pictures = next((c for c in ('image', 'images') if c in ds.column_names), 'image')
+    for c in [c for c, f in ds.features.items() if c != pictures and rich(f)]:
+        notes.add('columns are left out, as they hold no text', c)
+        ds = ds.remove_columns(c)
+    f = ds.features.get(pictures)
+    try:
+        if hasattr(f, 'feature'): ds = ds.cast_column(pictures, datasets.List(datasets.Image(decode=False)))
+        elif f is not None and f.dtype != 'null': ds = ds.cast_column(pictures, datasets.Image(decode=False))
+    except Exception: raise CliError(f'the column {pictures} holds no pictures: rename or remove it') from None
+    return ds, pictures
+
 # %% ../../nbs/data/02_sources.ipynb #77b4e98e
 NEEDED = ('question', 'choices', 'answer')
 
 def named_picture(
-    picture: dict | None,  # {'bytes', 'path'} of a picture column
+    name: str,  # of a picture of which only the name stands in a data set
     roots: tuple[str, ...],  # folders below which it may be
-) -> tuple | dict | None:  # as `Question` has it
-    "A picture of which only the name stands in a data set; one elsewhere will be refused."
-    if not picture or picture['bytes'] is not None: return picture
-    name = picture['path'] or ''
+) -> tuple[str, str]:  # a folder and the name of a file in it
+    "Where a picture is that a data set names; one elsewhere will be refused."
     root = next((r for r in roots if Path(name).is_relative_to(r)), None)
-    return (root or '.', Path(name).relative_to(root).as_posix() if root else os.path.abspath(name)) if name else None
+    return root or '.', Path(name).relative_to(root).as_posix() if root else os.path.abspath(name)
 
 def from_columns(
     dd: 'DatasetDict',  # with the official fields as columns
+    notes: Notes,  # columns that cannot be kept are noted here
     only: list[str] | None = None,  # splits to take
     source: str = 'the data set',  # for the message
     roots: tuple[str, ...] = (),  # folders below which a picture may be that is named only
 ) -> Iterator[Question]:
     "The questions of a `DatasetDict` in the schema of `derek-thomas/ScienceQA`."
-    import datasets
     names = {'val' if n == 'validation' else n: n for n in dd}
     for split, name in chosen_splits({s: [n] for s, n in names.items()}, only, source).items():
         ds = dd[name[0]]
         if lacks := [c for c in NEEDED if c not in ds.column_names]:
             raise CliError(f'{source} lacks the column {", ".join(lacks)}: it has {", ".join(ds.column_names)}')
-        if 'image' in ds.column_names: ds = ds.cast_column('image', datasets.Image(decode=False))
+        ds, pictures = plain_columns(ds, notes)
         for i, row in enumerate(ds):
-            picture = named_picture(row.pop('image', None), roots)
-            pid = str(row.pop('pid', None) or f'{name[0]}-{i}')
-            yield Question(split, pid, problem_of(row) if 'answer_index' in row else row, picture)
+            picture, pid = one_picture(row.pop(pictures, None)), row.pop('pid', None)
+            p = problem_of(row) if 'answer_index' in row else row
+            if isinstance(picture, Fault): p, picture = picture, None
+            if isinstance(picture, str): picture = named_picture(picture, roots)
+            yield Question(split, f'{name[0]}-{i}' if pid in (None, '') else str(pid), p, picture)
+
 
 # %% ../../nbs/data/02_sources.ipynb #9e18f02c
 def from_hub(
     name: str,  # OWNER/NAME
+    notes: Notes,  # columns that cannot be kept are noted here
     only: list[str] | None = None,  # splits to take
 ) -> Iterator[Question]:
     "The questions of a data set on the Hugging Face hub."
@@ -307,7 +343,8 @@ def from_hub(
         said = f'{name} is neither a folder here nor a data set that the hub gives ({type(e).__name__})'
         raise CliError(f'{said}: check the name, the network and HF_TOKEN') from None
     from huggingface_hub.constants import HF_HUB_CACHE
-    return from_columns(dd, only, name, (HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)))
+    return from_columns(dd, notes, only, name, (HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)))
+
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
 def from_samples(
@@ -325,28 +362,62 @@ def from_samples(
             yield Question(split, pid, p | dict(image='image.png' if drawn else None), picture)
 
 # %% ../../nbs/data/02_sources.ipynb #89fdef46
+def said_in(
+    record: object,  # of a LLaVA file, or a chat
+) -> list[str]:  # the texts of its turns, system prompts left out; none for anything else
+    "What is said in a record: `conversations` of `from` and `value`, or `messages` of `role` and `content`."
+    turns, out = None, []
+    if isinstance(record, dict): turns = record.get('conversations') or record.get('messages')
+    for t in turns if isinstance(turns, list) else ():
+        if not isinstance(t, dict) or t.get('from', t.get('role')) == 'system': continue
+        text = t.get('value', t.get('content'))
+        if isinstance(text, list):
+            parts = [p for p in text if isinstance(p, dict)]
+            text = '\n'.join(p['text'] if isinstance(p.get('text'), str) else '<image>' for p in parts)
+        out.append(text)
+    return out if all(isinstance(text, str) for text in out) else []
+
+def json_records(
+    file: Path,  # a JSON file
+) -> list:
+    "The records of a JSON file: a list, or JSON lines under the wrong name."
+    try: records = json.loads(as_text(file.read_bytes()))
+    except json.JSONDecodeError as e:
+        if e.msg != 'Extra data': raise CliError(f'{file} is not JSON: {e}') from None
+        records = [r for _, r in json_lines(file)]
+    except (ValueError, RecursionError) as e: raise CliError(f'{file} is not JSON: {e}') from None
+    except OSError as e: raise CliError(f'{file}: {e.strerror}; name a JSON file') from None
+    if isinstance(records, list): return records
+    raise CliError(f'{file} is not a LLaVA file: expected a list of conversations')
+
+
+# %% ../../nbs/data/02_sources.ipynb #f879ca89
 def from_llava(
     file: Path,  # a LLaVA JSON file
     notes: Notes,  # conversations in another layout are noted here
 ) -> Iterator[Question]:
     "The questions of a LLaVA JSON file."
-    records = read_json(file)
-    if not isinstance(records, list): raise CliError(f'{file} is not a LLaVA file: expected a list of conversations')
     m = re.match(r'llava_(.+)_[^_]+$', file.stem)
-    split = m[1] if m else 'train'
-    if split == 'validation': split = 'val'
-    for i, r in enumerate(records):
-        turns = r.get('conversations', []) if isinstance(r, dict) else []
-        p = parse_turns(turns[0]['value'], turns[1]['value']) if len(turns) == 2 else None
-        if p is None:
-            notes.add('conversations are in another layout', r.get('id', i) if isinstance(r, dict) else i)
+    split, used, other = 'val' if m and m[1] == 'validation' else m[1] if m else 'train', 0, []
+    for i, r in enumerate(json_records(file)):
+        pid = str(r['id'] if isinstance(r, dict) and r.get('id') is not None else i)
+        if not (said := said_in(r)): p = Fault('has no conversations that can be read')
+        elif len(said) != 2 or not (p := parse_turns(*said)):
+            notes.add('conversations are in another layout', pid)
+            other.append(pid)
             continue
-        picture = None
-        if r.get('image'):
-            names = [os.path.join(d, r['image']) for d in ('images', f'images/{split}', '')]
-            picture = file.parent, next((n for n in names if os.path.lexists(file.parent/n)), names[0])
-        p |= dict(image=picture and Path(picture[1]).name, split=split)
-        yield Question(split, str(r.get('id', i)), p, picture)
+        picture = one_picture(r.get('image', r.get('images'))) if isinstance(r, dict) else None
+        if isinstance(picture, Fault): p, picture = p if isinstance(p, Fault) else picture, None
+        if isinstance(picture, str):
+            places = [os.path.join(d, picture) for d in ('images', f'images/{split}', '')]
+            picture = file.parent, next((n for n in places if os.path.lexists(file.parent/n)), places[0])
+        name = picture['path'] if isinstance(picture, dict) else picture and Path(picture[1]).name
+        if not isinstance(p, Fault): p |= dict(image=name, split=split)
+        used += 1
+        yield Question(split, pid, p, picture)
+    if other and not used:
+        raise CliError(f'{file} has no questions: conversation {other[0]} and {len(other) - 1} more '
+                       'lack the lines Context, Question and Options')
 
 # %% ../../nbs/data/02_sources.ipynb #d7487e49
 def from_table(
@@ -354,9 +425,24 @@ def from_table(
 ) -> Iterator[Question]:
     "The questions of a teacher's table."
     for n, row in read_table(file):
-        p = row_problem(row)
+        p, pid = row_problem(row), text_of(row.get('pid')) or f'row-{n}'
         image, p['image'] = p['image'], p['image'] and Path(p['image']).name
-        yield Question(p['split'], text_of(row.get('pid')) or f'row-{n}', p, image and (file.parent, image))
+        wrong = '; '.join(row.get(None, ()))
+        yield Question(p['split'], pid, Fault(wrong) if wrong else p, image and (file.parent, image))
+
+
+# %% ../../nbs/data/02_sources.ipynb #5ed91ee4
+def told_apart(
+    questions: Iterator[Question],  # of a source whose splits have no question in common
+    notes: Notes,  # pids that stand twice are noted here
+    only: list[str] | None = None,  # splits to take
+) -> Iterator[Question]:
+    "The same questions; what is said twice is noted."
+    seen, wanted = Seen(), {hub_name(s) for s in only or ()}
+    for q in questions:
+        if wanted and hub_name(q.split) not in wanted: continue
+        if seen(q.pid): notes.add('pids stand twice (exports make them unique)', q.pid)
+        yield q
 
 # %% ../../nbs/data/02_sources.ipynb #60a8604d
 def open_source(
@@ -374,11 +460,13 @@ def open_source(
     if (path/'dataset_dict.json').is_file():
         import datasets
         for split in read_json(path/'dataset_dict.json')['splits']: split_files(path, split)
-        return from_columns(datasets.load_from_disk(source), only, source, (source,))
-    if path.suffix == '.json' and path.is_file(): return from_llava(path, notes)
-    if path.suffix.lower() in READERS: return from_table(path)
+        saved = datasets.load_from_disk(source)
+        return told_apart(from_columns(saved, notes, only, source, (source,)), notes)
+    lines = path.suffix == '.jsonl' and path.is_file() and any(said_in(r) for _, r in islice(json_lines(path), 1))
+    if lines or (path.suffix == '.json' and path.is_file()): return told_apart(from_llava(path, notes), notes, only)
+    if path.suffix.lower() in READERS: return told_apart(from_table(path), notes, only)
     if path.is_dir(): return official(path, notes, splits, only, hold)
-    if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', source): return from_hub(source, only)
+    if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', source): return told_apart(from_hub(source, notes, only), notes)
     raise CliError(f'no folder {source}: name a folder in the official ScienceQA layout, a LLaVA JSON file, '
                    'a table of questions, a hub data set (OWNER/NAME), or samples')
 
@@ -396,7 +484,7 @@ def read_questions(
     for hold in (False, True):
         try:
             for q in open_source(source, notes, splits, [split], n, seed, hold):
-                if hub_name(q.split) != name: continue
+                if hub_name(q.split) != name or fault(q.problem): continue
                 row = record(Item(f'{name}-{len(rows)}', q.pid, q.problem), templates)
                 rows.append({k: v for k, v in row.items() if k != 'image'} | dict(has_image=q.picture is not None))
             return rows

@@ -8,93 +8,263 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/tables.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['READERS', 'read_csv', 'read_jsonl', 'read_xlsx', 'read_table', 'text_of', 'row_choices', 'row_answer', 'row_problem',
-           'row_faults', 'check_table', 'run_check']
+__all__ = ['SAME', 'USED', 'LITERAL', 'DIGITS', 'READERS', 'text_of', 'listed', 'row_choices', 'column_name', 'lettered',
+           'named_cells', 'is_head', 'rows_below', 'read_csv', 'plain', 'number_text', 'cell_value', 'read_xlsx',
+           'no_doubles', 'read_objects', 'read_table', 'row_answer', 'row_problem', 'row_faults', 'check_table',
+           'run_check']
 
 # %% ../../nbs/data/03_tables.ipynb #fc9b5ae4
-import csv, io, json
+import ast, csv, io, re
+from itertools import islice
 from pathlib import Path
 from collections.abc import Iterator
+from datetime import date, time, timedelta
+from fractions import Fraction
 from fastcore.script import CliError
-from .formats import LETTERS, META, fault, one_line
-from .images import BadImage, open_image
+from .formats import LETTERS, META, Fault, fault, one_line
+from .images import BadImage, check_image, read_picture
+from .text import as_text, json_lines
 from ..files import Refused, printable, resolve_under
 
-# %% ../../nbs/data/03_tables.ipynb #824320ae
-def read_csv(
-    file: Path,  # a CSV file
-) -> Iterator[dict]:
-    "Rows of a CSV file; comma, semicolon and tab are told apart, as spreadsheets write all three."
-    text = file.read_bytes().decode('utf-8-sig')
-    rows = csv.reader(io.StringIO(text, newline=''), delimiter=max(',;\t', key=text.partition('\n')[0].count))
-    try:
-        head = next(rows, [])
-        for row in rows: yield dict(zip(head, row))
-    except csv.Error as e: raise CliError(f'{file} is not a table ({e}): save it as "CSV UTF-8"') from None
 
-# %% ../../nbs/data/03_tables.ipynb #227fe2fd
-def read_jsonl(
-    file: Path,  # a file with a JSON object on each line
-) -> Iterator[dict | None]:  # None for an empty line
-    "Rows of a JSONL file."
-    for n, line in enumerate(file.read_text(encoding='utf-8-sig').split('\n'), 1):
-        try: row = json.loads(line) if line.strip() else None
-        except ValueError as e: raise CliError(f'{file}, line {n} is not JSON: {e}') from None
-        except RecursionError: raise CliError(f'{file}, line {n} is nested too deeply to be read') from None
-        if line.strip() and not isinstance(row, dict):
-            raise CliError(f'{file}, line {n} is not an object: write {{"question": ...}}')
-        yield row
-
-# %% ../../nbs/data/03_tables.ipynb #20c08085
-def read_xlsx(
-    file: Path,  # a spreadsheet
-) -> Iterator[dict]:
-    "Rows of the first sheet of a spreadsheet."
-    try: import openpyxl
-    except ImportError:
-        raise CliError(f'{file}: spreadsheets need openpyxl (`pip install openpyxl`), or save it as CSV') from None
-    try: sheet = openpyxl.load_workbook(file, read_only=True, data_only=True).worksheets[0]
-    except Exception as e:
-        raise CliError(f'{file} is not a spreadsheet ({type(e).__name__}): save it as .xlsx or CSV') from None
-    rows = sheet.iter_rows(values_only=True)
-    head = [str(h or '') for h in next(rows, ())]
-    for row in rows: yield dict(zip(head, row))
-
-# %% ../../nbs/data/03_tables.ipynb #be8e8f8a
-READERS = {'.csv': read_csv, '.tsv': read_csv, '.jsonl': read_jsonl, '.xlsx': read_xlsx}
-
-def read_table(
-    file: str | Path,  # CSV, JSONL or .xlsx
-) -> Iterator[tuple[int, dict]]:  # row number as a spreadsheet shows it, and the row with lower-case column names
-    "The rows of a teacher's table."
-    file = Path(file)
-    if file.suffix.lower() not in READERS: raise CliError(f'{file} is not a table: save it as {", ".join(READERS)}')
-    if not file.is_file(): raise CliError(f'no file {file}: name a table of questions')
-    lines = file.suffix.lower() == '.jsonl'  # no head, and an object is a row even when it is empty
-    try:
-        for n, row in enumerate(READERS[file.suffix.lower()](file), 1 if lines else 2):
-            empty = row is None if lines else not any(map(text_of, row.values()))
-            if not empty: yield n, {k.strip().lower(): v for k, v in row.items()}
-    except UnicodeDecodeError: raise CliError(f'{file} is not UTF-8 text: save it as "CSV UTF-8"') from None
-
-# %% ../../nbs/data/03_tables.ipynb #23825ba8
+# %% ../../nbs/data/03_tables.ipynb #8d6fcc3a
 def text_of(
-    v,  # a cell
+    v: object,  # a cell
 ) -> str:
-    "A cell as text; 3.0 is 3, as spreadsheets keep all numbers as floats."
-    if v is None: return ''
+    "A cell as text; 3.0 is 3, and what is wrong with a cell is no text."
+    if v is None or isinstance(v, Fault | dict | list): return ''
     return str(int(v)) if isinstance(v, float) and v.is_integer() else str(v).strip()
 
+# %% ../../nbs/data/03_tables.ipynb #d0f922c2
+def listed(
+    value: object,  # a list, a list of `{'text': ...}`, `{'text': [...]}`, `{'A': ...}`, or the text of a list
+) -> tuple[list[str], list[str]]:  # choices and their labels; nothing for anything else
+    "The choices in one cell."
+    if isinstance(value, str) and value.strip()[:1] == '[':
+        try: value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError): return [], []
+    labels = []
+    if isinstance(value, dict) and isinstance(value.get('text'), list):
+        labels, value = value.get('label'), value['text']
+    elif isinstance(value, dict): labels, value = list(value), list(value.values())
+    if not isinstance(value, list): return [], []
+    if value and all(isinstance(v, dict) for v in value):
+        labels, value = [v.get('label') for v in value], [v.get('text') for v in value]
+    return list(map(text_of, value)), list(map(text_of, labels or []))
+
 def row_choices(
-    row: dict,  # lower-case column names
+    row: dict,  # by names of columns
 ) -> list[str]:
     "The choices of a row."
     c = row.get('choices')
-    if isinstance(c, list): return [text_of(x) for x in c]
+    if found := listed(c)[0]: return found
     if text_of(c): return [x.strip() for x in text_of(c).split('|')]
     columns = [row.get(l.lower(), row.get(f'choice {l.lower()}')) for l in LETTERS]
     last = max((i for i, v in enumerate(columns) if text_of(v)), default=-1)
     return [text_of(v) for v in columns[:last + 1]]
+
+# %% ../../nbs/data/03_tables.ipynb #e482868e
+SAME = {'question text': 'question', 'question stem': 'question', 'stem': 'question', 'answerkey': 'answer'}
+SAME |= dict.fromkeys(['answers', 'answer key', 'correct', 'correct answer', 'correct answers', 'correct choice',
+                       'correct option', 'right answer'], 'answer')
+USED = {'question', 'choices', 'answer', 'hint', 'context', 'image', 'lecture', 'solution', 'split', 'pid', *META,
+        *LETTERS.lower()}
+
+def column_name(
+    head: object,  # of a column
+) -> str:  # one of `USED`, or the head in small letters
+    "What a column holds: `Option B` and `choice2` are `b`, `Correct Answer` is `answer`."
+    name = re.sub('([a-z])([A-Z])', r'\1 \2', re.split(r' [-–—] |[(:*]', text_of(head))[0])
+    name = name.lower().replace('_', ' ').strip(' .')
+    m = re.fullmatch('(?:option|choice|answer)(?= |[0-9]) ?([a-z]|[1-9]|1[0-9]|2[0-6])', name)
+    if m: return LETTERS[int(m[1]) - 1].lower() if m[1].isdigit() else m[1]
+    return SAME.get(name, name)
+
+# %% ../../nbs/data/03_tables.ipynb #a9e276e9
+def lettered(
+    answer: str,  # of a row
+    choices: list[str],  # of the row
+    numbered: bool = False,  # are the choices numbered in the head?
+) -> tuple[str, str]:  # the answer, a number as a letter; and what is wrong with it
+    "An answer that names a choice by its place."
+    if numbered and answer.isdecimal() and 0 < int(answer) <= len(choices): at = int(answer) - 1
+    elif len(answer) == 1 and answer.upper() in LETTERS: at = LETTERS.index(answer.upper())
+    else: return answer, ''
+    same = [LETTERS[i] for i, c in enumerate(choices) if c.casefold() == answer.casefold()]
+    if at >= len(choices): return answer, ''
+    if not same or LETTERS[at] in same: return LETTERS[at], ''
+    both = f'the place of one choice and the words of another: write ({LETTERS[at]}) or ({same[0]})'
+    return answer, f'has the answer {answer}, {both}'
+
+# %% ../../nbs/data/03_tables.ipynb #e12375a2
+def named_cells(
+    heads: list,  # of the columns, as they stand there
+    cells: list,  # values, some of them perhaps a `Fault`
+) -> dict:  # name -> value; under None what is wrong, if anything is
+    "A row by the names of its columns."
+    names = list(map(column_name, heads))
+    row, wrong = dict(zip(names, cells)), [c for n, c in zip(names, cells) if n in USED and isinstance(c, Fault)]
+    for n, cell in enumerate(cells):
+        if text_of(cell) and not (n < len(names) and names[n]):
+            what = one_line(text_of(cell), 24)
+            wrong.append(f'has {what!r} under no head: put text with commas into quotes, or name the column')
+            break
+    numbered = any(n == 'a' and re.search(r'\d', text_of(h)) for h, n in zip(heads, names))
+    row['answer'], why = lettered(text_of(row.get('answer')), row_choices(row), numbered)
+    if why: wrong.append(why)
+    return row | {None: wrong} if wrong else row
+
+# %% ../../nbs/data/03_tables.ipynb #e978538a
+def is_head(
+    cells: list,  # of a row
+) -> bool:
+    "Whether a row names the columns of a table of questions."
+    names = set(map(column_name, cells))
+    return {'question', 'answer'} <= names and bool(names & {'choices', 'a'})
+
+def rows_below(
+    file: Path,  # the table, for messages
+    rows: list[list],  # all rows of a sheet
+    title: str = '',  # of the sheet, where it is not the first
+) -> Iterator[tuple[int | str, dict]]:  # row number as a spreadsheet shows it, and the row of `named_cells`
+    "The rows below the head; none where there is no head."
+    at = next((i for i, row in enumerate(rows[:20]) if is_head(row)), None)
+    if at is None: return
+    names = [n for n in map(column_name, rows[at]) if n in USED]
+    if twice := [n for n in dict.fromkeys(names) if names.count(n) > 1]:
+        raise CliError(f'{file} has two columns for {", ".join(twice)}: rename or delete one of them')
+    for n, row in enumerate(rows[at + 1:], at + 2):
+        if any(map(text_of, row)): yield f'{title}!{n}' if title else n, named_cells(rows[at], row)
+
+# %% ../../nbs/data/03_tables.ipynb #bb1e1861
+def read_csv(
+    file: Path,  # a CSV file
+) -> list[list]:  # its rows
+    "The rows of a CSV file, whatever separates its cells."
+    text = as_text(file.read_bytes())
+    first, _, rest = text.partition('\n')
+    m = re.fullmatch(r'"?sep=(.)"?\s*', first, re.I)
+    if m: text = rest
+    body = text.rstrip('\r\n') + '\nend'
+    rows = lambda sep: csv.reader(io.StringIO(body, newline=''), delimiter=sep)
+    try:
+        seps = m[1] if m else sorted(',;\t', key=first.count, reverse=True)
+        sep = next((s for s in seps if any(map(is_head, islice(rows(s), 20)))), seps[0])
+        *found, last = rows(sep)
+    except csv.Error as e: raise CliError(f'{file} is not a table ({e}): save it as "CSV UTF-8"') from None
+    if last == ['end']: return found
+    raise CliError(f'{file}, row {len(found) + 1}: a quote is never closed, and takes the rows below into its cell')
+
+# %% ../../nbs/data/03_tables.ipynb #6e9387b2
+LITERAL = r'(?:"[^"]*"|\\.|_.|\[\$[^\]]*\]|[$€£¥ ()+-])*'
+DIGITS = rf'({LITERAL})([#0]*(,[#0]+)*)(?:\.(0+))?(E\+0+)?({LITERAL})(%?)({LITERAL})'
+
+def plain(
+    literal: str,  # the text around the digits of a number format
+) -> str:  # as it is shown
+    "The text in a number format: `[$€-407]` is €."
+    return re.sub(r'"([^"]*)"|\\(.)|_.|\[\$([^\]-]*)[^\]]*\]', lambda m: m[1] or m[2] or m[3] or '', literal)
+
+def number_text(
+    v: int | float,  # what is stored
+    format: str = 'General',  # the cell's number format
+) -> str | None:  # what Excel shows; None for a format that is not understood
+    "A number as a spreadsheet shows it."
+    if format in ('General', '@'):
+        return str(int(v)) if v == int(v) and abs(v) < 1e15 else f'{v:.10g}'.replace('e', 'E')
+    parts = re.sub(r'\[(?:Red|Blue|Black|Green)\]', '', format, flags=re.I).split(';')
+    if v < 0 and len(parts) > 1: return number_text(-v, parts[1])
+    if m := re.fullmatch(r'# (\?+)/\1', parts[0]):
+        part = Fraction(abs(v)).limit_denominator(10 ** len(m[1]) - 1)
+        whole, rest = divmod(part.numerator, part.denominator)
+        digits = ' '.join([str(whole)] * bool(whole or not rest) + [f'{rest}/{part.denominator}'] * bool(rest))
+    elif m := re.fullmatch(DIGITS, parts[0]):
+        kind = 'E' if m[5] else 'f'
+        number = f'{abs(v) * (100 if m[7] else 1):{"," if m[3] else ""}.{len(m[4] or "")}{kind}}'
+        digits = plain(m[1]) + number + plain(m[6]) + m[7] + plain(m[8])
+    else: return None
+    return '-' * (v < 0) + digits
+
+# %% ../../nbs/data/03_tables.ipynb #d2d5bf7a
+def cell_value(
+    cell,  # of openpyxl, with its value
+    formula,  # the same cell with its formula
+) -> object:  # text, None, or a `Fault`
+    "What a cell of a spreadsheet shows."
+    v, where = cell.value, getattr(cell, 'coordinate', '')
+    if v is None:
+        lost = getattr(formula, 'data_type', '') == 'f'
+        return Fault(f'has a formula without a value in {where}: open the file in Excel and save it') if lost else None
+    if cell.data_type == 'e': return Fault(f'has the error {v} in {where}')
+    if isinstance(v, date | time | timedelta):
+        why = 'as Excel makes of 1/2: format the cell as text and type it again'
+        return Fault(f'has a date in {where} ({v}), {why}')
+    if isinstance(v, bool): return str(v).upper()
+    if not isinstance(v, int | float): return str(v)
+    text = number_text(v, cell.number_format)
+    odd = f'whose format is not understood ({cell.number_format}): make it text'
+    return Fault(f'has a number in {where} {odd}') if text is None else text
+
+# %% ../../nbs/data/03_tables.ipynb #ab58d308
+def read_xlsx(
+    file: Path,  # a spreadsheet
+) -> dict[str, list[list]]:  # sheet -> its rows
+    "The rows of every sheet of a spreadsheet."
+    try: import openpyxl
+    except ImportError:
+        raise CliError(f'{file}: spreadsheets need openpyxl (`pip install openpyxl`), or save it as CSV') from None
+    try:
+        shown, written = (openpyxl.load_workbook(file, read_only=True, data_only=only) for only in (True, False))
+        pairs = [(a, b) for a, b in zip(shown.worksheets, written.worksheets)]
+        for sheet in (s for pair in pairs for s in pair): sheet.reset_dimensions()  # WPS writes A1 for every sheet
+        return {a.title: [list(map(cell_value, *rows)) for rows in zip(a.iter_rows(), b.iter_rows())] for a, b in pairs}
+    except Exception as e:
+        why = type(e).__name__ if file.read_bytes()[:4] != b'\xd0\xcf\x11\xe0' else 'an old .xls, or under a password'
+        raise CliError(f'{file} is not a spreadsheet ({why}): save it as .xlsx or CSV') from None
+
+# %% ../../nbs/data/03_tables.ipynb #d76470ed
+READERS = ('.csv', '.tsv', '.jsonl', '.xlsx')
+
+def no_doubles(
+    pairs: list[tuple],  # keys and values of a JSON object
+) -> dict:
+    "The object; `ValueError` where a key stands twice."
+    if twice := [k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1]:
+        raise ValueError(f'{twice[0]!r} stands twice')
+    return dict(pairs)
+
+def read_objects(
+    file: Path,  # a JSON lines file
+) -> Iterator[tuple[int, dict]]:  # number of the line, and the row of `named_cells`
+    "The rows of a JSON lines file."
+    for i, (n, d) in enumerate(json_lines(file, no_doubles)):
+        if not i and d and 'question' not in map(column_name, d):
+            raise CliError(f'{file} has no questions: write {{"question": ...}} (line {n} has {", ".join(d)})')
+        odd = lambda k, v: isinstance(v, dict | list) and column_name(k) != 'choices'
+        row = named_cells(list(d), [Fault(f'has a {k} that is not text') if odd(k, v) else v for k, v in d.items()])
+        said, labels = text_of(row.get('answer')), listed(row.get('choices'))[1]
+        if said in labels: row['answer'] = f'({LETTERS[labels.index(said)]})'
+        yield n, row
+
+# %% ../../nbs/data/03_tables.ipynb #4d730804
+def read_table(
+    file: str | Path,  # CSV, JSONL or .xlsx
+) -> Iterator[tuple[int | str, dict]]:  # row number as a spreadsheet shows it, and the row by names of columns
+    "The rows of a teacher's table; under None stands what is wrong with the cells of one."
+    file, kind = Path(file), Path(file).suffix.lower()
+    if kind not in READERS: raise CliError(f'{file} is not a table: save it as {", ".join(READERS)}')
+    if not file.is_file(): raise CliError(f'no file {file}: name a table of questions')
+    if kind == '.jsonl':
+        yield from read_objects(file)
+        return
+    try: sheets = read_xlsx(file) if kind == '.xlsx' else {'': read_csv(file)}
+    except UnicodeDecodeError: raise CliError(f'{file} is not UTF-8 text: save it as "CSV UTF-8"') from None
+    heads = [next((row for row in rows if any(map(text_of, row))), []) for rows in sheets.values()]
+    if any(heads) and not any(map(is_head, (row for rows in sheets.values() for row in rows[:20]))):
+        seen = ', '.join(filter(None, map(text_of, next(filter(None, heads)))))
+        raise CliError(f'{file} has no head: name the columns question, choices (or A, B, C ...) and answer, '
+                       f'not {one_line(seen, 200)}')
+    for i, (title, rows) in enumerate(sheets.items()): yield from rows_below(file, rows, title if i else '')
 
 # %% ../../nbs/data/03_tables.ipynb #a1d810e8
 def row_answer(
@@ -103,6 +273,9 @@ def row_answer(
 ) -> int | str:  # index of the right choice, or the text of the cell when it is none
     "Which choice the answer means."
     text = text_of(value)
+    if m := re.fullmatch(r'(?:option|choice|answer) ([A-Z])|\(?([A-Z])[).:] +(.+)', text, re.I | re.S):
+        at = LETTERS.index((m[1] or m[2]).upper())
+        if m[1] or choices[at:at + 1] == [m[3].strip()]: return at
     same = [i for i, c in enumerate(choices) if c.casefold() == text.casefold()]
     if text and same: return same[0]
     letter = text.strip('(). ').upper()
@@ -115,7 +288,8 @@ def row_problem(
     "A teacher's row as a problem."
     choices = row_choices(row)
     p = dict(question=text_of(row.get('question')), choices=choices, answer=row_answer(row.get('answer'), choices))
-    p |= dict(hint=text_of(row.get('hint', row.get('context'))), image=text_of(row.get('image')) or None)
+    hint = ' '.join(dict.fromkeys(filter(None, map(text_of, (row.get('hint'), row.get('context'))))))
+    p |= dict(hint=hint, image=text_of(row.get('image')).replace('\\', '/') or None)
     p |= {k: text_of(row.get(k)) for k in ('lecture', 'solution', *META)}
     if p['grade'].isdigit(): p['grade'] = f'grade{p["grade"]}'
     return p | dict(split=text_of(row.get('split')) or 'train')
@@ -136,19 +310,21 @@ def row_faults(
     if n == 1: why.append('has only one choice')
     if len(set(map(str.casefold, p['choices']))) < n: why.append('has the same choice twice')
     if p['image']:
-        try: open_image(resolve_under(folder, p['image']), max_side=64)
-        except (BadImage, Refused) as e: why.append(f'has a picture that cannot be used: {e}')
+        try: check_image(read_picture(resolve_under(folder, p['image'])))
+        except (BadImage, Refused) as e: why.append(f'has a picture that cannot be used ({p["image"]}): {e}')
     return why
 
 # %% ../../nbs/data/03_tables.ipynb #46a91680
 def check_table(
     file: str | Path,  # CSV, JSONL or .xlsx
-) -> list[tuple[int, str, str]]:  # row number, beginning of the question, what is wrong
+) -> list[tuple[int | str, str, str]]:  # row number, beginning of the question, what is wrong
     "Everything that is wrong with a table of questions."
-    out, seen = [], {}
+    out, seen, pids = [], {}, {}
     for n, row in read_table(file):
         p = row_problem(row)
-        why = row_faults(p, Path(file).parent)
+        why = row.get(None) or row_faults(p, Path(file).parent)
+        if (pid := text_of(row.get('pid'))) and (home := pids.setdefault(pid, n)) != n:
+            why.append(f'has the pid {pid} of row {home}: give each question its own, or none')
         first = seen.setdefault((p['question'].casefold(), p['hint'], p['image'], *p['choices']), n)
         if first != n and p['question']: why.append(f'is the same as row {first}')
         out += [(n, p['question'], w) for w in why]

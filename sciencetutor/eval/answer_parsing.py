@@ -9,15 +9,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['READERS', 'without_thoughts', 'letter_index', 'read_strict', 'one_letter', 'said_letters', 'tagged', 'named_choice',
-           'read_phrases', 'read_tolerant', 'read_lmms', 'both_readings', 'json_lines', 'from_maps', 'from_lmms',
-           'from_line', 'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'match', 'read_answer']
+           'read_phrases', 'read_tolerant', 'read_lmms', 'both_readings', 'from_maps', 'from_lmms', 'from_line',
+           'check_answers', 'load_answers', 'doc_marks', 'doc_keys', 'finder', 'match', 'read_answer']
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #fb4bb747
 import json, math, re
+from collections.abc import Callable
 from pathlib import Path
 
 from fastcore.script import CliError
 from ..data.formats import LETTERS
+from ..data.text import as_text, json_lines
 from .metrics import hint_text
 from .prompts import lmms_prompt
 
@@ -151,21 +153,6 @@ def both_readings(
     "A written answer with both readings."
     return dict(prediction=read_strict(text, choices), tolerant=read_tolerant(text, choices), text=text)
 
-# %% ../../nbs/eval/03_answer_parsing.ipynb #adee473f
-def json_lines(
-    path: str | Path,  # a file with one JSON object a line
-) -> list:  # the objects
-    "All lines of a JSONL file; a broken one is named."
-    out = []
-    for i, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
-        if not line.strip(): continue
-        try: out.append(json.loads(line))
-        except ValueError: out.append(None)
-        if not isinstance(out[-1], dict):
-            raise CliError(f'{path}: line {i} is not a JSON object (cut off while it was written?): '
-                           'repair the file or delete the line')
-    return out
-
 # %% ../../nbs/eval/03_answer_parsing.ipynb #80eec465
 def from_maps(
     d: dict,  # `{results, [outputs]}` or `{outputs: {pid: {prediction, text}}}`
@@ -230,11 +217,12 @@ def load_answers(
     path = Path(path)
     wanted = 'name a result file (.json) or a predictions file (.jsonl)'
     if not path.is_file(): raise CliError(f'{path} is not a file: {wanted}')
-    try: whole = json.loads(path.read_text(encoding='utf-8'))
+    try: whole = json.loads(as_text(path.read_bytes()))
     except UnicodeDecodeError: raise CliError(f'{path} is not a text file: {wanted}') from None
-    except ValueError: whole = None
+    except (ValueError, RecursionError): whole = None
     if isinstance(whole, dict) and whole.keys() & {'results', 'outputs'}: answers = from_maps(whole, path)
-    else: answers = [from_line(d, path) for d in ([whole] if isinstance(whole, dict) else json_lines(path))]
+    elif isinstance(whole, dict): answers = [from_line(whole, path)]
+    else: answers = [from_line(d, path) for _, d in json_lines(path)]
     return check_answers(answers, path)
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #9caa205e
@@ -263,6 +251,24 @@ def doc_keys(
         out.append(dict(a, key=row['id'] if fits else f"document {a['doc_id']}"))
     return out
 
+# %% ../../nbs/eval/03_answer_parsing.ipynb #3b4a7a3e
+def finder(
+    rows: list,  # the questions of the split
+) -> Callable:  # function: key of an answer and perhaps its pid -> id of its question, None where there is none
+    "Find questions by the key of an answer."
+    pids, ids = {}, {r['id']: str(r['pid']) for r in rows}
+    for r in rows: pids.setdefault(str(r['pid']), []).append(r['id'])
+    def find(key, pid=None):
+        if pid is not None and ids.get(key) == str(pid): return key
+        for name in (key,) if pid is None else (str(pid), key):
+            found = pids.get(name, ())
+            if len(found) == 1: return found[0]
+            if found:
+                some = f'{len(found)} questions of the split have the pid {name} ({", ".join(found[:3])})'
+                raise CliError(f'{some}: give their ids in the file of answers')
+        return key if key in ids and pid is None else None
+    return find
+
 # %% ../../nbs/eval/03_answer_parsing.ipynb #a32f4db8
 def match(
     answers: list,  # what `load_answers` returned
@@ -270,10 +276,9 @@ def match(
 ) -> tuple:  # {id: answer}, ids without an answer, keys that are no question of the split
     "Give each question its answer."
     if answers and 'doc_id' in answers[0]: answers = doc_keys(answers, rows)
-    ids = {r['id']: r['id'] for r in rows} | {str(r['pid']): r['id'] for r in rows}
-    got, unknown = {}, []
+    find, got, unknown = finder(rows), {}, []
     for a in answers:
-        if not (i := ids.get(a['key']) or ids.get(str(a.get('pid')))): unknown.append(a['key'])
+        if not (i := find(a['key'], a.get('pid'))): unknown.append(a['key'])
         elif i in got and any(got[i].get(k) != a.get(k) for k in ('prediction', 'text')):
             raise CliError(f"question {a['key']} has two different answers: keep one of them in the file")
         else: got[i] = a

@@ -31,7 +31,9 @@ from .answer_parsing import (READERS, both_readings, load_answers, match, read_a
 from .report import make_report, shown_readers
 from .predictions import (FILES, RESULTS, answer_all, claim_or_wait, drop_torn_line, model_hash,
                                            questions_hash, rank)
+from ..data.text import json_lines
 from ..files import Output, list_files, resolve_under, write_atomic, writing
+
 
 # %% ../../nbs/30_eval.ipynb #ae387cbb
 def softmax(
@@ -115,7 +117,7 @@ def known_answers(
     out: Path,  # folder of the run
 ) -> dict:  # id -> answer
     "The answers that an earlier try got."
-    lines = [json.loads(x) for f in out.glob('predictions.jsonl') for x in f.read_text(encoding='utf-8').splitlines()]
+    lines = [d for f in out.glob('predictions.jsonl') for _, d in json_lines(f)]
     return {d['id']: {k: d[k] for k in ('prediction', 'tolerant', 'text')} for d in lines if 'error' not in d}
 
 # %% ../../nbs/30_eval.ipynb #9d22674b
@@ -382,10 +384,12 @@ def write_llava(
     out: Path,  # folder of the run
 ):
     "Answers as LLaVA's evaluation writes them."
+    often = Counter(r['pid'] for r in rows)  # a pid that stands twice says nothing: those go by their ids
     def one(r, a):
+        name = r['pid'] if often[r['pid']] == 1 else r['id']
         prompt = '<image>\n'*(r['image'] is not None) + prompt_text(r, **run['wording'])
         key = hashlib.sha256(f"{run['model']} {r['id']} {a.get('text')}".encode()).hexdigest()[:22]
-        return dict(question_id=r['pid'], prompt=prompt, text=a.get('text') or '', answer_id=key,
+        return dict(question_id=name, prompt=prompt, text=a.get('text') or '', answer_id=key,
                     model_id=run['model'], metadata={})
     lines = [json.dumps(one(r, a), ensure_ascii=False) + '\n' for r, a in zip(rows, answers)]
     write_atomic(out/'scienceqa-eval.jsonl', ''.join(lines))

@@ -122,7 +122,8 @@ def prediction_line(
 ) -> str:  # one line of predictions.jsonl, without the line break
     "A prediction as it stands in the file."
     keep = {k: [round(float(x), 6) for x in v] if k == 'scores' else v for k, v in got.items()}
-    return json.dumps(dict(id=row['id'], pid=row['pid'], answer=row['answer_index']) | keep, ensure_ascii=False)
+    line = json.dumps(dict(id=row['id'], pid=row['pid'], answer=row['answer_index']) | keep, ensure_ascii=False)
+    return line.encode('utf-8', 'replace').decode()  # half an emoji, as servers send it, cannot be written
 
 # %% ../../nbs/eval/05_predictions.ipynb #824e329a
 def rank() -> tuple:  # number of this process, number of processes
@@ -194,13 +195,15 @@ def answer_all(
 ) -> list:  # the lines of predictions.jsonl; none in any process but the first
     "Answer what is not answered yet and keep each window as soon as it is there."
     cuts, ids, (r, n) = windows(len(rows), size), [q['id'] for q in rows], rank()
+    if len(set(ids)) < len(ids):
+        raise CliError(f'{len(ids) - len(set(ids))} ids are not unique: make the data set with `sciencetutor data`')
     done = answered_windows(out, cuts, ids, failed=False)
     mine = out/('predictions.jsonl' if n == 1 else f'predictions.{r}-of-{n}.jsonl')
     drop_torn_line(mine)
     todo = [w for w in range(len(cuts)) if w % n == r and w not in done]
     quiet = dict(disable=True) if r > 0 or not todo else {}
     total = sum(len(cuts[w]) for w in todo)
-    with mine.open('a', encoding='utf-8') as f, tqdm(total=total, unit=' questions', **quiet) as bar:
+    with mine.open('a', encoding='utf-8', newline='\n') as f, tqdm(total=total, unit=' questions', **quiet) as bar:
         for w in todo:
             got = answer(list(cuts[w]))
             f.write(''.join(prediction_line(rows[i], g) + '\n' for i, g in zip(cuts[w], got, strict=True)))

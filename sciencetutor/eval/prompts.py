@@ -8,19 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/prompts.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SUFFIX', 'PROMPTS', 'CONVERSATIONS', 'lmms_prompt', 'dataset_prompt', 'prompt_text', 'Conversation', 'conversation',
+__all__ = ['PROMPTS', 'CONVERSATIONS', 'lmms_prompt', 'dataset_prompt', 'prompt_text', 'Conversation', 'conversation',
            'has_chat_template', 'render', 'strip_ending']
 
 # %% ../../nbs/eval/02_prompts.ipynb #0b1ccbc0
 from typing import NamedTuple
 
 from fastcore.script import CliError
-from ..data.formats import LETTERS
+from ..data.formats import LETTERS, SUFFIX
 from .metrics import hint_text
 
 # %% ../../nbs/eval/02_prompts.ipynb #396bb927
-SUFFIX = "\nAnswer with the option's letter from the given choices directly."
-
 def lmms_prompt(
     row: dict,  # a question
 ) -> str:  # lmms-eval's wording

@@ -31,7 +31,7 @@ from transformers.trainer_callback import ExportableState
 from ..data.core import load_split
 from ..files import Output
 from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, load_processor, reads_pictures,
-                                      render_prompt, resolve_model, save_model)
+                                      render_prompt, save_model)
 from ..models.knn import make_index
 from ..models.scoring import encode_reply, token_logprobs
 from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
@@ -41,7 +41,7 @@ from .efficiency import (add_lora, allow_tf32, broadcast, deepspeed_json, descri
                                            freeze_parts, is_main_process, parameter_groups, pick_precision,
                                            trainable_count, world_size, zero_stage)
 from .feature_cache import FeatureCache, accept_features
-from .memory_estimate import check_memory, estimate_memory, largest_batch, not_loaded, split_batch
+from .memory_estimate import check_memory, estimate_memory, largest_batch, split_batch
 from .settings import TrainSettings, check_out, check_settings, recorded, takes_settings
 from .tracking import Meter, Validation, Wandb, model_card
 
