@@ -21,7 +21,7 @@ __all__ = ['LONGEST_TALK', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', '
            'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'best_overlap', 'verdict',
            'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text',
            'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards', 'tell_card',
-           'answer_question', 'tell', 'follow_up', 'converse']
+           'tell', 'answer_question', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -300,22 +300,13 @@ def tell_card(
     body = opening + say_card(best.card, first, correction, grade)
     return Answer(body, first or 'card', best.sure, list(found[:3]))
 
-# %% ../../nbs/app/04_answers.ipynb #answer-question
+# %% ../../nbs/app/04_answers.ipynb #points-regex
 POINTS = re.compile('|'.join([  # to what only the child sees
     r"\b(of|are|is|does) (these|those|this one|the following)\b",
     r"\b(shown|below|above|underlined|highlighted)\b",
     r"\b(in|on) (this|the) (picture|diagram|map|table|graph|passage|photo|image)\b"]))
 NEEDS_CHOICES = ("I can't see what you are looking at. Write the choices under your question (A. ... B. ...), "
                  "or tell me in words what is there, and I will try.")
-
-def answer_question(
-    text: str,  # an open question
-    finder: Finder,
-    grade: int | None = None,  # of the child
-) -> Answer:
-    "What the cards say to a question."
-    if not any(w.isalpha() for w in plain_words(text)): return not_known([])
-    return tell(text, finder.find(text, 4), finder, grade)
 
 def tell(
     text: str,  # the question
@@ -333,6 +324,17 @@ def tell(
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
     return nearest_card(found, grade) if sure < TELL else tell_card(text, found, grade)
+
+
+# %% ../../nbs/app/04_answers.ipynb #answer-question
+def answer_question(
+    text: str,  # an open question
+    finder: Finder,
+    grade: int | None = None,  # of the child
+) -> Answer:
+    "What the cards say to a question."
+    if not any(w.isalpha() for w in plain_words(text)): return not_known([])
+    return tell(text, finder.find(text, 4), finder, grade)
 
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up

@@ -212,6 +212,8 @@ def lead(
     best = np.where(close, -np.inf, scores).max(1)
     return np.where(np.isfinite(best), scores-best, 0.)
 
+
+# %% ../../nbs/app/03_retrieval.ipynb #features
 def candidates(
     meaning: np.ndarray,  # (cards,) cosines
     words: np.ndarray,  # (cards,) BM25
@@ -263,7 +265,7 @@ class Finder:
         return some, 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
 
 
-# %% ../../nbs/app/03_retrieval.ipynb #find
+# %% ../../nbs/app/03_retrieval.ipynb #direct
 @patch
 def direct(self: Finder,
     scores: np.ndarray,  # (points,) from `near_points`
@@ -274,6 +276,8 @@ def direct(self: Finder,
     best = int(scores[start:start+1+len(also)].argmax())
     return also[best-1][1] if best else ''
 
+
+# %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
 def find(self: Finder,
     text: str,  # a question, as typed
@@ -287,6 +291,8 @@ def find(self: Finder,
     best = np.argsort(-p, kind='stable')[:k]
     return [Found(self.cards[some[j]], float(p[j]), self.direct(scores, some[j])) for j in best]
 
+
+# %% ../../nbs/app/03_retrieval.ipynb #beside
 @patch
 def beside(self: Finder,
     text: str,  # a question that follows a card
@@ -385,6 +391,8 @@ def look(
     some = np.stack(some)
     return Seen(seen, some == answers[:, None], close[answers[:, None], some])
 
+
+# %% ../../nbs/app/03_retrieval.ipynb #fuse-fit
 def fuse(seen: Seen) -> np.ndarray:  # (6,) slopes and intercept
     "Fit the logistic regression that says whether a candidate answers."
     from sklearn.linear_model import LogisticRegression
@@ -419,7 +427,7 @@ def save_weights(
     save_file(tensors, out or str(files('sciencetutor')/'assets'/WEIGHTS))
     weights.cache_clear()
 
-# %% ../../nbs/app/03_retrieval.ipynb #0cc48caf
+# %% ../../nbs/app/03_retrieval.ipynb #point
 def right_point(
     near: np.ndarray,  # (questions, points) cosines
     owner: np.ndarray,  # (questions,) the right points
@@ -429,6 +437,8 @@ def right_point(
     best = np.maximum.reduceat(near, starts, axis=1)
     return near[np.arange(len(owner)), owner] >= best[np.arange(len(owner)), np.searchsorted(starts, owner, 'right')-1]
 
+
+# %% ../../nbs/app/03_retrieval.ipynb #0cc48caf
 def make_weights(
     out: str = '',  # safetensors file; the package's own if not given
     cards: Sequence[Card] | None = None,  # ours if not given

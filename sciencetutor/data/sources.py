@@ -385,7 +385,8 @@ def json_records(
     except json.JSONDecodeError as e:
         if e.msg != 'Extra data': raise CliError(f'{file} is not JSON: {e}') from None
         records = [r for _, r in json_lines(file)]
-    except (ValueError, RecursionError) as e: raise CliError(f'{file} is not JSON: {e}') from None
+    except RecursionError: raise CliError(f'{file} is nested too deeply to be read') from None
+    except ValueError as e: raise CliError(f'{file} is not JSON: {e}') from None
     except OSError as e: raise CliError(f'{file}: {e.strerror}; name a JSON file') from None
     if isinstance(records, list): return records
     raise CliError(f'{file} is not a LLaVA file: expected a list of conversations')

@@ -53,7 +53,8 @@ def json_lines(
         if not line.strip(): continue
         try: row, why = json.loads(line, object_pairs_hook=pairs), 'write {"key": value}'
         except json.JSONDecodeError as e: row, why = None, f'cut off while it was written? {e}'
-        except (ValueError, RecursionError) as e: row, why = None, str(e)
+        except RecursionError: row, why = None, 'it is nested too deeply'
+        except ValueError as e: row, why = None, str(e)
         if not isinstance(row, dict):
             raise CliError(f'{path}: line {n} is not a JSON object ({why}): repair the file or delete the line')
         yield n, row
