@@ -11,12 +11,10 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
 import argon2
 from fastcore.script import CliError
 from .uploads import Refusal
 from ..resources import asset
-if TYPE_CHECKING: from sciencetutor.app.store import Store
 
 # %% auto #0
 __all__ = ['LEET', 'HASHER', 'TRIES', 'WINDOW', 'LONGEST_WAIT', 'FORGIVEN', 'MAX_KEYS', 'LOGIN_COOKIE', 'MAX_WAITING',
@@ -60,7 +58,7 @@ def check_password(
     "Refuse a password that is too easy, with a sentence that says what to do."
     if not 8 <= len(password) <= 200: raise CliError("A password has 8 to 200 characters.")
     if len(password) < 12 and re.fullmatch(r'[\d\W_]+', password):
-        raise CliError("A password without letters has at least 12 characters: give a longer one, or two or three words.")
+        raise CliError("A password without letters has at least 12 characters: give two or three words.")
     if is_guessed(password, name): raise CliError("This password is easy to guess: give two or three words.")
 
 # %% ../../nbs/app/13_logins.ipynb #9045e1bc
@@ -141,7 +139,7 @@ MAX_WAITING = 64  # logins
 class Logins:
     "Who may come in, and who has."
     def __init__(self,
-        store: 'Store',  # with the users
+        store,  # a `Store`, with the users
         t: dict,  # a column of `TEXTS`
     ):
         self.store, self.t, self.limiter, self.waiting = store, t, LoginLimiter(), 0
@@ -161,10 +159,10 @@ class Logins:
         return token
 
 # %% ../../nbs/app/13_logins.ipynb #7a79905e
-LOGIN_STYLE = ('body{font:1.1rem/1.5 system-ui,sans-serif;background:#f7f5f0;color:#22302f;margin:12vh auto;max-width:22rem;'
-               'padding:0 1rem}label{display:block;margin:1rem 0}input,button{font:inherit;width:100%;box-sizing:border-box;'
-               'padding:.6rem;border:1px solid #5a6867;border-radius:12px;background:#fff;color:#22302f}'
-               'button{background:#0f766e;color:#fff;border:0}')
+LOGIN_STYLE = ('body{font:1.1rem/1.5 system-ui,sans-serif;background:#f7f5f0;color:#22302f;margin:12vh auto;'
+               'max-width:22rem;padding:0 1rem}label{display:block;margin:1rem 0}'
+               'input,button{font:inherit;width:100%;box-sizing:border-box;padding:.6rem;border:1px solid #5a6867;'
+               'border-radius:12px;background:#fff;color:#22302f}button{background:#0f766e;color:#fff;border:0}')
 
 def login_html(
     t: dict,  # a column of `TEXTS`
@@ -179,6 +177,7 @@ def login_html(
                            more=f' maxlength="80" value="{e(name)}"{focus[0]}'),
               field.format(label=e(t['login_password']), key='password', kind='password', fill='current-password',
                            more=focus[1])]
+    form = f'<form method="post" action="login">{"".join(fields)}<button>{e(t["login"])}</button></form>'
     return ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f'<title>{e(t["title"])}</title><style>{LOGIN_STYLE}</style><main><h1>{e(t["title"])}</h1>{said}'
-            f'<form method="post" action="login">{"".join(fields)}<button>{e(t["login"])}</button></form></main></html>')
+            f'<title>{e(t["title"])}</title><style>{LOGIN_STYLE}</style>'
+            f'<main><h1>{e(t["title"])}</h1>{said}{form}</main></html>')

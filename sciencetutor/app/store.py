@@ -239,6 +239,7 @@ def drop_pictures(self: Store, names: set[str]):
         self.lock_pictures(c)
         for name in names - self.pictures_of(c): self.picture_path(name).unlink(missing_ok=True)
 
+# %% ../../nbs/app/09_store.ipynb #9d4dde9b
 @patch
 def clean_up(self: Store, names: set[str] = frozenset()):
     "After something was deleted: nothing of it stays in the picture folder or in SQLite's files."
@@ -248,7 +249,8 @@ def clean_up(self: Store, names: set[str] = frozenset()):
         self.orphans = set()
     if self.db.dialect.name != 'sqlite': return
     with self.autocommit() as c:
-        with suppress(sa.exc.OperationalError): c.connection.driver_connection.execute('PRAGMA incremental_vacuum').fetchall()
+        with suppress(sa.exc.OperationalError):  # no room even for that
+            c.connection.driver_connection.execute('PRAGMA incremental_vacuum').fetchall()
         c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
     self.keep_reserve()
 
@@ -327,6 +329,7 @@ def users(self: Store) -> list[dict]:
     "Everybody, by name."
     return self.rows(self['users'].select().order_by(self['users'].c.name))
 
+# %% ../../nbs/app/09_store.ipynb #8d69ce80
 @patch
 def login(self: Store, name: str, password: str) -> bool:
     "Whether a name and a password belong together; a hash of an older kind is replaced."
@@ -356,6 +359,7 @@ def begin_session(self: Store, name: str) -> str:  # token, which only the brows
     self.write_in_need(work)
     return token
 
+# %% ../../nbs/app/09_store.ipynb #7ee2f883
 @patch
 def session_user(self: Store, token: str) -> str | None:  # name
     "Who is logged in with a token."
@@ -601,6 +605,7 @@ def drop_user(self: Store, user_id: int):
         return pictures
     self.delete(work)
 
+# %% ../../nbs/app/09_store.ipynb #24d68502
 def older_than(c: sa.Connection, t: sa.Table, then: float):  # condition
     "What was written before a moment, and not after something that is recent."
     recent = c.execute(sa.select(sa.func.min(t.c.id)).where(t.c.created >= then)).scalar()

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/uploads.html.md"""
 
 # %% ../../nbs/app/10_uploads.ipynb #imports
 from __future__ import annotations
-import hashlib, json, os, re, secrets, stat, tempfile, threading, time
+import hashlib, json, os, re, secrets, stat, sys, tempfile, threading, time, traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from fastcore.basics import patch
 
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
-           'MAX_AGE_UNUSED', 'Refusal', 'hash128', 'visitor_of', 'session_of', 'owner_of', 'upload_folder',
-           'StoredFile', 'Uploads']
+           'MAX_AGE_UNUSED', 'Refusal', 'print_error', 'hash128', 'visitor_of', 'session_of', 'owner_of',
+           'upload_folder', 'StoredFile', 'Uploads']
 
 # %% ../../nbs/app/10_uploads.ipynb #refusal
 class Refusal(Exception):
@@ -28,6 +28,15 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.message = status, message
         self.headers = {} if retry_after is None else {'retry-after': str(max(1, round(retry_after)))}
+
+# %% ../../nbs/app/10_uploads.ipynb #7c81d991
+def print_error(
+    e: BaseException | None = None,  # the one that is handled just now if not given
+):
+    "Note an error without anybody's words."
+    e = e or sys.exception()
+    at = traceback.extract_tb(e.__traceback__)[-1:]
+    print(f"{type(e).__name__} at {at[0].filename}:{at[0].lineno}" if at else type(e).__name__, file=sys.stderr)
 
 # %% ../../nbs/app/10_uploads.ipynb #265cc9bb
 COOKIE = 'sciencetutor-visit'

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from sciencetutor.app.turns import Turn
 
 # %% auto #0
-__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'make_app',
-           'SecurityHeaders', 'trusted_hosts', 'PortRouter', 'close_idle', 'make_uvicorn', 'Server', 'make_engine',
-           'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'ask']
+__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
+           'make_app', 'SecurityHeaders', 'trusted_hosts', 'PortRouter', 'close_idle', 'make_uvicorn', 'Server',
+           'make_engine', 'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -68,6 +68,15 @@ def open_ports(
         raise
     return socks
 
+# %% ../../nbs/40_serve.ipynb #38bf5635
+def tune(page):
+    "Set what Gradio has no settings for."
+    from sciencetutor.serve import compat
+    from sciencetutor.serve.limits import MAX_CONNECTIONS
+    compat.enable_path_checks(page)
+    compat.limit_sessions(page, MAX_CONNECTIONS)
+    compat.slow_polling(page)
+
 # %% ../../nbs/40_serve.ipynb #dcc43058
 def make_app(
     engine,  # an `Engine`
@@ -79,21 +88,24 @@ def make_app(
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
     from sciencetutor.app.core import PageSettings, look, make_page
+    from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.serve import compat
-    from sciencetutor.serve.access import AccessControl, StreamQuota
-    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
+    from sciencetutor.app.views import TEXTS
+    from sciencetutor.serve.access import USER, AccessControl, StreamQuota
+    from sciencetutor.serve.limits import MAX_QUEUE
     uploads, streams = Uploads(), StreamQuota()
     compat.disable_downloads()
+    compat.hide_words()
+    logins = Logins(options['store'], TEXTS[language]) if options.get('auth') else None
     page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
-    compat.enable_path_checks(page)
-    compat.limit_sessions(page, MAX_CONNECTIONS)
-    compat.slow_polling(page)
+    tune(page)
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
+    gr.mount_gradio_app(app, page, path='/', **look(),
+                        auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.streams = app.routes[-1].app, streams
     compat.check_app(app.state.gradio)
-    app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
+    app.add_middleware(AccessControl, uploads=uploads, streams=streams, origins=cors, logins=logins)
     return app
 
 # %% ../../nbs/40_serve.ipynb #headers001
