@@ -116,7 +116,7 @@ def test_old_hashes_are_read_and_replaced(tmp_path):
     assert store.login('ada', '12345678') and not store.login('ada', '12345679') and store.user('ada')['id'] == ada
 
 def test_what_a_hash_costs():
-    "The library's defaults, which are RFC 9106's for little memory: 64 MiB, three passes."
+    "The library's defaults, RFC 9106's for little memory: 64 MiB, three passes."
     kind, version, costs = argon2.PasswordHasher().hash('x').split('$')[1:4]
     assert kind == 'argon2id' and dict(c.split('=') for c in costs.split(',')) == dict(m='65536', t='3', p='4')
 
