@@ -91,8 +91,8 @@ def test_own_logins_buy_no_guesses():
 
 # Passwords
 
-EASY = ['12345678', '20150704', '0815-4711', 'password', 'Password1!', 'iloveyou2', 'P@$$w0rd', 'qwertyuiop', 'abababab',
-        'ada-2015', 'seven77', 'x'*201]
+EASY = ['12345678', '20150704', '0815-4711', 'password', 'Password1!', 'iloveyou2', 'P@$$w0rd', 'qwertyuiop',
+        'abababab', 'ada-2015', 'seven77', 'x'*201]
 
 @pytest.mark.parametrize('password', EASY)
 def test_easy_passwords(tmp_path, password):

@@ -19,18 +19,18 @@ from fastcore.script import CliError
 from .logins import (check_name, check_password, clean_name, hash_password, needs_rehash,
                                       same_password, unknown_hash)
 from ..data.formats import LETTERS, question_text
-from ..data.images import png_bytes
+from .uploads import bare_png
 
 # %% auto #0
 __all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 'configure_sqlite', 'begin_immediate', 'make_db',
            'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'make_private',
-           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'title_of', 'bare_png', 'message_markdown',
-           'to_markdown', 'to_json', 'active_seconds', 'older_than', 'feedback_record']
+           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'title_of', 'message_markdown', 'to_markdown',
+           'to_json', 'active_seconds', 'older_than', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PATIENCE = 30.  # seconds that a writer waits for another
-PRAGMAS = ('auto_vacuum=INCREMENTAL', 'journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'secure_delete=ON',
-           f'busy_timeout={PATIENCE*1000:.0f}')
+PRAGMAS = (f'busy_timeout={PATIENCE*1000:.0f}', 'auto_vacuum=INCREMENTAL', 'journal_mode=WAL', 'synchronous=FULL',
+           'foreign_keys=ON', 'secure_delete=ON')
 
 def configure_sqlite(connection, _):
     "Every new SQLite connection: WAL, durable commits, foreign keys, patience."
@@ -94,6 +94,7 @@ def database_url(where) -> sa.URL:
     "Where the database of a store is."
     if not is_url(where): return sa.URL.create('sqlite', database=str(Path(where).absolute()/'tutor.db'))
     url = sa.make_url(str(where))
+    if url.drivername.startswith('sqlite'): raise CliError("A store in SQLite is a folder: give its name with --store.")
     return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
 def picture_folder(where) -> Path:
@@ -124,9 +125,10 @@ class Store:
         self.pictures = Path(pictures or picture_folder(where)).absolute()
         self.orphans = set()  # pictures that are still to be deleted
         try:
+            url = database_url(where)
             if self.folder: make_private(self.folder)
             self.pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.db = make_db(database_url(where))
+            self.db = make_db(url)
             migrate(self.db)
             self.tables = sa.MetaData()
             self.tables.reflect(self.db)
@@ -250,8 +252,8 @@ def clean_up(self: Store, names: set[str] = frozenset()):
     if self.db.dialect.name != 'sqlite': return
     with self.autocommit() as c:
         with suppress(sa.exc.OperationalError):  # no room even for that
-            c.connection.driver_connection.execute('PRAGMA incremental_vacuum').fetchall()
-        c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+            c.connection.driver_connection.executescript('PRAGMA incremental_vacuum')  # to its end
+    self.empty_log()
     self.keep_reserve()
 
 # %% ../../nbs/app/09_store.ipynb #019de9ff
@@ -272,6 +274,11 @@ def keep_reserve(self: Store):
         except OSError: path.unlink(missing_ok=True)
 
 @patch
+def empty_log(self: Store):
+    "Bring SQLite's write-ahead log into the database, and cut it off."
+    with self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+
+@patch
 def write_in_need(self: Store, work: Callable):  # what work(connection) returns
     "A transaction that may use the reserve."
     try:
@@ -279,6 +286,7 @@ def write_in_need(self: Store, work: Callable):  # what work(connection) returns
     except sa.exc.OperationalError as e:
         if not (self.folder and is_full(e)): raise
     (self.folder/'.sciencetutor-reserve').unlink(missing_ok=True)
+    with suppress(sa.exc.OperationalError): self.empty_log()
     with self.transaction() as c: return work(c)
 
 @patch
@@ -410,12 +418,6 @@ def open_conversation(self: Store, c: sa.Connection, user_id: int, conversation:
     return new['id']
 
 # %% ../../nbs/app/09_store.ipynb #071c0127
-def bare_png(picture: Image.Image) -> bytes:  # a PNG file
-    "The pixels of a picture, and nothing else that its file has said."
-    picture = picture.copy()
-    picture.info = {}
-    return png_bytes(picture)
-
 @patch
 def add_message(self: Store,
     user_id: int,  # whose

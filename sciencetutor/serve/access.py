@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve/access.html.md"""
 
 # %% ../../nbs/serve/03_access.ipynb #038ff659
 from __future__ import annotations
-import asyncio, json, math, os, re, secrets, time
+import asyncio, json, math, re, secrets, time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +17,8 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastcore.basics import patch
 from ..app.logins import LOGIN_COOKIE, Logins, login_html
-from ..app.uploads import COOKIE, MAX_FILE, NAME, Refusal, Uploads, print_error, session_of, visitor_of
+from ..app.uploads import (COOKIE, MAX_FILE, NAME, Refusal, Uploads, clean_upload, print_error,
+                                       session_of, visitor_of)
 from .limits import MAX_PICTURES, check_origin, content_length, read_json, send_refusal
 
 # %% auto #0
@@ -307,7 +308,7 @@ async def upload(self: AccessControl, scope, receive, send, visitor):
         if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
         self.uploads.check_quota(visitor, sum(f.size for f in files), len(files))
         for f in files:
-            suffix = os.path.splitext(f.filename or '')[1]
-            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), suffix))
+            clean = await asyncio.to_thread(clean_upload, await f.read())
+            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, clean))
     finally: await form.close()
     await JSONResponse(paths)(scope, receive, send)
