@@ -276,7 +276,7 @@ def keep_reserve(self: Store):
 @patch
 def empty_log(self: Store):
     "Bring SQLite's write-ahead log into the database, and cut it off."
-    with self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+    with suppress(sa.exc.OperationalError), self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
 
 @patch
 def write_in_need(self: Store, work: Callable):  # what work(connection) returns
@@ -286,7 +286,7 @@ def write_in_need(self: Store, work: Callable):  # what work(connection) returns
     except sa.exc.OperationalError as e:
         if not (self.folder and is_full(e)): raise
     (self.folder/'.sciencetutor-reserve').unlink(missing_ok=True)
-    with suppress(sa.exc.OperationalError): self.empty_log()
+    self.empty_log()
     with self.transaction() as c: return work(c)
 
 @patch
