@@ -94,6 +94,7 @@ class PageTurn(Turn):
         "Whether hints stand where the answer will be."
         return bool(self.hints) and self.hints_shown < len(self.hints)
 
+# %% ../../nbs/app/12_page.ipynb #f1d6f122
 def no_pictures(text: str) -> str:
     "Markdown without its pictures: an address in a text must not make the browser fetch anything."
     tags = 'img|video|audio|source|picture|svg|object|embed|iframe|link'
@@ -374,6 +375,7 @@ def save_question(self: Page, turn: PageTurn):
     (turn.chat_id, turn.message_id), turn.unsaved = saved, False
     if turn.file: self.uploads.assign(turn.file, turn.chat_id)
 
+# %% ../../nbs/app/12_page.ipynb #41ec4004
 RETRY, RETRIES = 5., 120  # seconds, tries
 
 @patch
@@ -442,6 +444,7 @@ def withdraw(self: Page, turn: PageTurn, request: str, level: str):
     self.engine.cancel(request)
     if turn.saves: turn.saves['values']['flag'] = level
 
+# %% ../../nbs/app/12_page.ipynb #cdb94501
 @patch
 def save_turn(self: Page, turn: PageTurn):
     "Store what came of a question, and the question if it is not stored yet."

@@ -273,6 +273,7 @@ def keep_reserve(self: Store):
         try: path.write_bytes(os.urandom(RESERVE))  # a file system may leave zeros out
         except OSError: path.unlink(missing_ok=True)
 
+# %% ../../nbs/app/09_store.ipynb #ef6401e1
 @patch
 def empty_log(self: Store):
     "Bring SQLite's write-ahead log into the database, and cut it off."
