@@ -179,5 +179,6 @@ def login_html(
                            more=focus[1])]
     form = f'<form method="post" action="login">{"".join(fields)}<button>{e(t["login"])}</button></form>'
     return ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            '<meta name="referrer" content="same-origin">'  # or the browser won't say that the form is ours
             f'<title>{e(t["title"])}</title><style>{LOGIN_STYLE}</style>'
             f'<main><h1>{e(t["title"])}</h1>{said}{form}</main></html>')
