@@ -140,6 +140,16 @@ def test_an_upload_is_its_visitors(server):
     assert all(ada.get(f'{ada.api}/file={p}', **TOO).ok and not eve.get(f'{ada.api}/file={p}', **TOO).ok for p in seen)
     assert not ada.get(f'{ada.api}/file={path}', **TOO).ok  # used: only the decoded copy is left
 
+def test_a_photo_loses_its_place_on_arrival(server):
+    "Before it is even asked about, and in what is shown; another visitor gets neither."
+    from test_store_deleted import photo
+    ada, eve = visit(server.url), visit(server.url)
+    path = upload(ada, photo('JPEG'), name='my phone.jpg').json()[0]
+    kept = ada.get(f'{ada.api}/file={path}', **TOO).content
+    assert Image.open(io.BytesIO(kept)).size == (40, 60) and not on_disk(b'My Phone 9') and not on_disk(b'at home')
+    said = ask(ada, path)[1]
+    assert shown(ada, said) and not shown(eve, said) and not on_disk(b'My Phone 9')
+
 def test_examples_are_everybodys(server):
     v = visit(server.url)
     icons = [e['icon']['path'] for c in config(v)['components'] if c['props'].get('elem_id') == 'chat'

@@ -1,7 +1,7 @@
 "Deleted is gone: from the database's bytes, from the pictures, after a kill; and nothing of others goes with it."
-import io, os, shutil, signal, subprocess, sys, time
+import io, os, signal, subprocess, sys, time
 from pathlib import Path
-import pytest, sqlalchemy as sa
+import pytest
 from PIL import Image
 from fastcore.script import CliError
 from sciencetutor.app import store as module
@@ -199,6 +199,28 @@ def test_what_a_killed_server_leaves_goes_with_the_next(tmp_path, monkeypatch):
     assert done.returncode == -signal.SIGKILL and len(written(tmp_path, 'xylophone')) >= 2
     keep = [PrivateFolder(p, tmp_path) for p in ('sciencetutor-page-', 'sciencetutor-uploads-')]
     assert not written(tmp_path, 'xylophone') and all(k.path.exists() for k in keep)
+
+SERVED = """
+import os, signal, sys
+from sciencetutor.serve.core import page_options
+from sciencetutor.app.uploads import Uploads
+page_options('127.0.0.1', sys.argv[1], False, 0)
+uploads = Uploads()
+print(uploads.add(uploads.folder('ab'*32), b'a very secret xylophone'), flush=True)
+if sys.argv[2:]: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+def test_all_pictures_are_in_the_store(tmp_path):
+    "What visits are shown lies in the store's folder of pictures; after a kill it goes with the next start."
+    env = {k: v for k, v in os.environ.items() if k != 'GRADIO_TEMP_DIR'}
+    serve = lambda *a: subprocess.run([sys.executable, '-c', SERVED, str(tmp_path/'store'), *a], env=env,
+                                      capture_output=True, text=True)
+    killed = serve('die')
+    first = Path(killed.stdout.strip())
+    assert killed.returncode == -signal.SIGKILL and first.exists()
+    assert first.is_relative_to(tmp_path/'store'/'pictures'/'visits')
+    second = serve()
+    assert second.returncode == 0 and not first.exists() and not written(tmp_path, 'xylophone')
 
 def test_only_dead_marked_folders_are_swept(tmp_path):
     live = PrivateFolder('page-', tmp_path)

@@ -1,5 +1,5 @@
 "A full disk and a locked database: answers still come, nothing is left half, and deleting makes room."
-import os, resource, shutil, sqlite3, subprocess, sys, threading, time
+import os, shutil, sqlite3, subprocess, sys, time
 from types import SimpleNamespace
 import pytest, sqlalchemy as sa
 from PIL import Image
@@ -7,6 +7,7 @@ from sciencetutor.app import core
 from sciencetutor.app.core import Page, PageSettings, PageTurn, chat_messages
 from sciencetutor.app.store import Store
 from sciencetutor.app.views import TEXTS
+from sciencetutor.serve.core import Server, open_port
 from test_page import Script
 
 T = TEXTS['en']
@@ -106,6 +107,23 @@ def test_other_changes_say_that_they_were_not_saved(page, monkeypatch):
     assert not page.keep(page.store.rename, me, turn.chat_id, 'x') and warned == [T['not_saved']]
     lock.execute('ROLLBACK')
     assert page.keep(page.store.rename, me, turn.chat_id, 'x') and len(warned) == 1
+
+def test_a_locked_store_on_a_running_server(tmp_path, monkeypatch):
+    "As long as somebody holds the database, a visitor reads why nothing is kept; then the question is."
+    from test_serve_access import ask as send, visit
+    monkeypatch.setattr(core, 'RETRY', .05)
+    monkeypatch.setattr(core, 'PATIENCE', .2)
+    store = Store(str(tmp_path/'store'))
+    me = store.user(None)['id']
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store), rate=0) as s:
+        v = visit(s.url)
+        lock = sqlite3.connect(tmp_path/'store'/'tutor.db', isolation_level=None)
+        lock.execute('BEGIN IMMEDIATE')
+        status, said = send(v, text='Why is the sky blue?')
+        assert status == 200 and 'Finis' in said and T['not_kept'] in said and not store.asked(me)
+        lock.execute('ROLLBACK')
+        assert until(lambda: store.asked(me) and 'Finis' in store.asked(me)[0]['text'])
+        assert T['not_kept'] not in send(v, text='And now?')[1]
 
 def test_deleting_works_at_the_last_page(tmp_path):
     store = Store(str(tmp_path))
