@@ -87,7 +87,9 @@ def test_login(browser, tmp_path):
             page.locator('input:not([type=password]), textarea').first.fill('ada')
             page.fill('input[type=password]', password)
             page.keyboard.press('Enter')
+        accessible(page)
         enter('a wrong password')
+        page.get_by_text(T['login_wrong'][:30]).wait_for()
         page.wait_for_timeout(1500)
         assert not page.locator('#box textarea').count()
         enter('a long password')
@@ -97,6 +99,9 @@ def test_login(browser, tmp_path):
         page.click('#go-adults')
         page.get_by_text(T['adults_only']).wait_for()
         assert not page.locator('#adult-delete').is_visible() and not page.locator('#adult-child').is_visible()
+        page.click('#go-chats')
+        page.locator('#logout a').click()
+        page.wait_for_selector('input[type=password]')
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
 

@@ -53,7 +53,7 @@ def test_bad_address(host, port, flag):
 def test_loopback(host): assert is_loopback(host)
 
 def test_warns_before_letting_others_in(capsys):
-    kw = dict(port=0, api_port=0, stream_port=0)
+    kw = dict(port=0, api_port=0, stream_port=0, allowed_hosts=['tutor.example'])
     with pytest.raises(CliError): run_serve('no-such-model', host='0.0.0.0', **kw)
     assert 'Warning' in capsys.readouterr().err
     for more in dict(), dict(host='0.0.0.0', api_key=['k']):

@@ -102,7 +102,8 @@ def test_kill_again_and_again(tmp_path):
 
 # Migrations
 
-TABLES = ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'users', 'alembic_version')
+TABLES = ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'sessions', 'stores', 'users',
+          'alembic_version')
 
 def old_message(i):
     "A message with the columns of the first schema."

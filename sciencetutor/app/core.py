@@ -6,20 +6,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/page.html.md"""
 
 # %% ../../nbs/app/12_page.ipynb #ebffb6ff
 from __future__ import annotations
-import html, os, random, re, secrets, tempfile, time, traceback
+import html, os, random, re, secrets, threading, time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 import gradio as gr
+import sqlalchemy as sa
 from PIL import Image, ImageChops
 from fastcore.basics import patch
-from .uploads import Refusal, Uploads, owner_of
+from .uploads import PrivateFolder, Refusal, Uploads, bare_png, owner_of, print_error
 from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
 from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image
-from ..data.images import png_bytes
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from .guard import tutor_guard
 from .safety import Guard, redact
@@ -30,12 +31,13 @@ from .teaching import data_bank, hints, sample_bank, smaller_question
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
-__all__ = ['DOTS', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'LATEX', 'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO',
-           'sure_words', 'bar_html', 'bars', 'PageTurn', 'no_pictures', 'question_message', 'lines_html',
-           'details_html', 'small_html', 'choice_words', 'check_html', 'source_html', 'hint_text', 'choice_parts',
-           'explanation', 'closing_parts', 'answer_message', 'chat_messages', 'save_decoded', 'new_turn',
-           'pick_examples', 'thumbnail', 'throttle', 'PageSettings', 'Page', 'Actions', 'ChatView', 'ChatsView',
-           'chats_parts', 'make_theme', 'look', 'Navigation', 'show_view', 'make_page']
+__all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'LATEX', 'FONT',
+           'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars', 'PageTurn',
+           'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words', 'check_html',
+           'source_html', 'hint_text', 'choice_parts', 'explanation', 'closing_parts', 'answer_message',
+           'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle', 'PageSettings',
+           'Page', 'Actions', 'ChatView', 'ChatsView', 'chats_parts', 'make_theme', 'look', 'Navigation', 'show_view',
+           'make_page']
 
 # %% ../../nbs/app/12_page.ipynb #b1b70c74
 def sure_words(
@@ -83,11 +85,15 @@ class PageTurn(Turn):
     self_check: dict | None = None  # a question to check oneself
     message_id: int | None = None  # in the store
     picture_ignored: bool = False  # whether the picture was not looked at
+    chat_id: str | None = None  # its conversation in the store
+    saves: dict | None = None  # what is to be stored of it besides question and answer; None for a program's
+    unsaved: bool = False  # whether its question could not be stored
     @property
     def hinting(self) -> bool:
         "Whether hints stand where the answer will be."
         return bool(self.hints) and self.hints_shown < len(self.hints)
 
+# %% ../../nbs/app/12_page.ipynb #f1d6f122
 def no_pictures(text: str) -> str:
     "Markdown without its pictures: an address in a text must not make the browser fetch anything."
     tags = 'img|video|audio|source|picture|svg|object|embed|iframe|link'
@@ -167,9 +173,11 @@ def closing_parts(turn: PageTurn, t: dict, waiting: str = '') -> list[str]:
     return [*check, source_html(turn, t)]
 
 # %% ../../nbs/app/12_page.ipynb #54aba5ea
+ANSWER_NOTES = dict(blind='picture_ignored', not_kept='unsaved')  # text -> when it is said
+
 def answer_message(turn: PageTurn, t: dict, waiting: str = '') -> dict:
     "The tutor's side of a turn: hints or how sure, why, and what went wrong if anything did."
-    parts = [small_html(t['blind'])] if turn.picture_ignored else []
+    parts = [small_html(t[k]) for k in ('blind', 'not_kept') if getattr(turn, ANSWER_NOTES[k])]
     parts += [hint_text(h, turn, t) for h in turn.hints[:turn.hints_shown] if h['kind'] != 'answer']
     if turn.hinting: parts.append(small_html(t['hint_wait']))
     else: parts += choice_parts(turn, t) + ([explanation(turn, t)] if turn.text else [])
@@ -194,7 +202,7 @@ def save_decoded(
     folder: Path,  # from `Uploads.folder`
 ) -> str | None:  # its file, a PNG; None if there is no room
     "Store the decoded copy of a picture where the page can show it."
-    try: return uploads.add(folder, png_bytes(picture))
+    try: return uploads.add(folder, bare_png(picture))
     except Refusal: return None
 
 def new_turn(
@@ -270,6 +278,8 @@ class PageSettings:
     uploads: Uploads | None = None  # where pictures are; a folder that goes when the server ends if None
 
 # %% ../../nbs/app/12_page.ipynb #94dff2db
+PATIENCE = 5.  # seconds that a child waits for the store
+
 class Page:
     "What the visitors of one page share."
     def __init__(self,
@@ -279,9 +289,11 @@ class Page:
         s = settings or PageSettings()
         self.engine, self.t = engine, TEXTS[s.language]
         self.auth, self.shared, self.daily_limit = s.auth, s.shared, s.daily_limit
-        self.home = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # goes when the server ends
+        self.home = PrivateFolder('sciencetutor-page-')  # goes when the server ends
         self.uploads, self.guard = s.uploads or Uploads(), s.guard or tutor_guard()
-        self.store = s.store or Store(os.path.join(self.home.name, 'store'))
+        self.store = s.store or Store(self.home.path/'store')
+        self.store.db = self.store.db.execution_options(patience=PATIENCE)
+        self.late = []  # turns that are still to be stored
         self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
         self.current = {}  # by session: the turn that is being answered, or was last
         self.examples = pick_examples(s.examples) if s.examples else []
@@ -299,14 +311,24 @@ class Page:
 
 # %% ../../nbs/app/12_page.ipynb #4bff8398
 @patch
+def find_user(self: Page, name: str | None) -> dict:
+    "A user of the store; on a public page a new one."
+    try: return self.store.user(name)
+    except KeyError:
+        if not self.shared: raise PermissionError("no such user") from None
+    self.store.add_user(name, role='child')
+    return self.store.user(name)
+
+@patch
 def user_of(self: Page, request: gr.Request) -> dict:
     "The user behind a request."
     name = request.username
     if self.auth and not name: raise PermissionError("no login")
-    if self.shared:
-        name = f'visit-{request.session_hash}'
-        if name not in {u['name'] for u in self.store.users()}: self.store.add_user(name, role='child')
-    return self.store.user(name)
+    if self.shared: name = f'visit-{request.session_hash}'
+    try: return self.find_user(name)
+    except sa.exc.SQLAlchemyError as e:
+        print_error(e)
+        return dict(id=None, name=name, role='child' if self.auth or self.shared else 'adult', grade=None)
 
 @patch
 def is_adult(self: Page, request: gr.Request) -> bool:
@@ -315,8 +337,13 @@ def is_adult(self: Page, request: gr.Request) -> bool:
 
 # %% ../../nbs/app/12_page.ipynb #e860f1e4
 @patch
-def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None) -> str | None:
-    "Check a question and store it; returns the id of its conversation."
+def admit(self: Page,
+    turn: PageTurn,  # with the question
+    user: dict | None,  # who asks; None for a program
+    chat_id: str | None,  # the conversation, if it has begun
+    before: Sequence[PageTurn] = (),  # earlier turns of the visit
+) -> str | None:  # id of the conversation
+    "Check a question and store it."
     verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
     if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
     over_limit = user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit
@@ -329,16 +356,53 @@ def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None) ->
     if not user: return chat_id
     values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
     if verdict: values['flag'] = verdict.level
-    chat_id, turn.message_id = self.store.add_message(user['id'], chat_id, turn.question, turn.picture, **values)
-    return chat_id
+    turn.chat_id, turn.saves = chat_id, dict(name=user['name'], before=before, values=values)
+    try: self.save_question(turn)
+    except Exception as e:
+        print_error(e)
+        turn.unsaved = True
+    return turn.chat_id
+
+# %% ../../nbs/app/12_page.ipynb #25250d76
+@patch
+def save_question(self: Page, turn: PageTurn):
+    "Store a question, in the conversation of those before it."
+    s = turn.saves
+    chat_id = turn.chat_id or next((b.chat_id for b in reversed(s['before']) if b.chat_id), None)
+    user_id = self.find_user(None if s['name'] == 'local' else s['name'])['id']
+    saved = self.store.add_message(user_id, chat_id, turn.question, turn.picture, **s['values'])
+    (turn.chat_id, turn.message_id), turn.unsaved = saved, False
+    if turn.file: self.uploads.assign(turn.file, turn.chat_id)
+
+# %% ../../nbs/app/12_page.ipynb #41ec4004
+RETRY, RETRIES = 5., 120  # seconds, tries
+
+@patch
+def save_later(self: Page, turn: PageTurn):
+    "Store a turn as soon as that can be done, for ten minutes."
+    self.late.append(turn)
+    if len(self.late) == 1: threading.Thread(target=self.save_late, daemon=True).start()
+
+@patch
+def save_late(self: Page):
+    "Store the turns that wait for it, in their order."
+    tries = 0
+    while self.late:
+        time.sleep(RETRY)
+        try: self.save_turn(self.late[0])
+        except Exception: tries += 1
+        else: tries = RETRIES
+        if tries >= RETRIES:
+            self.late.pop(0)
+            tries = 0
 
 # %% ../../nbs/app/12_page.ipynb #ae5e6ca0
 @patch
 def find_sources(self: Page, turn: Turn) -> list[dict]:
     "What an answer can lean on; the tutor answers without it, too."
     try: return self.find('\n'.join([turn.context, turn.question, *turn.choices]), 3)
-    except Exception:
-        traceback.print_exc()
+    except Exception as e:
+        print_error(e)
         return []
 
 @patch
@@ -380,15 +444,26 @@ def withdraw(self: Page, turn: PageTurn, request: str, level: str):
     "Take back an answer in which the rules found something."
     turn.text, turn.note = '', 'withdrawn'
     self.engine.cancel(request)
-    if turn.message_id: self.store.set_answer(turn.message_id, flag=level)
+    if turn.saves: turn.saves['values']['flag'] = level
+
+# %% ../../nbs/app/12_page.ipynb #cdb94501
+@patch
+def save_turn(self: Page, turn: PageTurn):
+    "Store what came of a question, and the question if it is not stored yet."
+    sources = [s.get('title') or s.get('question') for s in turn.sources]
+    values = {k: turn.saves['values'][k] for k in ('flag', 'seconds') if k in turn.saves['values']}
+    if not turn.message_id: self.save_question(turn)
+    self.store.set_answer(turn.message_id, probs=turn.probs, text=turn.text, note=turn.note, sources=sources, **values)
 
 @patch
 def save_answer(self: Page, turn: PageTurn, seconds: float):
-    "Store what came of a question."
-    sources = [s.get('title') or s.get('question') for s in turn.sources]
-    values = dict(probs=turn.probs, text=turn.text, note=turn.note, seconds=seconds, sources=sources)
-    try: self.store.set_answer(turn.message_id, **values)
-    except Exception: traceback.print_exc()
+    "Store a turn, now or later."
+    turn.saves['values']['seconds'] = seconds
+    if turn.unsaved: return self.save_later(turn)
+    try: self.save_turn(turn)
+    except Exception as e:
+        print_error(e)
+        self.save_later(turn)
 
 # %% ../../nbs/app/12_page.ipynb #cc46efff
 @patch
@@ -434,10 +509,10 @@ def answer(self: Page,
             yield turns
     except TooLong: turn.note = 'too_long'
     except Exception:
-        traceback.print_exc()
+        print_error()
         turn.note = 'broken'
     finally:
-        if turn.message_id: self.save_answer(turn, time.time()-began)
+        if turn.saves: self.save_answer(turn, time.time()-began)
         if from_program: self.current.pop(request, None)
     if from_program or self.current.get(request) is turn: yield turns
 
@@ -534,7 +609,8 @@ def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request
     session, user, v = request.session_hash, self.user_of(request), self.chat_view
     asleep = getattr(self.engine, 'state', 'ready') != 'ready'
     waiting = self.t['waking' if asleep else 'waiting' if self.engine.waiting else 'thinking']
-    if turn.message_id is None: chat_id = self.admit(turn, user, chat_id)
+    chat_id = chat_id or next((b.chat_id for b in reversed(turns) if b.chat_id), None)
+    if turn.message_id is None and not turn.unsaved: chat_id = self.admit(turn, user, chat_id, turns)
     box, actions = dict(value=None), self.action_updates([], busy=True)
     for now in self.answer(turn, turns, session, user['grade'], **kw):
         yield self.chat_updates(now, True, waiting, **box) | {v.chat_id: chat_id} | actions
@@ -585,11 +661,28 @@ def on_tell(self: Page, turns: list, chat_id: str | None, request: gr.Request):
 
 # %% ../../nbs/app/12_page.ipynb #f5b60c94
 @patch
+def keep(self: Page, change: Callable, *values) -> bool:
+    "Change the store, or say that it can't be changed just now."
+    try: change(*values)
+    except sa.exc.SQLAlchemyError as e:
+        print_error(e)
+        gr.Warning(self.t['not_saved'])
+        return False
+    return True
+
+@patch
+def drop_turn(self: Page, turn: PageTurn):
+    "A turn is taken back."
+    if turn in self.late[1:]: self.late.remove(turn)
+    if turn.message_id: self.keep(self.store.drop_message, turn.message_id)
+
+# %% ../../nbs/app/12_page.ipynb #e10d7c81
+@patch
 def on_again(self: Page, turns: list, chat_id: str | None, request: gr.Request):
     "The child wants another answer to the same question."
     if turns:
         old = turns[-1]
-        if old.message_id: self.store.drop_message(old.message_id)
+        self.drop_turn(old)
         turn = PageTurn(old.question, old.choices, old.picture, old.context, file=old.file, mode=old.mode,
                         hints=old.hints, hints_shown=old.hints_shown)
         yield from self.stream(turn, turns[:-1], chat_id, request, temperature=.7, top_p=.9)
@@ -600,7 +693,7 @@ def on_edit(self: Page, turns: list) -> dict:
     "The last question goes back into the box."
     if not turns: return gr.skip()
     old, turns = turns[-1], turns[:-1]
-    if old.message_id: self.store.drop_message(old.message_id)
+    self.drop_turn(old)
     head = f'Context: {old.context}\nQuestion: {old.question}' if old.context else old.question
     text = '\n'.join([head, *(f'{letter}. {choice}' for letter, choice in zip(LETTERS, old.choices))])
     files = [old.file] if old.file and os.path.exists(old.file) else []
@@ -611,8 +704,8 @@ def on_edit(self: Page, turns: list) -> dict:
 def add_feedback(self: Page, turns: list, up: bool, correction: str, request: gr.Request):
     "Store what the child thinks of the last answer."
     if not turns or not turns[-1].message_id: return
-    self.store.add_feedback(self.user_of(request)['id'], turns[-1].message_id, 1 if up else -1, correction)
-    if up or correction: gr.Info(self.t['thanks'], duration=2)
+    values = self.user_of(request)['id'], turns[-1].message_id, 1 if up else -1, correction
+    if self.keep(self.store.add_feedback, *values) and (up or correction): gr.Info(self.t['thanks'], duration=2)
 
 @patch
 def on_good(self: Page, turns: list, request: gr.Request):
@@ -646,6 +739,13 @@ def on_leave(self: Page, request: gr.Request):
     self.uploads.drop_session(request.session_hash or 'x')
 
 @patch
+def on_unload(self: Page, request: gr.Request):
+    "The page is closed; on a public page nothing is left of the visit."
+    self.on_leave(request)
+    if self.shared:
+        with suppress(KeyError): self.store.drop_user(self.store.user(f'visit-{request.session_hash}')['id'])
+
+@patch
 def on_new(self: Page) -> dict:
     "An empty chat."
     return self.chat_updates([], value=None) | {self.chat_view.chat_id: None} | self.action_updates([])
@@ -666,11 +766,12 @@ def turn_of(self: Page, m: dict, folder: Path) -> PageTurn:
     "A stored message as a turn; its picture is copied into the folder of the visit."
     note = m['note'] if m['note'] in self.t else ''
     turn = PageTurn(m['question'], m['choices'], context=m['context'], probs=m['probs'], text=m['text'], note=note,
-                    message_id=m['id'], mode=m['mode'])
+                    message_id=m['id'], mode=m['mode'], chat_id=m['conversation_id'])
     path = self.store.picture_path(m['picture']) if m['picture'] else None
     if path and path.exists():
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
         turn.file = save_decoded(turn.picture, self.uploads, folder)
+        if turn.file: self.uploads.assign(turn.file, m['conversation_id'])
     turn.picture_ignored = bool(turn.text) and self.ignores_picture(turn)
     if turn.text: self.attach_sources(turn)
     if not m['sources']: turn.sources, turn.card_text, turn.self_check = [], '', None
@@ -698,7 +799,7 @@ class ChatsView(NamedTuple):
     link: gr.HTML
 
 # %% ../../nbs/app/12_page.ipynb #f48d90f9
-def chats_parts(t: dict) -> ChatsView:
+def chats_parts(t: dict, auth: bool = False) -> ChatsView:
     "Earlier chats; inside a `gr.Blocks`."
     search = gr.Textbox(label=t['search_label'], placeholder=t['search'], elem_id='search')
     chosen = gr.Radio([], label=t['list_label'], elem_id='chat-list')
@@ -713,6 +814,7 @@ def chats_parts(t: dict) -> ChatsView:
         sure = gr.Checkbox(label=t['delete'], visible=False, elem_id='chats-sure', scale=3)
         which = gr.Textbox(visible=False)
         delete = gr.Button(t['delete'], variant='stop', elem_id='chats-delete', **small)
+    if auth: gr.HTML(f'<a class="st-link" href="logout">{t["logout"]}</a>', elem_id='logout')
     return ChatsView(search, chosen, *uses, title, rename, sure, which, delete, gr.HTML('', elem_id='chats-link'))
 
 # %% ../../nbs/app/12_page.ipynb #ed9ecd6f
@@ -734,15 +836,30 @@ def on_choose(self: Page, chosen: str | None, search: str, request: gr.Request) 
                       v.delete: gr.Button(interactive=False)}
 
 @patch
+def drop_chat(self: Page, user_id: int, chat: str):
+    "Delete a child's chat, and the pictures of it that visits are shown."
+    mine = chat in [c['id'] for c in self.store.history(user_id, limit=10**6)]
+    self.store.drop_conversation(user_id, chat)
+    if mine: self.uploads.drop_chat(chat)
+
+@patch
+def drop_child(self: Page, user_id: int):
+    "Delete all of a child, the pictures that visits are shown included."
+    chats = self.store.history(user_id, limit=10**6)
+    self.store.drop_user(user_id)
+    for c in chats: self.uploads.drop_chat(c['id'])
+
+# %% ../../nbs/app/12_page.ipynb #ab067b32
+@patch
 def on_delete(self: Page, sure: bool, which: str, chosen: str | None, search: str, request: gr.Request) -> dict:
     "A chat is deleted: the one that the tick names."
-    if sure: self.store.drop_conversation(self.user_of(request)['id'], which)
+    if sure: self.keep(self.drop_chat, self.user_of(request)['id'], which)
     return self.on_list(search, chosen, request)
 
 @patch
 def on_rename(self: Page, chosen: str | None, title: str, search: str, request: gr.Request) -> dict:
     "A chat gets another title."
-    if chosen and title.strip(): self.store.rename(self.user_of(request)['id'], chosen, title)
+    if chosen and title.strip(): self.keep(self.store.rename, self.user_of(request)['id'], chosen, title)
     return self.on_list(search, chosen, request)
 
 # %% ../../nbs/app/12_page.ipynb #22a0999c
@@ -932,13 +1049,13 @@ def make_page(
                         elem_id='mode')
         with gr.Column(elem_id='view-chat') as chat: page.chat_view = page.chat_parts()
         with gr.Column(elem_id='view-quiz', visible=False) as quiz: quiz_parts(page)
-        with gr.Column(elem_id='view-chats', visible=False) as chats: page.chats_view = chats_parts(t)
+        with gr.Column(elem_id='view-chats', visible=False) as chats: page.chats_view = chats_parts(t, page.auth)
         with gr.Column(elem_id='view-adult', visible=False) as adult: adult_opened = adult_parts(page)
         nav = Navigation(chat, quiz, chats, adult, mode, go_chats, go_adult, gr.State('explain'))
         answers = page.wire_answers(mode)
         page.wire_chat()
         page.wire_chats(nav, answers)
         page.wire_navigation(nav, new, answers, adult_opened)
-        blocks.unload(page.on_leave)
+        blocks.unload(page.on_unload)
         if not (page.auth or page.daily_limit): gr.api(page.api_ask, api_name='ask', concurrency_limit=None)
     return blocks

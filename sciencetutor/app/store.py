@@ -6,7 +6,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/store.html.md"""
 
 # %% ../../nbs/app/09_store.ipynb #781d31ea
 from __future__ import annotations
-import hashlib, hmac, json, os, secrets, time
+import hashlib, json, os, re, secrets, time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -15,17 +16,21 @@ from sqlalchemy.dialects import postgresql, sqlite
 from PIL import Image
 from fastcore.basics import patch
 from fastcore.script import CliError
+from .logins import (check_name, check_password, clean_name, hash_password, needs_rehash,
+                                      same_password, unknown_hash)
 from ..data.formats import LETTERS, question_text
-from ..data.images import png_bytes
+from .uploads import bare_png
 
 # %% auto #0
-__all__ = ['PRAGMAS', 'UNKNOWN_HASH', 'PAUSE', 'AGE_COLUMNS', 'configure_sqlite', 'begin_immediate', 'make_db', 'migrate',
-           'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'Store', 'hash_password',
-           'same_password', 'check_user', 'run_user', 'title_of', 'message_markdown', 'to_markdown', 'to_json',
-           'active_seconds', 'feedback_record']
+__all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 'configure_sqlite', 'begin_immediate', 'make_db',
+           'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'make_private',
+           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'title_of', 'message_markdown', 'to_markdown',
+           'to_json', 'active_seconds', 'older_than', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
-PRAGMAS = ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'busy_timeout=30000', 'secure_delete=ON')
+PATIENCE = 30.  # seconds that a writer waits for another
+PRAGMAS = (f'busy_timeout={PATIENCE*1000:.0f}', 'auto_vacuum=INCREMENTAL', 'journal_mode=WAL', 'synchronous=FULL',
+           'foreign_keys=ON', 'secure_delete=ON')
 
 def configure_sqlite(connection, _):
     "Every new SQLite connection: WAL, durable commits, foreign keys, patience."
@@ -34,14 +39,16 @@ def configure_sqlite(connection, _):
 
 def begin_immediate(connection):
     "Take the write lock when a transaction begins."
-    autocommit = connection.get_execution_options().get('isolation_level') == 'AUTOCOMMIT'
-    if not autocommit: connection.exec_driver_sql('BEGIN IMMEDIATE')
+    options = connection.get_execution_options()
+    if options.get('isolation_level') == 'AUTOCOMMIT': return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={1000*options.get('patience', PATIENCE):.0f}")
+    connection.exec_driver_sql('BEGIN IMMEDIATE')
 
 def make_db(
     url: str | sa.URL,  # of the database
 ) -> sa.Engine:
     "The database behind a URL."
-    db = sa.create_engine(url, pool_pre_ping=True)
+    db = sa.create_engine(url, pool_pre_ping=True, hide_parameters=True)
     if db.dialect.name == 'sqlite':
         sa.event.listen(db, 'connect', configure_sqlite)
         sa.event.listen(db, 'begin', begin_immediate)
@@ -55,13 +62,17 @@ def migrate(
     "Bring the tables to a revision, all or nothing."
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
     cfg = Config()
     cfg.set_main_option('script_location', str(files('sciencetutor')/'assets'/'migrations').replace('%', '%%'))
     with db.begin() as conn:
         if db.dialect.name == 'postgresql':  # two servers starting at once
             conn.execute(sa.text('SELECT pg_advisory_xact_lock(7860)'))
         cfg.attributes['connection'] = conn
-        command.upgrade(cfg, to)
+        try: command.upgrade(cfg, to)
+        except CommandError:  # a revision that isn't known here
+            raise CliError("The store was written by a newer ScienceTutor: install that version, "
+                           "or give another folder with --store.") from None
 
 # %% ../../nbs/app/09_store.ipynb #bcb0deca
 def default_store() -> str:  # folder
@@ -83,6 +94,7 @@ def database_url(where) -> sa.URL:
     "Where the database of a store is."
     if not is_url(where): return sa.URL.create('sqlite', database=str(Path(where).absolute()/'tutor.db'))
     url = sa.make_url(str(where))
+    if url.drivername.startswith('sqlite'): raise CliError("A store in SQLite is a folder: give its name with --store.")
     return url.set(drivername='postgresql+psycopg') if url.drivername == 'postgresql' else url
 
 def picture_folder(where) -> Path:
@@ -91,6 +103,17 @@ def picture_folder(where) -> Path:
     name = hashlib.sha256(hide_password(where).encode()).hexdigest()[:8]
     return Path(default_store())/f'pictures-{name}'
 
+# %% ../../nbs/app/09_store.ipynb #4492d330
+def make_private(
+    folder: Path,  # of the database
+) -> Path:  # of the database file
+    "A folder, and in it a file that nobody else can read; what is there already keeps its place."
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder/'tutor.db'
+    with suppress(FileExistsError): os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with suppress(PermissionError): file.chmod(0o600)  # a mounted volume may belong to somebody else
+    return file
+
 # %% ../../nbs/app/09_store.ipynb #fb27fbc4
 class Store:
     "What the tutor remembers."
@@ -98,21 +121,30 @@ class Store:
         where: str,  # folder, or a URL such as postgresql://user@host/database
         pictures: str | None = None,  # folder of the pictures; beside the database if not given
     ):
+        self.folder = None if is_url(where) else Path(where).absolute()
+        self.pictures = Path(pictures or picture_folder(where)).absolute()
+        self.orphans = set()  # pictures that are still to be deleted
         try:
-            self.pictures = Path(pictures or picture_folder(where))
-            self.pictures.mkdir(parents=True, exist_ok=True)
-            if not is_url(where):
-                Path(where).mkdir(parents=True, exist_ok=True)  # its pictures may be elsewhere
-                with suppress(PermissionError): os.chmod(where, 0o700)  # a mounted volume may belong to somebody else
-            self.db = make_db(database_url(where))
+            url = database_url(where)
+            if self.folder: make_private(self.folder)
+            self.pictures.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.db = make_db(url)
             migrate(self.db)
             self.tables = sa.MetaData()
             self.tables.reflect(self.db)
+            self.recover()
         except (OSError, ImportError, sa.exc.SQLAlchemyError) as e:
             why = f"The store {hide_password(where)} can't be opened ({type(e).__name__})"
             raise CliError(f"{why}: give a folder that can be written or a PostgreSQL URL with --store.") from None
     def __getitem__(self, name): return self.tables.tables[name]
     def close(self): self.db.dispose()
+
+    def recover(self):
+        "What a killed process has left undone; another that writes just now does it later."
+        with suppress(sa.exc.OperationalError):
+            self.mark_pictures()
+            self.sweep_pictures()
+            self.clean_up()
 
 # %% ../../nbs/app/09_store.ipynb #3aa6a75c
 @patch
@@ -131,26 +163,145 @@ def transaction(self: Store):
     "A transaction that is on the disk when it ends."
     with self.db.begin() as c: yield c
 
-# %% ../../nbs/app/09_store.ipynb #24f6bedd
-def hash_password(password: str, salt: bytes | None = None) -> str:  # salt$hash, in hexadecimal
-    "A password as it is kept."
-    salt = salt or secrets.token_bytes(16)
-    return salt.hex()+'$'+hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1).hex()
+# %% ../../nbs/app/09_store.ipynb #d67b0f57
+PICTURE = re.compile(r'[0-9a-f]{64}(\.[0-9a-f]{8}|\.png)')  # a file that is being written, or one that is there
 
-UNKNOWN_HASH = f"{'00'*16}${'00'*64}"  # of no password at all
+@patch
+def picture_path(self: Store, name: str) -> Path:
+    "The file of a stored picture."
+    return self.pictures/name[:2]/f'{name}.png'
 
-def same_password(password: str, known: str) -> bool:
-    "Whether a password belongs to a hash, in constant time."
-    salt = bytes.fromhex(known.split('$')[0])
-    return hmac.compare_digest(hash_password(password[:200], salt), known)
+@patch
+def keep_picture(self: Store, png: bytes) -> str:  # SHA-256 of the file
+    "Store a picture, whole or not at all; returns its name."
+    name = hashlib.sha256(png).hexdigest()
+    path = self.picture_path(name)
+    if path.exists(): return name
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    tmp = path.with_suffix(f'.{secrets.token_hex(4)}')
+    try:
+        with open(tmp, 'wb') as out:
+            out.write(png)
+            out.flush()
+            os.fsync(out.fileno())
+        tmp.replace(path)
+    except OSError:
+        tmp.unlink(missing_ok=True)
+        raise
+    return name
+
+# %% ../../nbs/app/09_store.ipynb #0c66d395
+@patch
+def own_pictures(self: Store) -> list[Path]:
+    "The files of our own form; links are not followed."
+    folders = [f for f in self.pictures.glob('??') if f.is_dir() and not f.is_symlink()]
+    return [p for f in folders for p in f.iterdir() if PICTURE.fullmatch(p.name) and p.name.startswith(f.name)]
+
+@patch
+def mark_pictures(self: Store):
+    "Write the store's name into a folder of pictures that has none."
+    mark = self.pictures/'.sciencetutor'
+    if mark.exists(): return
+    tmp = mark.with_name(f'.sciencetutor.{secrets.token_hex(4)}')
+    with suppress(OSError):
+        tmp.write_text(self.rows(self['stores'].select())[0]['id'])
+        tmp.replace(mark)
+    tmp.unlink(missing_ok=True)
+
+@patch
+def sweep_pictures(self: Store):
+    "Delete the pictures that no message has, where the folder is this store's."
+    try: mark = (self.pictures/'.sciencetutor').read_text()
+    except (OSError, UnicodeDecodeError): return
+    found = self.own_pictures()
+    if not found or {'id': mark} not in self.rows(self['stores'].select()): return
+    with self.transaction() as c:
+        self.lock_pictures(c)
+        used = self.pictures_of(c)
+        for p in self.own_pictures():
+            if p.suffix != '.png' or p.stem not in used: p.unlink(missing_ok=True)
+
+# %% ../../nbs/app/09_store.ipynb #6b3ea448
+@patch
+def lock_pictures(self: Store, c: sa.Connection):
+    "Let no other transaction keep or drop pictures until this one ends; SQLite has one writer at a time anyway."
+    if self.db.dialect.name == 'postgresql': c.execute(sa.text('SELECT pg_advisory_xact_lock(7861)'))
+
+@patch
+def pictures_of(self: Store, c: sa.Connection, *where) -> set[str]:
+    "The names of the pictures of some messages, or of all."
+    m = self['messages']
+    return set(c.execute(sa.select(m.c.picture).where(m.c.picture.is_not(None), *where).distinct()).scalars())
+
+@patch
+def drop_pictures(self: Store, names: set[str]):
+    "Delete those of some pictures that no message has."
+    if not names: return
+    with self.transaction() as c:
+        self.lock_pictures(c)
+        for name in names - self.pictures_of(c): self.picture_path(name).unlink(missing_ok=True)
+
+# %% ../../nbs/app/09_store.ipynb #9d4dde9b
+@patch
+def clean_up(self: Store, names: set[str] = frozenset()):
+    "After something was deleted: nothing of it stays in the picture folder or in SQLite's files."
+    self.orphans |= names
+    with suppress(sa.exc.OperationalError):  # another writes: next time
+        self.drop_pictures(self.orphans)
+        self.orphans = set()
+    if self.db.dialect.name != 'sqlite': return
+    with self.autocommit() as c:
+        with suppress(sa.exc.OperationalError):  # no room even for that
+            c.connection.driver_connection.executescript('PRAGMA incremental_vacuum')  # to its end
+    self.empty_log()
+    self.keep_reserve()
+
+# %% ../../nbs/app/09_store.ipynb #019de9ff
+RESERVE = 2 << 20  # bytes
+
+def is_full(e: sa.exc.DBAPIError) -> bool:
+    "Whether there was no room on the disk."
+    return getattr(e.orig, 'sqlite_errorname', '').startswith(('SQLITE_FULL', 'SQLITE_IOERR'))
+
+@patch
+def keep_reserve(self: Store):
+    "Take room on the disk for what must work when there is none."
+    if not self.folder: return
+    path = self.folder/'.sciencetutor-reserve'
+    with suppress(OSError):
+        if path.exists(): return
+        try: path.write_bytes(os.urandom(RESERVE))  # a file system may leave zeros out
+        except OSError: path.unlink(missing_ok=True)
+
+# %% ../../nbs/app/09_store.ipynb #ef6401e1
+@patch
+def empty_log(self: Store):
+    "Bring SQLite's write-ahead log into the database, and cut it off."
+    with suppress(sa.exc.OperationalError), self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
+
+@patch
+def write_in_need(self: Store, work: Callable):  # what work(connection) returns
+    "A transaction that may use the reserve."
+    try:
+        with self.transaction() as c: return work(c)
+    except sa.exc.OperationalError as e:
+        if not (self.folder and is_full(e)): raise
+    (self.folder/'.sciencetutor-reserve').unlink(missing_ok=True)
+    self.empty_log()
+    with self.transaction() as c: return work(c)
+
+@patch
+def delete(self: Store, work: Callable):  # work(connection) deletes rows and returns the names of their pictures
+    "Delete, rows first and then what belongs to them."
+    self.clean_up(self.write_in_need(work) or set())
 
 # %% ../../nbs/app/09_store.ipynb #009b12ca
 def check_user(name: str, password: str | None, role: str, grade: int | None):
     "Refuse, with a sentence that says what to do, what can't be a user."
-    if not name.strip() or len(name) > 80: raise CliError("A user needs a name of 1 to 80 characters.")
+    check_name(name)
     if role not in ('child', 'adult'): raise CliError(f"No role {role!r}: there are child and adult.")
     if grade is not None and not 1 <= grade <= 12: raise CliError(f"No grade {grade}: give 1 to 12 with --grade.")
-    if password is not None and not 8 <= len(password) <= 200: raise CliError("A password has 8 to 200 characters.")
+    if password is not None: check_password(password, name)
 
 @patch
 def add_user(self: Store,
@@ -160,14 +311,16 @@ def add_user(self: Store,
     grade: int | None = None,  # 1 to 12
 ) -> int:  # id
     "Add a user, or change one."
+    name = clean_name(name)
     check_user(name, password, role, grade)
-    u, new = self['users'], dict(role=role, grade=grade)
+    u, s, new = self['users'], self['sessions'], dict(role=role, grade=grade)
     if password: new['hash'] = hash_password(password)
     with self.transaction() as c:
         old = c.execute(sa.select(u.c.id).where(u.c.name == name)).scalar()
         if old is None:
             return c.execute(u.insert().values(name=name, created=time.time(), **new)).inserted_primary_key[0]
         c.execute(u.update().where(u.c.id == old).values(new))
+        if password: c.execute(s.delete().where(s.c.user_id == old))
         return old
 
 # %% ../../nbs/app/09_store.ipynb #1c156fb6
@@ -185,12 +338,49 @@ def users(self: Store) -> list[dict]:
     "Everybody, by name."
     return self.rows(self['users'].select().order_by(self['users'].c.name))
 
+# %% ../../nbs/app/09_store.ipynb #8d69ce80
 @patch
 def login(self: Store, name: str, password: str) -> bool:
-    "Whether a name and a password belong together; an unknown name takes as long as a wrong password."
-    u = self['users']
-    found = self.rows(sa.select(u.c.hash).where(u.c.name == name))
-    return same_password(password, found[0]['hash'] or UNKNOWN_HASH if found else UNKNOWN_HASH)
+    "Whether a name and a password belong together; a hash of an older kind is replaced."
+    u, name = self['users'], clean_name(name)
+    known = next((r['hash'] for r in self.rows(sa.select(u.c.hash).where(u.c.name == name))), None)
+    if not same_password(password, known or unknown_hash()): return False
+    if needs_rehash(known):
+        with suppress(sa.exc.SQLAlchemyError), self.transaction() as c:
+            c.execute(u.update().where(u.c.name == name, u.c.hash == known).values(hash=hash_password(password)))
+    return True
+
+# %% ../../nbs/app/09_store.ipynb #b2698d73
+MAX_SESSION = 7*86_400.  # seconds
+
+def token_hash(token: str) -> str:
+    "What is kept of a cookie."
+    return hashlib.sha256(token.encode()).hexdigest()
+
+@patch
+def begin_session(self: Store, name: str) -> str:  # token, which only the browser keeps
+    "Remember a login."
+    u, s, token, now = self['users'], self['sessions'], secrets.token_urlsafe(32), time.time()
+    def work(c):
+        c.execute(s.delete().where(s.c.created < now-MAX_SESSION))
+        user_id = sa.select(u.c.id).where(u.c.name == name).scalar_subquery()
+        c.execute(s.insert().values(token=token_hash(token), user_id=user_id, created=now))
+    self.write_in_need(work)
+    return token
+
+# %% ../../nbs/app/09_store.ipynb #7ee2f883
+@patch
+def session_user(self: Store, token: str) -> str | None:  # name
+    "Who is logged in with a token."
+    u, s = self['users'], self['sessions']
+    mine = s.c.token == token_hash(token), s.c.created > time.time()-MAX_SESSION
+    return next((r['name'] for r in self.rows(sa.select(u.c.name).join(s).where(*mine))), None)
+
+@patch
+def end_session(self: Store, token: str):
+    "Forget a login."
+    s = self['sessions']
+    self.write_in_need(lambda c: c.execute(s.delete().where(s.c.token == token_hash(token))))
 
 # %% ../../nbs/app/09_store.ipynb #b1817164
 def run_user(
@@ -205,50 +395,6 @@ def run_user(
     else: password = sys.stdin.readline().rstrip('\n')
     Store(store or default_store()).add_user(name, password, role, grade)
     print(f"{name} ({role}) can log in where `sciencetutor serve` runs with --auth.")
-
-# %% ../../nbs/app/09_store.ipynb #d67b0f57
-@patch
-def picture_path(self: Store, name: str) -> Path:
-    "The file of a stored picture."
-    return self.pictures/name[:2]/f'{name}.png'
-
-@patch
-def keep_picture(self: Store, png: bytes) -> str:  # SHA-256 of the file
-    "Store a picture; returns its name."
-    name = hashlib.sha256(png).hexdigest()
-    path = self.picture_path(name)
-    if path.exists(): return name
-    path.parent.mkdir(exist_ok=True)
-    tmp = path.with_suffix(f'.{secrets.token_hex(4)}')
-    with open(tmp, 'wb') as out:
-        out.write(png)
-        out.flush()
-        os.fsync(out.fileno())
-    tmp.replace(path)
-    return name
-
-# %% ../../nbs/app/09_store.ipynb #6b3ea448
-@patch
-def lock_pictures(self: Store, c: sa.Connection):
-    "Let no other transaction keep or drop pictures until this one ends; SQLite has one writer at a time anyway."
-    if self.db.dialect.name == 'postgresql': c.execute(sa.text('SELECT pg_advisory_xact_lock(7861)'))
-
-@patch
-def drop_pictures(self: Store):
-    "Delete the pictures that no message has."
-    m = self['messages']
-    with self.transaction() as c:
-        self.lock_pictures(c)
-        used = set(c.execute(sa.select(m.c.picture).where(m.c.picture.is_not(None)).distinct()).scalars())
-        for p in self.pictures.glob('??/*'):
-            if p.stem not in used: p.unlink(missing_ok=True)
-
-@patch
-def clean_up(self: Store):
-    "After something was deleted: nothing of it stays in the picture folder or in SQLite's write-ahead log."
-    self.drop_pictures()
-    if self.db.dialect.name == 'sqlite':
-        with self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
 
 # %% ../../nbs/app/09_store.ipynb #081950c2
 @patch
@@ -283,15 +429,19 @@ def add_message(self: Store,
 ) -> tuple[str, int]:  # ids of the conversation and of the message; both are on the disk
     "Save a question."
     row = dict(context='', choices=[], probs=[], picture=None, created=time.time(), question=question) | values
-    png = png_bytes(picture) if picture else None
-    with self.transaction() as c:
-        self.count_question(c, user_id)
-        if png:
-            self.lock_pictures(c)
-            row['picture'] = self.keep_picture(png)
-        conversation = self.open_conversation(c, user_id, conversation, question)
-        inserted = c.execute(self['messages'].insert().values(conversation_id=conversation, **row))
-        return conversation, inserted.inserted_primary_key[0]
+    png = bare_png(picture) if picture else None
+    try:
+        with self.transaction() as c:
+            self.count_question(c, user_id)
+            if png:
+                self.lock_pictures(c)
+                row['picture'] = self.keep_picture(png)
+            conversation = self.open_conversation(c, user_id, conversation, question)
+            inserted = c.execute(self['messages'].insert().values(conversation_id=conversation, **row))
+            return conversation, inserted.inserted_primary_key[0]
+    except sa.exc.SQLAlchemyError:
+        if row['picture']: self.clean_up({row['picture']})
+        raise
 
 # %% ../../nbs/app/09_store.ipynb #1452e417
 @patch
@@ -304,8 +454,12 @@ def set_answer(self: Store, message: int, **values):  # probs, text, note, flag,
 def drop_message(self: Store, message: int):
     "Delete a question, as when it is asked again in other words; a flagged one stays for the adult to see."
     m = self['messages']
-    with self.transaction() as c: c.execute(m.delete().where(m.c.id == message, m.c.flag.is_(None)))
-    self.drop_pictures()
+    mine = m.c.id == message, m.c.flag.is_(None)
+    def work(c):
+        pictures = self.pictures_of(c, *mine)
+        c.execute(m.delete().where(*mine))
+        return pictures
+    self.delete(work)
 
 # %% ../../nbs/app/09_store.ipynb #0d0ca12c
 @patch
@@ -334,18 +488,22 @@ def rename(self: Store, user_id: int, conversation: str, title: str):
     chats = self['conversations']
     mine = chats.c.id == conversation, chats.c.user_id == user_id
     with self.transaction() as c: c.execute(chats.update().where(*mine).values(title=title_of(title)))
+    self.clean_up()
 
 @patch
 def drop_conversation(self: Store, user_id: int, conversation: str):
     "Delete a conversation; its flagged messages stay for the adult to see."
     chats, m = self['conversations'], self['messages']
     mine = (chats.c.id == conversation) & (chats.c.user_id == user_id)
-    with self.transaction() as c:
-        c.execute(m.delete().where(m.c.flag.is_(None), m.c.conversation_id.in_(sa.select(chats.c.id).where(mine))))
+    unflagged = m.c.flag.is_(None), m.c.conversation_id.in_(sa.select(chats.c.id).where(mine))
+    def work(c):
+        pictures = self.pictures_of(c, *unflagged)
+        c.execute(m.delete().where(*unflagged))
         flagged = c.execute(sa.select(m.c.id).join(chats).where(mine)).first()
         if flagged: c.execute(chats.update().where(mine).values(deleted=time.time(), title='…'))
         else: c.execute(chats.delete().where(mine))
-    self.clean_up()
+        return pictures
+    self.delete(work)
 
 # %% ../../nbs/app/09_store.ipynb #3c5460a0
 def message_markdown(m: dict) -> str:
@@ -442,20 +600,37 @@ def summary(self: Store, user_id: int, since: float = 0.) -> dict:  # asked, qui
 @patch
 def drop_user(self: Store, user_id: int):
     "Delete all of a child's data, and the child."
-    with self.transaction() as c: c.execute(self['users'].delete().where(self['users'].c.id == user_id))
-    self.clean_up()
+    u, m, chats = self['users'], self['messages'], self['conversations']
+    theirs = m.c.conversation_id.in_(sa.select(chats.c.id).where(chats.c.user_id == user_id))
+    def work(c):
+        pictures = self.pictures_of(c, theirs)
+        c.execute(u.delete().where(u.c.id == user_id))
+        return pictures
+    self.delete(work)
 
-AGE_COLUMNS = dict(messages='created', quiz_results='created', mastery='updated', conversations='updated')
+# %% ../../nbs/app/09_store.ipynb #24d68502
+def older_than(c: sa.Connection, t: sa.Table, then: float):  # condition
+    "What was written before a moment, and not after something that is recent."
+    recent = c.execute(sa.select(sa.func.min(t.c.id)).where(t.c.created >= then)).scalar()
+    old = t.c.created < then
+    return old if recent is None else old & (t.c.id < recent)
 
 @patch
 def forget(self: Store, days: float):
     "Delete what is older than so many days; mastery stays as long as it is practised."
-    then, d = time.time()-86400*days, self['days']
-    with self.transaction() as c:
-        for table, column in AGE_COLUMNS.items():
-            c.execute(self[table].delete().where(self[table].c[column] < then))
+    m, q, k, chats, d = (self[t] for t in ('messages', 'quiz_results', 'mastery', 'conversations', 'days'))
+    then = time.time()-86400*days
+    practised = sa.exists().where(q.c.user_id == k.c.user_id, q.c.skill == k.c.skill)
+    def work(c):
+        old = older_than(c, m, then)
+        pictures = self.pictures_of(c, old)
+        c.execute(m.delete().where(old))
+        c.execute(q.delete().where(older_than(c, q, then)))
+        c.execute(k.delete().where(k.c.updated < then, ~practised))
+        c.execute(chats.delete().where(chats.c.updated < then, chats.c.id.not_in(sa.select(m.c.conversation_id))))
         c.execute(d.delete().where(d.c.day < time.strftime('%Y-%m-%d', time.localtime(then))))
-    self.clean_up()
+        return pictures
+    self.delete(work)
 
 # %% ../../nbs/app/09_store.ipynb #50c8d07d
 @patch

@@ -6,16 +6,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/uploads.html.md"""
 
 # %% ../../nbs/app/10_uploads.ipynb #imports
 from __future__ import annotations
-import hashlib, json, os, re, secrets, stat, tempfile, threading, time
+import hashlib, json, os, re, secrets, shutil, stat, sys, tempfile, threading, time, traceback, weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+import filelock
+from PIL import Image
 from fastcore.basics import patch
+from ..data.images import BadImage, open_image, png_bytes
 
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
-           'MAX_AGE_UNUSED', 'Refusal', 'hash128', 'visitor_of', 'session_of', 'owner_of', 'upload_folder',
-           'StoredFile', 'Uploads']
+           'MAX_AGE_UNUSED', 'MARK', 'Refusal', 'print_error', 'hash128', 'visitor_of', 'session_of', 'owner_of',
+           'sweep_folders', 'PrivateFolder', 'upload_folder', 'StoredFile', 'Uploads', 'bare_png', 'clean_upload']
 
 # %% ../../nbs/app/10_uploads.ipynb #refusal
 class Refusal(Exception):
@@ -28,6 +31,15 @@ class Refusal(Exception):
         super().__init__(message)
         self.status, self.message = status, message
         self.headers = {} if retry_after is None else {'retry-after': str(max(1, round(retry_after)))}
+
+# %% ../../nbs/app/10_uploads.ipynb #7c81d991
+def print_error(
+    e: BaseException | None = None,  # the one that is handled just now if not given
+):
+    "Note an error without anybody's words."
+    e = e or sys.exception()
+    at = traceback.extract_tb(e.__traceback__)[-1:]
+    print(f"{type(e).__name__} at {at[0].filename}:{at[0].lineno}" if at else type(e).__name__, file=sys.stderr)
 
 # %% ../../nbs/app/10_uploads.ipynb #265cc9bb
 COOKIE = 'sciencetutor-visit'
@@ -65,15 +77,42 @@ MAX_FILE = 10 << 20  # bytes of an upload
 MAX_FILES, MAX_BYTES = 64, 128 << 20  # of a visitor
 MAX_FILES_IN_ALL, MAX_BYTES_IN_ALL = 4096, 2 << 30
 MAX_AGE, MAX_AGE_UNUSED = 86_400., 600.  # seconds: any picture; one of a visitor who has no page open
-_temporary = []  # folders that go with the process
+
+# %% ../../nbs/app/10_uploads.ipynb #39d3ab61
+MARK = '.sciencetutor'  # a file that says that a folder is ours
+
+def sweep_folders(parent: Path, prefix: str):
+    "Delete the folders that killed processes have left."
+    for folder in parent.glob(f'{prefix}*'):
+        ours = re.fullmatch(r'[0-9a-f]{16}', folder.name.removeprefix(prefix)) and not folder.is_symlink()
+        with suppress(OSError, filelock.Timeout):
+            if not ours or not (folder/MARK).is_file(): continue
+            with filelock.FileLock(folder/'.lock', blocking=False): shutil.rmtree(folder, ignore_errors=True)
+
+class PrivateFolder:
+    "A folder of this process, which goes with it or when the next process makes one there."
+    def __init__(self,
+        prefix: str,  # of its name
+        parent: str | Path | None = None,  # the system's temporary folder if None
+    ):
+        parent = Path(os.path.realpath(parent or tempfile.gettempdir()))
+        sweep_folders(parent, prefix)
+        self.path = parent/f'{prefix}{secrets.token_hex(8)}'
+        self.path.mkdir(mode=0o700)
+        self.lock = filelock.FileLock(self.path/'.lock', thread_local=False)
+        self.lock.acquire()
+        (self.path/MARK).touch()  # after the lock: what has no mark is not looked at
+        self.end = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+# %% ../../nbs/app/10_uploads.ipynb #4877ca7b
+_private = []  # folders that go with the process
 
 def upload_folder() -> str:  # absolute path, without links
     "Gradio's folder for uploads, of this process only unless the environment names one."
-    folder = os.environ.get('GRADIO_TEMP_DIR')
-    if not folder:
-        _temporary.append(tempfile.TemporaryDirectory(prefix='sciencetutor-uploads-'))
-        folder = _temporary[-1].name
-    folder = os.environ['GRADIO_TEMP_DIR'] = os.path.realpath(folder)
+    if not os.environ.get('GRADIO_TEMP_DIR'):
+        _private.append(PrivateFolder('sciencetutor-uploads-'))
+        os.environ['GRADIO_TEMP_DIR'] = str(_private[-1].path)
+    folder = os.environ['GRADIO_TEMP_DIR'] = os.path.realpath(os.environ['GRADIO_TEMP_DIR'])
     os.makedirs(folder, mode=0o700, exist_ok=True)
     return folder
 
@@ -82,12 +121,13 @@ class StoredFile(NamedTuple):
     "What is known of a picture on the disk."
     size: int  # bytes
     since: float  # seconds since the epoch
+    chat: str | None = None  # the conversation that it belongs to
 
 class Uploads:
     "Pictures on the disk, each in its visitor's folder."
     def __init__(self):
-        self.home = tempfile.TemporaryDirectory(prefix='page-', dir=upload_folder())
-        self.root, self.lock = Path(self.home.name), threading.RLock()
+        self.home = PrivateFolder('page-', upload_folder())
+        self.root, self.lock = self.home.path, threading.RLock()
         self.files = {}  # path -> `StoredFile`, oldest first
         self.is_connected = lambda visitor: True  # whether a visitor has a page open
 
@@ -160,6 +200,26 @@ def drop(self: Uploads, path: str):
     with self.lock: self.files.pop(path, None)
     with suppress(OSError): os.unlink(path)
 
+# %% ../../nbs/app/10_uploads.ipynb #4049f40a
+_decoding = threading.Lock()
+
+def bare_png(
+    picture: Image.Image,  # decoded
+) -> bytes:  # a PNG file
+    "The pixels of a picture, and nothing else that its file has said."
+    picture = picture.copy()
+    picture.info = {}
+    return png_bytes(picture)
+
+def clean_upload(
+    data: bytes,  # as it arrives
+    max_side: int = 1024,  # pixels
+) -> bytes:  # a PNG file, or nothing if it is no picture
+    "An upload as it may be kept."
+    try:
+        with _decoding: return bare_png(open_image(data, max_side=max_side))
+    except BadImage: return b''
+
 # %% ../../nbs/app/10_uploads.ipynb #d00a9a7f
 @patch
 def drop_folder(self: Uploads, folder: Path):
@@ -177,3 +237,17 @@ def drop_session(self: Uploads, session: str):
 def drop_unused(self: Uploads, visitor: str):
     "Delete the uploads that a visitor has not used."
     self.drop_folder(self.root/visitor)
+
+# %% ../../nbs/app/10_uploads.ipynb #ad8007b0
+@patch
+def assign(self: Uploads, path: str, chat: str):
+    "Note to which conversation a picture belongs; an example belongs to none."
+    with self.lock:
+        file = self.files.get(path)
+        if file and not path.startswith(f'{self.root}/public/'): self.files[path] = file._replace(chat=chat)
+
+@patch
+def drop_chat(self: Uploads, chat: str):
+    "Delete the copies that a conversation's pictures have."
+    with self.lock: paths = [p for p, f in self.files.items() if f.chat == chat]
+    for path in paths: self.drop(path)

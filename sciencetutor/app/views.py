@@ -128,7 +128,8 @@ def answer_question(page, quiz: Quiz, user: dict, chosen: str) -> str:  # HTML
     correct = chosen == p['choices'][p['answer']]
     before = page.store.mastery(user['id']).get(p['skill'], {}).get('known', KNOWN0)
     known = trace(before, correct, len(p['choices']))
-    page.store.add_result(user['id'], p['skill'], p['question'], chosen, correct, known, time.time()-quiz.began)
+    result = user['id'], p['skill'], p['question'], chosen, correct, known, time.time()-quiz.began
+    page.keep(page.store.add_result, *result)
     quiz.right += correct
     return feedback_html(p, chosen, known, page.t)
 
@@ -353,8 +354,7 @@ def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is
     def drop(sure, whom, request: gr.Request):
         if not (page.is_adult(request) and sure): return gr.skip()
         for u in page.store.users():
-            if u['name'] == whom: page.store.drop_user(u['id'])
-        gr.Info(t['deleted'])
+            if u['name'] == whom and page.keep(page.drop_child, u['id']): gr.Info(t['deleted'])
         return opened(request)
 
     child.input(choose, child, [report, sure, whom], **EVENT_OPTIONS)

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve/access.html.md"""
 
 # %% ../../nbs/serve/03_access.ipynb #038ff659
 from __future__ import annotations
-import asyncio, json, os, re, secrets, time
+import asyncio, json, math, re, secrets, time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,16 +14,17 @@ from urllib.parse import parse_qs, urlencode
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastcore.basics import patch
-from ..app.uploads import COOKIE, MAX_FILE, NAME, Refusal, Uploads, session_of, visitor_of
-from .compat import logged_in_user
+from ..app.logins import LOGIN_COOKIE, Logins, login_html
+from ..app.uploads import (COOKIE, MAX_FILE, NAME, Refusal, Uploads, clean_upload, print_error,
+                                       session_of, visitor_of)
 from .limits import MAX_PICTURES, check_origin, content_length, read_json, send_refusal
 
 # %% auto #0
-__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'SMALL_BODY',
-           'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'own_session',
-           'body_of']
+__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'SMALL_BODY', 'USER',
+           'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie',
+           'own_session', 'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
 STATIC = (r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+'
@@ -31,8 +32,8 @@ STATIC = (r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+'
 ROUTES = {  # method -> kind -> what is open
     'GET': dict(
         public=STATIC,
-        login=r'/config|/logout|/gradio_api/(login_check|user|app_id)',
-        read=r'/gradio_api/(info|openapi\.json|startup-events|queue/status)',
+        login='/logout',
+        read=r'/config|/gradio_api/(login_check|user|app_id|info|openapi\.json|startup-events|queue/status)',
         file=r'/gradio_api/file=.+',
         stream=rf'/gradio_api/(heartbeat/{NAME}|queue/data|call/{NAME}/{NAME})'),
     'POST': dict(
@@ -125,35 +126,45 @@ def clean_event(
 
 # %% ../../nbs/serve/03_access.ipynb #ea09e33d
 SMALL_BODY = 1 << 16  # bytes that are read before a refusal: a sender that is hung up on may not hear why
+USER = 'sciencetutor.user'  # key of the scope: who is logged in
 
 class AccessControl:
     "ASGI middleware before Gradio: which routes are open, to whom, and under which names."
     def __init__(self, app,
-        gradio,  # Gradio's app, which knows who is logged in
         uploads: Uploads,  # where pictures are
         streams: StreamQuota,  # what is open
         origins: tuple = (),  # of which pages may ask besides our own
+        logins: Logins | None = None,  # who may come in; everybody if None
     ):
-        self.app, self.gradio, self.uploads, self.streams, self.origins = app, gradio, uploads, streams, origins
+        self.app, self.uploads, self.streams, self.origins, self.logins = app, uploads, streams, origins, logins
         uploads.is_connected = lambda visitor: visitor in streams.by_visitor
 
 # %% ../../nbs/serve/03_access.ipynb #d00a9a7e
 @patch
-def admit(self: AccessControl, scope) -> tuple[str, str]:  # kind of route, visitor
-    "Let a request in, or refuse it."
+async def user_of(self: AccessControl, cookies: dict) -> str | None:
+    "Who is logged in with these cookies."
+    token = cookies.get(LOGIN_COOKIE)
+    if not (self.logins and token): return None
+    try: return await asyncio.to_thread(self.logins.store.session_user, token)
+    except Exception: raise Refusal(503, "The store can't be read just now: try again in a minute.", 60) from None
+
+@patch
+async def admit(self: AccessControl, scope) -> tuple[str, str]:  # kind of route, visitor
+    "Let a request in, or refuse it; the scope says who is logged in."
     kind = route_kind(scope['method'], scope['path'])
     if not kind: raise Refusal(404, "The page has no such address.")
     headers, address = Headers(scope=scope), (scope.get('client') or ['?'])[0]
     if kind != 'public': check_site(headers, self.origins)
     cookies = cookie_parser(headers.get('cookie', ''))
-    user = logged_in_user(self.gradio, cookies)
-    if self.gradio.auth and not user and kind not in ('public', 'login'): raise Refusal(401, "Log in first.")
-    return kind, visitor_of(cookies.get(COOKIE), address, user)
+    scope[USER] = await self.user_of(cookies) if kind != 'public' or scope['path'] == '/' else None
+    if self.logins and not scope[USER] and kind not in ('public', 'login'): raise Refusal(401, "Log in first.")
+    return kind, visitor_of(cookies.get(COOKIE), address, scope[USER])
 
+# %% ../../nbs/serve/03_access.ipynb #31f5190f
 @patch
 async def __call__(self: AccessControl, scope, receive, send):
     if scope['type'] != 'http': return await self.app(scope, receive, send)
-    try: kind, visitor = self.admit(scope)
+    try: kind, visitor = await self.admit(scope)
     except Refusal as e:
         length = content_length(scope)
         with suppress(Refusal):
@@ -165,33 +176,59 @@ async def __call__(self: AccessControl, scope, receive, send):
     except Refusal as e: await send_refusal(send, e)
 
 # %% ../../nbs/serve/03_access.ipynb #f4b34ba9
+def cookie(name: str, value: str, scope: dict, more: str = '') -> str:
+    "A cookie for this site and this browser only."
+    secure = '; Secure' if scope.get('scheme') == 'https' else ''
+    return f'{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{more}'
+
 @patch
 async def public(self: AccessControl, scope, receive, send, visitor):
-    "The frame of the page, with a cookie for who has none."
+    "The frame of the page, or the login; with a cookie for who has none."
     cookies = cookie_parser(Headers(scope=scope).get('cookie', ''))
     known = re.fullmatch(r'[A-Za-z0-9_-]{43}', cookies.get(COOKIE, ''), re.A)
     async def send_cookie(message):
-        if message['type'] == 'http.response.start' and scope['path'] == '/' and not known:
-            secure = '; Secure' if scope.get('scheme') == 'https' else ''
-            cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Lax{secure}"
-            more = [(b'set-cookie', cookie.encode()), (b'cache-control', b'no-store')]
+        if message['type'] == 'http.response.start' and scope['path'] == '/':
+            more = [(b'cache-control', b'no-store')]
+            if not known: more += [(b'set-cookie', cookie(COOKIE, secrets.token_urlsafe(32), scope).encode())]
             message = {**message, 'headers': [*message['headers'], *more]}
         await send(message)
-    await self.app(scope, receive, send_cookie)
+    if scope['path'] != '/' or scope[USER] or not self.logins: return await self.app(scope, receive, send_cookie)
+    await HTMLResponse(login_html(self.logins.t))(scope, receive, send_cookie)
 
 # %% ../../nbs/serve/03_access.ipynb #accesslog1
 @patch
 async def login(self: AccessControl, scope, receive, send, visitor):
-    "Logging in and out; the cookies stay on this site."
-    def lax(k, v):
-        if k.lower() != b'set-cookie': return k, v
-        return k, re.sub(rb';\s*samesite=\w+', b'', v, flags=re.I) + b'; SameSite=Lax'
-    async def send_lax(message):
-        if message['type'] == 'http.response.start':
-            message = {**message, 'headers': [lax(k, v) for k, v in message['headers']]}
-        await send(message)
-    await self.app(scope, receive, send_lax)
+    "Logging in and out."
+    token = cookie_parser(Headers(scope=scope).get('cookie', '')).get(LOGIN_COOKIE)
+    to_page = RedirectResponse('./', 303)
+    if self.logins and scope['path'] == '/login': to_page = await self.check_login(scope, receive)
+    if self.logins and token and to_page.status_code == 303:
+        await asyncio.to_thread(self.logins.store.end_session, token)
+    if scope['path'] == '/logout': to_page.headers.append('set-cookie', cookie(LOGIN_COOKIE, '', scope, '; Max-Age=0'))
+    await to_page(scope, receive, send)
 
+# %% ../../nbs/serve/03_access.ipynb #7343921c
+@patch
+async def check_login(self: AccessControl, scope, receive) -> HTMLResponse | RedirectResponse:
+    "The way to the page, or the form again with a sentence that says why."
+    size, t, status, wait = content_length(scope), self.logins.t, 400, {}
+    if size is None or size > SMALL_BODY: raise Refusal(413, "A name and a password are shorter.")
+    try: form = await Request(scope, receive).form(max_files=0, max_fields=10)
+    except HTTPException: raise Refusal(400, "The form can't be read: send a name and a password.") from None
+    name, password = (str(form.get(k) or '') for k in ('username', 'password'))
+    try:
+        token = await self.logins.log_in(name, password, (scope.get('client') or ['?'])[0])
+        note = t['login_wrong']
+        if token: return RedirectResponse('./', 303, {'set-cookie': cookie(LOGIN_COOKIE, token, scope)})
+    except Refusal as e:
+        status, wait, seconds = e.status, e.headers, int(e.headers['retry-after'])
+        note = t['login_wait'].format(n=math.ceil(seconds/60)) if seconds > 10 else t['login_busy']
+    except Exception as e:
+        print_error(e)
+        status, note = 503, t['login_broken']
+    return HTMLResponse(login_html(t, note, name[:80]), status, {**wait, 'cache-control': 'no-store'})
+
+# %% ../../nbs/serve/03_access.ipynb #d786d05f
 @patch
 async def read(self: AccessControl, scope, receive, send, visitor):
     "What the endpoints are called, and the like."
@@ -271,7 +308,7 @@ async def upload(self: AccessControl, scope, receive, send, visitor):
         if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
         self.uploads.check_quota(visitor, sum(f.size for f in files), len(files))
         for f in files:
-            suffix = os.path.splitext(f.filename or '')[1]
-            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, await f.read(), suffix))
+            clean = await asyncio.to_thread(clean_upload, await f.read())
+            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, clean))
     finally: await form.close()
     await JSONResponse(paths)(scope, receive, send)

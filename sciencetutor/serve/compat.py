@@ -9,8 +9,8 @@ from __future__ import annotations
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['GRADIO_MAJOR', 'require', 'refuse_download', 'disable_downloads', 'enable_path_checks', 'slow_polling',
-           'limit_sessions', 'logged_in_user', 'check_app', 'end_streams']
+__all__ = ['GRADIO_MAJOR', 'require', 'refuse_download', 'disable_downloads', 'hide_words', 'enable_path_checks', 'slow_polling',
+           'limit_sessions', 'check_app', 'end_streams']
 
 # %% ../../nbs/serve/04_compat.ipynb #compguard1
 GRADIO_MAJOR = '6'
@@ -39,6 +39,17 @@ def disable_downloads():
     require(gradio.processing_utils, 'async_ssrf_protected_download')
     gradio.processing_utils.async_ssrf_protected_download = refuse_download
 
+# %% ../../nbs/serve/04_compat.ipynb #2092f3aa
+def hide_words():
+    "Let Gradio's modules print errors without their text, in this process."
+    import traceback
+    from types import SimpleNamespace
+    from gradio import queueing, route_utils, routes
+    from sciencetutor.app.uploads import print_error
+    for module in queueing, route_utils, routes:
+        require(module, 'traceback')
+        module.traceback = SimpleNamespace(**{**vars(traceback), 'print_exc': lambda *a, **kw: print_error()})
+
 # %% ../../nbs/serve/04_compat.ipynb #comppage01
 def enable_path_checks(blocks):
     "Let Gradio check the paths that a browser sends, though it was not launched."
@@ -63,19 +74,9 @@ def limit_sessions(blocks, most: int):
     blocks.state_session_capacity = most
 
 # %% ../../nbs/serve/04_compat.ipynb #compappp01
-def logged_in_user(
-    app,  # Gradio's app
-    cookies: dict,  # of a request
-) -> str | None:
-    "Who is logged in."
-    for kind in 'access-token', 'access-token-unsecure':
-        user = app.tokens.get(cookies.get(f'{kind}-{app.cookie_id}'))
-        if user: return user
-    return None
-
 def check_app(app):
-    "Refuse an app of Gradio that keeps its logins in another way, before anybody relies on them."
-    require(app, 'auth', 'tokens', 'cookie_id', 'stop_event')
+    "Refuse an app of Gradio that asks in another way who is logged in, before anybody relies on it."
+    require(app, 'auth_dependency', 'stop_event')
 
 def end_streams(app):
     "End the streams of all open pages."

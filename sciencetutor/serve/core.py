@@ -6,7 +6,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve.html.md"""
 
 # %% ../../nbs/40_serve.ipynb #da17542d
 from __future__ import annotations
-import errno, ipaddress, os, signal, socket, sys, threading, time, traceback, webbrowser
+import errno, ipaddress, os, signal, socket, sys, threading, time, webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from sciencetutor.app.turns import Turn
 
 # %% auto #0
-__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'make_app',
-           'SecurityHeaders', 'trusted_hosts', 'PortRouter', 'close_idle', 'make_uvicorn', 'Server', 'make_engine',
-           'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'ask']
+__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
+           'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
+           'close_idle', 'make_uvicorn', 'Server', 'make_engine', 'page_options', 'forget_daily', 'read_keys',
+           'wait_for_end', 'run_serve', 'probability_table', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -40,15 +42,18 @@ def port_error(e: OSError | OverflowError, host: str, port: int, flag: str) -> C
         return CliError(f"Port {port} on {host} is in use: choose another one with {flag}.")
     return CliError(f"{host} is not an address of this computer ({e.strerror}): choose another one with --host.")
 
+# %% ../../nbs/40_serve.ipynb #586df92c
 def open_port(
     host: str,  # name or address of one of this computer's interfaces
     port: int,  # 0 for any that is free
     flag: str = '--port',  # what to name in the message
-) -> socket.socket:  # bound, not yet listening; raises `CliError` if it can't be had
+) -> socket.socket:  # listening already, so that nobody else can have it; raises `CliError` if it can't be had
     "Take the port, or say which flag to use."
     sock = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try: sock.bind((host, port))
+    try:
+        sock.bind((host, port))
+        sock.listen()
     except (OSError, OverflowError) as e:
         sock.close()
         raise port_error(e, host, port, flag) from None
@@ -68,6 +73,15 @@ def open_ports(
         raise
     return socks
 
+# %% ../../nbs/40_serve.ipynb #38bf5635
+def tune(page):
+    "Set what Gradio has no settings for."
+    from sciencetutor.serve import compat
+    from sciencetutor.serve.limits import MAX_CONNECTIONS
+    compat.enable_path_checks(page)
+    compat.limit_sessions(page, MAX_CONNECTIONS)
+    compat.slow_polling(page)
+
 # %% ../../nbs/40_serve.ipynb #dcc43058
 def make_app(
     engine,  # an `Engine`
@@ -79,21 +93,24 @@ def make_app(
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
     from sciencetutor.app.core import PageSettings, look, make_page
+    from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.serve import compat
-    from sciencetutor.serve.access import AccessControl, StreamQuota
-    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
+    from sciencetutor.app.views import TEXTS
+    from sciencetutor.serve.access import USER, AccessControl, StreamQuota
+    from sciencetutor.serve.limits import MAX_QUEUE
     uploads, streams = Uploads(), StreamQuota()
     compat.disable_downloads()
+    compat.hide_words()
+    logins = Logins(options['store'], TEXTS[language]) if options.get('auth') else None
     page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
-    compat.enable_path_checks(page)
-    compat.limit_sessions(page, MAX_CONNECTIONS)
-    compat.slow_polling(page)
+    tune(page)
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
+    gr.mount_gradio_app(app, page, path='/', **look(),
+                        auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.streams = app.routes[-1].app, streams
     compat.check_app(app.state.gradio)
-    app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
+    app.add_middleware(AccessControl, uploads=uploads, streams=streams, origins=cors, logins=logins)
     return app
 
 # %% ../../nbs/40_serve.ipynb #headers001
@@ -116,12 +133,39 @@ class SecurityHeaders:
 def trusted_hosts(
     addresses: list[str],  # on which the server listens
     cors: tuple = (),  # origins that were allowed
+    names: tuple = (),  # by which others call this computer
 ) -> list[str]:  # `*` for all
     "The names by which a server may be called."
-    if '*' in cors or not all(map(is_loopback, addresses)): return ['*']
-    own = ['localhost', '127.0.0.1', '::1', *addresses]
+    if '*' in (*cors, *names): return ['*']
+    own = ['localhost', '127.0.0.1', '::1', *addresses, *names]
     allowed = [urlsplit(origin).hostname for origin in cors]
     return sorted({f'[{name}]' if ':' in name else name for name in own + allowed if name})
+
+def is_address(
+    host: str,  # header, with or without a port
+) -> bool:
+    "Whether a host is called by numbers."
+    try: return bool(ipaddress.ip_address(urlsplit(f'//{host}').hostname or ''))
+    except ValueError: return False
+
+# %% ../../nbs/40_serve.ipynb #2619d025
+class HostCheck:
+    "ASGI middleware: which names a server answers to."
+    def __init__(self, app, addresses: list[str], cors: tuple = (), names: tuple = ()):
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        self.app, self.local = app, all(map(is_loopback, addresses))
+        self.named = TrustedHostMiddleware(app, trusted_hosts(addresses, cors, names), www_redirect=False)
+    async def __call__(self, scope, receive, send):
+        host = dict(scope.get('headers', ())).get(b'host', b'').decode('latin-1')
+        await (self.named if self.local or not is_address(host) else self.app)(scope, receive, send)
+
+def check_names(host: str, names: tuple, cors: tuple):
+    "Refuse to listen on all interfaces without a name."
+    try: everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError: everywhere = False
+    if everywhere and not (names or cors):
+        raise CliError(f"By which names do others call this computer? With --host {host} give them as "
+                       "--allowed-hosts tutor.school.example, or '*' where a proxy checks them.")
 
 # %% ../../nbs/40_serve.ipynb #1e9a9188
 class PortRouter:
@@ -187,12 +231,13 @@ class Server:
         api_socks: tuple = (),  # sockets of the HTTP and of the websocket API; without them all is on one port
         page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
+        names: tuple = (),  # by which others call this computer
         **limits,  # for `make_api`
     ):
         from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
-        self.engine, self.socks = engine, [sock, *api_socks]
+        self.engine, self.socks, self.names = engine, [sock, *api_socks], names
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
@@ -211,13 +256,12 @@ class Server:
 @patch
 def make_server(self: Server):
     "The apps behind their middleware, in uvicorn."
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from sciencetutor.serve.compat import end_streams
     from sciencetutor.serve.limits import PageRateLimit, RequestLimits
     addresses, ports = zip(*(s.getsockname()[:2] for s in self.socks))
     page = RequestLimits(self.page, deadline=None, budget=self.gateway.budget)
     app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
-    app = TrustedHostMiddleware(app, trusted_hosts(addresses, self.gateway.cors), www_redirect=False)
+    app = HostCheck(app, addresses, self.gateway.cors, self.names)
     return make_uvicorn(SecurityHeaders(app), lambda: end_streams(self.page.state.gradio))
 
 @patch
@@ -283,15 +327,31 @@ def page_options(
         return dict(store=None, auth=False, shared=True, **options)
     from sciencetutor.app.store import Store, default_store
     kept = Store(store or default_store())
+    os.environ.setdefault('GRADIO_TEMP_DIR', str(kept.pictures/'visits'))  # all pictures are in one place
     if retention: threading.Thread(target=forget_daily, args=(kept, retention), daemon=True).start()
     return dict(store=kept, auth=auth, shared=False, **options)
 
 def forget_daily(store, days: int):
     "Forget what is older than so many days, now and every day."
+    from sciencetutor.app.uploads import print_error
     while True:
         try: store.forget(days)
-        except Exception: traceback.print_exc()  # tomorrow is another day
+        except Exception as e: print_error(e)  # tomorrow is another day
         time.sleep(24*60*60)
+
+# %% ../../nbs/40_serve.ipynb #8c0f67f5
+def read_keys(
+    given: list[str] | None,  # on the command line
+    file: str | None,  # with one key a line
+) -> tuple[str, ...]:
+    "The keys of the APIs; those of the environment if none are given."
+    if not file: return tuple(given or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
+    try: keys = Path(file).read_text(encoding='utf-8').split()
+    except (OSError, UnicodeDecodeError) as e:
+        why = f"--api-key-file {file} can't be read ({type(e).__name__})"
+        raise CliError(f"{why}: give a file with one key a line.") from None
+    if not keys: raise CliError(f"--api-key-file {file} is empty: write one key a line into it.")
+    return (*(given or ()), *keys)
 
 # %% ../../nbs/40_serve.ipynb #runparts03
 def wait_for_end(server: Server):
@@ -312,11 +372,13 @@ Dtype = Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', '
 def run_serve(
     model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder; with --endpoint its name there
     host: str = '127.0.0.1',  # address to listen on; 0.0.0.0 lets other computers in
+    allowed_hosts: Several = None,  # names by which others call this computer; needed with 0.0.0.0, '*' for any
     port: int = 7860,  # port of the page
     api_port: int = 5000,  # port of the HTTP APIs; their documentation is there under /apidocs
     stream_port: int = 5005,  # port of the websocket API
     one_port: bool = False,  # page and APIs all on --port
-    api_key: Several = None,  # keys of which the APIs ask for one; default: those in SCIENCETUTOR_API_KEY, if it is set
+    api_key: Several = None,  # keys of which the APIs ask for one; the list of processes shows them: better in a file
+    api_key_file: str = None,  # file with one key a line; default: the keys in SCIENCETUTOR_API_KEY, if it is set
     endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
     cors: Several = None,  # web origins whose pages and proxies may use the APIs, such as https://school.example
     rate: float = 600,  # API requests a minute for each client, 0 for no limit; the page may send ten times as many
@@ -337,9 +399,10 @@ def run_serve(
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
     from sciencetutor.engine.lazy import LazyEngine
-    keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
+    keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
+    check_names(host, allowed_hosts, cors)
     if cards: use_cards(cards)
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
@@ -353,7 +416,8 @@ def run_serve(
         if endpoint: engine = make_engine(model, endpoint)
         else: engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
-        server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, **limits)
+        server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
+                        names=names, **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
