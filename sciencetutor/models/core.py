@@ -327,7 +327,8 @@ def not_loaded(
     e: Exception,  # what transformers says
 ) -> CliError:
     "The line for a model that is not there."
-    if why := hub_reason(e, name): return CliError(f'model {name} could not be loaded: {why}')
+    said = hub_reason(e, name)  # of a name or a file that is not there transformers says more
+    if said and not re.match('HTTP 40[14]', said): return CliError(f'model {name} could not be loaded: {said}')
     why = (str(e).strip() or type(e).__name__).splitlines()[0]
     return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
 
