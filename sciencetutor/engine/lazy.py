@@ -57,6 +57,7 @@ def smaller_than(self: LazyEngine, parameters: float) -> bool:
     "Whether the model has fewer parameters; only an unknown one is loaded to tell."
     return (known_size(self.name) or self.wake().model.num_parameters()) < parameters
 
+# %% ../../nbs/engine/05_lazy.ipynb #1a2b0010
 @patch
 def generate(self: LazyEngine, *args, **kw) -> Iterator[str]: yield from self.wake().generate(*args, **kw)
 @patch
