@@ -97,7 +97,7 @@ def test_what_a_processor_lacks_is_filled_in(incomplete, tiny, gone):
 
 def test_sizes_are_known_without_loading(incomplete, tiny):
     "What `ask` goes by when it decides whether a card answers."
-    from sciencetutor.engine.lazy import BUILT_IN_SIZES, known_size
+    from sciencetutor.models.names import BUILT_IN_SIZES, known_size
     assert set(BUILT_IN_SIZES) == set(M.BUILT_IN) and known_size('nobody/nothing') is None
     exact = sum(p.numel() for p in tiny[0].parameters())
     assert known_size(incomplete()) == exact and exact/2 < known_size('tiny') < exact*2

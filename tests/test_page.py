@@ -71,6 +71,17 @@ def test_data_uri(uri):
     page = Page(Script(), PageSettings(examples=0))
     assert [s['note'] for s in page.api_ask('What?', picture=uri)][-1] == T['bad_picture'] and not page.engine.asked
 
+@pytest.mark.parametrize('state, waiting, key', [
+    ('asleep', 0, 'waking'), ('waking', 3, 'waking'), ('ready', 3, 'waiting'), ('ready', 0, 'thinking')])
+def test_a_question_that_needs_the_model_says_what_it_waits_for(state, waiting, key):
+    from types import SimpleNamespace as NS
+    page, shown = Page(Script(), PageSettings(examples=0)), []
+    page.engine.state, page.engine.waiting, page.chat_view = state, waiting, NS(chat_id='chat')
+    page.action_updates = lambda *_, **__: {}
+    page.chat_updates = lambda turns, busy=False, waiting='', **_: shown.append(waiting) or {}
+    for _ in page.stream(PageTurn('Which?', ['a', 'b']), [], None, NS(session_hash='s', username=None)): pass
+    assert shown[0] == T[key]
+
 INDEX = object()  # stands for solved questions with pictures
 
 @pytest.mark.parametrize('words_only,memory,choices,picture,ignored', [

@@ -60,6 +60,34 @@ def test_warns_before_letting_others_in(capsys):
         with pytest.raises(CliError): run_serve('no-such-model', **kw, **more)
         assert 'Warning' not in capsys.readouterr().err
 
+def test_the_page_is_up_before_the_model():
+    "Cards answer at once, /readyz says what the model does, and a question that needs it waits."
+    from concurrent.futures import ThreadPoolExecutor
+    from sciencetutor.engine.core import Engine
+    from sciencetutor.engine.lazy import LazyEngine
+    go = threading.Event()
+    engine = LazyEngine(lambda: go.wait(60) and Engine('tiny'), 'tiny')
+    with Server(engine, open_port('127.0.0.1', 0)) as s, ThreadPoolExecutor(1) as pool:
+        def state():
+            r = httpx.get(s.url+'/readyz')
+            return r.status_code, r.json()['status']
+        ask = lambda **question: httpx.post(s.url+'/v1/tutor/answer', json=question, timeout=60).json()
+        assert state() == (503, 'asleep')
+        engine.start()
+        assert 'scatters blue light' in ask(question='Why is the sky blue?')['explanation']
+        assert state() == (503, 'waking') and httpx.get(s.url+'/healthz').status_code == 200
+        choices = pool.submit(ask, question='Which is a mammal?', choices=['trout', 'bat'])
+        time.sleep(.3)
+        assert not choices.done()
+        go.set()
+        assert choices.result()['choice'] in ('trout', 'bat') and state() == (200, 'ready')
+
+def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
+    (tmp_path/'config.json').write_text('{"model_type": "no-such-type"}')
+    r = cli('serve', '--model', str(tmp_path), '--port', '0', '--one-port', '--store', str(tmp_path/'s'))
+    assert r.returncode == 2 and ' is at http' in r.stdout
+    assert re.match('sciencetutor serve: model .* no processor', r.stderr.splitlines()[-1])
+
 def test_without_safety_rules_only_here():
     with pytest.raises(CliError, match='--unguarded.*--host'):
         run_serve('no-such-model', host='0.0.0.0', unguarded=True)

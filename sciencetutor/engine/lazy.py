@@ -6,36 +6,18 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/lazy.html.md"""
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b0004
 from __future__ import annotations
-import json, math, threading, traceback
+import threading, traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from fastcore.basics import patch
 from fastcore.script import CliError
+from ..models.names import known_size
 
 # %% auto #0
-__all__ = ['BUILT_IN_SIZES', 'TooLong', 'known_size', 'LazyEngine']
+__all__ = ['TooLong', 'LazyEngine']
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b000e
 class TooLong(CliError):
     "A question that does not fit what the model can read."
-
-# %% ../../nbs/engine/05_lazy.ipynb #1a2b0007
-BUILT_IN_SIZES = {'tutor': 1.4e8, 'tutor-base': 1.4e8, 'tiny': 1e6}  # about how many parameters
-
-def known_size(
-    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-) -> float | None:  # parameters; None where only loading it would tell
-    "How large a model is, as far as that is known without loading it."
-    if name in BUILT_IN_SIZES: return BUILT_IN_SIZES[name]
-    adapter = Path(name)/'adapter_config.json'
-    if adapter.is_file(): return known_size(json.loads(adapter.read_text(encoding='utf-8'))['base_model_name_or_path'])
-    from safetensors import SafetensorError, safe_open
-    total = 0
-    for file in Path(name).glob('*.safetensors'):
-        try:
-            with safe_open(file, 'np') as f: total += sum(math.prod(f.get_slice(k).get_shape()) for k in f.keys())
-        except (OSError, SafetensorError): return None
-    return total or None
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b000a
 class LazyEngine:
@@ -75,6 +57,7 @@ def smaller_than(self: LazyEngine, parameters: float) -> bool:
     "Whether the model has fewer parameters; only an unknown one is loaded to tell."
     return (known_size(self.name) or self.wake().model.num_parameters()) < parameters
 
+# %% ../../nbs/engine/05_lazy.ipynb #1a2b0010
 @patch
 def generate(self: LazyEngine, *args, **kw) -> Iterator[str]: yield from self.wake().generate(*args, **kw)
 @patch

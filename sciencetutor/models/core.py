@@ -34,6 +34,7 @@ from ..data.hub import hub_reason
 from ..files import atomic_dir, cache_path
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
+from .names import check_name
 from .knn import INDEX_FILE, index_of, load_index, save_index
 
 # %% ../../nbs/10_model.ipynb #01366abb
@@ -255,13 +256,8 @@ def resolve_model(
     name: str,  # a built-in name, a checkpoint folder or a hub id `owner/name`
 ) -> str:  # what `from_pretrained` takes
     "The folder or hub id that a model name stands for."
-    if name in BUILT_IN: return str(built_in_dir(name))
-    if name and Path(name).is_dir():
-        if any((Path(name)/f).exists() for f in ('config.json', 'adapter_config.json')): return str(name)
-        raise CliError(f'model {name}: this folder holds no config.json; name a checkpoint folder')
-    if re.fullmatch(r'[\w.-]+/[\w.-]+', str(name)): return str(name)
-    raise CliError(f'model {name}: neither one of {", ".join(BUILT_IN)}, nor a checkpoint folder, '
-                   'nor a hub id like llava-hf/llava-1.5-7b-hf')
+    check_name(name)
+    return str(built_in_dir(name)) if name in BUILT_IN else str(name)
 
 # %% ../../nbs/10_model.ipynb #67a03c47
 def quantization_config(
@@ -333,7 +329,8 @@ def not_loaded(
     e: Exception,  # what transformers says
 ) -> CliError:
     "The line for a model that is not there."
-    if why := hub_reason(e, name): return CliError(f'model {name} could not be loaded: {why}')
+    said = hub_reason(e, name)  # of a name or a file that is not there transformers says more
+    if said and not re.match('HTTP 40[14]', said): return CliError(f'model {name} could not be loaded: {said}')
     why = (str(e).strip() or type(e).__name__).splitlines()[0]
     return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
 

@@ -399,6 +399,7 @@ def run_serve(
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
     from sciencetutor.engine.lazy import LazyEngine
+    from sciencetutor.models.names import check_name
     keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
@@ -414,7 +415,9 @@ def run_serve(
         page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
         if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
         if endpoint: engine = make_engine(model, endpoint)
-        else: engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
+        else:
+            check_name(model)
+            engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
                         names=names, **limits)
