@@ -121,12 +121,23 @@ def test_a_fault_in_a_column_that_is_not_used(tmp_path):
     assert check_table(f) == [] and read(f) == [(['ice', 'fire'], 1)]
 
 
+def edited(file, new, old: bytes, by: bytes):
+    "A copy of a spreadsheet, its XML changed as another program would have written it."
+    with zipfile.ZipFile(file) as a, zipfile.ZipFile(new, 'w') as b:
+        for name in a.namelist(): b.writestr(name, re.sub(old, by, a.read(name)))
+    return new
+
+
+def test_a_formula_that_gives_nothing(tmp_path):
+    f = book(tmp_path/'a.xlsx', (*HEAD[:3], 'C', 'answer'), ('Hot?', 'ice', 'fire', '=IF(A1="","x","")', 'B'))
+    g = edited(f, tmp_path/'b.xlsx', rb'<c r="D2">(<f>.*?</f>)<v ?/>', rb'<c r="D2" t="str">\1<v></v>')
+    assert len(check_table(f)) == 1 and check_table(g) == [] and read(g) == [(['ice', 'fire'], 1)]
+
+
 def test_wps_says_that_every_sheet_is_one_cell(tmp_path):
     "`<dimension ref=\"A1\"/>`: only the first cell was read (langgenius/dify#1039, pandas-dev/pandas#39001)."
-    f, g = book(tmp_path/'a.xlsx', HEAD, ('Hot?', 'ice', 'fire', 'B')), tmp_path/'b.xlsx'
-    with zipfile.ZipFile(f) as old, zipfile.ZipFile(g, 'w') as new:
-        for name in old.namelist():
-            new.writestr(name, re.sub(rb'<dimension ref="[^"]*"', b'<dimension ref="A1"', old.read(name)))
+    f = book(tmp_path/'a.xlsx', HEAD, ('Hot?', 'ice', 'fire', 'B'))
+    g = edited(f, tmp_path/'b.xlsx', rb'<dimension ref="[^"]*"', b'<dimension ref="A1"')
     assert read(g) == [(['ice', 'fire'], 1)]
 
 

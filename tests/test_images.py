@@ -173,3 +173,17 @@ def test_what_is_accepted_can_be_trained_on(tmp_path):
     ds = load_split(tmp_path/'d', 'train')
     assert ds['pid'][:] == ['text', 'tail']
     assert [r['image'].getpixel((45, 59)) for r in ds] == [RED.getpixel((45, 59))] * 2
+
+
+def test_training_sees_the_picture_that_the_server_sees(tmp_path):
+    "Sixteen bits became white in training and grey in the server, and transparency black in the fingerprints."
+    from sciencetutor.models.knn import fingerprint
+    deep, clear = Image.new('I;16', (9, 9), 32768), Image.new('RGBA', (9, 9), (0, 0, 0, 0))
+    for name, im in dict(deep=deep, clear=clear).items(): im.save(tmp_path/f'{name}.png')
+    (tmp_path/'a.csv').write_text('question,choices,answer,image\nDeep?,a | b,A,deep.png\nClear?,a | b,A,clear.png\n')
+    run_data(str(tmp_path/'a.csv'), str(tmp_path/'d'))
+    trained = [r['image'] for r in load_split(tmp_path/'d', 'train')]
+    grey = trained[0].convert('RGB').getpixel((0, 0))
+    assert grey == open_image(tmp_path/'deep.png').getpixel((0, 0)) == (127, 127, 127)
+    white = fingerprint(Image.new('RGB', (9, 9), 'white'))
+    assert (fingerprint(trained[1]) == white).all() and (fingerprint(open_image(tmp_path/'clear.png')) == white).all()

@@ -136,13 +136,13 @@ def load(
 # %% ../../nbs/data/04_images.ipynb #01747ce2
 def usable(
     data: bytes,  # a whole file
-) -> bytes:  # the same bytes, or a PNG without its words
+) -> bytes:  # the same bytes; a PNG without its words, or of 8 bits where it had more
     "A file that every decoder can use, `BadImage` where there is no such thing."
-    try: load(data)
+    try: im = load(data)
     except BadImage:
         if data[:8] != PNG: raise
-        load(data := without_words(data))
-    return data
+        im = load(data := without_words(data))
+    return png_bytes(to_rgb(im)) if im.mode[:1] in 'IF' else data  # Pillow's own way to RGB makes 16 bits white
 
 def decode(
     data: bytes,  # a whole file

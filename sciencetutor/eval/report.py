@@ -19,6 +19,7 @@ from string import Template
 import matplotlib
 from matplotlib.figure import Figure
 
+from ..data.images import to_rgb
 from .metrics import CLASSES, hint_text, pct, total_line
 
 # %% ../../nbs/eval/06_report.ipynb #6f0a53e2
@@ -108,7 +109,7 @@ def thumbnail(
     side: int = 220,  # longest side, in pixels
 ) -> str:  # data URL
     "A thumbnail as a data URL."
-    image = image.convert('RGB')
+    image = to_rgb(image).copy()
     image.thumbnail((side, side))
     buf = io.BytesIO()
     image.save(buf, 'JPEG', quality=60, optimize=True)

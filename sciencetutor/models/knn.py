@@ -29,6 +29,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from torch import nn
 from fastcore.basics import patch
 from tqdm.auto import tqdm
+from ..data.images import to_rgb
 
 # %% ../../nbs/models/02_knn.ipynb #d3d926bc
 hasher = HashingVectorizer(n_features=2**18, ngram_range=(1, 3), token_pattern=r'\w+', alternate_sign=False, norm=None,
@@ -49,7 +50,7 @@ def fingerprint(
     image,  # a PIL image
 ) -> np.ndarray:  # (3*FREQUENCIES**2,) int8
     "The coarse layout and colours of a picture."
-    small = np.asarray(image.convert('RGB').resize((32, 32), Image.Resampling.BOX), dtype=np.float32)/255
+    small = np.asarray(to_rgb(image).resize((32, 32), Image.Resampling.BOX), dtype=np.float32)/255
     low = np.float64(254*dctn(small, axes=(0, 1), norm='ortho')[:FREQUENCIES, :FREQUENCIES]/32)
     low[0, 0] -= 127  # the mean of a colour is never negative, the other frequencies are around zero
     return np.clip(np.round(low), -127, 127).astype(np.int8).ravel()
