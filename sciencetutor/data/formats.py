@@ -9,9 +9,10 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'WHY', 'META', 'OFFICIAL',
-           'ENCODE', 'TEXTS', 'TURN', 'MARK', 'SUFFIX', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill',
-           'tidy', 'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record',
-           'well_formed', 'Fault', 'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
+           'ENCODE', 'TEXTS', 'SUFFIX', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy',
+           'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed',
+           'Fault', 'fault', 'problem', 'split_turn', 'split_choices', 'unmarked', 'parse_turns', 'hub_name',
+           'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
 import json, re, string
@@ -234,12 +235,21 @@ def problem(
     return p | json.loads(row['extra'])
 
 # %% ../../nbs/data/01_formats.ipynb #98d42bf0
-TURN = [re.compile(r'Context: (?P<hint>.*?)\nQuestion: (?P<question>.*)\nOptions: (?P<choice>.*)', re.S),  # CQM
-        re.compile(r'(?P<question>.*)\nContext: (?P<hint>.*)\nOptions: (?P<choice>.*)', re.S),  # QCM
-        re.compile(r'(?:Context: (?P<hint>.*)\n)?(?P<question>.*?)\n(?P<choice>A\. .*)', re.S)]  # LLaVA-1.5's A-OKVQA
-MARK = re.compile(r'\s*<image>\s*')  # where others put the picture
 SUFFIX = "\nAnswer with the option's letter from the given choices directly."  # LLaVA-1.5's question ends so
 ANSWER = re.compile(r'(?:The answer is|ANSWER:) ([A-Z])\.')
+
+def split_turn(
+    human: str,  # in a CQM or QCM layout, or with a choice a line
+) -> tuple[str, str, str] | None:  # question, hint, lettered options; None when the text has another layout
+    "The parts of what a model is asked."
+    rest, offers, options = human.rpartition('\nOptions: ')
+    if offers and human.startswith('Context: '): hint, asks, question = rest[9:].partition('\nQuestion: ')
+    elif offers: question, asks, hint = rest.rpartition('\nContext: ')
+    else:
+        rest, asks, options = human.partition('\nA. ')
+        hint, _, question = rest[9:].rpartition('\n') if rest.startswith('Context: ') else ('', '', rest)
+        options = f'A. {options}'
+    return (question, hint, options) if asks else None
 
 def split_choices(
     text: str,  # `(A) x (B) y`, or a line each: `A. x`
@@ -255,20 +265,30 @@ def split_choices(
     return out
 
 # %% ../../nbs/data/01_formats.ipynb #8aa752e0
+def unmarked(
+    human: str,  # what the model is asked
+) -> str:  # without `<image>`, wherever it was put
+    "A text without the places of pictures."
+    bare = human.removeprefix('<image>\n').removesuffix('\n<image>')
+    if bare != human: return bare
+    text, *parts = human.split('<image>')
+    for part in parts:
+        left, right = text.rstrip(), part.lstrip()
+        gap = text[len(left):] + part[:len(part) - len(right)]
+        text = f'{left}{chr(10) if chr(10) in gap else " "}{right}'
+    return text.strip() if parts else text
+
 def parse_turns(
-    human: str,  # what the model is asked, in a layout of `TURN`
+    human: str,  # what the model is asked, in a layout of `split_turn`
     gpt: str,  # what it is to answer
 ) -> dict | None:  # question, hint, choices, answer; None when the text has another layout
     "The problem in a LLaVA conversation."
-    bare = human.removeprefix('<image>\n').removesuffix('\n<image>')
-    if bare == human: bare = MARK.sub(lambda m: '\n' if '\n' in m[0] else ' ', human).strip()
-    human = bare.removesuffix(SUFFIX)
     letter = re.fullmatch(r'\(?([A-Z])[.)]?', gpt.strip())
-    answers = [letter[1]] if letter else ANSWER.findall(gpt)
-    m = next(filter(None, (layout.fullmatch(human) for layout in TURN)), None)
-    if not m or not answers: return None
-    hint, choices = '' if m['hint'] in (None, 'N/A') else m['hint'], split_choices(m['choice'])
-    return dict(question=m['question'], hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
+    parts, answers = split_turn(unmarked(human).removesuffix(SUFFIX)), [letter[1]] if letter else ANSWER.findall(gpt)
+    if not parts or not answers: return None
+    question, hint, options = parts
+    hint, choices = '' if hint == 'N/A' else hint, split_choices(options)
+    return dict(question=question, hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
 
 # %% ../../nbs/data/01_formats.ipynb #names
 def hub_name(

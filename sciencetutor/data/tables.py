@@ -193,7 +193,7 @@ def cell_value(
     "What a cell of a spreadsheet shows."
     v, where = cell.value, getattr(cell, 'coordinate', '')
     if v is None:
-        lost = getattr(formula, 'data_type', '') == 'f'
+        lost = getattr(formula, 'data_type', '') == 'f' and cell.data_type != 'str'  # which is an empty text
         return Fault(f'has a formula without a value in {where}: open the file in Excel and save it') if lost else None
     if cell.data_type == 'e': return Fault(f'has the error {v} in {where}')
     if isinstance(v, date | time | timedelta):
