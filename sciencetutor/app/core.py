@@ -18,7 +18,7 @@ from .uploads import Refusal, Uploads, owner_of
 from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
 from ..engine.core import Engine, TooLong
 from ..data.formats import LETTERS
-from ..data.images import BadImage, data_uri, open_image
+from ..data.images import BadImage, data_uri, open_image, open_upload
 from ..data.images import png_bytes
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
@@ -27,7 +27,7 @@ from .guard import tutor_guard
 from .safety import Guard, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import Store, to_json, to_markdown
+from .store import DailyLimit, Store, to_json, to_markdown
 from .teaching import data_bank, hints, sample_bank, smaller_question
 
 # %% auto #0
@@ -210,7 +210,7 @@ def new_turn(
     if len(text)+sum(map(len, choices)) > MAX_QUESTION or len(choices) > MAX_CHOICES: turn.note = 'too_long'
     if picture is not None:
         try:
-            turn.picture = open_image(picture, max_side=MAX_SIDE)
+            turn.picture = open_upload(picture, MAX_SIDE)
             turn.file = save(turn.picture)
         except BadImage: turn.note = 'bad_picture'
     return turn
@@ -320,17 +320,16 @@ def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None) ->
     "Check a question and store it; returns the id of its conversation."
     verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
     if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
-    over_limit = user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit
-    if over_limit and not verdict:
-        turn.note = 'limit'
-        return chat_id
     if verdict and verdict.level == 'personal':
         turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
         turn.picture, turn.file = None, None
     if not user: return chat_id
     values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
     if verdict: values['flag'] = verdict.level
-    chat_id, turn.message_id = self.store.add_message(user['id'], chat_id, turn.question, turn.picture, **values)
+    limit = 0 if verdict else self.daily_limit
+    try: chat_id, turn.message_id = self.store.add_message(user['id'], chat_id, turn.question, turn.picture, limit,
+                                                           **values)
+    except DailyLimit: turn.note = 'limit'
     return chat_id
 
 # %% ../../nbs/app/12_page.ipynb #ae5e6ca0

@@ -21,8 +21,8 @@ from ..data.images import png_bytes
 # %% auto #0
 __all__ = ['PRAGMAS', 'UNKNOWN_HASH', 'PAUSE', 'AGE_COLUMNS', 'configure_sqlite', 'begin_immediate', 'make_db', 'migrate',
            'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'Store', 'hash_password',
-           'same_password', 'check_user', 'run_user', 'title_of', 'message_markdown', 'to_markdown', 'to_json',
-           'active_seconds', 'feedback_record']
+           'same_password', 'check_user', 'run_user', 'DailyLimit', 'title_of', 'message_markdown', 'to_markdown',
+           'to_json', 'active_seconds', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PRAGMAS = ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'busy_timeout=30000', 'secure_delete=ON')
@@ -251,12 +251,17 @@ def clean_up(self: Store):
         with self.autocommit() as c: c.exec_driver_sql('PRAGMA wal_checkpoint(TRUNCATE)')
 
 # %% ../../nbs/app/09_store.ipynb #081950c2
+class DailyLimit(Exception):
+    "A child has asked as many questions today as may be."
+
 @patch
-def count_question(self: Store, c: sa.Connection, user_id: int):
-    "One more question today."
+def count_question(self: Store, c: sa.Connection, user_id: int, limit: int = 0):
+    "One more question today; raises `DailyLimit` if there are so many already, 0 for any number."
     d, insert = self['days'], postgresql.insert if self.db.dialect.name == 'postgresql' else sqlite.insert
     one = insert(d).values(user_id=user_id, day=time.strftime('%Y-%m-%d'), asked=1)
-    c.execute(one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1)))
+    more = one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1),
+                                     where=d.c.asked < limit if limit else None)
+    if not c.execute(more).rowcount: raise DailyLimit
 
 def title_of(text: str) -> str:  # 60 characters at most, never empty
     "A conversation's title from a text."
@@ -279,13 +284,14 @@ def add_message(self: Store,
     conversation: str | None,  # None begins one
     question: str,  # as asked
     picture: Image.Image | None = None,  # with it
+    limit: int = 0,  # questions a day, 0 for any number; raises `DailyLimit`
     **values,  # context, choices, mode, flag, ...
 ) -> tuple[str, int]:  # ids of the conversation and of the message; both are on the disk
     "Save a question."
     row = dict(context='', choices=[], probs=[], picture=None, created=time.time(), question=question) | values
     png = png_bytes(picture) if picture else None
     with self.transaction() as c:
-        self.count_question(c, user_id)
+        self.count_question(c, user_id, limit)
         if png:
             self.lock_pictures(c)
             row['picture'] = self.keep_picture(png)

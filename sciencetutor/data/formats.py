@@ -9,9 +9,9 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['LETTERS', 'OPTIONS', 'Q', 'C', 'M', 'B', 'L', 'E', 'LE', 'INPUTS', 'A', 'OUTPUTS', 'WHY', 'META', 'OFFICIAL',
-           'ENCODE', 'TEXTS', 'TURN', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy',
-           'human_texts', 'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed',
-           'fault', 'problem', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
+           'ENCODE', 'TEXTS', 'ANSWER', 'choice_text', 'context_text', 'parse_format', 'fill', 'tidy', 'human_texts',
+           'lepa', 'gpt_texts', 'question_text', 'extras', 'Item', 'columns', 'record', 'well_formed', 'fault',
+           'problem', 'split_turn', 'split_choices', 'parse_turns', 'hub_name', 'one_line']
 
 # %% ../../nbs/data/01_formats.ipynb #782a54f3
 import json, re, string
@@ -228,9 +228,19 @@ def problem(
     return p | json.loads(row['extra'])
 
 # %% ../../nbs/data/01_formats.ipynb #98d42bf0
-TURN = {'CQM': re.compile(r'Context: (?P<hint>.*?)\nQuestion: (?P<question>.*)\nOptions: (?P<choice>.*)', re.S),
-        'QCM': re.compile(r'(?P<question>.*)\nContext: (?P<hint>.*)\nOptions: (?P<choice>.*)', re.S)}
 ANSWER = re.compile(r'(?:The answer is|ANSWER:) ([A-Z])\.')
+
+def split_turn(
+    human: str,  # in a CQM or QCM layout
+) -> tuple[str, str, str] | None:  # question, hint, lettered options; None when the text has another layout
+    "The parts of what a model is asked."
+    if human.startswith('Context: '):
+        hint, asks, rest = human.removeprefix('Context: ').partition('\nQuestion: ')
+        question, offers, options = rest.rpartition('\nOptions: ')
+    else:
+        rest, offers, options = human.rpartition('\nOptions: ')
+        question, asks, hint = rest.rpartition('\nContext: ')
+    return (question, hint, options) if asks and offers else None
 
 def split_choices(
     text: str,  # `(A) x (B) y`
@@ -252,11 +262,11 @@ def parse_turns(
 ) -> dict | None:  # question, hint, choices, answer; None when the text has another layout
     "The problem in a LLaVA conversation."
     human = human.removeprefix('<image>\n').removesuffix('\n<image>')
-    layout = 'CQM' if human.startswith('Context: ') else 'QCM'
-    m, answers = TURN[layout].fullmatch(human), ANSWER.findall(gpt)
-    if not m or not answers: return None
-    hint, choices = '' if m['hint'] == 'N/A' else m['hint'], split_choices(m['choice'])
-    return dict(question=m['question'], hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
+    parts, answers = split_turn(human), ANSWER.findall(gpt)
+    if not parts or not answers: return None
+    question, hint, options = parts
+    hint, choices = '' if hint == 'N/A' else hint, split_choices(options)
+    return dict(question=question, hint=hint, choices=choices, answer=LETTERS.index(answers[-1]))
 
 # %% ../../nbs/data/01_formats.ipynb #names
 def hub_name(

@@ -8,21 +8,22 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/images.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FORMATS', 'MAX_PIXELS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header', 'header', 'to_rgb',
-           'decode', 'read_picture', 'open_image', 'check_image', 'png_bytes', 'data_uri']
+__all__ = ['FORMATS', 'MAX_PIXELS', 'SMOOTH', 'MAX_DECODED', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header',
+           'header', 'to_rgb', 'shrink', 'decode', 'read_picture', 'open_image', 'check_upload', 'open_upload',
+           'check_image', 'png_bytes', 'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
-import base64, io, struct, warnings
+import base64, io, struct, threading, warnings
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.script import CliError
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 # %% ../../nbs/data/04_images.ipynb #07e23506
 class BadImage(CliError):
     "A picture that cannot be used, and why."
 
-FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM')
+FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', *(['AVIF'] if features.check('avif') else []))
 MAX_PIXELS = 50_000_000  # 150 MB once decoded
 
 # %% ../../nbs/data/04_images.ipynb #7449bfbb
@@ -64,9 +65,9 @@ def pillow_header(
     im = lazy_open(data)
     try: rotated = im.getexif().get(0x0112, 1) not in (0, 1)
     except Exception: rotated = False
-    try: frames = getattr(im, 'n_frames', 1)
-    except Exception as e: raise BadImage(f'broken picture ({type(e).__name__} in a later frame)') from None
-    kinds = dict(animated=frames > 1, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
+    try: animated = getattr(im, 'is_animated', False)
+    except Exception: animated = True  # a second frame that can't be read
+    kinds = dict(animated=animated, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
     odd = [kind for kind, is_it in kinds.items() if is_it]
     whole = True if im.format == 'JPEG' and b'\xff\xd9' in data[-64:] else None
     return Header(im.format, *im.size, ','.join(odd), whole)
@@ -100,6 +101,15 @@ def to_rgb(
     return im.convert('RGB')
 
 # %% ../../nbs/data/04_images.ipynb #10192f56
+SMOOTH = ('L', 'LA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')  # modes whose values can be averaged
+
+def shrink(
+    im: Image.Image,  # made smaller in place
+    max_side: int | None,  # longest side of the result, pixels; None for any
+):
+    "Make a picture smaller, if it is too large."
+    if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+
 def decode(
     data: bytes,  # a whole file
     max_side: int | None = None,  # longest side of the result, pixels
@@ -111,12 +121,13 @@ def decode(
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             im.load()
+            if im.mode in SMOOTH and 'transparency' not in im.info: shrink(im, max_side)
             im = ImageOps.exif_transpose(im)
     except Exception as e:
         why = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise BadImage(f'broken picture ({why})') from None
     im = to_rgb(im)
-    if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    shrink(im, max_side)
     return im
 
 # %% ../../nbs/data/04_images.ipynb #8bec2896
@@ -141,6 +152,26 @@ def open_image(
         header(data, max_pixels)
         return decode(data, max_side)
     except BadImage as e: raise BadImage(f'{name}{e}') from None
+
+# %% ../../nbs/data/04_images.ipynb #a1d4c7e1
+MAX_DECODED = 16_000_000  # pixels that are decoded whole for a visitor: up to 250 MB on the way to RGB
+_decoders = threading.BoundedSemaphore(2)  # of this process
+
+def check_upload(
+    data: bytes,  # a whole file
+) -> Header:
+    "The header of a picture that a visitor sends; `BadImage` if decoding it would take too much memory."
+    h = header(data)
+    in_part = h.format == 'JPEG' and not lazy_open(data).info.get('progressive')
+    return h if in_part else header(data, MAX_DECODED)
+
+def open_upload(
+    data: bytes,  # a whole file
+    max_side: int,  # longest side of the result, pixels
+) -> Image.Image:  # upright, RGB, decoded
+    "Open a picture that a visitor sends; `BadImage` says in one line why it cannot be used."
+    check_upload(data)
+    with _decoders: return decode(data, max_side)
 
 # %% ../../nbs/data/04_images.ipynb #2ad29df8
 def check_image(
@@ -169,5 +200,5 @@ def data_uri(
     head, _, body = uri.partition(',')
     if not (head.startswith('data:image/') and head.endswith(';base64')):
         raise BadImage('The picture is not a data URI: send data:image/png;base64,...; addresses are not fetched')
-    try: return base64.b64decode(''.join(body.split()), validate=True)
+    try: return base64.b64decode(body.encode('ascii').translate(None, b' \t\r\n'), validate=True)
     except ValueError: raise BadImage('The picture is not valid base64: send data:image/png;base64,...') from None

@@ -8,12 +8,14 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_message', 'retry_after', 'reply_text', 'ask',
-           'Endpoint']
+__all__ = ['MAX_REPLY', 'MAX_LINE', 'data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_message', 'shown_url',
+           'retry_after', 'EndlessReply', 'reply_pieces', 'reply_lines', 'post', 'reply_text', 'ask', 'Endpoint']
 
 # %% ../../nbs/engine/03_endpoint.ipynb #ccb1cfdc
 import base64, io, os, time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 import httpx
 from fastcore.script import CliError
 
@@ -50,13 +52,55 @@ class ServerBusy(Exception):
 def error_message(r: httpx.Response) -> str:
     "The server's own words about an error, kept short."
     try: text = str(r.json()['error']['message'])
-    except (ValueError, KeyError, TypeError): text = r.text
-    return ' '.join(text.split())[:120] or 'no message'
+    except (ValueError, KeyError, TypeError, RecursionError): text = r.text
+    return ''.join(c for c in ' '.join(text[:1000].split())[:120] if c.isprintable()) or 'no message'
+
+def shown_url(url: str) -> str:
+    "An address as it may be shown: without user, password and query."
+    try: parts = urlsplit(url)
+    except ValueError: return 'the endpoint'
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url.rpartition('@')[2]
 
 def retry_after(r: httpx.Response) -> float:
     "Seconds that the server asks us to wait, at most a minute."
     try: return min(60., max(0., float(r.headers.get('retry-after', 0))))
     except ValueError: return 0.
+
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b1
+MAX_REPLY, MAX_LINE = 16 << 20, 1 << 20  # bytes of a reply, of a line in it
+
+class EndlessReply(ValueError):
+    "A reply that is longer than any answer."
+
+def reply_pieces(
+    r: httpx.Response,  # open
+    most: int = MAX_REPLY,  # bytes
+) -> Iterator[bytes]:
+    "A reply, until it is too long."
+    if r.headers.get('content-encoding', 'identity') != 'identity': raise EndlessReply('a packed reply')
+    size = 0
+    for piece in r.iter_bytes():
+        size += len(piece)
+        if size > most: raise EndlessReply(f'a reply of more than {most:,} bytes')
+        yield piece
+
+def reply_lines(r: httpx.Response) -> Iterator[str]:
+    "The lines of a reply, until one or all are too long."
+    line = bytearray()
+    for piece in reply_pieces(r):
+        *ended, last = piece.split(b'\n')
+        for part in ended:
+            yield (line+part).decode('utf-8', 'replace').rstrip('\r')
+            line.clear()
+        line += last
+        if len(line) > MAX_LINE: raise EndlessReply(f'a line of more than {MAX_LINE:,} bytes')
+    if line: yield line.decode('utf-8', 'replace')
+
+def post(client: httpx.Client, url: str, body: dict) -> httpx.Response:
+    "The whole reply to a request, if it is not too long."
+    with client.stream('POST', url, json=body) as r:
+        kept = {k: v for k, v in r.headers.items() if k == 'retry-after'}
+        return httpx.Response(r.status_code, headers=kept, content=b''.join(reply_pieces(r)))
 
 # %% ../../nbs/engine/03_endpoint.ipynb #69053dc8
 def reply_text(
@@ -65,7 +109,7 @@ def reply_text(
 ) -> str:  # what the model wrote
     "The answer in a reply, or the right exception."
     if r.status_code in (401, 403, 404):
-        raise CliError(f'{url} answers HTTP {r.status_code} ({error_message(r)}): '
+        raise CliError(f'{shown_url(url)} answers HTTP {r.status_code} ({error_message(r)}): '
                        'check the address, the model name and the key in OPENAI_API_KEY')
     if r.status_code in (408, 409, 425, 429) or r.status_code >= 500:
         raise ServerBusy(f'HTTP {r.status_code}', retry_after(r))
@@ -73,7 +117,7 @@ def reply_text(
     try:
         choice = r.json()['choices'][0]
         text, end = choice['message']['content'], choice.get('finish_reason')
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise ServerBusy('not a chat completion') from None
     if end == 'content_filter': raise RequestRefused('content filter')
     if not isinstance(text, str): raise ServerBusy('not a chat completion')
@@ -90,12 +134,13 @@ def ask(
     "One answer, however busy the server is."
     for i in range(tries):
         pause = 0.
-        try: return dict(text=reply_text(client.post(f'{url}/chat/completions', json=body), url))
-        except RequestRefused as e: return dict(error=str(e))
+        try: return dict(text=reply_text(post(client, f'{url}/chat/completions', body), url))
+        except (RequestRefused, EndlessReply) as e: return dict(error=str(e))
         except ServerBusy as e: why, pause = str(e), e.wait
         except httpx.TimeoutException: why = 'timeout'
         except httpx.InvalidURL:
-            raise CliError(f'{url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
+            why = f'{shown_url(url)} is not an address: give --endpoint like http://127.0.0.1:8000/v1'
+            raise CliError(why) from None
         except httpx.HTTPError: why = 'no connection'
         if i+1 < tries: time.sleep(max(pause, wait * 2**i))
     return dict(error=why)
@@ -116,15 +161,18 @@ class Endpoint:
         self.url, self.model = (url if url.endswith('/v1') else url + '/v1'), model
         self.concurrency, self.tries, self.wait = concurrency, tries, wait
         key = os.environ.get('OPENAI_API_KEY')
-        self.client = httpx.Client(timeout=timeout, headers={'Authorization': f'Bearer {key}'} if key else {},
+        headers = {'Accept-Encoding': 'identity', **({'Authorization': f'Bearer {key}'} if key else {})}
+        self.client = httpx.Client(timeout=timeout, headers=headers,
                                    limits=httpx.Limits(max_connections=concurrency))
 
     def check_reachable(self):
         "Raise `CliError` where nobody answers."
-        try: self.client.get(f'{self.url}/models', timeout=10)
+        try:
+            with self.client.stream('GET', f'{self.url}/models', timeout=10): pass
         except httpx.TimeoutException: pass
         except (httpx.HTTPError, httpx.InvalidURL):
-            raise CliError(f'nothing answers at {self.url}: start the server or correct --endpoint') from None
+            where = shown_url(self.url)
+            raise CliError(f'nothing answers at {where}: start the server or correct --endpoint') from None
 
     def __call__(self, bodies: list) -> list:
         "Answers in the order of the requests."

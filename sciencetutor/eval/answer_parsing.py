@@ -42,8 +42,8 @@ def read_strict(
 
 # %% ../../nbs/eval/03_answer_parsing.ipynb #7704287e
 _dressed = r'\(?\**([A-Za-z])\**[.):]?\**'
-_phrase = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*[:=]?\s*"
-                     r"\(?\**([A-Za-z])\**(?![A-Za-z'’]|(?<=[aA]) [A-Za-z])")
+_phrase = re.compile(r"(?i:answer|option|choice)(?i:\s{1,9}is)?\s{0,9}(?:[:=]\s{0,9})?"
+                     r"\(?\*{0,9}([A-Za-z])\*{0,9}(?![A-Za-z'’]|(?<=[aA]) [A-Za-z])")
 
 def _plain(text: str) -> str: return re.sub(r'[^0-9a-z]+', ' ', text.lower()).strip()
 
