@@ -406,7 +406,7 @@ def test_bytes_in_memory_are_bounded():
     slow = Slow()
     app = make_api(slow)
     budget = app.state.gateway.budget
-    budget.size = 3000
+    budget.size = 5000
     with serving(app) as url:
         body = dict(prompt='?'*2000, max_new_tokens=1000)
         t = threading.Thread(target=lambda: requests.post(f'{url}/api/v1/generate', json=body))

@@ -150,9 +150,9 @@ def functions():
         turn=(lambda t: parse_turns('Context: '+t, 'The answer is A.'), 10**5))
 
 TYPED = [
-    ' ', '\n', 'a', 'a ', '\n ', '0', '.', '<ima', '<im<image>', '<image>', 'A. ', '(A)', '(A) a (B) b ', '1. ', '- ', '?\n',
-    'Options: ', 'Choices:\n', 'Context: ', '\nQuestion: ', '\nOptions: ', 'answer ', 'a.b.c.d', 'k.i.l.l ', 'kill ',
-    "i'm ", 'e\u0301', '\u2800', 'ä', '我', '![', '<']
+    ' ', '\n', 'a', 'a ', '\n ', '0', '.', '<ima', '<im<image>', '<image>', 'A. ', '(A)', '(A) a (B) b ', '1. ', '- ',
+    '?\n', 'Options: ', 'Choices:\n', 'Context: ', '\nQuestion: ', '\nOptions: ', 'answer ', 'a.b.c.d', 'k.i.l.l ',
+    'kill ', "i'm ", 'e\u0301', '\u2800', 'ä', '我', '![', '<']
 
 @pytest.mark.parametrize('name', [
     'choices', 'read', 'sentences', 'no_pictures', 'bare', 'language', 'yes_or_no', 'leans', 'normal', 'guard', 'form',

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio, json, logging, re, secrets, sys, threading, time, traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 import torch, transformers
 import prometheus_client as prom
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
@@ -26,7 +26,7 @@ from ..app.turns import Turn, reply
 from ..app.uploads import Refusal
 from sciencetutor.serve.limits import (
     DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE, SOCKET_IDLE,
-    AdmissionControl, ByteBudget, RateLimiter, RequestLimits,
+    AdmissionControl, ByteBudget, Places, RateLimiter, RequestLimits,
     check_key, check_origin, check_pictures, check_text, client_id, content_length, error_body, parse_aside, read_form,
     read_json, read_pictures)
 
@@ -131,7 +131,9 @@ class Gateway:
         self.limiter, self.metrics = RateLimiter(rate), Metrics(engine)
         self.admission, self.sockets = AdmissionControl(queue), AdmissionControl(MAX_SOCKETS, 'websockets are open')
         self.budget, self.pool = ByteBudget(), ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
-        self.running = {}  # id of a request -> its client
+        self.running = {}  # id of a request -> its client, '' if it was stopped
+        self.rows = Places(getattr(getattr(engine, 'batcher', None), 'max_rows', queue))  # written at a time
+        self.row_freed = asyncio.Event()
     def authenticate(self, scope, headers) -> str:  # client
         "Who asks, or a refusal: of the site, the key, or the rate."
         check_origin(headers, self.cors)
@@ -151,6 +153,19 @@ class Gateway:
 
 # %% ../../nbs/serve/02_api.ipynb #002ae2bf
 @patch
+@asynccontextmanager
+async def row(self: Gateway, client: str) -> AsyncIterator:
+    "A place in the batch, as soon as there is one for this client."
+    while not self.rows.fits(client):
+        self.row_freed.clear()
+        await self.row_freed.wait()
+    self.rows.take(client)
+    try: yield
+    finally:
+        self.rows.give_back(client)
+        self.row_freed.set()
+
+@patch
 async def run(self: Gateway,
     client: str,  # from `authenticate`
     make: Callable[[str], Iterator],  # given the id of the request
@@ -160,15 +175,19 @@ async def run(self: Gateway,
         request = secrets.token_hex(8)
         self.running[request] = client
         try:
-            pieces = iterate_in_thread(lambda: make(request), lambda: self.engine.cancel(request), self.pool)
-            async with aclosing(pieces):
-                async for piece in pieces: yield piece
+            async with self.row(client):
+                if self.running[request] != client: return  # stopped while it waited
+                pieces = iterate_in_thread(lambda: make(request), lambda: self.engine.cancel(request), self.pool)
+                async with aclosing(pieces):
+                    async for piece in pieces: yield piece
         finally: del self.running[request]
 
 @patch
 def cancel(self: Gateway, client: str):
     "End what is being written for a client."
-    for request in [r for r, c in self.running.items() if c == client]: self.engine.cancel(request)
+    for request in [r for r, c in self.running.items() if c == client]:
+        self.engine.cancel(request)
+        self.running[request] = ''
 
 @patch
 def decode(self: Gateway, request: str, files: list) -> list:
