@@ -143,9 +143,9 @@ def functions():
     guard = safety.Guard(classifier=None)
     return dict(
         choices=(turns.find_choices, 10**5), read=(turns.Turn.read, 10**5), sentences=(turns.whole_sentences, 10**5),
-        no_pictures=(core.no_pictures, 10**5), bare=(answers.bare, 10**5), language=(answers.other_language, 10**5),
+        no_pictures=(core.no_pictures, 10**5), bare=(answers.bare, 10**5), language=(answers.other_language, 20_000),
         yes_or_no=(answers.wants_yes_or_no, 10**5), leans=(answers.leans_on_last, 10**5),
-        normal=(safety.normalize_text, 10**5), guard=(lambda t: guard.match(t, 'in'), safety.MAX_CHECKED),
+        normal=(safety.normalize_text, 20_000), guard=(lambda t: guard.match(t, 'in'), safety.MAX_CHECKED//4),
         form=(lambda t: form_messages('x'+t, [t], 8), 10**5), answer=(lambda t: read_tolerant(t, ['a', 'b']), 10**5),
         turn=(lambda t: parse_turns('Context: '+t, 'The answer is A.'), 10**5))
 
@@ -166,5 +166,7 @@ def test_what_reads_a_text_is_linear(name):
         return time.thread_time()-began
     for unit in TYPED:
         for end in '', '\0!':
-            few, many = (min(spent(repeat(unit, n)+end) for _ in range(2)) for n in (longest//10, longest))
-            assert many < SECONDS or many < MOST*max(few, 1e-5), (unit, end, few, many)
+            few, many = repeat(unit, longest//10)+end, repeat(unit, longest)+end
+            if (took := spent(many)) < SECONDS: continue
+            took, before = min(took, spent(many)), spent(few)  # the machine may be busy
+            assert took < MOST*before, (unit, end, before, took)

@@ -107,7 +107,8 @@ def test_with_a_login_every_port_asks_for_it_or_a_key(tmp_path, ports, keys):
         ada = visit(s.url, 'ada')
         for path, asked in ASKED:
             assert requests.post(s.api_url+path, json=asked).status_code == 401, path
-            if path != '/chat': assert ada.post(s.api_url+path, json={**asked, 'max_new_tokens': 1}).status_code == 200
+            if path in ('/chat', '/api/v1/token-count'): continue  # a form; what this engine doesn't count
+            assert ada.post(s.api_url+path, json={**asked, 'max_new_tokens': 1}).status_code == 200
         for path in '/v1/models', '/api/v1/model': assert requests.get(s.api_url+path).status_code == 401
         with pytest.raises(InvalidStatus): connect(f'{s.stream_url}/api/v1/stream')
         cookie = '; '.join(f'{c.name}={c.value}' for c in ada.cookies)

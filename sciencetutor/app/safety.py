@@ -72,6 +72,7 @@ def compile_patterns(
     for name, listed in reversed(words.items()):
         either = listed if isinstance(listed, str) else f"(?:{'|'.join(listed)})"
         body = body.replace('{'+name+'}', either)
+    body = body.replace(')*', '){0,8}').replace(')+', '){1,8}')  # or *big big big ...* is read again from every word on
     return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', GAP)})(?!\w)")
 
 # %% ../../nbs/app/07_safety.ipynb #be4ab41f
