@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 import httpx
+from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% ../../nbs/engine/03_endpoint.ipynb #a229b504
@@ -84,6 +85,7 @@ def reply_pieces(
         if size > most: raise EndlessReply(f'a reply of more than {most:,} bytes')
         yield piece
 
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b3
 def reply_lines(r: httpx.Response) -> Iterator[str]:
     "The lines of a reply, until one or all are too long."
     line = bytearray()
@@ -161,9 +163,9 @@ class Endpoint:
         self.url, self.model = (url if url.endswith('/v1') else url + '/v1'), model
         self.concurrency, self.tries, self.wait = concurrency, tries, wait
         key = os.environ.get('OPENAI_API_KEY')
-        headers = {'Accept-Encoding': 'identity', **({'Authorization': f'Bearer {key}'} if key else {})}
-        self.client = httpx.Client(timeout=timeout, headers=headers,
-                                   limits=httpx.Limits(max_connections=concurrency))
+        headers = {'Accept-Encoding': 'identity'} | ({'Authorization': f'Bearer {key}'} if key else {})
+        limits = httpx.Limits(max_connections=concurrency)
+        self.client = httpx.Client(timeout=timeout, headers=headers, limits=limits)
 
     def check_reachable(self):
         "Raise `CliError` where nobody answers."
@@ -171,10 +173,12 @@ class Endpoint:
             with self.client.stream('GET', f'{self.url}/models', timeout=10): pass
         except httpx.TimeoutException: pass
         except (httpx.HTTPError, httpx.InvalidURL):
-            where = shown_url(self.url)
-            raise CliError(f'nothing answers at {where}: start the server or correct --endpoint') from None
+            why = f'nothing answers at {shown_url(self.url)}: start the server or correct --endpoint'
+            raise CliError(why) from None
 
-    def __call__(self, bodies: list) -> list:
-        "Answers in the order of the requests."
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(pool.map(lambda b: ask(self.client, self.url, b, self.tries, self.wait), bodies))
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b4
+@patch
+def __call__(self: Endpoint, bodies: list) -> list:
+    "Answers in the order of the requests."
+    with ThreadPoolExecutor(self.concurrency) as pool:
+        return list(pool.map(lambda b: ask(self.client, self.url, b, self.tries, self.wait), bodies))

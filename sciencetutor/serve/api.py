@@ -134,22 +134,29 @@ class Gateway:
         self.running = {}  # id of a request -> its client, '' if it was stopped
         self.rows = Places(getattr(getattr(engine, 'batcher', None), 'max_rows', queue))  # written at a time
         self.row_freed = asyncio.Event()
-    def authenticate(self, scope, headers) -> str:  # client
-        "Who asks, or a refusal: of the site, the key, or the rate."
-        check_origin(headers, self.cors)
-        user = self.user_of and self.user_of(headers)
-        if not user: check_key(headers, self.keys, login=bool(self.user_of))
-        client = f'user {user}' if user else client_id(scope, headers, self.keys)
-        self.limiter.acquire(client)
-        return client
-    async def identify(self, request: Request) -> str:
-        "The same, as a dependency of a route."
-        return self.authenticate(request.scope, request.headers)
-    async def admit(self, request: Request) -> str:
-        "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
-        client = self.authenticate(request.scope, request.headers)
-        self.admission.check(client)
-        return client
+
+# %% ../../nbs/serve/02_api.ipynb #ab20c0d1
+@patch
+def authenticate(self: Gateway, scope, headers) -> str:  # client
+    "Who asks, or a refusal: of the site, the key, or the rate."
+    check_origin(headers, self.cors)
+    user = self.user_of and self.user_of(headers)
+    if not user: check_key(headers, self.keys, login=bool(self.user_of))
+    client = f'user {user}' if user else client_id(scope, headers, self.keys)
+    self.limiter.acquire(client)
+    return client
+
+@patch
+async def identify(self: Gateway, request: Request) -> str:
+    "The same, as a dependency of a route."
+    return self.authenticate(request.scope, request.headers)
+
+@patch
+async def admit(self: Gateway, request: Request) -> str:
+    "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
+    client = self.authenticate(request.scope, request.headers)
+    self.admission.check(client)
+    return client
 
 # %% ../../nbs/serve/02_api.ipynb #002ae2bf
 @patch
@@ -165,6 +172,7 @@ async def row(self: Gateway, client: str) -> AsyncIterator:
         self.rows.give_back(client)
         self.row_freed.set()
 
+# %% ../../nbs/serve/02_api.ipynb #ab20c0d2
 @patch
 async def run(self: Gateway,
     client: str,  # from `authenticate`
@@ -799,8 +807,7 @@ def make_api(
     app.openapi_version = '3.0.3'  # what the documentation page reads
     app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors, user_of)
     for make in (tutor_routes, completion_routes, model_routes, webui_routes, webui_model_routes, flask_routes,
-                 operator_routes):
-        app.include_router(make(gateway))
+                 operator_routes): app.include_router(make(gateway))
     app.include_router(documentation_routes())
     app.include_router(webui_socket(gateway, deadline))
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)

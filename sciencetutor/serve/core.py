@@ -238,6 +238,7 @@ def user_of(self: Server, headers) -> str | None:
     from sciencetutor.serve.compat import logged_in_user
     return logged_in_user(self.page.state.gradio, cookie_parser(headers.get('cookie', '')))
 
+# %% ../../nbs/40_serve.ipynb #5e21f0c1
 @patch
 def __enter__(self: Server):
     self.thread.start()

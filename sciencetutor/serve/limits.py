@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from fastcore.basics import patch
 from ..data.images import BadImage, check_upload, data_uri, open_upload
@@ -128,6 +128,7 @@ class Places:
         self.by_client[client] -= n
         if not self.by_client[client]: del self.by_client[client]
 
+# %% ../../nbs/serve/01_limits.ipynb #11a17506
 class AdmissionControl(Places):
     "Admits a limited number of requests at a time."
     def __init__(self, size: int = MAX_QUEUE, what: str = 'requests are waiting'):
@@ -177,17 +178,20 @@ class CountedBody:
             raise Refusal(408, f"The request did not arrive within {self.seconds:g} seconds.") from None
         if not message.get('more_body'): self.deadline = None
         return message
-    async def receive(self) -> dict:
-        "The next message, or the first refusal."
-        try:
-            message = await self.next_message()
-            n = len(message.get('body', b''))
-            if self.size+n > self.max_size: raise too_large(self.max_size)
-            self.budget.acquire(self.client, n)
-            self.size += n
-        except Refusal as e: self.refusal = self.refusal or e
-        if self.refusal: raise self.refusal
-        return message
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17507
+@patch
+async def receive(self: CountedBody) -> dict:
+    "The next message, or the first refusal."
+    try:
+        message = await self.next_message()
+        n = len(message.get('body', b''))
+        if self.size+n > self.max_size: raise too_large(self.max_size)
+        self.budget.acquire(self.client, n)
+        self.size += n
+    except Refusal as e: self.refusal = self.refusal or e
+    if self.refusal: raise self.refusal
+    return message
 
 # %% ../../nbs/serve/01_limits.ipynb #limitsmw01
 def content_length(scope: dict) -> int | None:
@@ -322,6 +326,7 @@ class FormField(NamedTuple):
     value: str | bytes  # bytes of a file
     filename: str = ''
 
+# %% ../../nbs/serve/01_limits.ipynb #11a17508
 async def parse_form(
     headers: list,  # of the request, as ASGI has them
     body: bytes,
@@ -336,7 +341,7 @@ async def parse_form(
             for name, value in form.multi_items():
                 if isinstance(value, str): found.append(FormField(name, value))
                 else: found.append(FormField(name, await value.read(), value.filename or ''))
-    except HTTPException as e: raise Refusal(400, f"The form can't be read: {e.detail}") from None
+    except MultiPartException as e: raise Refusal(400, f"The form can't be read: {e.message}") from None
     return found
 
 async def read_form(headers: list, body: bytes) -> list[FormField]:
