@@ -2,6 +2,7 @@
 import json, socket, threading
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 import httpx, psutil, pytest, requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -51,6 +52,21 @@ def test_one_address_leaves_places_for_another():
         s.engine.cancel()
         for t in threads: t.join(20)
         assert not s.gateway.admission.by_client and not s.gateway.budget.used
+
+def test_one_address_leaves_rows_of_the_batch_for_another():
+    engine = Slow()
+    engine.batcher = SimpleNamespace(max_rows=4)
+    with serve(engine) as s:
+        answers = []
+        def ask(): answers.append(requests.post(s.url+CHAT, json=body(max_tokens=900)).status_code)
+        threads = [threading.Thread(target=ask) for _ in range(5)]
+        for t in threads: t.start()
+        until(lambda: s.gateway.admission.used == 5 and engine.running)
+        with client('127.0.0.2') as other: assert other.post(s.url+CHAT, json=body()).status_code == 200
+        assert engine.running == 2 and len(engine.asked) == 3 and not answers  # the other three wait for these
+        assert requests.post(s.url+'/api/v1/stop-stream').status_code == 200
+        for t in threads: t.join(20)
+        assert answers == [200]*5 and len(engine.asked) == 3 and not s.gateway.rows.by_client
 
 def test_one_address_leaves_websockets_for_another(server):
     address = f'{server.stream_url}/api/v1/stream'

@@ -297,7 +297,7 @@ def read_json(
         text = raw if isinstance(raw, str) else raw.decode()
         data = json.loads(text, parse_constant=no_constant)
         if not isinstance(data, dict): raise ValueError
-        if '\\ud' not in text and '\\uD' not in text: return data  # no half of a character
+        if '\\' not in text or '\\ud' not in text and '\\uD' not in text: return data  # no half of a character
         return json.loads(json.dumps(data, ensure_ascii=False).encode('utf-8', 'replace'))
     except (ValueError, RecursionError):
         raise Refusal(400, 'The request is not a JSON object: send something like {"prompt": "Why?"}.') from None
