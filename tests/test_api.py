@@ -358,7 +358,7 @@ PATHS = '/api/v1/generate', '/api/v1/token-count', '/chat', '/v1/chat/completion
 def test_nothing_is_read_from_who_may_not_come_in(path):
     with serving(make_api(Slow(), keys=('apple',))) as url: assert first_words(url, path, 9_000_000) == 401
     app = make_api(Slow(), queue=1)
-    app.state.gateway.admission.active = 1
+    app.state.gateway.admission.used = 1
     with serving(app) as url: assert first_words(url, path, 9_000_000) == 429
 
 def picture_requests(url):
@@ -373,20 +373,19 @@ def picture_requests(url):
 def test_pictures_are_decoded_inside_the_door(monkeypatch):
     app, inside = make_api(slow := Slow(), queue=5), []
     slow.pause, read, gateway = 0, api.read_pictures, app.state.gateway
-    monkeypatch.setattr(api, 'read_pictures', lambda files: (inside.append(gateway.admission.active), read(files))[1])
-    monkeypatch.setattr(gateway.admission, 'check', lambda: None)  # full only once the body has been read
+    monkeypatch.setattr(api, 'read_pictures', lambda files: (inside.append(gateway.admission.used), read(files))[1])
+    monkeypatch.setattr(gateway.admission, 'check', lambda client: None)  # full only once the body has been read
     with serving(app) as url:
         assert [r.status_code for r in picture_requests(url)] == [200]*4 and inside == [1]*4
         monkeypatch.undo()
         monkeypatch.setattr(api, 'read_pictures', lambda files: inside.append('full'))
         class Full(api.AdmissionControl):
-            def __enter__(self): api.AdmissionControl(0).check()
-            def __exit__(self, *_): pass
+            def admit(self, client): return api.AdmissionControl(0).admit(client)
         monkeypatch.setattr(gateway, 'admission', Full())
         assert [r.status_code for r in picture_requests(url)] == [429]*4 and 'full' not in inside
 
 def test_two_pictures_are_decoded_at_a_time(monkeypatch):
-    from sciencetutor.serve import limits
+    from sciencetutor.data import images
     now, most, lock = [0], [], threading.Lock()
     def slowly(data, max_side):
         with lock: now[0] += 1
@@ -394,7 +393,7 @@ def test_two_pictures_are_decoded_at_a_time(monkeypatch):
         time.sleep(.05)
         with lock: now[0] -= 1
         return Image.new('RGB', (8, 8))
-    monkeypatch.setattr(limits, 'open_image', slowly)
+    monkeypatch.setattr(images, 'decode', slowly)
     slow = Slow()
     slow.pause = 0
     with serving(make_api(slow)) as url:
@@ -407,7 +406,7 @@ def test_bytes_in_memory_are_bounded():
     slow = Slow()
     app = make_api(slow)
     budget = app.state.gateway.budget
-    budget.size = 3000
+    budget.size = 5000
     with serving(app) as url:
         body = dict(prompt='?'*2000, max_new_tokens=1000)
         t = threading.Thread(target=lambda: requests.post(f'{url}/api/v1/generate', json=body))
@@ -439,12 +438,12 @@ def test_websocket_memory_is_bounded(server):
     assert e.value.rcvd.code == 1013 and 'hands full' in e.value.rcvd.reason
     before, gateway.sockets.size = gateway.sockets.size, 1
     try:
-        until(lambda: not gateway.sockets.active)
+        until(lambda: not gateway.sockets.used)
         with connect(address, ping_interval=None) as ws:
             with pytest.raises(websockets.exceptions.InvalidStatus): connect(address)
             assert len(converse(ws, prompt='Why', max_new_tokens=30)) > 1
     finally: gateway.sockets.size = before
-    until(lambda: not gateway.budget.used and not gateway.sockets.active)
+    until(lambda: not gateway.budget.used and not gateway.sockets.used)
 
 def test_deadline():
     slow = Slow()

@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 from fastcore.script import CliError
 from PIL import Image
 from sciencetutor.data.core import load_split, run_data
-from sciencetutor.data.images import FORMATS, BadImage, check_image, open_image
+from sciencetutor.data.images import FORMATS, BadImage, check_image, data_uri, open_image, open_upload
 
 
 def encoded(im, format='PNG', **kw):
@@ -78,12 +78,89 @@ def test_smaller():
     assert out.size == (30, 20) and open_image(encoded(RED), max_side=300).size == (90, 60)
 
 
-def test_a_later_frame_without_dimensions():
+def test_later_frames_are_not_looked_at():
     RED.save(b := io.BytesIO(), 'TIFF', save_all=True, append_images=[RED])
     data = bytearray(b.getvalue())
     second = Image.open(b).tag_v2.next
     data[second + 2:second + 26] = bytes(24)  # its first two tags, width and height
-    with pytest.raises(BadImage, match='later frame'): check_image(bytes(data))
+    assert 'animated' in check_image(bytes(data)).odd and open_image(bytes(data)).size == (90, 60)
+
+
+def many_frames(format, n=100_000):
+    "A valid file of a few megabytes with so many frames."
+    dot = Image.new('L', (1, 1))
+    if format == 'GIF':
+        dot.save(b := io.BytesIO(), 'GIF', save_all=True, append_images=[Image.new('L', (1, 1), 255)])
+        data = b.getvalue()
+        at = data.index(b'\x21\xf9', 14)
+        return data[:at] + data[at:-1] * (n//2) + b';'
+    entries = [(256, 4, 1), (257, 4, 1), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (279, 4, 1)]
+    tags = b''.join(struct.pack('<HHIHxx' if kind == 3 else '<HHII', tag, kind, 1, v) for tag, kind, v in entries)
+    size = 6 + len(tags)
+    ends = [12 + size*(i+1) for i in range(n-1)] + [0]
+    head = b'II*\0' + struct.pack('<I', 12) + bytes(4)
+    return head + b''.join(struct.pack('<H', len(entries)) + tags + struct.pack('<I', end) for end in ends)
+
+
+@pytest.mark.parametrize('format', ['GIF', 'TIFF'])
+def test_frames_are_not_counted(format, monkeypatch):
+    data, looked = many_frames(format), []
+    plugin = Image.open(io.BytesIO(data)).__class__
+    seek = plugin._seek
+    monkeypatch.setattr(plugin, '_seek', lambda self, *args: (looked.append(args), seek(self, *args))[1])
+    assert check_image(data).odd == 'animated' and open_upload(data, 1024).size == (1, 1) and len(looked) < 30
+
+
+def test_avif_reads_where_pillow_does():
+    if 'AVIF' not in FORMATS: pytest.skip('this Pillow has no AVIF')
+    out = open_image(encoded(RED, 'AVIF', quality=90))
+    assert out.size == (90, 60) and abs(out.getpixel((45, 30))[0] - RED.getpixel((45, 30))[0]) < 20
+
+
+def test_smaller_first_looks_the_same():
+    "Averaging before the colours change gives what averaging after it gave."
+    clear = RED.resize((200, 100)).convert('RGBA')
+    clear.putalpha(Image.linear_gradient('L').resize((200, 100)))
+    after = open_image(encoded(clear))
+    after.thumbnail((50, 50), Image.Resampling.BICUBIC)
+    before = open_image(encoded(clear), max_side=50)
+    assert before.size == after.size == (50, 25)
+    assert max(abs(a-b) for one, two in zip(before.getdata(), after.getdata()) for a, b in zip(one, two)) <= 3
+
+
+@pytest.mark.parametrize('body', ['aGk=', ' a G\nk\t=\r\n', 'aGk'])
+def test_base64_with_blanks(body):
+    uri = f'data:image/png;base64,{body}'
+    if body != 'aGk': assert data_uri(uri) == b'hi'
+    else:
+        with pytest.raises(BadImage, match='base64'): data_uri(uri)
+
+
+SEVEN = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from sciencetutor.data.images import BadImage, open_upload
+data = open(sys.argv[1], 'rb').read()
+def open_one(_):
+    try: return open_upload(data, 1024).size
+    except BadImage as e: return e
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(7) as pool: said = list(pool.map(open_one, range(7)))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, said[-1], sep=';')
+"""
+
+
+@pytest.mark.parametrize('mode, size, want, megabytes', [
+    ('RGBA', (8000, 6000), '8000 x 6000 pixels', 20), ('RGBA', (4000, 4000), '(1024, 1024)', 400),
+    ('P', (4000, 4000), '(1024, 1024)', 600)])
+def test_seven_uploads_at_once(tmp_path, mode, size, want, megabytes):
+    "50 megapixels in 194 KB are refused by their header; of sixteen, two pictures at a time are in memory."
+    file = tmp_path/'a.png'
+    Image.new(mode, size).save(file, **(dict(transparency=0) if mode == 'P' else {}))
+    done = subprocess.run([sys.executable, '-c', SEVEN, file], capture_output=True, text=True)
+    grown, said = done.stdout.strip().split(';')
+    print(mode, size, file.stat().st_size, grown, 'MB', said)
+    assert int(grown) < megabytes and want in said, done
 
 
 @settings(max_examples=300, deadline=None)

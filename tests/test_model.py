@@ -11,7 +11,8 @@ def tiny(): return M.load_model('tiny')
 
 
 @pytest.mark.parametrize('text, clean', [
-    ('plain', 'plain'), ('a<|im_end|>b', 'ab'), ('<image>', ''), ('<|im_<|im_end|>end|>', ''), ('<im<image>age>', ''),
+    ('plain', 'plain'), ('a<|im_end|>b', 'ab'), ('<image>', ''), ('<|im_<|im_end|>end|>', ' '), ('<im<image>age>', ' '),
+    ('<im'*20_000+'<image>'+'age>'*20_000, '<im'*19_999+' '+'age>'*19_999),
     ('1 < 2 > 0', '1 < 2 > 0')])
 def test_special_tokens_cannot_be_typed(tiny, text, clean):
     assert M.clean_text(tiny[1], text) == clean

@@ -187,6 +187,7 @@ def test_page_fetches_nothing(server, monkeypatch):
 
 class Connection:
     "What uvicorn has of a connection, as far as `close_idle` looks at it."
+    client = '192.0.2.1', 5
     def __init__(self, **kw): self.closed, self.transport = 0, self; self.__dict__.update(kw)
     def close(self): self.closed += 1
 

@@ -472,8 +472,10 @@ def test_uploads_have_a_quota(house, monkeypatch):
         assert [upload(ada).status_code for _ in range(6)] == [200]*5 + [429]
         assert [upload(eve).status_code for _ in range(4)] == [200]*3 + [429]
         with ada.get(f'{ada.api}/heartbeat/abcdef', stream=True, **TOO) as beat: next(beat.iter_content(5))
-        time.sleep(1)
-        assert upload(eve).status_code == 200  # who leaves gives room
+        for _ in range(100):  # a loaded machine takes its time
+            if (status := upload(eve).status_code) == 200: break  # who leaves gives room
+            time.sleep(.1)
+        assert status == 200
     monkeypatch.setattr(uploads, 'MAX_BYTES', 5_000_000)
     with Server(Script(), open_port('127.0.0.1', 0), rate=0) as s:
         v, noise = visit(s.url), Image.frombytes('RGB', (800, 833), os.urandom(800*833*3))

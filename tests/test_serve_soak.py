@@ -100,15 +100,15 @@ def test_mixed_traffic_for_a_moment(served):
     assert report['requests'] > 8 and not report['errors_5xx'] and not report['stuck'], report
 
 def test_five_hundred_connections(served):
-    "As many as there may be: the next ones are told so, memory hardly grows, and when they go all is well."
+    "As many as there may be, of one address: some of them are hung up on, memory hardly grows, others come in."
     url, process = served
     host, port = url.removeprefix('http://').split(':')
     before, idle = process.memory_info().rss, []
     try:
         for _ in range(500): idle.append(socket.create_connection((host, int(port)), timeout=10))
-        until(lambda: requests.get(f'{url}/healthz').status_code == 503)
+        until(lambda: requests.get(f'{url}/healthz').status_code == 200)
         grown = process.memory_info().rss-before
-        print(f'500 connections: the next one gets 503; {grown/1e6:.0f} MB more')
+        print(f'500 connections: {grown/1e6:.0f} MB more')
         assert grown < 60e6
     finally:
         for s in idle: s.close()

@@ -1,10 +1,12 @@
 "What the tutor remembers: nothing acknowledged is lost, nothing of one child is another's, what is deleted is gone."
 import os, re, shutil, signal, subprocess, sys, tempfile, time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest, sqlalchemy as sa
 from PIL import Image
 from fastcore.script import CliError
-from sciencetutor.app.store import Store, active_seconds, make_db, migrate
+from sciencetutor.app.store import DailyLimit, Store, active_seconds, make_db, migrate
 
 WRITER = """
 import sys
@@ -153,6 +155,17 @@ def test_migrating_twice_changes_nothing(tmp_path):
     assert [u['name'] for u in Store(str(tmp_path)).users()] == ['ada']
 
 # The story of a class
+
+def test_daily_limit_of_who_asks_at_once(tmp_path):
+    "It is checked and counted in one transaction."
+    store = Store(str(tmp_path/'store'))
+    ada = store.add_user('ada')
+    def ask(_):
+        try: return store.add_message(ada, None, 'Why?', limit=3) and 'asked'
+        except DailyLimit: return 'refused'
+    with ThreadPoolExecutor(8) as pool: said = Counter(pool.map(ask, range(16)))
+    assert said == dict(asked=3, refused=13) and store.asked_today(ada) == len(store.asked(ada)) == 3
+    assert store.add_message(ada, None, 'Help!')[1]  # without a limit, as what is flagged
 
 def whole_story(store):
     ada, bob = store.add_user('ada', 'password of ada', grade=3), store.add_user('bob', 'password of bob')

@@ -20,13 +20,13 @@ from .uploads import PrivateFolder, Refusal, Uploads, bare_png, owner_of, print_
 from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
 from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
-from ..data.images import BadImage, data_uri, open_image
+from ..data.images import BadImage, data_uri, open_image, open_upload
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from .guard import tutor_guard
 from .safety import Guard, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import Store, to_json, to_markdown
+from .store import DailyLimit, Store, to_json, to_markdown
 from .teaching import data_bank, hints, sample_bank, smaller_question
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
@@ -217,7 +217,7 @@ def new_turn(
     if len(text)+sum(map(len, choices)) > MAX_QUESTION or len(choices) > MAX_CHOICES: turn.note = 'too_long'
     if picture is not None:
         try:
-            turn.picture = open_image(picture, max_side=MAX_SIDE)
+            turn.picture = open_upload(picture, MAX_SIDE)
             turn.file = save(turn.picture)
         except BadImage: turn.note = 'bad_picture'
     return turn
@@ -346,22 +346,21 @@ def admit(self: Page,
     "Check a question and store it."
     verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
     if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
-    over_limit = user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit
-    if over_limit and not verdict:
-        turn.note = 'limit'
-        return chat_id
     if verdict and verdict.level == 'personal':
         turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
         turn.picture, turn.file = None, None
     if not user: return chat_id
     values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
     if verdict: values['flag'] = verdict.level
+    values['limit'] = 0 if verdict else self.daily_limit
     turn.chat_id, turn.saves = chat_id, dict(name=user['name'], before=before, values=values)
     try: self.save_question(turn)
+    except DailyLimit: turn.note = 'limit'
     except Exception as e:
         print_error(e)
         turn.unsaved = True
     return turn.chat_id
+
 
 # %% ../../nbs/app/12_page.ipynb #25250d76
 @patch

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 
 # %% ../../nbs/app/07_safety.ipynb #dbe3e5c3
 from __future__ import annotations
-import re, tomllib, traceback, unicodedata
+import re, threading, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,10 +17,10 @@ from fastcore.script import CliError
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LOOKALIKES', 'LEET', 'SPACED', 'LEET_INSIDE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'join_spaced', 'normalize_text',
-           'Rule', 'Verdict', 'compile_patterns', 'RuleSet', 'read_rules', 'sentences_of', 'text_features',
-           'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'redact', 'ContentFiltered', 'latest_question',
-           'GuardedEngine', 'safety_lines', 'measure']
+__all__ = ['LOOKALIKES', 'LEET', 'SPACED', 'LEET_INSIDE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'SAID_HARM', 'join_spaced',
+           'normalize_text', 'Rule', 'Verdict', 'compile_patterns', 'RuleSet', 'read_rules', 'sentences_of',
+           'text_features', 'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'redact', 'ContentFiltered',
+           'message_text', 'split_latest', 'GuardedEngine', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
 LOOKALIKES = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi")  # the last eight are Cyrillic
@@ -72,6 +72,7 @@ def compile_patterns(
     for name, listed in reversed(words.items()):
         either = listed if isinstance(listed, str) else f"(?:{'|'.join(listed)})"
         body = body.replace('{'+name+'}', either)
+    body = body.replace(')*', '){0,8}').replace(')+', '){1,8}')  # or *big big big ...* is read again from every word on
     return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', GAP)})(?!\w)")
 
 # %% ../../nbs/app/07_safety.ipynb #be4ab41f
@@ -202,6 +203,7 @@ class Guard:
         self.spelling, self.thresholds = read.spelling, read.thresholds
         if classifier is True: classifier = SafetyClassifier.load() if self.thresholds else None
         self.classifier, self.second_judge = classifier, second_judge
+        self.turns = threading.BoundedSemaphore(2)  # or forty checks at once keep the interpreter from all else
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
 
@@ -245,7 +247,9 @@ def check(self: Guard,
     where: str = 'in',  # in: from a child, out: from the model
 ) -> Verdict | None:  # None if there is nothing to object to
     "Whether a text may pass; if in doubt, it may not."
-    try: return Verdict('error', 'too long') if len(text) > MAX_CHECKED else self.find(text, where)
+    if len(text) > MAX_CHECKED: return Verdict('error', 'too long')
+    try:
+        with self.turns: return self.find(text, where)
     except Exception:
         traceback.print_exc()
         return Verdict('error')
@@ -262,14 +266,15 @@ def redact(
 class ContentFiltered(CliError):
     "A question that is not answered; the message is what to say instead."
 
-def latest_question(messages: list[dict]) -> str:
-    "What the latest question says, and what follows it."
-    asked = [i for i, m in enumerate(messages) if m['role'] in ('user', 'prompt')]
-    texts = []
-    for m in messages[asked[-1] if asked else 0:]:
-        parts = m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])]
-        texts += [part.get('text') or '' for part in parts]
-    return '\n'.join(texts)
+def message_text(m: dict) -> str:
+    "What a message says."
+    parts = m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])]
+    return '\n'.join(part.get('text') or '' for part in parts)
+
+def split_latest(messages: list[dict]) -> tuple[list[dict], list[dict]]:
+    "What came before the latest question, and the question with what follows it."
+    asked = max((i for i, m in enumerate(messages) if m['role'] in ('user', 'prompt')), default=0)
+    return messages[:asked], messages[asked:]
 
 class GuardedEngine:
     "An engine that checks what it is asked and what it answers; all else is the engine's own."
@@ -283,21 +288,59 @@ class GuardedEngine:
     def __getattr__(self, name): return getattr(self.engine, name)
     def refusal(self, text: str) -> str:  # what to say instead, or nothing
         "Why a question is not answered."
-        verdict = self.guard.check(text)
+        return self.sentence(self.guard.check(text))
+    def sentence(self, verdict: Verdict | None) -> str:
+        "What to say for a finding."
         return self.texts['refuse_'+verdict.level] if verdict else ''
+
+# %% ../../nbs/app/07_safety.ipynb #5a0e19c0
+@patch
+def without_refused(self: GuardedEngine, messages: list[dict]) -> list[dict]:
+    "A conversation without the questions that were refused, and our sentences for them."
+    ours, kept, i = {v for k, v in self.texts.items() if k.startswith('refuse_')}, [], 0
+    while i < len(messages):
+        m, answer = messages[i], messages[i+1] if i+1 < len(messages) else None
+        pictured = isinstance(m['content'], list) and any(part['type'] == 'image' for part in m['content'])
+        refused = answer and answer['role'] == 'assistant' and message_text(answer).strip() in ours
+        if refused and m['role'] == 'user' and not pictured: i += 2
+        else:
+            kept.append(m)
+            i += 1
+    return kept
+
+# %% ../../nbs/app/07_safety.ipynb #5a0e19c2
+SAID_HARM = ('poison', 'self-harm', 'violence', 'sexual')  # levels of a pattern that count in an answer
+
+@patch
+def objection(self: GuardedEngine,
+    messages: list[dict],  # the conversation
+    choices: Sequence[str] = (),  # of the latest question
+) -> str:  # what to say instead, or nothing
+    "Why a conversation is not answered."
+    before, latest = split_latest(messages)
+    asked = '\n'.join([*map(message_text, latest), *choices])
+    others = [message_text(m) for m in before if m['role'] != 'assistant']
+    if why := next(filter(None, map(self.refusal, [asked, *others])), ''): return why
+    answers = [message_text(m).replace(self.texts['withdrawn'], '') for m in before if m['role'] == 'assistant']
+    with self.guard.turns:
+        found = [self.guard.match(t[-MAX_CHECKED:], 'in') for t in answers]
+        as_one = self.guard.match('\n'.join([*others, asked])[-MAX_CHECKED:], 'in') if others else None
+    return next((self.sentence(v) for v in [*found, as_one] if v and (v is as_one or v.level in SAID_HARM)), '')
 
 # %% ../../nbs/app/07_safety.ipynb #ef0ee95b
 @patch
 def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=(), **kw) -> list[float]:
     "How likely each choice is as the answer; raises `ContentFiltered`."
-    if why := self.refusal('\n'.join([latest_question(messages), *choices])): raise ContentFiltered(why)
+    messages = self.without_refused(messages)
+    if why := self.objection(messages, choices): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
 
 @patch
 def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
     "Stream the tutor's next message, or the sentence that stands in its place."
     usage, text = {} if usage is None else usage, ''
-    if why := self.refusal(latest_question(messages)):
+    messages = self.without_refused(messages)
+    if why := self.objection(messages):
         usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='content_filter')
         yield why
         return

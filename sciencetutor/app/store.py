@@ -24,8 +24,8 @@ from .uploads import bare_png
 # %% auto #0
 __all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 'configure_sqlite', 'begin_immediate', 'make_db',
            'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'make_private',
-           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'title_of', 'message_markdown', 'to_markdown',
-           'to_json', 'active_seconds', 'older_than', 'feedback_record']
+           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'DailyLimit', 'title_of', 'message_markdown',
+           'to_markdown', 'to_json', 'active_seconds', 'older_than', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PATIENCE = 30.  # seconds that a writer waits for another
@@ -397,12 +397,17 @@ def run_user(
     print(f"{name} ({role}) can log in where `sciencetutor serve` runs with --auth.")
 
 # %% ../../nbs/app/09_store.ipynb #081950c2
+class DailyLimit(Exception):
+    "A child has asked as many questions today as may be."
+
 @patch
-def count_question(self: Store, c: sa.Connection, user_id: int):
-    "One more question today."
+def count_question(self: Store, c: sa.Connection, user_id: int, limit: int = 0):
+    "One more question today; raises `DailyLimit` if there are so many already, 0 for any number."
     d, insert = self['days'], postgresql.insert if self.db.dialect.name == 'postgresql' else sqlite.insert
     one = insert(d).values(user_id=user_id, day=time.strftime('%Y-%m-%d'), asked=1)
-    c.execute(one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1)))
+    more = one.on_conflict_do_update(index_elements=[d.c.user_id, d.c.day], set_=dict(asked=d.c.asked+1),
+                                     where=d.c.asked < limit if limit else None)
+    if not c.execute(more).rowcount: raise DailyLimit
 
 def title_of(text: str) -> str:  # 60 characters at most, never empty
     "A conversation's title from a text."
@@ -425,6 +430,7 @@ def add_message(self: Store,
     conversation: str | None,  # None begins one
     question: str,  # as asked
     picture: Image.Image | None = None,  # with it
+    limit: int = 0,  # questions a day, 0 for any number; raises `DailyLimit`
     **values,  # context, choices, mode, flag, ...
 ) -> tuple[str, int]:  # ids of the conversation and of the message; both are on the disk
     "Save a question."
@@ -432,7 +438,7 @@ def add_message(self: Store,
     png = bare_png(picture) if picture else None
     try:
         with self.transaction() as c:
-            self.count_question(c, user_id)
+            self.count_question(c, user_id, limit)
             if png:
                 self.lock_pictures(c)
                 row['picture'] = self.keep_picture(png)
@@ -442,6 +448,7 @@ def add_message(self: Store,
     except sa.exc.SQLAlchemyError:
         if row['picture']: self.clean_up({row['picture']})
         raise
+
 
 # %% ../../nbs/app/09_store.ipynb #1452e417
 @patch

@@ -28,7 +28,7 @@ _spaced_letter = r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*'  
 _joined_letter = r'(?:^|(?<=\s))\(([A-Ja-j])\)(?=\S)'  # (A)milk
 _lettered = re.compile(f'{_spaced_letter}|{_joined_letter}', re.M)
 _numbered = re.compile(r'^[ \t]*(?:\((\d\d?)\)|(\d\d?)[.)])\s+', re.M)
-_header = re.compile(r'\s*\b(?:options|choices|answers|possible answers)\s*:?\s*$', re.I)
+_heading = re.compile(r'\b(?:options|choices|answers|possible answers)$', re.I)
 
 def _markers(text, pattern, first):
     "Matches of the pattern that count up from `first`: A, B, C, ... or 1, 2, 3, ..."
@@ -46,15 +46,21 @@ def _cut(text, marks):
     last, _, rest = parts[-1].strip().partition('\n\n')
     return text[:marks[0].start()], [*parts[:-1], last], rest
 
+def _without_heading(text):
+    "A text without `Choices:` or the like at its end."
+    bare = text.rstrip().removesuffix(':').rstrip()
+    m = _heading.search(bare[-20:])
+    return bare[:len(bare)-len(m[0])].rstrip() if m else text
+
 def _marked(text):
     "Question and choices of a text with letters or numbers, or None."
     for pattern, first in (_lettered, 0), (_numbered, 1):
         marks = _markers(text, pattern, first)
         if len(marks) < 2: continue
         head, choices, rest = _cut(text, marks)
-        inline = not re.search(r'(^|\n)\s*$', head)
-        begin = marks[0].start()
-        ends = re.search(r'[?:.!…]\s*$', head) or _header.search(head)
+        said, begin = head.rstrip(), marks[0].start()
+        inline = said and '\n' not in head[len(said):]
+        ends = said.endswith(tuple('?:.!…')) or _without_heading(head) != head
         asked = ends or (text[begin] == '(' and '?' not in text[begin:])
         joined = any(re.match(r'(and|or)\b', c.strip()) for c in choices)
         if all(re.search(r'\w', c) for c in choices) and (not inline or (asked and not joined)):
@@ -80,7 +86,7 @@ def find_choices(
     text = text.strip().replace('\r\n', '\n')
     head, choices = _marked(text) or _unmarked(text) or (text, [])
     choices = [' '.join(c.split()).strip(' ;,') for c in choices]
-    head = _header.sub('', head).strip()
+    head = _without_heading(head).strip()
     return (head, choices) if head and 2 <= len(choices) <= 10 and all(choices) else (text, [])
 
 # %% ../../nbs/app/05_turns.ipynb #4cd9e2aa

@@ -376,7 +376,7 @@ def override_params(
     for param in [params] if isinstance(params, str) else params or ():
         name, equals, text = param.partition('=')
         if not equals: raise CliError(f'--params {param} has no value: write NAME=VALUE')
-        scientific = re.fullmatch(r'[-+]?\d+\.?\d*[eE][-+]?\d+', text)  # YAML 1.1 takes 1e-4 for a word
+        scientific = re.fullmatch(r'[-+]?\d+(?:\.\d*)?[eE][-+]?\d+', text)  # YAML 1.1 takes 1e-4 for a word
         new[name] = float(text) if scientific else yaml.safe_load(text)
     options = {k: v for k, v in values.get('options', {}).items() if k not in new}
     return {**values, 'options': options, **new}

@@ -8,23 +8,24 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/images.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'BadImage', 'Header', 'png_header', 'lazy_open', 'pillow_header',
-           'header', 'to_rgb', 'without_words', 'load', 'usable', 'decode', 'read_picture', 'open_image', 'check_image',
-           'png_bytes', 'data_uri']
+__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'SMOOTH', 'MAX_DECODED', 'BadImage', 'Header', 'png_header',
+           'lazy_open', 'pillow_header', 'header', 'to_rgb', 'without_words', 'shrink', 'load', 'usable', 'decode',
+           'read_picture', 'open_image', 'check_upload', 'open_upload', 'check_image', 'png_bytes', 'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
-import base64, io, struct, warnings
+import base64, io, struct, threading, warnings
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.script import CliError
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 from .formats import one_line
+
 
 # %% ../../nbs/data/04_images.ipynb #07e23506
 class BadImage(CliError):
     "A picture that cannot be used, and why."
 
-FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', 'AVIF')
+FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', *(['AVIF'] if features.check('avif') else []))
 MAX_PIXELS = 50_000_000  # 150 MB once decoded
 PNG = b'\x89PNG\r\n\x1a\n'  # how such a file begins
 HEIC = (b'ftypheic', b'ftypheix', b'ftypmif1')  # what stands after the first four bytes of a telephone's
@@ -69,9 +70,9 @@ def pillow_header(
     im = lazy_open(data)
     try: rotated = im.getexif().get(0x0112, 1) not in (0, 1)
     except Exception: rotated = False
-    try: frames = getattr(im, 'n_frames', 1)
-    except Exception as e: raise BadImage(f'broken picture ({type(e).__name__} in a later frame)') from None
-    kinds = dict(animated=frames > 1, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
+    try: animated = getattr(im, 'is_animated', False)
+    except Exception: animated = True  # a second frame that can't be read
+    kinds = dict(animated=animated, cmyk=im.mode == 'CMYK', rotated=rotated) | {'16-bit': im.mode.startswith('I')}
     odd = [kind for kind, is_it in kinds.items() if is_it]
     return Header(im.format, *im.size, ','.join(odd))
 
@@ -118,6 +119,17 @@ def without_words(
         at = len(data) if kind == b'IEND' else end
     return b''.join(out)
 
+
+# %% ../../nbs/data/04_images.ipynb #shrink
+SMOOTH = ('L', 'LA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')  # modes whose values can be averaged
+
+def shrink(
+    im: Image.Image,  # made smaller in place
+    max_side: int | None,  # longest side of the result, pixels; None for any
+):
+    "Make a picture smaller, if it is too large."
+    if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+
 def load(
     data: bytes,  # a file
     max_side: int | None = None,  # longest side that will be wanted, pixels
@@ -129,9 +141,11 @@ def load(
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             im.load()
+            if im.mode in SMOOTH and 'transparency' not in im.info: shrink(im, max_side)
             ImageOps.exif_transpose(im, in_place=True)
         return im
     except Exception as e: raise BadImage(f'broken picture ({one_line(str(e)) or type(e).__name__})') from None
+
 
 # %% ../../nbs/data/04_images.ipynb #01747ce2
 def usable(
@@ -154,7 +168,7 @@ def decode(
         if data[:8] != PNG: raise
         im = load(without_words(data), max_side)
     im = to_rgb(im)
-    if max_side and max(im.size) > max_side: im.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    shrink(im, max_side)
     return im
 
 # %% ../../nbs/data/04_images.ipynb #8bec2896
@@ -180,6 +194,26 @@ def open_image(
         return decode(data, max_side)
     except BadImage as e: raise BadImage(f'{name}{e}') from None
 
+# %% ../../nbs/data/04_images.ipynb #a1d4c7e1
+MAX_DECODED = 16_000_000  # pixels that are decoded whole for a visitor: up to 250 MB on the way to RGB
+_decoders = threading.BoundedSemaphore(2)  # of this process
+
+def check_upload(
+    data: bytes,  # a whole file
+) -> Header:
+    "The header of a picture that a visitor sends; `BadImage` if decoding it would take too much memory."
+    h = header(data)
+    in_part = h.format == 'JPEG' and not lazy_open(data).info.get('progressive')
+    return h if in_part else header(data, MAX_DECODED)
+
+def open_upload(
+    data: bytes,  # a whole file
+    max_side: int,  # longest side of the result, pixels
+) -> Image.Image:  # upright, RGB, decoded
+    "Open a picture that a visitor sends; `BadImage` says in one line why it cannot be used."
+    check_upload(data)
+    with _decoders: return decode(data, max_side)
+
 # %% ../../nbs/data/04_images.ipynb #2ad29df8
 def check_image(
     data: bytes,  # a whole file
@@ -204,5 +238,5 @@ def data_uri(
     head, _, body = uri.partition(',')
     if not (head.startswith('data:image/') and head.endswith(';base64')):
         raise BadImage('The picture is not a data URI: send data:image/png;base64,...; addresses are not fetched')
-    try: return base64.b64decode(''.join(body.split()), validate=True)
+    try: return base64.b64decode(body.encode('ascii').translate(None, b' \t\r\n'), validate=True)
     except ValueError: raise BadImage('The picture is not valid base64: send data:image/png;base64,...') from None

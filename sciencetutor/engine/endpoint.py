@@ -8,12 +8,15 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['OWN_COMPUTER', 'data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_fields', 'error_message',
-           'retry_after', 'content_text', 'reply_text', 'api_base', 'Endpoint']
+__all__ = ['MAX_REPLY', 'MAX_LINE', 'OWN_COMPUTER', 'data_url', 'chat_body', 'RequestRefused', 'ServerBusy', 'error_fields',
+           'error_message', 'shown_url', 'retry_after', 'EndlessReply', 'reply_pieces', 'reply_lines', 'post',
+           'content_text', 'reply_text', 'api_base', 'Endpoint']
 
 # %% ../../nbs/engine/03_endpoint.ipynb #ccb1cfdc
 import base64, io, os, re, time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 import httpx
 from fastcore.basics import patch
 from fastcore.script import CliError
@@ -53,7 +56,8 @@ def error_fields(
 ) -> dict:  # `message`, and where the server has them `code` and `param`
     "What a server says about an error, whatever its form."
     try: said = r.json()
-    except ValueError: return dict(message=re.sub('<[^>]*>', ' ', r.text))  # a proxy's page
+    except (ValueError, RecursionError):  # a proxy's page
+        return dict(message=re.sub('<[^<>]{0,999}>', ' ', r.text[:9999]))
     if isinstance(said, list) and said: said = said[0]
     if isinstance(said, dict): said = said.get('error') or said
     if not isinstance(said, dict): return dict(message=str(said))
@@ -61,12 +65,56 @@ def error_fields(
 
 def error_message(r: httpx.Response) -> str:
     "The server's own words about an error, kept short."
-    return ' '.join(error_fields(r)['message'].split())[:300] or 'no message'
+    text = ' '.join(error_fields(r)['message'][:3000].split())[:300]
+    return ''.join(c for c in text if c.isprintable()) or 'no message'
+
+def shown_url(url: str) -> str:
+    "An address as it may be shown: without user, password and query."
+    try: parts = urlsplit(url)
+    except ValueError: return 'the endpoint'
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else url.rpartition('@')[2]
 
 def retry_after(r: httpx.Response) -> float:
     "Seconds that the server asks us to wait, at most a minute."
     try: return min(60., max(0., float(r.headers.get('retry-after', 0))))
     except ValueError: return 0.
+
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b1
+MAX_REPLY, MAX_LINE = 16 << 20, 1 << 20  # bytes of a reply, of a line in it
+
+class EndlessReply(ValueError):
+    "A reply that is longer than any answer."
+
+def reply_pieces(
+    r: httpx.Response,  # open
+    most: int = MAX_REPLY,  # bytes
+) -> Iterator[bytes]:
+    "A reply, until it is too long."
+    if r.headers.get('content-encoding', 'identity') != 'identity': raise EndlessReply('a packed reply')
+    size = 0
+    for piece in r.iter_bytes():
+        size += len(piece)
+        if size > most: raise EndlessReply(f'a reply of more than {most:,} bytes')
+        yield piece
+
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b3
+def reply_lines(r: httpx.Response) -> Iterator[str]:
+    "The lines of a reply, until one or all are too long."
+    line = bytearray()
+    for piece in reply_pieces(r):
+        *ended, last = piece.split(b'\n')
+        for part in ended:
+            yield (line+part).decode('utf-8', 'replace').rstrip('\r')
+            line.clear()
+        line += last
+        if len(line) > MAX_LINE: raise EndlessReply(f'a line of more than {MAX_LINE:,} bytes')
+    if line: yield line.decode('utf-8', 'replace')
+
+def post(client: httpx.Client, url: str, body: dict) -> httpx.Response:
+    "The whole reply to a request, if it is not too long."
+    with client.stream('POST', url, json=body) as r:
+        kept = {k: v for k, v in r.headers.items() if k == 'retry-after'}
+        return httpx.Response(r.status_code, headers=kept, content=b''.join(reply_pieces(r)))
 
 # %% ../../nbs/engine/03_endpoint.ipynb #e90a1b03
 def content_text(
@@ -86,7 +134,7 @@ def reply_text(
     broke = r.status_code == 429 and error_fields(r).get('code') == 'insufficient_quota'
     if r.status_code in (401, 402, 403, 404) or broke:
         hint = 'the account' if broke or r.status_code == 402 else 'the address, the model name'
-        raise CliError(f'{url} answers HTTP {r.status_code} ({error_message(r)}): '
+        raise CliError(f'{shown_url(url)} answers HTTP {r.status_code} ({error_message(r)}): '
                        f'check {hint} and the key in OPENAI_API_KEY')
     why = f'HTTP {r.status_code}' + (f': {error_message(r)}' if r.text.strip() else '')
     if r.status_code in (408, 409, 425, 429) or r.status_code >= 500: raise ServerBusy(why, retry_after(r))
@@ -95,7 +143,7 @@ def reply_text(
         choice = r.json()['choices'][0]
         text, end = content_text(choice['message'].get('content')), choice.get('finish_reason')
         refusal = choice['message'].get('refusal')
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise ServerBusy('not a chat completion') from None
     if end == 'content_filter' or refusal: raise RequestRefused('content filter')
     if text is None and end == 'length': text = ''
@@ -113,6 +161,7 @@ def api_base(
     path = address.partition('://')[2].partition('/')[2]
     known = re.search(r'(^|/)(v\d+\w*|openai)$', path)
     return (address if known else f'{address}/v1'), query
+
 
 # %% ../../nbs/engine/03_endpoint.ipynb #73df3bfc
 OWN_COMPUTER = dict.fromkeys(['all://127.0.0.1', 'all://localhost', 'all://[::1]', 'all://0.0.0.0'])  # no proxy
@@ -133,16 +182,26 @@ class Endpoint:
         self.renamed = {}  # fields that this endpoint does not take -> their names here, None to leave them out
         key = os.environ.get('OPENAI_API_KEY', '').strip()
         if not key.isascii(): raise CliError('OPENAI_API_KEY has a letter that no key has: copy the key once more')
-        headers = {'Authorization': f'Bearer {key}'} if key else {}
+        headers = {'Accept-Encoding': 'identity'} | ({'Authorization': f'Bearer {key}'} if key else {})
         limits = httpx.Limits(max_connections=concurrency)
         self.client = httpx.Client(timeout=timeout, headers=headers, params=query, limits=limits, mounts=OWN_COMPUTER)
 
     def check_reachable(self):
         "Raise `CliError` where nobody answers."
-        try: self.client.get(f'{self.url}/models', timeout=10)
+        try:
+            with self.client.stream('GET', f'{self.url}/models', timeout=10): pass
         except httpx.TimeoutException: pass
         except (httpx.HTTPError, httpx.InvalidURL):
-            raise CliError(f'nothing answers at {self.url}: start the server or correct --endpoint') from None
+            why = f'nothing answers at {shown_url(self.url)}: start the server or correct --endpoint'
+            raise CliError(why) from None
+
+
+# %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b4
+@patch
+def __call__(self: Endpoint, bodies: list) -> list:
+    "Answers in the order of the requests."
+    with ThreadPoolExecutor(self.concurrency) as pool:
+        return list(pool.map(lambda b: ask(self.client, self.url, b, self.tries, self.wait), bodies))
 
 # %% ../../nbs/engine/03_endpoint.ipynb #e90a1b07
 _optional = ('temperature', 'top_p', 'top_k', 'seed', 'stop', 'stream_options', 'logprobs', 'top_logprobs')
@@ -168,7 +227,7 @@ def learn(self: Endpoint,
     refused = re.search(refusal, text)
     names = [k for k in _optional if k in sent and re.search(rf'\b{k}\b', text)] if refused else []
     for k in names:
-        if k not in self.renamed: print(f'note: {self.url} does not take {k}: asked without it', flush=True)
+        if k not in self.renamed: print(f'note: {shown_url(self.url)} does not take {k}: asked without it', flush=True)
         self.renamed[k] = None
     return bool(names)
 
@@ -178,7 +237,7 @@ def post(self: Endpoint, body: dict) -> httpx.Response:
     "A reply, after what the endpoint does not take was left out."
     while True:
         sent = self.fit(body)
-        r = self.client.post(f'{self.url}/chat/completions', json=sent)
+        r = post(self.client, f'{self.url}/chat/completions', sent)
         if not self.learn(sent, r): return r
 
 @patch
@@ -187,11 +246,12 @@ def ask(self: Endpoint, body: dict) -> dict:  # `text`, or `error` with the reas
     for i in range(self.tries):
         pause = 0.
         try: return dict(text=reply_text(self.post(body), self.url))
-        except RequestRefused as e: return dict(error=str(e))
+        except (RequestRefused, EndlessReply) as e: return dict(error=str(e))
         except ServerBusy as e: why, pause = str(e), e.wait
         except httpx.TimeoutException: why = 'timeout'
         except httpx.InvalidURL:
-            raise CliError(f'{self.url} is not an address: give --endpoint like http://127.0.0.1:8000/v1') from None
+            why = f'{shown_url(self.url)} is not an address: give --endpoint like http://127.0.0.1:8000/v1'
+            raise CliError(why) from None
         except httpx.HTTPError: why = 'no connection'
         if i+1 < self.tries: time.sleep(max(pause, self.wait * 2**i))
     return dict(error=why)

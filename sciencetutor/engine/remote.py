@@ -6,19 +6,19 @@ Docs: https://sciencetutor.github.io/sciencetutor/engine/remote.html.md"""
 
 # %% ../../nbs/engine/04_remote.ipynb #e032a8dc
 from __future__ import annotations
-import json, math, re, socket, threading
+import json, math, socket, threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 import httpx
 from fastcore.basics import patch
 from fastcore.script import CliError
 from ..data.formats import LETTERS
-from .endpoint import Endpoint, content_text, data_url, error_message
+from .endpoint import Endpoint, content_text, data_url, reply_lines, reply_pieces, shown_url
 from .batching import Sampling
 from .lazy import TooLong
 
 # %% auto #0
-__all__ = ['to_openai', 'RemoteEngine', 'ResponseStream', 'chat_options', 'letter_probs']
+__all__ = ['to_openai', 'RemoteEngine', 'EndpointError', 'ResponseStream', 'chat_options', 'letter_probs']
 
 # %% ../../nbs/engine/04_remote.ipynb #551699c1
 def to_openai(
@@ -50,7 +50,7 @@ class RemoteEngine:
         self._running, self._lock = {}, threading.Lock()
     @property
     def running(self) -> int: return sum(map(len, list(self._running.values())))
-    def __repr__(self): return f"RemoteEngine({self.endpoint.url!r}, {self.name!r})"
+    def __repr__(self): return f"RemoteEngine({shown_url(self.endpoint.url)!r}, {self.name!r})"
     def count(self, messages, images=()) -> int:
         "About how many tokens messages have: the endpoint doesn't tell before it answers."
         return sum(len(p['text'])//4+1 if p['type'] == 'text' else 0 for m in messages for p in m['content'])
@@ -60,6 +60,11 @@ def cancel(self: RemoteEngine, request: str | None = None):
     "End what is running under a name, or everything."
     with self._lock: streams = [s for name, ss in self._running.items() if request in (None, name) for s in ss]
     for s in streams: s.cancel()
+
+# %% ../../nbs/engine/04_remote.ipynb #ab3170d1
+class EndpointError(CliError):
+    "The model behind an address does not answer; `status` is what our own client is told."
+    status = 502
 
 # %% ../../nbs/engine/04_remote.ipynb #02564d88
 class ResponseStream:
@@ -102,14 +107,14 @@ def open(self: ResponseStream) -> httpx.Response:
     if self.error: raise self.error
     r = self.response
     if r.status_code == 200: return r
-    r.read()
-    if self.endpoint.learn(self.sent, r):
+    said = httpx.Response(r.status_code, content=b''.join(reply_pieces(r)))
+    if self.endpoint.learn(self.sent, said):
         self.context.__exit__(None, None, None)
         self.renew()
         return self.open()
-    why = error_message(r)
-    long = r.status_code == 413 or (r.status_code == 400 and re.search('(?i)too long|context|length|tokens', why))
-    raise (TooLong if long else CliError)(f"The endpoint answers HTTP {r.status_code}: {why}")
+    if r.status_code in (400, 413):
+        raise TooLong(f"The model does not take this question (HTTP {r.status_code}): ask something shorter.")
+    raise EndpointError(f"The model's server answers HTTP {r.status_code}: try again later.")
 
 @patch
 def cancel(self: ResponseStream):
@@ -131,9 +136,9 @@ def submitted(self: RemoteEngine, body: dict, request) -> Generator[ResponseStre
     stream = ResponseStream(self.endpoint, body)
     with self._lock: self._running.setdefault(request, set()).add(stream)
     try: yield stream
-    except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, OSError) as e:
+    except (httpx.HTTPError, LookupError, ValueError, TypeError, ArithmeticError, RecursionError, OSError) as e:
         if not stream.cancelled:
-            raise CliError(f"The endpoint {self.endpoint.url} broke off ({type(e).__name__}).") from None
+            raise EndpointError(f"The model's server broke off ({type(e).__name__}): try again later.") from None
     finally:
         with self._lock:
             self._running[request].discard(stream)
@@ -144,9 +149,12 @@ def submitted(self: RemoteEngine, body: dict, request) -> Generator[ResponseStre
 def events(self: RemoteEngine, body: dict, request) -> Iterator[dict]:
     "The events of a streamed answer."
     with self.submitted(body, request) as stream:
-        for line in stream.open().iter_lines():
+        for line in reply_lines(stream.open()):
             if stream.cancelled or line == 'data: [DONE]': return
-            if line.startswith('data:'): yield json.loads(line[5:])
+            if not line.startswith('data:'): continue
+            event = json.loads(line[5:])
+            if not isinstance(event, dict): raise ValueError('no event')
+            yield event
 
 # %% ../../nbs/engine/04_remote.ipynb #b75db93b
 def chat_options(
@@ -173,7 +181,7 @@ def generate(self: RemoteEngine,
     usage = {} if usage is None else usage
     for event in self.events(body, request):
         counts = event.get('usage') or {}
-        usage.update({k: counts[k] for k in ('prompt_tokens', 'completion_tokens') if k in counts})
+        usage.update({k: counts[k] for k in ('prompt_tokens', 'completion_tokens') if isinstance(counts.get(k), int)})
         for c in event.get('choices') or ():
             if c.get('finish_reason'): usage['finish_reason'] = c['finish_reason']
             if text := content_text((c.get('delta') or {}).get('content')): yield text
@@ -210,5 +218,5 @@ def score(self: RemoteEngine,
     asked = {**last, 'content': [*parts, dict(type='text', text='\n'.join(lines))]}
     body = dict(model=self.name, messages=[*before, asked], max_tokens=4, temperature=0, logprobs=True, top_logprobs=20)
     with self.submitted(body, request) as stream:
-        return letter_probs(json.loads(stream.open().read())['choices'][0], len(choices))
+        return letter_probs(json.loads(b''.join(reply_pieces(stream.open())))['choices'][0], len(choices))
     return []  # it was cancelled

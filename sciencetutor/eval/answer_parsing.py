@@ -61,13 +61,13 @@ def read_strict(
 _dress = r'[\s*_"\'`($\[{:=]{0,20}'  # what may stand between `answer` and its letter
 _letter = rf"{_dress}([A-Za-z])(?![\w'’]|(?<=[aAI]) [A-Za-z])"
 _dressed = r'\(?\**([A-Za-z])\**[.):]?\**'
-_says = r'\s+(?:is|was|are|(?:must|should|would|will|seems\s+to|appears\s+to)\s+be)\b'
-_answer = re.compile(rf'(?i:answer(?:\s+to\s+(?:the|this)\s+question)?(?:{_says})?(?:\s+(?:option|choice)\b)?)'
-                     rf'{_letter}')
-_right = re.compile(r'(?<![\w-])\*{0,2}\(?([A-Z])\)?\*{0,2}\.?\s+is\s+(?:(?:clearly|therefore|thus|also|the)\s+)*'
-                    r'(?:correct|right|best)\b')
-_doubt = re.compile(r"(?i)\b(?:not|never|n?either|n?or|and|both|if|whether|unless|\w+n['’]t)\b[^.!?\n]*$")
-_wrong = r'(?!\W*\s(?:is|was)(?:\s+not|n.t|\s+(?:wrong|incorrect|false)))'
+_says = r'\s{1,9}(?:is|was|are|(?:must|should|would|will|seems\s{1,9}to|appears\s{1,9}to)\s{1,9}be)\b'
+_to_it = r'\s{1,9}to\s{1,9}(?:the|this)\s{1,9}question'
+_answer = re.compile(rf'(?i:answer(?:{_to_it})?(?:{_says})?(?:\s{{1,9}}(?:option|choice)\b)?){_letter}')
+_right = re.compile(r'(?<![\w-])\*{0,2}\(?([A-Z])\)?\*{0,2}\.?\s{1,9}is\s{1,9}'
+                    r'(?:(?:clearly|therefore|thus|also|the)\s{1,9}){0,4}(?:correct|right|best)\b')
+_doubt = re.compile(r"(?i)\b(?:not|never|n?either|n?or|and|both|if|whether|unless|\w+n['’]t)\b[^.!?\n]{0,200}$")
+_wrong = r'(?!\W{0,9}\s(?:is|was)(?:\s{1,9}not|n.t|\s{1,9}(?:wrong|incorrect|false)))'
 _chosen = re.compile(rf'(?i:option|choice|choose|pick|select)(?i:{_says})?{_letter}{_wrong}')
 
 def _plain(text: str) -> str: return re.sub(r'[^0-9a-z]+', ' ', text.lower()).strip()

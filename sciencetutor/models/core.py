@@ -100,8 +100,9 @@ def clean_text(
     added = [t.content for t in tok.added_tokens_decoder.values() if t.special]
     special = {*tok.all_special_tokens, *added, IMAGE_TOKEN}
     longest_first = sorted(special, key=len, reverse=True)
-    pattern, before = re.compile('|'.join(map(re.escape, longest_first))), None
-    while text != before: before, text = text, pattern.sub('', text)
+    pattern = re.compile('|'.join(map(re.escape, longest_first)))
+    text = pattern.sub('', text)
+    while pattern.search(text): text = pattern.sub(' ', text)  # one was hidden around another: a blank keeps them apart
     return text
 
 def render_prompt(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import parse_qs, urlencode
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -19,12 +19,14 @@ from fastcore.basics import patch
 from ..app.logins import LOGIN_COOKIE, Logins, login_html
 from ..app.uploads import (COOKIE, MAX_FILE, NAME, Refusal, Uploads, clean_upload, print_error,
                                        session_of, visitor_of)
-from .limits import MAX_PICTURES, check_origin, content_length, read_json, send_refusal
+from .limits import (
+    SMALL_BODY, check_origin, content_length, parse_aside, read_form, read_json, send_refusal)
+
 
 # %% auto #0
-__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'SMALL_BODY', 'USER',
-           'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie',
-           'own_session', 'body_of']
+__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'USER', 'route_kind',
+           'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie', 'own_session',
+           'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
 STATIC = (r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+'
@@ -125,7 +127,6 @@ def clean_event(
     return json.dumps(data).encode()
 
 # %% ../../nbs/serve/03_access.ipynb #ea09e33d
-SMALL_BODY = 1 << 16  # bytes that are read before a refusal: a sender that is hung up on may not hear why
 USER = 'sciencetutor.user'  # key of the scope: who is logged in
 
 class AccessControl:
@@ -287,7 +288,8 @@ async def event(self: AccessControl, scope, receive, send, visitor):
     "Something was clicked or sent."
     self.streams.touch(visitor)
     raw = await body_of(receive)
-    body = await asyncio.to_thread(clean_event, raw, visitor, lambda p: self.uploads.owns(p, visitor, gone=True))
+    owns = lambda p: self.uploads.owns(p, visitor, gone=True)
+    body = await parse_aside(clean_event, len(raw), raw, visitor, owns)
     messages = [dict(type='http.request', body=body, more_body=False)]
     async def receive_clean(): return messages.pop() if messages else await receive()
     replaced = (b'content-length', b'content-type', b'transfer-encoding')
@@ -301,14 +303,11 @@ async def upload(self: AccessControl, scope, receive, send, visitor):
     "Pictures come in: they are answered with the paths that only their visitor can use."
     self.streams.touch(visitor)
     self.uploads.check_quota(visitor, content_length(scope) or 0)
-    try: form = await Request(scope, receive).form(max_files=MAX_PICTURES, max_fields=MAX_PICTURES)
-    except HTTPException as e: raise Refusal(400, f"The upload can't be read: {e.detail}") from None
-    try:
-        files, paths = [f for f in form.getlist('files') if isinstance(f, UploadFile)], []
-        if any(f.size > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
-        self.uploads.check_quota(visitor, sum(f.size for f in files), len(files))
-        for f in files:
-            clean = await asyncio.to_thread(clean_upload, await f.read())
-            paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, clean))
-    finally: await form.close()
+    form = await read_form(scope['headers'], await body_of(receive))
+    files, paths = [f for f in form if f.name == 'files' and isinstance(f.value, bytes)], []
+    if any(len(f.value) > MAX_FILE for f in files): raise Refusal(413, f"A picture has at most {MAX_FILE >> 20} MB.")
+    self.uploads.check_quota(visitor, sum(len(f.value) for f in files), len(files))
+    for f in files:
+        clean = await asyncio.to_thread(clean_upload, f.value)
+        paths.append(await asyncio.to_thread(self.uploads.add, self.uploads.root/visitor, clean))
     await JSONResponse(paths)(scope, receive, send)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio, json, logging, re, secrets, sys, threading, time, traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from importlib.metadata import version
 import prometheus_client as prom
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
@@ -24,19 +24,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from .. import __version__
 from ..app.turns import Turn, reply
 from ..app.uploads import Refusal
-from .limits import (
-    DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE,
-    AdmissionControl, ByteBudget, RateLimiter, RequestLimits,
-    check_key, check_origin, check_pictures, check_text, client_id, error_body, read_json, read_pictures)
+from sciencetutor.serve.limits import (
+    DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE, SOCKET_IDLE,
+    AdmissionControl, ByteBudget, Places, RateLimiter, RequestLimits,
+    check_key, check_origin, check_pictures, check_text, client_id, content_length, error_body, parse_aside, read_form,
+    read_json, read_pictures)
 
 # %% auto #0
 __all__ = ['REFUSALS', 'WEBUI_NEUTRAL', 'PICTURE_ONLY', 'OPENAI_NEUTRAL', 'SWAGGER_FILES', 'CORS_HEADERS', 'iterate_in_thread',
            'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse',
-           'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Generate', 'prompt_messages', 'prompt_sampling',
-           'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'read_form',
-           'flask_routes', 'Completion', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason',
-           'choice_chunk', 'completion_routes', 'model_routes', 'Question', 'read_question', 'tutor_routes',
-           'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
+           'body_size', 'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Generate', 'prompt_messages',
+           'prompt_sampling', 'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages',
+           'chat_form', 'flask_routes', 'Completion', 'image_url', 'chat_message', 'chat_messages', 'usage_of',
+           'finish_reason', 'choice_chunk', 'completion_routes', 'model_routes', 'Question', 'read_question',
+           'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -123,48 +124,78 @@ class Gateway:
         rate: float = REQUESTS_PER_MINUTE,  # for each client, 0 for no limit
         queue: int = MAX_QUEUE,  # admitted requests
         cors: tuple = (),  # origins whose pages may ask
+        user_of: Callable | None = None,  # who is logged in, given the headers; None where nobody has to
     ):
         self.engine, self.name, self.keys, self.cors = engine, engine.name, tuple(keys), cors
+        self.user_of = user_of
         self.limiter, self.metrics = RateLimiter(rate), Metrics(engine)
         self.admission, self.sockets = AdmissionControl(queue), AdmissionControl(MAX_SOCKETS, 'websockets are open')
         self.budget, self.pool = ByteBudget(), ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
-        self.running = {}  # id of a request -> its client
-    def authenticate(self, scope, headers) -> str:  # client
-        "Who asks, or a refusal: of the site, the key, or the rate."
-        check_origin(headers, self.cors)
-        check_key(headers, self.keys)
-        client = client_id(scope, headers, self.keys)
-        self.limiter.acquire(client)
-        return client
-    async def identify(self, request: Request) -> str:
-        "The same, as a dependency of a route."
-        return self.authenticate(request.scope, request.headers)
-    async def admit(self, request: Request) -> str:
-        "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
-        client = self.authenticate(request.scope, request.headers)
-        self.admission.check()
-        return client
+        self.running = {}  # id of a request -> its client, '' if it was stopped
+        self.rows = Places(getattr(getattr(engine, 'batcher', None), 'max_rows', queue))  # written at a time
+        self.row_freed = asyncio.Event()
+
+# %% ../../nbs/serve/02_api.ipynb #ab20c0d1
+@patch
+def authenticate(self: Gateway, scope, headers) -> str:  # client
+    "Who asks, or a refusal: of the site, the key, or the rate."
+    check_origin(headers, self.cors)
+    user = self.user_of and self.user_of(headers)
+    if not user: check_key(headers, self.keys, login=bool(self.user_of))
+    client = f'user {user}' if user else client_id(scope, headers, self.keys)
+    self.limiter.acquire(client)
+    return client
+
+@patch
+async def identify(self: Gateway, request: Request) -> str:
+    "The same, as a dependency of a route."
+    return self.authenticate(request.scope, request.headers)
+
+@patch
+async def admit(self: Gateway, request: Request) -> str:
+    "The same for a route that asks the engine: nothing is read from a client for whom there is no room."
+    client = self.authenticate(request.scope, request.headers)
+    self.admission.check(client)
+    return client
 
 # %% ../../nbs/serve/02_api.ipynb #002ae2bf
+@patch
+@asynccontextmanager
+async def row(self: Gateway, client: str) -> AsyncIterator:
+    "A place in the batch, as soon as there is one for this client."
+    while not self.rows.fits(client):
+        self.row_freed.clear()
+        await self.row_freed.wait()
+    self.rows.take(client)
+    try: yield
+    finally:
+        self.rows.give_back(client)
+        self.row_freed.set()
+
+# %% ../../nbs/serve/02_api.ipynb #ab20c0d2
 @patch
 async def run(self: Gateway,
     client: str,  # from `authenticate`
     make: Callable[[str], Iterator],  # given the id of the request
 ) -> AsyncIterator:
     "An iterator of the engine, as an admitted request that can be cancelled."
-    with self.admission:
+    with self.admission.admit(client):
         request = secrets.token_hex(8)
         self.running[request] = client
         try:
-            pieces = iterate_in_thread(lambda: make(request), lambda: self.engine.cancel(request), self.pool)
-            async with aclosing(pieces):
-                async for piece in pieces: yield piece
+            async with self.row(client):
+                if self.running[request] != client: return  # stopped while it waited
+                pieces = iterate_in_thread(lambda: make(request), lambda: self.engine.cancel(request), self.pool)
+                async with aclosing(pieces):
+                    async for piece in pieces: yield piece
         finally: del self.running[request]
 
 @patch
 def cancel(self: Gateway, client: str):
     "End what is being written for a client."
-    for request in [r for r, c in self.running.items() if c == client]: self.engine.cancel(request)
+    for request in [r for r, c in self.running.items() if c == client]:
+        self.engine.cancel(request)
+        self.running[request] = ''
 
 @patch
 def decode(self: Gateway, request: str, files: list) -> list:
@@ -230,9 +261,15 @@ def parse(model: type[Body], data: dict) -> Body:
         where = '.'.join(map(str, first['loc'])) or 'the request'
         raise Refusal(400, f"{where}: {first['msg']}.") from None
 
+def body_size(request: Request) -> int:
+    "How large a body is, in bytes; of one that doesn't say so, as large as any."
+    return content_length(request.scope) or MAX_BODY
+
 def json_body(model: type[Body]):
     "A dependency that reads a JSON body whatever its content type says."
-    async def read(request: Request): return parse(model, read_json(await request.body()))
+    async def read(request: Request):
+        raw = await request.body()
+        return await parse_aside(lambda: parse(model, read_json(raw)), len(raw))
     return Depends(read)
 
 # %% ../../nbs/serve/02_api.ipynb #documentd1
@@ -322,14 +359,15 @@ def webui_routes(gateway: Gateway) -> APIRouter:
     @api.post('/generate', **documented(Generate))
     async def generate(request: Request, client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
         "Continue a prompt."
-        messages, files = await asyncio.to_thread(prompt_messages, b)
+        messages, files = await parse_aside(prompt_messages, body_size(request), b)
         text = await until_disconnect(request, join(gateway.generate(client, messages, files, prompt_sampling(b), {})))
         return JSONResponse(dict(results=[dict(text=text)]), headers=ignored(b, WEBUI_NEUTRAL))
 
     @api.post('/token-count', **documented(Generate))
-    async def token_count(client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
+    async def token_count(
+        request: Request, client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
         "How many tokens a prompt has."
-        messages, files = await asyncio.to_thread(prompt_messages, b)
+        messages, files = await parse_aside(prompt_messages, body_size(request), b)
         def count(request): yield gateway.engine.count(messages, gateway.decode(request, files))
         return dict(results=[dict(tokens=n) async for n in gateway.run(client, count)])
 
@@ -367,8 +405,8 @@ async def answer_message(self: Gateway, socket: WebSocket, raw: str, client: str
     n, end = 0, {}
     try:
         self.limiter.acquire(client)
-        b = parse(Generate, read_json(raw))
-        messages, files = await asyncio.to_thread(prompt_messages, b)
+        b = await parse_aside(lambda: parse(Generate, read_json(raw)), len(raw))
+        messages, files = await parse_aside(prompt_messages, len(raw), b)
         async with aclosing(self.generate(client, messages, files, prompt_sampling(b), {})) as pieces:
             async for piece in pieces:
                 await socket.send_json(dict(event='text_stream', message_num=n, text=piece))
@@ -388,17 +426,17 @@ class SocketSession:
         while (m := await self.socket.receive())['type'] != 'websocket.disconnect':
             raw = m.get('text') or (m.get('bytes') or b'').decode('utf-8', 'replace')
             if self.inbox.full(): return await self.socket.close(1008, "Too many messages at once.")
-            try: self.gateway.budget.acquire(len(raw))
+            try: self.gateway.budget.acquire(self.client, len(raw))
             except Refusal as e: return await self.socket.close(1013, e.message)
             self.size += len(raw)
             self.inbox.put_nowait(raw)
     async def write(self):
         "Answer messages until none has come for too long."
         while True:
-            try: raw = await asyncio.wait_for(self.inbox.get(), self.deadline)
+            try: raw = await asyncio.wait_for(self.inbox.get(), min(self.deadline, SOCKET_IDLE))
             except TimeoutError: return await self.socket.close(1001, "Nothing was asked for a long time.")
             async with asyncio.timeout(self.deadline): await self.gateway.answer_message(self.socket, raw, self.client)
-            self.gateway.budget.release(len(raw))
+            self.gateway.budget.give_back(self.client, len(raw))
             self.size -= len(raw)
 
 # %% ../../nbs/serve/02_api.ipynb #socketses1
@@ -411,7 +449,7 @@ async def run(self: SocketSession):
     finally:
         for t in tasks: t.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.gateway.budget.release(self.size)
+        self.gateway.budget.give_back(self.client, self.size)
     with suppress(RuntimeError, WebSocketDisconnect): await self.socket.close(1011)  # it may be closed already
 
 def webui_socket(gateway: Gateway, deadline: float) -> APIRouter:
@@ -422,7 +460,7 @@ def webui_socket(gateway: Gateway, deadline: float) -> APIRouter:
     async def stream(socket: WebSocket):
         try:
             client = gateway.authenticate(socket.scope, socket.headers)
-            with gateway.sockets: await SocketSession(socket, gateway, client, deadline).run()
+            with gateway.sockets.admit(client): await SocketSession(socket, gateway, client, deadline).run()
         except Refusal as e: await socket.close(1008, e.message)
     return api
 
@@ -456,24 +494,21 @@ _fields = dict(prompt=dict(type='string'), temperature=dict(type='number', defau
                **{'history[]': dict(type='array', items=dict(type='string'))})
 _form = {'multipart/form-data': dict(schema=dict(type='object', properties=_fields))}
 
-async def read_form(
+async def chat_form(
     request: Request,
 ) -> tuple[dict, list[str], list[bytes]]:  # last value of each field, history, files
     "A form, multipart or not."
-    try: form = await request.form(max_files=MAX_PICTURES, max_fields=200, max_part_size=MAX_BODY)
-    except Refusal: raise
+    try: form = await read_form(request.scope['headers'], await request.body())
+    except (Refusal, ClientDisconnect): raise
     except Exception:
         wanted = "multipart/form-data with prompt, temperature, image and history[]"
         raise Refusal(400, f"The form can't be read: send {wanted}.") from None
     fields, history, files = {}, [], []
-    for name, value in form.multi_items():
+    for name, value, _ in form:
         if isinstance(value, str):
             fields[name] = value.encode('utf-8', 'replace').decode()
             if name in ('history[]', 'history'): history.append(fields[name])
-        elif name == 'image':
-            data = await value.read()
-            if data: files.append(data)
-    await form.close()
+        elif name == 'image' and value: files.append(value)
     return fields, history, files
 
 # %% ../../nbs/serve/02_api.ipynb #flaskrout1
@@ -485,14 +520,14 @@ def flask_routes(gateway: Gateway) -> APIRouter:
               responses={400: dict(description=REFUSALS[400])})
     async def chat(request: Request, client: str = Depends(gateway.admit)):
         "Answer a form."
-        fields, history, files = await read_form(request)
+        fields, history, files = await chat_form(request)
         prompt = fields.get('prompt', '')
         try: temperature = float(fields.get('temperature') or 1.)
         except ValueError: temperature = float('nan')
         if not abs(temperature) < 1e9: raise Refusal(400, "temperature is a number, such as 0.7.")
         check_text(prompt, *history)
         messages = form_messages(prompt, history, len(files))
-        check_pictures(files)
+        await parse_aside(check_pictures, sum(map(len, files)), files)
         params = sampling(temperature, repetition_penalty=1.1, max_new_tokens=256)
         text = await until_disconnect(request, join(gateway.generate(client, messages, files, params, {})))
         return dict(response=text.strip())
@@ -601,7 +636,7 @@ def completion_routes(gateway: Gateway) -> APIRouter:
         request: Request, client: str = Depends(gateway.admit), b: Completion = json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
         if b.n != 1: raise Refusal(400, "n is 1 here: ask again for another answer.")
-        messages, files = await asyncio.to_thread(chat_messages, b.messages)
+        messages, files = await parse_aside(chat_messages, body_size(request), b.messages)
         max_tokens, usage = b.max_completion_tokens or b.max_tokens, {}
         params = sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, max_tokens, b.stop)
         pieces, headers = gateway.generate(client, messages, files, params, usage), ignored(b, OPENAI_NEUTRAL)
@@ -661,7 +696,7 @@ def tutor_routes(gateway: Gateway) -> APIRouter:
     @api.post('/answer', **documented(Question))
     async def answer(request: Request, client: str = Depends(gateway.admit), b: Question = json_body(Question)):
         "A choice with its probabilities, and an explanation; choices in the question's text are found."
-        turn, files = await asyncio.to_thread(read_question, b)
+        turn, files = await parse_aside(read_question, body_size(request), b)
         params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
         def steps(request_id):
             turn.picture = next(iter(gateway.decode(request_id, files)), None)
@@ -723,7 +758,7 @@ def documentation_routes() -> APIRouter:
 def report(self: Gateway, e: Exception) -> dict:  # what the client is told
     "Note an error, without anybody's text in it."
     if isinstance(e, Refusal): return error_body(e.message, e.status)
-    if isinstance(e, CliError): return error_body(str(e), 400)
+    if isinstance(e, CliError): return error_body(str(e), getattr(e, 'status', 400))
     self.metrics.errors.labels(type(e).__name__).inc()
     at = traceback.extract_tb(e.__traceback__)[-1:]
     print(f"{type(e).__name__} at {at[0].filename}:{at[0].lineno}" if at else type(e).__name__, file=sys.stderr)
@@ -764,6 +799,7 @@ def make_api(
     queue: int = MAX_QUEUE,  # admitted requests
     deadline: float = DEADLINE,  # seconds for a whole request
     cors: tuple = (),  # origins whose pages may ask, such as https://school.example; `*` for all
+    user_of: Callable | None = None,  # who is logged in, given the headers; None where nobody has to
 ) -> FastAPI:  # with its `Gateway` as `state.gateway`
     "The HTTP and websocket API around an engine."
     about = ("One tutor in four dialects: text-generation-webui's legacy API, the earlier Flask service's, OpenAI's, "
@@ -771,10 +807,9 @@ def make_api(
     app = FastAPI(title='ScienceTutor', version=__version__, description=about, docs_url=None, redoc_url=None,
                   openapi_url='/openapi.json')
     app.openapi_version = '3.0.3'  # what the documentation page reads
-    app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors)
+    app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors, user_of)
     for make in (tutor_routes, completion_routes, model_routes, webui_routes, webui_model_routes, flask_routes,
-                 operator_routes):
-        app.include_router(make(gateway))
+                 operator_routes): app.include_router(make(gateway))
     app.include_router(documentation_routes())
     app.include_router(webui_socket(gateway, deadline))
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)

@@ -193,32 +193,40 @@ def close_idle(
     seen,  # a mapping of its own for each server: connection -> the request last seen there, and since when
     now: float,  # seconds
     timeout: float = 20.,  # seconds
+    most: int = 250,  # idle ones of an address
 ):
-    "Close HTTP connections on which nothing has been asked for so long."
+    "Close HTTP connections on which nothing has been asked for so long, or of which an address has too many."
+    idle = {}  # address -> (since when, connection)
     for c in [c for c in connections if hasattr(c, 'cycle')]:  # a websocket has no requests
-        idle = c.cycle is None or c.cycle.response_complete
         last, since = seen.get(c, (None, now))
-        if not idle or last != id(c.cycle): seen[c] = id(c.cycle), now
-        elif now-since > timeout: c.transport.close()
+        busy = c.cycle is not None and not c.cycle.response_complete
+        if busy or last != id(c.cycle): seen[c], since = (id(c.cycle), now), now
+        if not busy: idle.setdefault((c.client or '?')[0], []).append((since, c))
+    for of_address in idle.values():
+        of_address.sort(key=lambda pair: pair[0], reverse=True)
+        for i, (since, c) in enumerate(of_address):
+            if now-since > timeout or i >= most: c.transport.close()
 
 # %% ../../nbs/40_serve.ipynb #uvicorn001
 def make_uvicorn(
     app,  # ASGI app
     on_shutdown,  # called before it waits for connections to end
+    proxies: tuple = (),  # addresses that are believed when they say who asks
 ):
     "A `uvicorn.Server` that closes idle connections and ends the streams of open pages when it stops."
     import uvicorn
-    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_MESSAGE
+    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, MAX_MESSAGE
     seen = WeakKeyDictionary()
     class UvicornServer(uvicorn.Server):
         async def on_tick(self, counter):
-            if counter % 10 == 0: close_idle(self.server_state.connections, seen, time.monotonic())
+            close_idle(self.server_state.connections, seen, time.monotonic(), most=MAX_CONNECTIONS_EACH)
             return await super().on_tick(counter)
         async def shutdown(self, sockets=None):
             on_shutdown()
             await super().shutdown(sockets)
     return UvicornServer(uvicorn.Config(
         app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS, lifespan='on',
+        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
 # %% ../../nbs/40_serve.ipynb #515faa33
@@ -232,13 +240,15 @@ class Server:
         page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
         names: tuple = (),  # by which others call this computer
+        proxies: tuple = (),  # addresses that are believed when they say who asks
         **limits,  # for `make_api`
     ):
         from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
-        self.engine, self.socks, self.names = engine, [sock, *api_socks], names
+        self.engine, self.socks, self.names, self.proxies = engine, [sock, *api_socks], names, proxies
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
+        if (page_options or {}).get('auth'): limits['user_of'] = self.user_of
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
         urls = [self.url_of(s) for s in self.socks]
@@ -257,13 +267,22 @@ class Server:
 def make_server(self: Server):
     "The apps behind their middleware, in uvicorn."
     from sciencetutor.serve.compat import end_streams
-    from sciencetutor.serve.limits import PageRateLimit, RequestLimits
+    from sciencetutor.serve.limits import ConnectionShares, PageRateLimit, RequestLimits
     addresses, ports = zip(*(s.getsockname()[:2] for s in self.socks))
-    page = RequestLimits(self.page, deadline=None, budget=self.gateway.budget)
+    page = RequestLimits(self.page, max_body=None, deadline=None, budget=self.gateway.budget)
     app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
     app = HostCheck(app, addresses, self.gateway.cors, self.names)
-    return make_uvicorn(SecurityHeaders(app), lambda: end_streams(self.page.state.gradio))
+    app = SecurityHeaders(ConnectionShares(app))
+    return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.proxies)
 
+@patch
+def user_of(self: Server, headers) -> str | None:
+    "Who asks the APIs with the cookie of a login on the page."
+    from starlette.requests import cookie_parser
+    from sciencetutor.serve.compat import logged_in_user
+    return logged_in_user(self.page.state.gradio, cookie_parser(headers.get('cookie', '')))
+
+# %% ../../nbs/40_serve.ipynb #5e21f0c1
 @patch
 def __enter__(self: Server):
     self.thread.start()
@@ -284,7 +303,7 @@ def __exit__(self: Server, *_):
 @patch
 def busy(self: Server) -> bool:
     "Whether an answer is being written or waits to be."
-    return bool(self.gateway.admission.active or self.engine.running or self.engine.waiting)
+    return bool(self.gateway.admission.used or self.engine.running or self.engine.waiting)
 
 @patch
 def drain(self: Server,
@@ -381,12 +400,13 @@ def run_serve(
     api_key_file: str = None,  # file with one key a line; default: the keys in SCIENCETUTOR_API_KEY, if it is set
     endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
     cors: Several = None,  # web origins whose pages and proxies may use the APIs, such as https://school.example
+    trusted_proxies: Several = None,  # proxies whose X-Forwarded-For is believed; default: FORWARDED_ALLOW_IPS, or none
     rate: float = 600,  # API requests a minute for each client, 0 for no limit; the page may send ten times as many
     queue: int = 64,  # requests to the APIs at a time; more get 429
     max_rows: int = 32,  # answers written at a time
     deadline: float = 300,  # seconds for a whole request to the APIs
     store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
-    auth: bool = False,  # visitors log in; `sciencetutor user NAME` adds one
+    auth: bool = False,  # visitors log in, the APIs ask for a login or a key; `sciencetutor user NAME` adds one
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
@@ -409,7 +429,7 @@ def run_serve(
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)
     try:
-        if not is_loopback(host) and not keys:
+        if not is_loopback(host) and not keys and not auth:
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. "
                   "Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
@@ -419,8 +439,9 @@ def run_serve(
             check_name(model)
             engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
+        proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
-                        names=names, **limits)
+                        names=names, proxies=proxies, **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)

@@ -6,30 +6,41 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve/limits.html.md"""
 
 # %% ../../nbs/serve/01_limits.ipynb #6da4cf6d
 from __future__ import annotations
-import asyncio, hmac, json, re, threading, time
-from collections import OrderedDict
+import asyncio, hmac, json, re, time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
-from ..data.images import BadImage, data_uri, header, open_image
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from fastcore.basics import patch
+from ..data.images import BadImage, check_upload, data_uri, open_upload
 from ..app.uploads import Refusal
 
 # %% auto #0
-__all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_IN_FLIGHT', 'MAX_JSON_PARTS', 'MAX_PICTURES', 'MAX_SIDE', 'MAX_CHARS',
-           'MAX_NEW_TOKENS', 'MAX_QUEUE', 'MAX_CONNECTIONS', 'MAX_SOCKETS', 'DEADLINE', 'BODY_DEADLINE',
-           'REQUESTS_PER_MINUTE', 'ERROR_TYPES', 'error_body', 'too_large', 'send_refusal', 'given_key', 'check_key',
-           'check_origin', 'client_id', 'RateLimiter', 'AdmissionControl', 'ByteBudget', 'CountedBody',
-           'content_length', 'RequestLimits', 'PageRateLimit', 'check_pictures', 'read_pictures', 'no_constant',
-           'read_json', 'check_text']
+__all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_IN_FLIGHT', 'MAX_EVENT', 'SMALL_BODY', 'MAX_JSON_PARTS', 'MAX_FIELDS', 'MAX_PICTURES',
+           'MAX_SIDE', 'MAX_PIXELS_IN_ALL', 'MAX_CHARS', 'MAX_NEW_TOKENS', 'MAX_QUEUE', 'MAX_CONNECTIONS',
+           'MAX_SOCKETS', 'MAX_CONNECTIONS_EACH', 'DEADLINE', 'BODY_DEADLINE', 'SOCKET_IDLE', 'REQUESTS_PER_MINUTE',
+           'ERROR_TYPES', 'error_body', 'too_large', 'send_refusal', 'given_key', 'check_key', 'check_origin',
+           'client_id', 'RateLimiter', 'Places', 'AdmissionControl', 'ByteBudget', 'CountedBody', 'content_length',
+           'page_body', 'RequestLimits', 'PageRateLimit', 'ConnectionShares', 'check_pictures', 'read_pictures',
+           'no_constant', 'read_json', 'check_text', 'parse_aside', 'FormField', 'parse_form', 'read_form']
 
 # %% ../../nbs/serve/01_limits.ipynb #26c2cd5e
 MAX_BODY, MAX_MESSAGE = 16 << 20, 8 << 20  # bytes of a request, of a websocket's message
 MAX_IN_FLIGHT = 256 << 20  # bytes of all requests and messages together
-MAX_JSON_PARTS = 250_000  # of a JSON body
+MAX_EVENT, SMALL_BODY = 1 << 20, 1 << 16  # bytes of what is clicked or typed; of what is parsed at once
+MAX_JSON_PARTS, MAX_FIELDS = 50_000, 200  # of a JSON body, of a form
 MAX_PICTURES, MAX_SIDE = 8, 1024  # in a request; pixels
+MAX_PIXELS_IN_ALL = 100_000_000  # of a request
 MAX_CHARS = 100_000  # of all text in a request
 MAX_NEW_TOKENS = 1024
 MAX_QUEUE = 64  # requests
 MAX_CONNECTIONS, MAX_SOCKETS = 500, 64
-DEADLINE, BODY_DEADLINE = 300., 60.  # seconds of a request, and of its body
+MAX_CONNECTIONS_EACH = MAX_CONNECTIONS//2  # of an address, if nothing is asked on them
+DEADLINE, BODY_DEADLINE, SOCKET_IDLE = 300., 60., 60.  # seconds of a request, of its body, of a silent websocket
 REQUESTS_PER_MINUTE = 600
 
 # %% ../../nbs/serve/01_limits.ipynb #2bcecad9
@@ -59,8 +70,13 @@ def given_key(headers) -> str:
     kind, _, key = headers.get('authorization', '').partition(' ')
     return key.strip() if kind.lower() == 'bearer' else headers.get('x-api-key', '')
 
-def check_key(headers, keys: tuple):
+def check_key(
+    headers,
+    keys: tuple,  # of which one is asked for
+    login: bool = False,  # whether a login was asked for instead, and is not there
+):
     "Refuse who brings none of the keys, if there are any."
+    if login and not keys: raise Refusal(401, "Log in on the page first, or start the server with --api-key KEY.")
     given = given_key(headers).encode()
     if keys and not any(hmac.compare_digest(given, k.encode()) for k in keys):
         raise Refusal(401, "This server asks for a key: send it as Authorization: Bearer KEY.")
@@ -96,29 +112,49 @@ class RateLimiter:
         while now - next(iter(self.buckets.values()))[1] > 60: self.buckets.popitem(last=False)
 
 # %% ../../nbs/serve/01_limits.ipynb #6a26b15f
-class AdmissionControl:
-    "Admits a limited number of requests at a time, as a context manager around each."
+class Places:
+    "So many places, of which no client takes more than it leaves."
+    def __init__(self, size: int):
+        self.size, self.used, self.by_client = size, 0, Counter()
+    def fits(self, client: str, n: int = 1) -> bool:
+        "Whether a client may have n more."
+        free, mine = self.size-self.used, self.by_client[client]
+        return n <= free and (not mine or mine+n <= free)
+    def take(self, client: str, n: int = 1):
+        self.used += n
+        self.by_client[client] += n
+    def give_back(self, client: str, n: int = 1):
+        self.used -= n
+        self.by_client[client] -= n
+        if not self.by_client[client]: del self.by_client[client]
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17506
+class AdmissionControl(Places):
+    "Admits a limited number of requests at a time."
     def __init__(self, size: int = MAX_QUEUE, what: str = 'requests are waiting'):
-        self.size, self.what, self.active, self.draining = size, what, 0, False
-    def check(self):
+        super().__init__(size)
+        self.what, self.draining = what, False
+    def check(self, client: str):
         "Refuse who would not be admitted."
         if self.draining: raise Refusal(503, "The server is about to stop.", 10)
-        if self.active >= self.size:
-            raise Refusal(429, f"{self.active} {self.what} already: try again in a moment.", 5)
-    def __enter__(self):
-        self.check()
-        self.active += 1
-    def __exit__(self, *_): self.active -= 1
+        if not self.fits(client):
+            yours = f", {mine} of them yours" if (mine := self.by_client[client]) else ''
+            raise Refusal(429, f"{self.used} {self.what} already{yours}: try again in a moment.", 5)
+    @contextmanager
+    def admit(self, client: str) -> Iterator:
+        "Count a request while it is answered, or refuse it."
+        self.check(client)
+        self.take(client)
+        try: yield
+        finally: self.give_back(client)
 
-class ByteBudget:
+class ByteBudget(Places):
     "How many bytes of requests may be in memory at a time."
-    def __init__(self, size: int = MAX_IN_FLIGHT): self.size, self.used = size, 0
-    def acquire(self, n: int):
+    def __init__(self, size: int = MAX_IN_FLIGHT): super().__init__(size)
+    def acquire(self, client: str, n: int):
         "Count n bytes, or refuse them."
-        if self.used+n > self.size:
-            raise Refusal(429, "The server has its hands full: try again in a moment.", 5)
-        self.used += n
-    def release(self, n: int): self.used -= n
+        if not self.fits(client, n): raise Refusal(429, "The server has its hands full: try again in a moment.", 5)
+        self.take(client, n)
 
 # %% ../../nbs/serve/01_limits.ipynb #747c0f18
 class CountedBody:
@@ -128,8 +164,10 @@ class CountedBody:
         max_size: int,  # bytes
         budget: ByteBudget,  # of all requests
         seconds: float,  # until its last byte
+        client: str = '',  # whose
     ):
         self.messages, self.max_size, self.budget, self.seconds = messages, max_size, budget, seconds
+        self.client = client
         self.deadline = asyncio.get_running_loop().time() + seconds  # None once the body is there
         self.size, self.refusal = 0, None
     async def next_message(self) -> dict:
@@ -140,17 +178,20 @@ class CountedBody:
             raise Refusal(408, f"The request did not arrive within {self.seconds:g} seconds.") from None
         if not message.get('more_body'): self.deadline = None
         return message
-    async def receive(self) -> dict:
-        "The next message, or the first refusal."
-        try:
-            message = await self.next_message()
-            n = len(message.get('body', b''))
-            if self.size+n > self.max_size: raise too_large(self.max_size)
-            self.budget.acquire(n)
-            self.size += n
-        except Refusal as e: self.refusal = self.refusal or e
-        if self.refusal: raise self.refusal
-        return message
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17507
+@patch
+async def receive(self: CountedBody) -> dict:
+    "The next message, or the first refusal."
+    try:
+        message = await self.next_message()
+        n = len(message.get('body', b''))
+        if self.size+n > self.max_size: raise too_large(self.max_size)
+        self.budget.acquire(self.client, n)
+        self.size += n
+    except Refusal as e: self.refusal = self.refusal or e
+    if self.refusal: raise self.refusal
+    return message
 
 # %% ../../nbs/serve/01_limits.ipynb #limitsmw01
 def content_length(scope: dict) -> int | None:
@@ -158,28 +199,38 @@ def content_length(scope: dict) -> int | None:
     length = dict(scope['headers']).get(b'content-length', b'')
     return int(length[:20]) if length.isdigit() else None
 
+def page_body(path: str) -> int:  # bytes
+    "The largest body that a route of the page takes."
+    if path == '/login': return SMALL_BODY
+    return MAX_BODY if re.search('/upload$|/(call|run|api)/', path[:200]) else MAX_EVENT
+
 class RequestLimits:
     "ASGI middleware: at most so many bytes and so many seconds a request."
-    def __init__(self, app, max_body: int = MAX_BODY, deadline: float | None = DEADLINE,
-                 budget: ByteBudget | None = None, body_deadline: float = BODY_DEADLINE):
+    def __init__(self, app, max_body: int | None = MAX_BODY,  # None: it depends on the route of the page
+                 deadline: float | None = DEADLINE, budget: ByteBudget | None = None,
+                 body_deadline: float = BODY_DEADLINE):
         self.app, self.max_body, self.deadline, self.body_deadline = app, max_body, deadline, body_deadline
         self.budget = budget or ByteBudget()
-    async def __call__(self, scope, receive, send):
-        if scope['type'] != 'http': return await self.app(scope, receive, send)
-        if (content_length(scope) or 0) > self.max_body: return await send_refusal(send, too_large(self.max_body))
-        body, begun = CountedBody(receive, self.max_body, self.budget, self.body_deadline), False
-        async def send_unless_refused(message):
-            nonlocal begun
-            first, begun = not begun, True
-            if not body.refusal: await send(message)
-            elif first: await send_refusal(send, body.refusal)  # whatever the app has made of it
-        try:
-            async with asyncio.timeout(self.deadline): await self.app(scope, body.receive, send_unless_refused)
-        except Refusal as e:
-            if not begun: await send_refusal(send, e)
-        except TimeoutError:
-            if not begun: await send_refusal(send, Refusal(503, f"No answer within {self.deadline:g} seconds.", 10))
-        finally: self.budget.release(body.size)
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17500
+@patch
+async def __call__(self: RequestLimits, scope, receive, send):
+    if scope['type'] != 'http': return await self.app(scope, receive, send)
+    max_body, begun, client = self.max_body or page_body(scope['path']), False, client_id(scope, {})
+    if (content_length(scope) or 0) > max_body: return await send_refusal(send, too_large(max_body))
+    body = CountedBody(receive, max_body, self.budget, self.body_deadline, client)
+    async def send_unless_refused(message):
+        nonlocal begun
+        first, begun = not begun, True
+        if not body.refusal: await send(message)
+        elif first: await send_refusal(send, body.refusal)  # whatever the app has made of it
+    try:
+        async with asyncio.timeout(self.deadline): await self.app(scope, body.receive, send_unless_refused)
+    except Refusal as e:
+        if not begun: await send_refusal(send, e)
+    except TimeoutError:
+        if not begun: await send_refusal(send, Refusal(503, f"No answer within {self.deadline:g} seconds.", 10))
+    finally: self.budget.give_back(client, body.size)
 
 # %% ../../nbs/serve/01_limits.ipynb #limitsmw02
 class PageRateLimit:
@@ -196,9 +247,20 @@ class PageRateLimit:
             except Refusal as e: return await send_refusal(send, e)
         await self.app(scope, receive, send)
 
-# %% ../../nbs/serve/01_limits.ipynb #c1f88933
-_decoding = threading.BoundedSemaphore(2)
+# %% ../../nbs/serve/01_limits.ipynb #11a17502
+class ConnectionShares:
+    "ASGI middleware: of the connections on which something is asked, an address has no more than it leaves."
+    def __init__(self, app, size: int = MAX_CONNECTIONS):
+        self.app, self.admission = app, AdmissionControl(size, 'connections are open')
+    async def __call__(self, scope, receive, send):
+        if scope['type'] not in ('http', 'websocket'): return await self.app(scope, receive, send)
+        try:
+            with self.admission.admit(client_id(scope, {})): return await self.app(scope, receive, send)
+        except Refusal as e:
+            if scope['type'] == 'http': await send_refusal(send, e)
+            else: await send(dict(type='websocket.close', code=1013, reason=e.message))
 
+# %% ../../nbs/serve/01_limits.ipynb #c1f88933
 def check_pictures(
     sources: list,  # data URIs, or files as bytes
 ) -> list:  # the files
@@ -207,16 +269,16 @@ def check_pictures(
         raise Refusal(400, f"{len(sources)} pictures, and at most {MAX_PICTURES} fit: send fewer.")
     try:
         files = [data_uri(s) if isinstance(s, str) else s for s in sources]
-        for f in files: header(f)
-        return files
+        pixels = sum(h.width*h.height for h in map(check_upload, files))
     except BadImage as e: raise Refusal(400, f"A picture can't be used: {e}") from None
+    if pixels <= MAX_PIXELS_IN_ALL: return files
+    raise Refusal(400, f"The pictures have {pixels:,} pixels, and at most {MAX_PIXELS_IN_ALL:,} fit: send fewer.")
 
 def read_pictures(
     files: list,  # from `check_pictures`
 ) -> list:  # PIL images
     "The pictures of a request, decoded, or a refusal."
-    try:
-        with _decoding: return [open_image(f, max_side=MAX_SIDE) for f in files]
+    try: return [open_upload(f, MAX_SIDE) for f in files]
     except BadImage as e: raise Refusal(400, f"A picture can't be used: {e}") from None
 
 # %% ../../nbs/serve/01_limits.ipynb #limitstxt2
@@ -232,10 +294,11 @@ def read_json(
     if sum(map(raw.count, separators)) > MAX_JSON_PARTS:
         raise Refusal(413, f"The request has more than {MAX_JSON_PARTS:,} parts: send less.")
     try:
-        data = json.loads(raw, parse_constant=no_constant)
+        text = raw if isinstance(raw, str) else raw.decode()
+        data = json.loads(text, parse_constant=no_constant)
         if not isinstance(data, dict): raise ValueError
-        encoded = json.dumps(data, ensure_ascii=False).encode('utf-8', 'replace')
-        return json.loads(encoded) if b'?' in encoded else data
+        if '\\' not in text or '\\ud' not in text and '\\uD' not in text: return data  # no half of a character
+        return json.loads(json.dumps(data, ensure_ascii=False).encode('utf-8', 'replace'))
     except (ValueError, RecursionError):
         raise Refusal(400, 'The request is not a JSON object: send something like {"prompt": "Why?"}.') from None
 
@@ -244,3 +307,44 @@ def check_text(*texts: str):
     n = sum(map(len, texts))
     if n > MAX_CHARS:
         raise Refusal(413, f"The text has {n:,} characters, and at most {MAX_CHARS:,} fit: send less.")
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17504
+_parsers = ThreadPoolExecutor(2, thread_name_prefix='parse')
+
+async def parse_aside(
+    parse,  # a function
+    size: int,  # bytes of what it is given
+    *args,
+):
+    "What a function makes of a body: at once if that is small, else in a thread."
+    if size <= SMALL_BODY: return parse(*args)
+    return await asyncio.get_running_loop().run_in_executor(_parsers, parse, *args)
+
+class FormField(NamedTuple):
+    "A field of a form, or a file in it."
+    name: str
+    value: str | bytes  # bytes of a file
+    filename: str = ''
+
+# %% ../../nbs/serve/01_limits.ipynb #11a17508
+async def parse_form(
+    headers: list,  # of the request, as ASGI has them
+    body: bytes,
+) -> list[FormField]:
+    "A form, multipart or not, or a refusal."
+    if b'multipart' not in dict(headers).get(b'content-type', b'') and body.count(b'&') >= MAX_FIELDS:
+        raise Refusal(413, f"The form has more than {MAX_FIELDS} fields: send fewer.")
+    async def receive(): return dict(type='http.request', body=body, more_body=False)
+    request, found = Request(dict(type='http', headers=headers), receive), []
+    try:
+        async with request.form(max_files=MAX_PICTURES, max_fields=MAX_FIELDS, max_part_size=MAX_BODY) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, str): found.append(FormField(name, value))
+                else: found.append(FormField(name, await value.read(), value.filename or ''))
+    except MultiPartException as e: raise Refusal(400, f"The form can't be read: {e.message}") from None
+    return found
+
+async def read_form(headers: list, body: bytes) -> list[FormField]:
+    "The same, in a thread with a loop of its own if it is large."
+    if len(body) <= SMALL_BODY: return await parse_form(headers, body)
+    return await asyncio.get_running_loop().run_in_executor(_parsers, asyncio.run, parse_form(headers, body))
