@@ -6,24 +6,51 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 
 # %% ../../nbs/app/07_safety.ipynb #dbe3e5c3
 from __future__ import annotations
-import re, tomllib, traceback, unicodedata
+import os, re, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from fastcore.script import CliError
+from .cards import load_cards
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LOOKALIKES', 'LEET', 'SPACED', 'LEET_INSIDE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'join_spaced', 'normalize_text',
-           'Rule', 'Verdict', 'compile_patterns', 'RuleSet', 'read_rules', 'sentences_of', 'text_features',
-           'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'redact', 'ContentFiltered', 'latest_question',
-           'GuardedEngine', 'safety_lines', 'measure']
+__all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', 'LEET_INSIDE', 'ALL_LEET', 'DRAWN',
+           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'ALONE',
+           'LONGEST_BEFORE', 'HELP', 'SAFE_CARDS', 'as_latin', 'strip_hidden', 'join_spaced', 'normalize_text',
+           'word_cutter', 'is_word', 'cut_words', 'loosen', 'respell', 'loose_readings', 'Rule', 'Verdict',
+           'compile_patterns', 'compile_phrases', 'RuleSet', 'read_rule', 'read_rules', 'sentences_of', 'text_features',
+           'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'rule_words', 'use_country', 'help_numbers',
+           'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered', 'text_of', 'asked_turns', 'GuardedEngine',
+           'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
-LOOKALIKES = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi")  # the last eight are Cyrillic
+LIKE = dict(a='аαաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡', j='јᎫ', k='кκᏦ₭',
+            l='ӏլᏞ£', m='мᎷ', n='пиոπ∩ռ₦', o='оοσօθ', p='рρքᏢ₱', q='ԛզφ', r='гяᎡᏒ', s='ѕᏕᏚ§', t='тτᎢ†₮', u='υսцμ∪', v='νѵᏙ√',
+            w='ԝωшψᎳ₩', x='хχ×', y='уүγчᎩ¥', z='ζᏃ')
+SAME_SHAPE = {like: letter for letter, likes in LIKE.items() for like in likes}
+BLANKS = dict.fromkeys((0x2800, 0x3164, 0x115f, 0x1160), ' ')  # letters that look like nothing
+SIGNS = str.maketrans("’‘`´“”–—‑", 4*"'"+'""---')
+NAMED = re.compile(r'(?:LATIN|REGIONAL INDICATOR SYMBOL)\b.*?LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?$')
+
+@lru_cache(10_000)
+def as_latin(letter: str) -> str:
+    "The small Latin letter that a character looks like; itself if it looks like none."
+    if letter.isascii(): return letter
+    if like := SAME_SHAPE.get(letter) or SAME_SHAPE.get(letter.lower()): return like
+    named = NAMED.search(unicodedata.name(letter, ''))
+    return named[1].lower() if named else letter
+
+def strip_hidden(text: str) -> str:
+    "A text without accents and without what can't be seen."
+    text = unicodedata.normalize('NFKD', text).translate(BLANKS)
+    return ''.join(c for c in text if unicodedata.category(c) not in ('Mn', 'Me', 'Cf'))
+
+# %% ../../nbs/app/07_safety.ipynb #leetcode1
 LEET = str.maketrans('013457@$!', 'oieastasi')
 SPACED = r'\b\w(?:[.*_ -]\w){3,}\b'  # s.u.i.c.i.d.e
 LEET_INSIDE = r'(?<=[a-z])[013457@$!]+(?=[a-z])|(?<=[a-z]{2})[03$]+(?!\w)|\b[$@](?=[a-z]{2})'
@@ -38,12 +65,74 @@ def normalize_text(
     text: str,  # as typed
 ) -> str:  # lower case, straight apostrophes, single spaces
     "A text as the rules read it."
-    text = unicodedata.normalize('NFKD', text).translate(LOOKALIKES).lower()
-    text = ''.join(c for c in text if not unicodedata.combining(c) and unicodedata.category(c) != 'Cf')
+    text = ''.join(map(as_latin, strip_hidden(text.translate(SIGNS)))).lower()
     text = re.sub(SPACED, join_spaced, text)
     text = re.sub(r'(?<=[a-z])11(?!\d)', 'll', text)
     text = re.sub(LEET_INSIDE, lambda m: m[0].translate(LEET), text)
     return ' '.join(text.split())
+
+# %% ../../nbs/app/07_safety.ipynb #cutwords1
+ALL_LEET = str.maketrans('013457890@$!+|', 'oieastbgoasitl')
+DRAWN = (('|<', 'k'), ('|_|', 'u'), ('|-|', 'h'), ('|)', 'd'), ('()', 'o'), (r'\/\/', 'w'), ('/\\', 'a'), (r'\/', 'v'))
+LETTER_BY_LETTER = r'(?<![^\W_])[a-z](?:(?:[\W_]{1,3})[a-z]){2,}(?![^\W_])'
+LONGEST_WORD, LONGEST_LOOSE = 80, 600  # letters that are cut into words; characters of a text that is read loosely
+
+@lru_cache(1)
+def word_cutter():
+    "Cuts letters into words; `words` are those that it knows."
+    from symspellpy import SymSpell
+    cutter = SymSpell(max_dictionary_edit_distance=0)
+    cutter.load_dictionary(files('symspellpy')/'frequency_dictionary_en_82_765.txt', 0, 1, encoding='utf-8-sig')
+    for word in ('wanna', 'gonna', 'kms', 'kys'): cutter.create_dictionary_entry(word, 10**7)
+    return cutter
+
+def is_word(word: str) -> bool: return word.strip("'") in word_cutter().words
+
+def cut_words(letters: str) -> str:
+    "Letters without spaces as words."
+    if len(letters) > LONGEST_WORD: return letters
+    return word_cutter().word_segmentation(letters, 0, 14).corrected_string
+
+# %% ../../nbs/app/07_safety.ipynb #loosen001
+def loosen(text: str) -> str:  # without spelling put right
+    "A text as letters and spaces: drawn letters, letters one by one, words joined by signs."
+    for drawn, letter in DRAWN: text = text.replace(drawn, letter)
+    text = re.sub(r"\S*[a-z]\S*", lambda m: m[0].translate(ALL_LEET), text)
+    text = re.sub(LETTER_BY_LETTER, lambda m: re.sub(r'[\W_]+', '', m[0]), text)
+    return ' '.join(re.sub(r"(?<=[a-z*])[^a-z\d\s'*]+(?=[a-z*])", ' ', text).split())
+
+def respell(
+    word: str,
+    vocabulary,  # `SymSpell` of the words of the rules
+) -> str:
+    "A word that is none, as the words it is likely to stand for."
+    from symspellpy import Verbosity
+    if len(word) > 7 and '*' not in word:
+        cut = cut_words(word)
+        if all(len(w) > 1 or w in 'ai' for w in cut.split()) and len(cut.split()) <= len(word)/3: return cut
+    if '*' in word:
+        masked = re.compile(re.escape(word).replace(r'\*', '[a-z]'))
+        return next(filter(masked.fullmatch, vocabulary.words), word)
+    if not 4 <= len(word) <= 20: return word
+    near = vocabulary.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 6 else 2)
+    return near[0].term if near else word
+
+def loose_readings(
+    text: str,  # normalised
+    vocabulary,  # `SymSpell` of the words of the rules
+) -> list[str]:
+    "A text as it may be meant, for one who writes carelessly or hides something."
+    if len(text) > LONGEST_LOOSE: return []
+    loose = loosen(text)
+    words = re.findall(r"[a-z*']{2,}", loose)
+    strange = [w for w in words if not is_word(w)]
+    if not strange: return [loose]
+    found = [loose, re.sub(r"[a-z*]{3,}", lambda m: m[0] if is_word(m[0]) else respell(m[0], vocabulary), loose)]
+    once = re.sub(r"[a-z]+", lambda m: m[0] if is_word(m[0]) else re.sub(r'(.)\1', r'\1', m[0]), loose)
+    squeezed = re.sub('[^a-z]', '', loose)
+    if len(strange) > 1 and len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
+    if 2*len(strange) > len(words): found.append(loose[::-1])
+    return [*found, once]
 
 # %% ../../nbs/app/07_safety.ipynb #0f408ba0
 GAP = r",? (?:[\w'#-]+,? ){0,5}?"  # what ` .. ` stands for: up to five words of the same sentence
@@ -54,13 +143,21 @@ class Rule:
     level: str
     where: str  # in, out or both
     pattern: re.Pattern
-    unless: re.Pattern | None  # what is taken out of the text first
+    unless: re.Pattern | None = None  # what is taken out of the text first
+    help: str = ''  # which message is said; the level's own if not given
+    talk: bool = False  # what only a child's own words can mean, and no exercise with choices
 
 @dataclass
 class Verdict:
     "What a rule found."
     level: str  # of the rules, or `error` when the check itself failed
     found: str = ''  # the words
+    help: str = ''  # which message is said; the level's own if not given
+    perhaps: bool = False  # only a learned judge thinks so: nothing for a child, a quiet line for an adult
+    @property
+    def note(self) -> str:
+        "The key of the message in `texts.toml`."
+        return 'refuse_'+(self.help or self.level)
 
 # %% ../../nbs/app/07_safety.ipynb #c7f9fb9b
 def compile_patterns(
@@ -74,6 +171,16 @@ def compile_patterns(
         body = body.replace('{'+name+'}', either)
     return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', GAP)})(?!\w)")
 
+# %% ../../nbs/app/07_safety.ipynb #phrases02
+def compile_phrases(
+    phrases: list[str],  # in any language
+) -> re.Pattern:
+    "Any of the phrases, as whole words where the script has spaces."
+    plain = [' '.join(strip_hidden(p).lower().split()) for p in phrases]
+    spaced = '|'.join(re.escape(p) for p in plain if re.search(r'[a-z\u0370-\u0fff]', p))
+    anywhere = '|'.join(re.escape(p) for p in plain if not re.search(r'[a-z\u0370-\u0fff]', p))
+    return re.compile(rf"(?<!\w)(?:{spaced or '(?!)'})(?!\w)|{anywhere or '(?!)'}")
+
 # %% ../../nbs/app/07_safety.ipynb #be4ab41f
 @dataclass
 class RuleSet:
@@ -82,20 +189,26 @@ class RuleSet:
     rules: list[Rule]  # in the order of the levels
     spelling: dict[str, str]  # what a child may write -> what it stands for
     thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
+    words: set[str]  # of the patterns
+
+def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
+    "One rule of the file; `phrases` in place of `patterns` are texts of any language."
+    unless = compile_patterns(r['unless'], words) if 'unless' in r else None
+    pattern = compile_phrases(r['phrases']) if 'phrases' in r else compile_patterns(r['patterns'], words)
+    return Rule(r['level'], r['where'], pattern, unless, r.get('help', ''), r.get('talk', False))
 
 def read_rules(
-    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with level, where, patterns, unless
+    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
 ) -> RuleSet:  # raises `CliError`
     "Rules from their file."
     try:
         d = tomllib.loads(text)
-        levels, words, rules = d['levels'], d.get('words', {}), []
-        for r in d['rule']:
-            unless = compile_patterns(r['unless'], words) if 'unless' in r else None
-            rules.append(Rule(r['level'], r['where'], compile_patterns(r['patterns'], words), unless))
+        levels, words = d['levels'], d.get('words', {})
+        rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
         thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
-        return RuleSet(levels, sorted(rules, key=lambda r: levels.index(r.level)), spelling, thresholds)
+        listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', ' '.join(r.pattern.pattern for r in rules)))
+        return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e:
         why = f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out."
         raise CliError(why) from None
@@ -192,7 +305,7 @@ class Guard:
     def __init__(self,
         rules: str | None = None,  # file with other rules
         classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
-        second_judge: Callable[[str], bool] | None = None,  # whether a text is harmless; overrules the classifier alone
+        second_judge: Callable[[str, str], bool] | None = None,  # (text, level): whether it is dangerous, too
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError):
@@ -204,51 +317,123 @@ class Guard:
         self.classifier, self.second_judge = classifier, second_judge
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
+        self.vocabulary = rule_words(frozenset(read.words))
+
+@lru_cache(2)
+def rule_words(words: frozenset):  # `SymSpell`
+    "The words of rules, to put misspelled ones right; of two as near the more frequent one is taken."
+    from symspellpy import SymSpell
+    found, counts = SymSpell(max_dictionary_edit_distance=2, prefix_length=7), word_cutter().words
+    for word in sorted(words & counts.keys()): found.create_dictionary_entry(word, counts[word])
+    return found
 
 @patch
-def readings(self: Guard, text: str) -> list[str]:
-    "The ways to read a text: as typed, and with its spellings put right, long letters (kiiill) twice or once."
-    found, normal = [], normalize_text(text)
-    for kept in (r'\1\1', r'\1'):
-        shortened = re.sub(r'([a-z])\1{2,}', kept, normal)
-        found.append(self.misspelled.sub(lambda m: self.spelling[m[0]], shortened))
-    found.append(' '.join(text.lower().split()))
-    return list(dict.fromkeys(found))
+def respelled(self: Guard, text: str) -> str:
+    "A text with the spellings of the table put right."
+    return self.misspelled.sub(lambda m: self.spelling[m[0]], text)
+
+@patch
+def readings(self: Guard, text: str, loose: bool = True) -> list[str]:
+    "The ways to read a text: as typed, with its spellings put right, long letters (kiiill) twice or once, loosely."
+    normal = normalize_text(text)
+    found = [self.respelled(re.sub(r'([a-z])\1{2,}', kept, normal)) for kept in (r'\1\1', r'\1')]
+    if loose: found += map(self.respelled, loose_readings(found[0], self.vocabulary))
+    return list(dict.fromkeys([*found, ' '.join(text.lower().split()), ' '.join(strip_hidden(text).lower().split())]))
 
 # %% ../../nbs/app/07_safety.ipynb #fe00f28b
 @patch
-def match(self: Guard, text: str, where: str) -> Verdict | None:
+def match(self: Guard, text: str, where: str, exercise: bool = False) -> Verdict | None:
     "The first finding of the patterns."
-    readings = self.readings(text)
+    readings = self.readings(text, where == 'in' and not exercise)
     for rule in self.rules:
-        if rule.where not in (where, 'both'): continue
+        if rule.where not in (where, 'both') or exercise and rule.talk: continue
         for t in readings:
             if rule.unless: t = rule.unless.sub(' ', t)
-            if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip())
+            if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip(), rule.help)
+
+# %% ../../nbs/app/07_safety.ipynb #splitcode
+ALONE = ('personal', 'off-task')  # levels that are not looked for across two turns
+LONGEST_BEFORE = 200  # characters of the turn before
+
+@patch
+def match_split(self: Guard, text: str, before: str) -> Verdict | None:
+    "What the patterns find in two turns and in neither alone."
+    if not before or len(before) > LONGEST_BEFORE or self.match(before, 'in'): return None
+    found = self.match(f'{before} {text}', 'in')
+    return found if found and found.level not in ALONE else None
+
+@patch
+def suspect(self: Guard, text: str) -> Verdict | None:
+    "What the learned judges think: `perhaps` unless both agree."
+    if not self.classifier: return None
+    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
+    learned = self.classifier.verdict(long_enough, self.thresholds)
+    if not learned: return None
+    agreed = self.second_judge and self.second_judge(learned.found, learned.level)
+    return replace(learned, perhaps=not agreed)
 
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
-def find(self: Guard, text: str, where: str) -> Verdict | None:
-    "What patterns and classifier find; of two findings the one that needs more care."
-    matched = self.match(text, where)
-    if where != 'in' or not self.classifier: return matched
-    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
-    learned = self.classifier.verdict(long_enough, self.thresholds)
-    if learned and not matched and self.second_judge and self.second_judge(text): learned = None
-    findings = [matched, learned]
-    def care(verdict): return self.levels.index(verdict.level) if verdict.level in self.levels else len(self.levels)
-    return min(filter(None, findings), key=care, default=None)
+def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = False) -> Verdict | None:
+    "What patterns and judges find; of two findings the one that needs more care."
+    matched = self.match(text, where, exercise)
+    if where != 'in' or exercise: return matched
+    matched = matched or self.match_split(text, before)
+    def care(v): return v.perhaps, self.levels.index(v.level) if v.level in self.levels else len(self.levels)
+    return min(filter(None, [matched, self.suspect(text)]), key=care, default=None)
 
 @patch
-def check(self: Guard,
+def judge(self: Guard,
     text: str,  # a question, or as much of an answer as there is
     where: str = 'in',  # in: from a child, out: from the model
-) -> Verdict | None:  # None if there is nothing to object to
-    "Whether a text may pass; if in doubt, it may not."
-    try: return Verdict('error', 'too long') if len(text) > MAX_CHECKED else self.find(text, where)
+    before: str = '',  # the child's turn before
+    exercise: bool = False,  # whether it is a question with choices
+) -> Verdict | None:  # None if there is nothing to object to; may be `perhaps`
+    "What there is to say about a text; a check that fails is a finding."
+    try: return Verdict('error', 'too long') if len(text) > MAX_CHECKED else self.find(text, where, before, exercise)
     except Exception:
         traceback.print_exc()
         return Verdict('error')
+
+@patch
+def check(self: Guard, text: str, where: str = 'in', before: str = '', exercise: bool = False) -> Verdict | None:
+    "Whether a text may pass, as in `judge`; None if it may."
+    verdict = self.judge(text, where, before, exercise)
+    return None if verdict and verdict.perhaps else verdict
+
+# %% ../../nbs/app/07_safety.ipynb #helpcode1
+HELP = tomllib.loads(asset('help.toml'))
+SAFE_CARDS = dict(mix='safety-never-mix-cleaners', mains='power-outlet-safe', sun='safe-sun-eyes', ice='safe-ice-pond',
+                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs')
+_country = ['']  # that `use_country` set
+
+def use_country(country: str):  # two letters, as in help.toml; raises `CliError`
+    "Whose numbers the messages name."
+    if country.upper() not in HELP:
+        raise CliError(f"No help numbers for {country!r}: give one of {', '.join(HELP)} with --country, "
+                       "or add yours to sciencetutor/assets/help.toml.")
+    _country[0] = country.upper()
+
+def help_numbers() -> dict[str, str]:  # emergency, poison, crisis, child
+    "Whom to call in the country that was chosen."
+    if not _country[0]: use_country(os.environ.get('SCIENCETUTOR_COUNTRY') or 'US')
+    here = HELP[_country[0]]
+    elsewhere = f"{here['emergency']} (a grown-up finds helplines at findahelpline.com)"
+    return dict(poison=f"a doctor, or {here['emergency']}", crisis=elsewhere, child=elsewhere) | here
+
+# %% ../../nbs/app/07_safety.ipynb #helpcode2
+def why_dangerous(card_id: str) -> str:
+    "What a card says about a danger, without sentences that name a number to call."
+    card = next((c for c in load_cards() if c.id == card_id), None)
+    said = [s for s in sentences_of(card.answer) if not re.search(r'\d{3}', s)] if card else []
+    return f"\n\n**{card.title}.** {' '.join(said)}" if said else ''
+
+def helpful_texts(language: str = 'en') -> dict:  # a table of `texts.toml`
+    "The texts of a language, with the numbers of the country and what cards say about a danger."
+    texts, numbers = tomllib.loads(asset('texts.toml'))[language], help_numbers()
+    for key in [k for k in texts if k.startswith('refuse_')]:
+        texts[key] = texts[key].format(**numbers) + why_dangerous(SAFE_CARDS.get(key.removeprefix('refuse_'), ''))
+    return texts
 
 # %% ../../nbs/app/07_safety.ipynb #28a7bd80
 def redact(
@@ -262,14 +447,18 @@ def redact(
 class ContentFiltered(CliError):
     "A question that is not answered; the message is what to say instead."
 
-def latest_question(messages: list[dict]) -> str:
-    "What the latest question says, and what follows it."
-    asked = [i for i, m in enumerate(messages) if m['role'] in ('user', 'prompt')]
-    texts = []
-    for m in messages[asked[-1] if asked else 0:]:
-        parts = m['content'] if isinstance(m['content'], list) else [dict(text=m['content'])]
-        texts += [part.get('text') or '' for part in parts]
-    return '\n'.join(texts)
+def text_of(message: dict) -> str:
+    "The words of a message."
+    parts = message['content'] if isinstance(message['content'], list) else [dict(text=message['content'])]
+    return '\n'.join(part.get('text') or '' for part in parts)
+
+def asked_turns(messages: list[dict]) -> list[tuple[str, str]]:  # what was asked, what was said to it
+    "A conversation in turns; what a program says as the system is one, and so is what follows the last question."
+    turns = []
+    for m in messages:
+        if m['role'] == 'assistant' and turns: turns[-1][1] += '\n'+text_of(m)
+        else: turns.append([text_of(m), ''])
+    return [tuple(t) for t in turns]
 
 class GuardedEngine:
     "An engine that checks what it is asked and what it answers; all else is the engine's own."
@@ -278,26 +467,38 @@ class GuardedEngine:
         guard: Guard | None = None,  # the tutor's own rules if None
         language: str = 'en',  # a table of `texts.toml`
     ):
-        self.engine, self.guard = engine, guard or Guard()
-        self.texts = tomllib.loads(asset('texts.toml'))[language]
+        self.engine, self.guard, self.texts = engine, guard or Guard(), helpful_texts(language)
+        self.refusals = {v for k, v in self.texts.items() if k.startswith('refuse_')}
     def __getattr__(self, name): return getattr(self.engine, name)
-    def refusal(self, text: str) -> str:  # what to say instead, or nothing
+    def refusal(self, text: str, before: str = '', exercise: bool = False) -> str:  # what to say instead, or nothing
         "Why a question is not answered."
-        verdict = self.guard.check(text)
-        return self.texts['refuse_'+verdict.level] if verdict else ''
+        verdict = self.guard.check(text, 'in', before, exercise)
+        return self.texts[verdict.note] if verdict else ''
 
 # %% ../../nbs/app/07_safety.ipynb #ef0ee95b
 @patch
+def refuses(self: GuardedEngine, messages: list[dict], choices: Sequence[str] = ()) -> str:
+    "Why a conversation is not answered, or nothing."
+    turns, before = asked_turns(messages), ''
+    for i, (asked, said) in enumerate(turns):
+        last = i == len(turns)-1
+        if not last and said.strip() in self.refusals: continue
+        words = '\n'.join([asked, *([said] if last else []), *(choices if last else ())])
+        if why := self.refusal(words, before, bool(choices) and last): return why
+        before = asked
+    return ''
+
+@patch
 def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=(), **kw) -> list[float]:
     "How likely each choice is as the answer; raises `ContentFiltered`."
-    if why := self.refusal('\n'.join([latest_question(messages), *choices])): raise ContentFiltered(why)
+    if why := self.refuses(messages, choices): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
 
 @patch
 def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
     "Stream the tutor's next message, or the sentence that stands in its place."
     usage, text = {} if usage is None else usage, ''
-    if why := self.refusal(latest_question(messages)):
+    if why := self.refuses(messages):
         usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='content_filter')
         yield why
         return

@@ -1,0 +1,92 @@
+"""How the guard does on lines of bench/guard, and how its learned judges are fitted.
+
+    python bench/guard.py dev                 # per level: alarms on harmless lines, help on dangerous ones, time
+    python bench/guard.py held                # the half that was kept apart; look at it once, when all is finished
+    python bench/guard.py asked SAMPLE.json   # questions of children: which are refused
+    python bench/guard.py val DATA            # validation questions of a folder in the official ScienceQA layout
+    python bench/guard.py learn DATA          # fits the weights again, from safety_lines.tsv and the dev half
+
+`--show` prints every line that went wrong. Nothing may be changed to suit single lines of `held`.
+"""
+import argparse, json, random, time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+LINES = Path(__file__).parent/'guard'
+WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
+GRAVE = ('poison', 'injury', 'self-harm', 'hurt', 'experiment', 'sexual')
+
+
+def lines(half: str) -> list[dict]:
+    "The lines of a half: text, label, topic."
+    return [json.loads(line) for line in (LINES/f'{half}.jsonl').read_text(encoding='utf-8').splitlines()]
+
+
+def questions(data, split: str) -> list[list[str]]:
+    "The questions of a split, with their choices."
+    problems, splits = (json.loads((Path(data)/f).read_text()) for f in ('problems.json', 'pid_splits.json'))
+    found = [problems[pid] for pid in splits[split] if pid in problems]
+    return [['\n'.join([p['hint'], p['question'], *p['choices']]), p['lecture']+'\n'+p['solution']] for p in found]
+
+
+def report(guard, rows: list[dict], show: bool = False) -> dict:
+    "Per level how many lines got help; on harmless ones how many alarms, and of which kind."
+    table, alarms, perhaps, took = defaultdict(Counter), Counter(), Counter(), []
+    for r in rows:
+        begun = time.perf_counter()
+        v = guard.judge(r['text'])
+        took.append(time.perf_counter()-begun)
+        changed, level = bool(v and not v.perhaps), r['label']
+        c = table[level]
+        c['lines'] += 1
+        c['perhaps'] += bool(v and v.perhaps)
+        if level == 'harmless':
+            if changed: alarms[v.note] += 1
+        else:
+            c['answered with help'] += changed
+            c['at its level'] += bool(changed and v.level == level)
+        if show and changed == (level == 'harmless'): print(f"  {level:10} {r['text']}   [{v}]")
+    took.sort()
+    bad = [c for level, c in table.items() if level != 'harmless']
+    lines_bad, helped = sum(c['lines'] for c in bad), sum(c['answered with help'] for c in bad)
+    harmless = table['harmless']['lines']
+    return dict(levels={k: dict(v) for k, v in table.items()}, alarms=dict(alarms), helped=f'{helped} of {lines_bad}',
+                helped_percent=round(100*helped/max(lines_bad, 1), 1),
+                alarms_in_1000=round(1000*sum(alarms.values())/max(harmless, 1), 1),
+                median_ms=round(1000*took[len(took)//2], 2), slowest_in_100_ms=round(1000*took[len(took)*99//100], 2))
+
+
+def learn(data):
+    "Fit both judges: lines of safety_lines.tsv that are no test, the dev half, and sentences of training questions."
+    from sciencetutor.app.guard import save_judges
+    from sciencetutor.app.safety import safety_lines, sentences_of
+    plain = sorted({s for asked, _ in questions(data, 'train') for s in sentences_of(asked)})
+    known = [r for r in safety_lines() if r['half'] != 'unseen' and r['side'] == 'in']
+    rows = known + [dict(text=r['text'], level=r['label'].replace('harmless', 'ok')) for r in lines('dev')]
+    save_judges(rows, random.Random(0).sample(plain, min(20_000, len(plain))), WEIGHTS)
+    print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.2f} MB from {len(rows)} lines")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('what', choices=['dev', 'held', 'asked', 'val', 'learn'])
+    p.add_argument('data', nargs='?')
+    p.add_argument('--show', action='store_true')
+    a = p.parse_args()
+    if a.what in ('asked', 'val', 'learn') and not a.data: p.error(f'{a.what} needs a file or folder')
+    if a.what == 'learn': return learn(a.data)
+    from sciencetutor.app.guard import tutor_guard
+    guard = tutor_guard()
+    guard.check('Why is the sky blue?')
+    if a.what in ('dev', 'held'): print(json.dumps(report(guard, lines(a.what), a.show), indent=1))
+    elif a.what == 'asked':
+        for q in json.loads(Path(a.data).read_text()):
+            if v := guard.check(q['text']): print(f"{q['kind']:10} {q['text']}   [{v}]")
+    else:
+        asked = questions(a.data, 'val')
+        stopped = [(v, q) for q, _ in asked if (v := guard.check(q, exercise=True))]
+        for v, q in stopped: print(v, q[:100])
+        print(f'{len(stopped)} of {len(asked)} refused')
+
+
+if __name__ == '__main__': main()
