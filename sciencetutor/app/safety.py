@@ -142,10 +142,19 @@ class Rule:
     "Patterns of one level."
     level: str
     where: str  # in, out or both
-    pattern: re.Pattern
+    patterns: list[re.Pattern]  # each of them has to be found: one, or one of every group
     unless: re.Pattern | None = None  # what is taken out of the text first
     help: str = ''  # which message is said; the level's own if not given
     talk: bool = False  # what only a child's own words can mean, and no exercise with choices
+
+    def search(self, text: str) -> str:  # the words, or nothing
+        "What of a text made the rule speak."
+        if self.unless: text = self.unless.sub(' ', text)
+        found = []
+        for p in self.patterns:
+            if not (m := p.search(text)): return ''
+            found.append(m[0].strip())
+        return ' … '.join(found)
 
 @dataclass
 class Verdict:
@@ -192,10 +201,11 @@ class RuleSet:
     words: set[str]  # of the patterns
 
 def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
-    "One rule of the file; `phrases` in place of `patterns` are texts of any language."
+    "One rule of the file; `phrases` are texts of any language, of `groups` one pattern each is needed, in any order."
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
-    pattern = compile_phrases(r['phrases']) if 'phrases' in r else compile_patterns(r['patterns'], words)
-    return Rule(r['level'], r['where'], pattern, unless, r.get('help', ''), r.get('talk', False))
+    if 'phrases' in r: patterns = [compile_phrases(r['phrases'])]
+    else: patterns = [compile_patterns(p, words) for p in r.get('groups') or [r['patterns']]]
+    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False))
 
 def read_rules(
     text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
@@ -207,7 +217,8 @@ def read_rules(
         rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
         thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
-        listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', ' '.join(r.pattern.pattern for r in rules)))
+        said = ' '.join(p.pattern for r in rules for p in r.patterns)
+        listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', said))
         return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e:
         why = f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out."
@@ -348,8 +359,7 @@ def match(self: Guard, text: str, where: str, exercise: bool = False) -> Verdict
     for rule in self.rules:
         if rule.where not in (where, 'both') or exercise and rule.talk: continue
         for t in readings:
-            if rule.unless: t = rule.unless.sub(' ', t)
-            if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip(), rule.help)
+            if found := rule.search(t): return Verdict(rule.level, found, rule.help)
 
 # %% ../../nbs/app/07_safety.ipynb #splitcode
 ALONE = ('personal', 'off-task')  # levels that are not looked for across two turns
