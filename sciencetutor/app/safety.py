@@ -76,7 +76,7 @@ ALL_LEET = str.maketrans('013457890@$!+|', 'oieastbgoasitl')
 DRAWN = (('|<', 'k'), ('|_|', 'u'), ('|-|', 'h'), ('|)', 'd'), ('()', 'o'), (r'\/\/', 'w'), ('/\\', 'a'), (r'\/', 'v'))
 LETTER_BY_LETTER = r'(?<![^\W_])[a-z](?:(?:[\W_]{1,3})[a-z]){2,}(?![^\W_])'
 LONGEST_WORD, LONGEST_LOOSE = 80, 600  # letters that are cut into words; characters of a text that is read loosely
-NEWER_WORDS = 'wanna gonna kms kys vape vaping minecraft fortnite roblox kahoot covid chromebook tiktok youtube lol'.split()
+NEWER_WORDS = 'wanna gonna kms kys vape vaping minecraft fortnite roblox kahoot covid chromebook tiktok youtube lol math gps emoji nasa'.split()
 
 @lru_cache(1)
 def word_cutter():
@@ -114,8 +114,8 @@ def respell(
     if '*' in word:
         masked = re.compile(re.escape(word).replace(r'\*', '[a-z]'))
         return next(filter(masked.fullmatch, vocabulary.words), word)
-    if not 4 <= len(word) <= 20: return word
-    near = vocabulary.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 6 else 2)
+    if not 5 <= len(word) <= 20: return word
+    near = vocabulary.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 7 else 2)
     return near[0].term if near else word
 
 def loose_readings(
