@@ -4,7 +4,7 @@
     python bench/guard.py held                # the half that was kept apart; look at it once, when all is finished
     python bench/guard.py asked SAMPLE.json   # questions of children: which are refused
     python bench/guard.py val DATA            # validation questions of a folder in the official ScienceQA layout
-    python bench/guard.py learn DATA          # fits the weights again, from safety_lines.tsv and the dev half
+    python bench/guard.py learn               # fits the weights again, from the dev half
 
 `--show` prints every line that went wrong. Nothing may be changed to suit single lines of `held`.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 
 LINES = Path(__file__).parent/'guard'
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
-GRAVE = ('poison', 'injury', 'self-harm', 'hurt', 'experiment', 'sexual')
 
 
 def lines(half: str) -> list[dict]:
@@ -31,7 +30,7 @@ def questions(data, split: str) -> list[list[str]]:
 
 def report(guard, rows: list[dict], show: bool = False) -> dict:
     "Per level how many lines got help; on harmless ones how many alarms, and of which kind."
-    table, alarms, perhaps, took = defaultdict(Counter), Counter(), Counter(), []
+    table, alarms, took = defaultdict(Counter), Counter(), []
     for r in rows:
         begun = time.perf_counter()
         v = guard.judge(r['text'])
@@ -56,14 +55,14 @@ def report(guard, rows: list[dict], show: bool = False) -> dict:
                 median_ms=round(1000*took[len(took)//2], 2), slowest_in_100_ms=round(1000*took[len(took)*99//100], 2))
 
 
-def learn(data):
-    "Fit both judges: lines of safety_lines.tsv that are no test, the dev half, and sentences of training questions."
-    from sciencetutor.app.guard import save_judges
-    from sciencetutor.app.safety import safety_lines, sentences_of
-    plain = sorted({s for asked, _ in questions(data, 'train') for s in sentences_of(asked)})
-    known = [r for r in safety_lines() if r['half'] != 'unseen' and r['side'] == 'in']
-    rows = known + [dict(text=r['text'], level=r['label'].replace('harmless', 'ok')) for r in lines('dev')]
-    save_judges(rows, random.Random(0).sample(plain, min(20_000, len(plain))), WEIGHTS)
+def learn():
+    "Fit both judges: the dev half, and ways to ask of the cards that are about no danger."
+    from safetensors.numpy import save_file
+    from sciencetutor.app.cards import load_cards
+    from sciencetutor.app.guard import fit_judges
+    asked = [a for card in load_cards() if not card.care for a in card.asked]
+    rows = [dict(text=r['text'], level=r['label'].replace('harmless', 'ok')) for r in lines('dev')]
+    save_file(fit_judges(rows, random.Random(5).sample(asked, 5000)), WEIGHTS)
     print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.2f} MB from {len(rows)} lines")
 
 
@@ -73,8 +72,8 @@ def main():
     p.add_argument('data', nargs='?')
     p.add_argument('--show', action='store_true')
     a = p.parse_args()
-    if a.what in ('asked', 'val', 'learn') and not a.data: p.error(f'{a.what} needs a file or folder')
-    if a.what == 'learn': return learn(a.data)
+    if a.what in ('asked', 'val') and not a.data: p.error(f'{a.what} needs a file or folder')
+    if a.what == 'learn': return learn()
     from sciencetutor.app.guard import tutor_guard
     guard = tutor_guard()
     guard.check('Why is the sky blue?')

@@ -24,7 +24,7 @@ from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from ..models.core import reads_pictures
 from ..models.knn import index_of
 from .guard import tutor_guard
-from .safety import Guard, redact
+from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
 from .store import Store, to_json, to_markdown
@@ -278,7 +278,7 @@ class Page:
         settings: PageSettings | None = None,  # the defaults if None
     ):
         s = settings or PageSettings()
-        self.engine, self.t = engine, TEXTS[s.language]
+        self.engine, self.t = engine, helpful_texts(s.language)
         self.auth, self.shared, self.daily_limit = s.auth, s.shared, s.daily_limit
         self.home = tempfile.TemporaryDirectory(prefix='sciencetutor-')  # goes when the server ends
         self.uploads, self.guard = s.uploads or Uploads(), s.guard or tutor_guard()
@@ -316,20 +316,30 @@ def is_adult(self: Page, request: gr.Request) -> bool:
 
 # %% ../../nbs/app/12_page.ipynb #e860f1e4
 @patch
-def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None) -> str | None:
-    "Check a question and store it; returns the id of its conversation."
-    verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
-    if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
+def judge_turn(self: Page, turn: PageTurn, before: str) -> Verdict | None:
+    "What the guard says about a question, and no adult found to be no problem."
+    text = '\n'.join([turn.context, turn.question, *turn.choices])
+    verdict = self.guard.judge(text, 'in', before, bool(turn.choices))
+    return None if verdict and self.store.accepts(verdict.level, text) else verdict
+
+@patch
+def admit(self: Page, turn: PageTurn, user: dict | None, chat_id: str | None, before: str = '') -> str | None:
+    "Check a question that follows another, and store it; returns the id of its conversation."
+    judged = self.judge_turn(turn, before)
+    verdict = None if judged and judged.perhaps else judged
+    if verdict and not turn.note: turn.note = verdict.note
     over_limit = user and self.daily_limit and self.store.asked_today(user['id']) >= self.daily_limit
     if over_limit and not verdict:
         turn.note = 'limit'
         return chat_id
-    if verdict and verdict.level == 'personal':
+    personal = bool(judged and judged.level == 'personal')
+    if personal and verdict:
         turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
         turn.picture, turn.file = None, None
     if not user: return chat_id
     values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
-    if verdict: values['flag'] = verdict.level
+    if judged: values |= {'flag' if verdict else 'perhaps': judged.level,
+                          'flag_words': None if personal else judged.found[:200]}
     chat_id, turn.message_id = self.store.add_message(user['id'], chat_id, turn.question, turn.picture, **values)
     return chat_id
 
@@ -531,7 +541,7 @@ def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request
     "Answer a turn, as updates; `kw` goes to `Engine.generate`."
     session, user, v = request.session_hash, self.user_of(request), self.chat_view
     waiting = self.t['waiting' if self.engine.waiting else 'thinking']
-    if turn.message_id is None: chat_id = self.admit(turn, user, chat_id)
+    if turn.message_id is None: chat_id = self.admit(turn, user, chat_id, turns[-1].question if turns else '')
     box, actions = dict(value=None), self.action_updates([], busy=True)
     for now in self.answer(turn, turns, session, user['grade'], **kw):
         yield self.chat_updates(now, True, waiting, **box) | {v.chat_id: chat_id} | actions

@@ -232,7 +232,7 @@ def sentences_of(text: str) -> list[str]:  # without empty ones
     "A text in sentences or lines."
     return [s for s in re.split(r'(?<=[.!?])\s+|\n', text) if s.strip()]
 
-HASH_BITS = 16  # of a feature's number
+HASH_BITS = 15  # of a feature's number
 
 def text_features(
     texts: Sequence[str],  # n of them
@@ -271,7 +271,7 @@ class SafetyClassifier:
     def __init__(self,
         weights: dict,  # of `fit_classifier`
     ):
-        self.levels = [k for k in weights if k != 'bad']
+        self.levels = [k for k in weights if k not in ('bad', 'meaning')]  # the second judge has the last one
         columns = [weights[k] for k in ('bad', *self.levels)]
         self.weights = np.stack(columns, axis=1).astype(np.float32)  # [features + 1, 1 + levels]; rows are contiguous
 

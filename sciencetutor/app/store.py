@@ -22,7 +22,7 @@ from ..data.images import png_bytes
 __all__ = ['PRAGMAS', 'UNKNOWN_HASH', 'PAUSE', 'AGE_COLUMNS', 'configure_sqlite', 'begin_immediate', 'make_db', 'migrate',
            'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'Store', 'hash_password',
            'same_password', 'check_user', 'run_user', 'title_of', 'message_markdown', 'to_markdown', 'to_json',
-           'active_seconds', 'feedback_record']
+           'active_seconds', 'accepted_key', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PRAGMAS = ('journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON', 'busy_timeout=30000', 'secure_delete=ON')
@@ -427,6 +427,30 @@ def asked_today(self: Store, user_id: int) -> int:
     d = self['days']
     today = d.c.user_id == user_id, d.c.day == time.strftime('%Y-%m-%d')
     return sum(r['asked'] for r in self.rows(d.select().where(*today)))
+
+# %% ../../nbs/app/09_store.ipynb #acceptcode
+def accepted_key(level: str, text: str) -> str:
+    "What is kept of words that an adult found to be no problem."
+    return hashlib.sha256(f"{level} {' '.join(text.lower().split())}".encode()).hexdigest()
+
+@patch
+def accept(self: Store, message: int):
+    "Take the flag from a message, and remember that its words are no problem."
+    m, kept = self['messages'], self['accepted']
+    for row in self.rows(m.select().where(m.c.id == message)):
+        text = '\n'.join([row['context'], row['question'], *row['choices']])
+        levels = [level for level in (row['flag'], row['perhaps']) if level]
+        with self.transaction() as c:
+            c.execute(m.update().where(m.c.id == message).values(flag=None, perhaps=None))
+            for key in {accepted_key(level, text) for level in levels}:
+                if not c.execute(kept.select().where(kept.c.key == key)).first():
+                    c.execute(kept.insert().values(key=key, created=time.time()))
+
+@patch
+def accepts(self: Store, level: str, text: str) -> bool:
+    "Whether an adult found these words to be no problem."
+    kept = self['accepted']
+    return bool(self.rows(kept.select().where(kept.c.key == accepted_key(level, text))))
 
 # %% ../../nbs/app/09_store.ipynb #8aa5a90d
 @patch

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'make_app',
            'SecurityHeaders', 'trusted_hosts', 'PortRouter', 'close_idle', 'make_uvicorn', 'Server', 'make_engine',
-           'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'ask']
+           'page_options', 'forget_daily', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -328,6 +328,7 @@ def run_serve(
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
+    country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
@@ -335,10 +336,13 @@ def run_serve(
 ):
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.app.safety import help_numbers, use_country
     keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
     if cards: use_cards(cards)
+    if country: use_country(country)
+    help_numbers()
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)
@@ -368,12 +372,25 @@ def probability_table(turn: 'Turn') -> str:
         rows.append(f"{'>' if i == turn.best else ' '}{round(100*p):4}%  {letter}. {choice}\n")
     return ''.join(rows)
 
+# %% ../../nbs/40_serve.ipynb #printreply
+def print_reply(engine, turn: 'Turn', max_new_tokens: int):
+    "Print an answer as it is written."
+    from sciencetutor.app.turns import reply
+    printed, has_table = 0, False
+    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
+        if turn.probs and not has_table: print(probability_table(turn))
+        has_table = bool(turn.probs)
+        print(turn.text[printed:], end='', flush=True)
+        printed = len(turn.text)
+    print()
+
 # %% ../../nbs/40_serve.ipynb #693cdae1
 def ask(
     text: str,  # the question; choices in it are recognised ("A. ... B. ...")
     image: str = None,  # a picture file that belongs to the question
     choices: Several = None,  # the choices, if they are not in the text
     model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
+    country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
     max_new_tokens: int = 200,  # longest answer, in tokens; why a choice is right is said in fewer
 ) -> 'Turn':  # the question with its answer; a string, for the command line evaluates annotations
     "Ask the tutor one question."
@@ -383,14 +400,14 @@ def ask(
     if image:
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
-    from sciencetutor.app.turns import Turn, reply
+    from sciencetutor.app.guard import tutor_guard
+    from sciencetutor.app.safety import ContentFiltered, GuardedEngine, use_country
+    from sciencetutor.app.turns import Turn
     from sciencetutor.engine.core import Engine
-    turn, engine = Turn.read(text, choices or (), image), Engine(model)
-    printed, has_table = 0, False
-    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
-        if turn.probs and not has_table: print(probability_table(turn))
-        has_table = bool(turn.probs)
-        print(turn.text[printed:], end='', flush=True)
-        printed = len(turn.text)
-    print()
+    if country: use_country(country)
+    turn, engine = Turn.read(text, choices or (), image), GuardedEngine(Engine(model), tutor_guard())
+    try: print_reply(engine, turn, max_new_tokens)
+    except ContentFiltered as e:
+        turn.text = str(e)
+        print(turn.text)
     return turn
