@@ -29,9 +29,9 @@ __all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', '
            'GuardedEngine', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
-LIKE = dict(a='аαաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡', j='јᎫ', k='кκᏦ₭',
-            l='ӏլᏞ£', m='мᎷ', n='пиոπ∩ռ₦', o='оοσօθ', p='рρքᏢ₱', q='ԛզφ', r='гяᎡᏒ', s='ѕᏕᏚ§', t='тτᎢ†₮', u='υսцμ∪', v='νѵᏙ√',
-            w='ԝωшψᎳ₩', x='хχ×', y='уүγчᎩ¥', z='ζᏃ')
+LIKE = dict(a='αаաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſғ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡',
+            j='јᎫ', k='кκᏦ₭ĸ', l='ӏլᏞ£', m='мᎷ', n='пиոπ∩ռ₦', o='оοσօθ', p='рρքᏢ₱', q='ԛզφ', r='гяᎡᏒ', s='ѕᏕᏚ§',
+            t='тτᎢ†₮', u='υսцμ∪', v='νѵᏙ√', w='ԝωшψᎳ₩', x='хχ×', y='уүγчᎩ¥', z='ζᏃ')
 SAME_SHAPE = {like: letter for letter, likes in LIKE.items() for like in likes}
 BLANKS = dict.fromkeys((0x2800, 0x3164, 0x115f, 0x1160), ' ')  # letters that look like nothing
 SIGNS = str.maketrans("’‘`´“”–—‑", 4*"'"+'""---')
@@ -73,10 +73,12 @@ def normalize_text(
 
 # %% ../../nbs/app/07_safety.ipynb #cutwords1
 ALL_LEET = str.maketrans('013457890@$!+|', 'oieastbgoasitl')
-DRAWN = (('|<', 'k'), ('|_|', 'u'), ('|-|', 'h'), ('|)', 'd'), ('()', 'o'), (r'\/\/', 'w'), ('/\\', 'a'), (r'\/', 'v'))
+DRAWN = (('|<', 'k'), ('|_|', 'u'), ('|-|', 'h'), ('|)', 'd'), ('()', 'o'), (r'\/\/', 'w'),
+         ('/\\', 'a'), (r'\/', 'v'))
 LETTER_BY_LETTER = r'(?<![^\W_])[a-z](?:(?:[\W_]{1,3})[a-z]){2,}(?![^\W_])'
 LONGEST_WORD, LONGEST_LOOSE = 80, 600  # letters that are cut into words; characters of a text that is read loosely
-NEWER_WORDS = 'wanna gonna kms kys vape vaping minecraft fortnite roblox kahoot covid chromebook tiktok youtube lol math gps emoji nasa'.split()
+NEWER_WORDS = ('wanna gonna kms kys vape vaping minecraft fortnite roblox kahoot covid chromebook '
+               'tiktok youtube lol math gps emoji nasa').split()
 
 @lru_cache(1)
 def word_cutter():
@@ -100,7 +102,7 @@ def loosen(text: str) -> str:  # without spelling put right
     for drawn, letter in DRAWN: text = text.replace(drawn, letter)
     text = re.sub(r"\S*[a-z]\S*", lambda m: m[0].translate(ALL_LEET), text)
     text = re.sub(LETTER_BY_LETTER, lambda m: re.sub(r'[\W_]+', '', m[0]), text)
-    return ' '.join(re.sub(r"(?<=[a-z*])[^a-z\d\s'*]+(?=[a-z*])", ' ', text).split())
+    return ' '.join(re.sub(r"(?<=[a-z*])[^a-z\d\s'*]+(?=[a-z*])|[^\w\s'*.,!?;:-]", ' ', text).split())
 
 def respell(
     word: str,
@@ -108,15 +110,14 @@ def respell(
 ) -> str:
     "A word that is none, as the words it is likely to stand for."
     from symspellpy import Verbosity
-    if len(word) > 7 and '*' not in word:
-        cut = cut_words(word)
-        if all(len(w) > 1 or w in 'ai' for w in cut.split()) and len(cut.split()) <= len(word)/3: return cut
     if '*' in word:
         masked = re.compile(re.escape(word).replace(r'\*', '[a-z]'))
         return next(filter(masked.fullmatch, vocabulary.words), word)
-    if not 5 <= len(word) <= 20: return word
     near = vocabulary.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 7 else 2)
-    return near[0].term if near else word
+    if len(word) >= 5 and near and near[0].distance == 1: return near[0].term
+    cut = cut_words(word).split() if len(word) > 7 else []
+    if cut and all(len(w) > 1 or w in 'ai' for w in cut) and len(cut) <= len(word)/2.4: return ' '.join(cut)
+    return near[0].term if near and 5 <= len(word) <= 20 else word
 
 def loose_readings(
     text: str,  # normalised
@@ -125,13 +126,13 @@ def loose_readings(
     "A text as it may be meant, for one who writes carelessly or hides something."
     if len(text) > LONGEST_LOOSE: return []
     loose = loosen(text)
-    words = re.findall(r"[a-z*']{2,}", loose)
-    strange = [w for w in words if not is_word(w)]
+    words = re.findall(r"[a-z*']+", loose)
+    strange = [w for w in words if len(w) == 1 and w not in 'aiurk' or not is_word(w)]
     if not strange: return [loose]
     found = [loose, re.sub(r"[a-z*]{3,}", lambda m: m[0] if is_word(m[0]) else respell(m[0], vocabulary), loose)]
     once = re.sub(r"[a-z]+", lambda m: m[0] if is_word(m[0]) else re.sub(r'(.)\1', r'\1', m[0]), loose)
-    squeezed = re.sub('[^a-z]', '', loose)
-    if len(strange) > 1 and len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
+    squeezed = re.sub(r'(.)\1{2,}', r'\1\1', re.sub('[^a-z]', '', loose))
+    if len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
     if 2*len(strange) > len(words): found.append(loose[::-1])
     return [*found, once]
 
