@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 import numpy as np
 from .answers import small_talk, wish_of
 from .embedding import sentence_encoder

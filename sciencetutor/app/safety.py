@@ -205,7 +205,7 @@ class RuleSet:
     words: set[str]  # of the patterns
 
 def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
-    "One rule of the file; `phrases` are texts of any language, of `groups` one pattern each is needed, in any order."
+    "One rule of the file; `phrases` are texts of any language; of `groups` one pattern each is needed."
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
     if 'phrases' in r: patterns = [compile_phrases(r['phrases'])]
     else: patterns = [compile_patterns(p, words) for p in r.get('groups') or [r['patterns']]]
@@ -272,7 +272,7 @@ class SafetyClassifier:
     def __init__(self,
         weights: dict,  # of `fit_classifier`
     ):
-        self.levels = [k for k in weights if k not in ('bad', 'meaning')]  # the second judge has the last one
+        self.levels = sorted(set(weights) - {'bad', 'meaning'})  # the second judge has the last one
         columns = [weights[k] for k in ('bad', *self.levels)]
         self.weights = np.stack(columns, axis=1).astype(np.float32)  # [features + 1, 1 + levels]; rows are contiguous
 
@@ -389,12 +389,13 @@ def suspect(self: Guard, text: str) -> Verdict | None:
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
 def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = False) -> Verdict | None:
-    "What patterns and judges find; of two findings the one that needs more care."
+    "What patterns find, and if that is nothing grave, what the judges think."
     matched = self.match(text, where, exercise)
     if where != 'in' or exercise: return matched
     matched = matched or self.match_split(text, before)
-    def care(v): return v.perhaps, self.levels.index(v.level) if v.level in self.levels else len(self.levels)
-    return min(filter(None, [matched, self.suspect(text)]), key=care, default=None)
+    if matched and matched.level != 'off-task': return matched
+    suspected = self.suspect(text)
+    return matched if matched and (not suspected or suspected.perhaps) else suspected
 
 @patch
 def judge(self: Guard,
@@ -528,9 +529,9 @@ def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict |
 
 # %% ../../nbs/app/07_safety.ipynb #25c53eef
 def safety_lines(
-    half: str | None = None,  # learned (by the classifier), tuned (known to the rules), unseen; None for all
+    half: str | None = None,  # learned, tuned (both known to the rules), unseen; None for all
 ) -> list[dict]:  # half, side (in or out), level (`ok` if harmless), text
-    "What the classifier learns from, and the test set."
+    "The lines of earlier versions."
     columns, *lines = asset('safety_lines.tsv').splitlines()
     rows = [dict(zip(columns.split('\t'), line.split('\t'))) for line in lines]
     return [r for r in rows if half in (None, r['half'])]
