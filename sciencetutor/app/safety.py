@@ -119,22 +119,24 @@ def respell(
     if cut and all(len(w) > 1 or w in 'ai' for w in cut) and len(cut) <= len(word)/2.4: return ' '.join(cut)
     return near[0].term if near and 5 <= len(word) <= 20 else word
 
+# %% ../../nbs/app/07_safety.ipynb #loosen002
 def loose_readings(
     text: str,  # normalised
     vocabulary,  # `SymSpell` of the words of the rules
-) -> list[str]:
+) -> list[str]:  # the first one is only `loosen`ed, the others are guesses
     "A text as it may be meant, for one who writes carelessly or hides something."
     if len(text) > LONGEST_LOOSE: return []
     loose = loosen(text)
     words = re.findall(r"[a-z*']+", loose)
     strange = [w for w in words if len(w) == 1 and w not in 'aiurk' or not is_word(w)]
     if not strange: return [loose]
-    found = [loose, re.sub(r"[a-z*]{3,}", lambda m: m[0] if is_word(m[0]) else respell(m[0], vocabulary), loose)]
-    once = re.sub(r"[a-z]+", lambda m: m[0] if is_word(m[0]) else re.sub(r'(.)\1', r'\1', m[0]), loose)
+    def each(change): return re.sub('[a-z*]{3,}', lambda m: m[0] if is_word(m[0]) else change(m[0]), loose)
+    found = [loose, each(lambda word: respell(word, vocabulary)), each(lambda word: re.sub(r'(.)\1', r'\1', word))]
     squeezed = re.sub(r'(.)\1{2,}', r'\1\1', re.sub('[^a-z]', '', loose))
-    if len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
+    torn = any(len(w) <= 3 for w in strange)
+    if torn and len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
     if 2*len(strange) > len(words): found.append(loose[::-1])
-    return [*found, once]
+    return found
 
 # %% ../../nbs/app/07_safety.ipynb #0f408ba0
 GAP = r",? (?:[\w'#-]+,? ){0,5}?"  # what ` .. ` stands for: up to five words of the same sentence
@@ -158,6 +160,7 @@ class Rule:
             found.append(m[0].strip())
         return ' … '.join(found)
 
+# %% ../../nbs/app/07_safety.ipynb #verdict01
 @dataclass
 class Verdict:
     "What a rule found."
@@ -204,6 +207,7 @@ class RuleSet:
     thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
     words: set[str]  # of the patterns
 
+# %% ../../nbs/app/07_safety.ipynb #readrules
 def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
     "One rule of the file; `phrases` are texts of any language; of `groups` one pattern each is needed."
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
@@ -334,6 +338,7 @@ class Guard:
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
         self.vocabulary = rule_words(frozenset(read.words))
 
+# %% ../../nbs/app/07_safety.ipynb #rulewords
 @lru_cache(2)
 def rule_words(words: frozenset):  # `SymSpell`
     "The words of rules, to put misspelled ones right; of two as near the more frequent one is taken."
@@ -348,21 +353,27 @@ def respelled(self: Guard, text: str) -> str:
     return self.misspelled.sub(lambda m: self.spelling[m[0]], text)
 
 @patch
-def readings(self: Guard, text: str, loose: bool = True) -> list[str]:
-    "The ways to read a text: as typed, with its spellings put right, long letters (kiiill) twice or once, loosely."
+def readings(self: Guard, text: str) -> list[str]:
+    "The ways to read a text: as typed, with its spellings put right, long letters (kiiill) twice or once."
     normal = normalize_text(text)
     found = [self.respelled(re.sub(r'([a-z])\1{2,}', kept, normal)) for kept in (r'\1\1', r'\1')]
-    if loose: found += map(self.respelled, loose_readings(found[0], self.vocabulary))
-    return list(dict.fromkeys([*found, ' '.join(text.lower().split()), ' '.join(strip_hidden(text).lower().split())]))
+    typed = [' '.join(t.lower().split()) for t in (text, strip_hidden(text))]
+    return list(dict.fromkeys([*found, *typed]))
+
+@patch
+def guesses(self: Guard, readings: list[str]) -> list[str]:  # the first one is only `loosen`ed
+    "More ways to read a text, loosely."
+    return list(map(self.respelled, loose_readings(readings[0], self.vocabulary)))
 
 # %% ../../nbs/app/07_safety.ipynb #fe00f28b
 @patch
 def match(self: Guard, text: str, where: str, exercise: bool = False) -> Verdict | None:
-    "The first finding of the patterns."
-    readings = self.readings(text, where == 'in' and not exercise)
+    "The first finding of the patterns; what somebody would not mean by a slip of the pen is not guessed."
+    readings = self.readings(text)
+    guesses = self.guesses(readings) if where == 'in' and not exercise else []
     for rule in self.rules:
         if rule.where not in (where, 'both') or exercise and rule.talk: continue
-        for t in readings:
+        for t in readings + (guesses[:1] if rule.level in NOT_RESPELLED else guesses):
             if found := rule.search(t): return Verdict(rule.level, found, rule.help)
 
 # %% ../../nbs/app/07_safety.ipynb #splitcode
@@ -509,6 +520,7 @@ def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=
     if why := self.refuses(messages, choices): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
 
+# %% ../../nbs/app/07_safety.ipynb #genguard1
 @patch
 def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
     "Stream the tutor's next message, or the sentence that stands in its place."

@@ -376,21 +376,17 @@ def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is
     view = AdultView(child, report, tools, sure, flag, whom)
 
     def opened(request: gr.Request): return open_adult_view(page, view, request)
-
     def choose(name, request: gr.Request):
         return show_child(page, view, name) if page.is_adult(request) else opened(request)
-
     def drop(sure, whom, request: gr.Request):
         if not (page.is_adult(request) and sure): return gr.skip()
         for u in page.store.users():
             if u['name'] == whom: page.store.drop_user(u['id'])
         gr.Info(t['deleted'])
         return opened(request)
-
     def accept(flag, whom, request: gr.Request):
         if page.is_adult(request) and accept_flag(page, whom, flag): gr.Info(t['accepted'])
         return choose(whom, request)
-
     fine.click(accept, [flag, whom], list(view), **EVENT_OPTIONS)
     child.input(choose, child, list(view), **EVENT_OPTIONS)
     sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **EVENT_OPTIONS)
