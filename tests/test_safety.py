@@ -75,14 +75,13 @@ class Alarmed:
     "A classifier that suspects everything."
     def verdict(self, texts, thresholds): return ODD if texts else None
 
-@pytest.mark.parametrize('second,level', [(None, None), (lambda *_: False, None), (lambda *_: True, 'self-harm')])
-def test_two_keys(second, level):
-    "What one learned judge suspects changes nothing; it is `perhaps`."
+@pytest.mark.parametrize('second,suspected', [(None, True), (lambda *_: False, False), (lambda *_: True, True)])
+def test_judges_change_nothing(second, suspected):
+    "What learned judges suspect is for an adult, and only if they agree; a sign is needed for more."
     g = Guard(classifier=Alarmed(), second_judge=second)
-    found = g.check('the blue elephant sings at noon')
-    assert (found and found.level) == level
+    assert g.check('the blue elephant sings at noon') is None
     judged = g.judge('the blue elephant sings at noon')
-    assert judged.level == 'self-harm' and judged.perhaps == (level is None)
+    assert bool(judged) == suspected and (not judged or judged.perhaps and judged.level == 'self-harm')
 
 def test_the_finding_that_needs_more_care_counts(guard):
     assert guard.check('you are stupid. i think everybody would be happier if i was not around').level == 'self-harm'

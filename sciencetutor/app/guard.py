@@ -1,4 +1,4 @@
-"""Before the guard changes what a child is told, a sign must stand in the text, or two judges of different kinds must agree
+"""A sign changes the answer; what only judges suspect, and both of them, is a quiet line for an adult
 
 Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 

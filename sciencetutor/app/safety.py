@@ -324,7 +324,7 @@ class Guard:
     def __init__(self,
         rules: str | None = None,  # file with other rules
         classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
-        second_judge: Callable[[str, str], bool] | None = None,  # (text, level): whether it is dangerous, too
+        second_judge: Callable[[str, str], bool] | None = None,  # (text, level): whether it agrees
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError):
@@ -389,24 +389,20 @@ def match_split(self: Guard, text: str, before: str) -> Verdict | None:
 
 @patch
 def suspect(self: Guard, text: str) -> Verdict | None:
-    "What the learned judges think: `perhaps` unless both agree."
+    "What the learned judges think; it is `perhaps`, and nothing if they disagree."
     if not self.classifier: return None
     long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
     learned = self.classifier.verdict(long_enough, self.thresholds)
-    if not learned: return None
-    agreed = self.second_judge and self.second_judge(learned.found, learned.level)
-    return replace(learned, perhaps=not agreed)
+    if not learned or self.second_judge and not self.second_judge(learned.found, learned.level): return None
+    return replace(learned, perhaps=True)
 
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
 def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = False) -> Verdict | None:
-    "What patterns find, and if that is nothing grave, what the judges think."
+    "What patterns find, and if that is nothing, what the judges think."
     matched = self.match(text, where, exercise)
     if where != 'in' or exercise: return matched
-    matched = matched or self.match_split(text, before)
-    if matched and matched.level != 'off-task': return matched
-    suspected = self.suspect(text)
-    return matched if matched and (not suspected or suspected.perhaps) else suspected
+    return matched or self.match_split(text, before) or self.suspect(text)
 
 @patch
 def judge(self: Guard,
