@@ -83,7 +83,7 @@ def test_later_frames_are_not_looked_at():
     data = bytearray(b.getvalue())
     second = Image.open(b).tag_v2.next
     data[second + 2:second + 26] = bytes(24)  # its first two tags, width and height
-    assert 'animated' in check_image(bytes(data)).odd and open_image(bytes(data)).size == (90, 60)
+    assert 'animated' in check_image(bytes(data))[0].odd and open_image(bytes(data)).size == (90, 60)
 
 
 def many_frames(format, n=100_000):
@@ -108,7 +108,7 @@ def test_frames_are_not_counted(format, monkeypatch):
     plugin = Image.open(io.BytesIO(data)).__class__
     seek = plugin._seek
     monkeypatch.setattr(plugin, '_seek', lambda self, *args: (looked.append(args), seek(self, *args))[1])
-    assert check_image(data).odd == 'animated' and open_upload(data, 1024).size == (1, 1) and len(looked) < 30
+    assert check_image(data)[0].odd == 'animated' and open_upload(data, 1024).size == (1, 1) and len(looked) < 30
 
 
 def test_avif_reads_where_pillow_does():

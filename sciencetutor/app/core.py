@@ -23,7 +23,7 @@ from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image, open_upload
 from .views import EVENT_OPTIONS, TEXTS, adult_parts, link_html, quiz_parts
 from .guard import tutor_guard
-from .safety import Guard, redact
+from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
 from .store import DailyLimit, Store, to_json, to_markdown
@@ -287,7 +287,7 @@ class Page:
         settings: PageSettings | None = None,  # the defaults if None
     ):
         s = settings or PageSettings()
-        self.engine, self.t = engine, TEXTS[s.language]
+        self.engine, self.t = engine, helpful_texts(s.language)
         self.auth, self.shared, self.daily_limit = s.auth, s.shared, s.daily_limit
         self.home = PrivateFolder('sciencetutor-page-')  # goes when the server ends
         self.uploads, self.guard = s.uploads or Uploads(), s.guard or tutor_guard()
@@ -335,6 +335,15 @@ def is_adult(self: Page, request: gr.Request) -> bool:
     "Whether a request comes from an adult."
     return not (self.auth or self.shared) or self.user_of(request)['role'] == 'adult'
 
+# %% ../../nbs/app/12_page.ipynb #judgeturn
+@patch
+def judge_turn(self: Page, turn: PageTurn, before: str) -> Verdict | None:
+    "What the guard says about a question, and no adult found to be no problem."
+    text = '\n'.join([turn.context, turn.question, *turn.choices])
+    verdict = self.guard.judge(text, 'in', before, bool(turn.choices))
+    return None if verdict and self.store.accepts(verdict.level, text) else verdict
+
+
 # %% ../../nbs/app/12_page.ipynb #e860f1e4
 @patch
 def admit(self: Page,
@@ -344,14 +353,17 @@ def admit(self: Page,
     before: Sequence[PageTurn] = (),  # earlier turns of the visit
 ) -> str | None:  # id of the conversation
     "Check a question and store it."
-    verdict = self.guard.check('\n'.join([turn.context, turn.question, *turn.choices]))
-    if verdict and not turn.note: turn.note = 'refuse_'+verdict.level
-    if verdict and verdict.level == 'personal':
+    judged = self.judge_turn(turn, before[-1].question if before else '')
+    verdict = None if judged and judged.perhaps else judged
+    if verdict and not turn.note: turn.note = verdict.note
+    personal = bool(judged and judged.level == 'personal')
+    if personal and verdict:
         turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
         turn.picture, turn.file = None, None
     if not user: return chat_id
     values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
-    if verdict: values['flag'] = verdict.level
+    if judged: values |= {'flag' if verdict else 'perhaps': judged.level,
+                          'flag_words': None if personal else judged.found[:200]}
     values['limit'] = 0 if verdict else self.daily_limit
     turn.chat_id, turn.saves = chat_id, dict(name=user['name'], before=before, values=values)
     try: self.save_question(turn)

@@ -1,4 +1,4 @@
-"""The guard leaves a learner alone: what a classifier suspects, a second judge must not know as a question about science
+"""A sign changes the answer; what only judges suspect, and both of them, is a quiet line for an adult
 
 Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 
@@ -6,12 +6,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 
 # %% ../../nbs/app/08_guard.ipynb #20be7805
 from __future__ import annotations
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+import numpy as np
 from .answers import small_talk, wish_of
+from .embedding import sentence_encoder
 from .retrieval import finder
-from .safety import Guard
+from .safety import Guard, fit_classifier
 
 # %% auto #0
-__all__ = ['KNOWN', 'is_learning', 'tutor_guard']
+__all__ = ['KNOWN', 'AGREES', 'is_learning', 'sentence_vectors', 'fit_judges', 'meaning_weights', 'agrees', 'tutor_guard']
 
 # %% ../../nbs/app/08_guard.ipynb #34e7cfcf
 KNOWN = .8  # probability that a card answers the question
@@ -25,8 +30,42 @@ def is_learning(
     best = find.find(text, 1)[0]
     return best.sure >= KNOWN and not best.card.care
 
+# %% ../../nbs/app/08_guard.ipynb #judgefit
+def sentence_vectors(texts: Sequence[str]) -> np.ndarray:  # (n, 384)
+    "What texts mean, their case aside."
+    return sentence_encoder()([t.lower()[:300] for t in texts])
+
+def fit_judges(
+    rows: Sequence[dict],  # text, level; `ok` if harmless
+    harmless: Sequence[str] = (),  # more harmless texts
+) -> dict:  # of `fit_classifier`, and `meaning`: weights [385] of the second judge
+    "Let both judges learn."
+    from sklearn.linear_model import LogisticRegression
+    x = sentence_vectors([*(r['text'] for r in rows), *harmless])
+    bad = np.array([*(r['level'] != 'ok' for r in rows), *[False]*len(harmless)])
+    fitted = LogisticRegression(C=10, max_iter=3000).fit(x, bad)
+    meaning = np.append(fitted.coef_[0], fitted.intercept_).astype(np.float32)
+    return fit_classifier(rows, harmless) | dict(meaning=meaning)
+
+# %% ../../nbs/app/08_guard.ipynb #judgeuse
+AGREES = .6  # log-odds from which the second judge agrees
+
+@lru_cache(1)
+def meaning_weights() -> np.ndarray:  # [385]
+    "The second judge that ships."
+    from safetensors.numpy import load
+    return load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes())['meaning']
+
+def agrees(
+    text: str,  # a sentence that alarmed the classifier
+    level: str,  # which one it took it for
+) -> bool:
+    "Whether the second judge takes a text for dangerous, too, and it is no question of a learner."
+    w = meaning_weights()
+    return float(sentence_vectors([text])[0]@w[:-1] + w[-1]) >= AGREES and not is_learning(text)
+
 def tutor_guard(
     rules: str | None = None,  # file with other rules
 ) -> Guard:
     "The guard with its second judge."
-    return Guard(rules, second_judge=is_learning)
+    return Guard(rules, second_judge=agrees)

@@ -6,24 +6,51 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 
 # %% ../../nbs/app/07_safety.ipynb #dbe3e5c3
 from __future__ import annotations
-import re, threading, tomllib, traceback, unicodedata
+import os, re, threading, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from fastcore.script import CliError
+from .cards import load_cards
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LOOKALIKES', 'LEET', 'SPACED', 'LEET_INSIDE', 'GAP', 'HASH_BITS', 'MAX_CHECKED', 'SAID_HARM', 'join_spaced',
-           'normalize_text', 'Rule', 'Verdict', 'compile_patterns', 'RuleSet', 'read_rules', 'sentences_of',
-           'text_features', 'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard', 'redact', 'ContentFiltered',
+__all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', 'LEET_INSIDE', 'ALL_LEET', 'DRAWN',
+           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'NEWER_WORDS', 'GAP', 'NOT_RESPELLED', 'HASH_BITS',
+           'MAX_CHECKED', 'ALONE', 'LONGEST_BEFORE', 'HELP', 'SAFE_CARDS', 'SAID_HARM', 'as_latin', 'strip_hidden',
+           'join_spaced', 'normalize_text', 'word_cutter', 'is_word', 'cut_words', 'loosen', 'respell',
+           'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases', 'RuleSet', 'read_rule',
+           'read_rules', 'sentences_of', 'text_features', 'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard',
+           'rule_words', 'use_country', 'help_numbers', 'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered',
            'message_text', 'split_latest', 'GuardedEngine', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
-LOOKALIKES = str.maketrans("’‘`´“”–—‑аеорсухі", "''''\"\"---aeopcyxi")  # the last eight are Cyrillic
+LIKE = dict(a='αаաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſғ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡',
+            j='јᎫ', k='кκᏦ₭ĸ', l='ӏլᏞ£', m='мᎷ', n='пиոπ∩ռ₦', o='оοσօθ', p='рρքᏢ₱', q='ԛզφ', r='гяᎡᏒ', s='ѕᏕᏚ§',
+            t='тτᎢ†₮', u='υսцμ∪', v='νѵᏙ√', w='ԝωшψᎳ₩', x='хχ×', y='уүγчᎩ¥', z='ζᏃ')
+SAME_SHAPE = {like: letter for letter, likes in LIKE.items() for like in likes}
+BLANKS = dict.fromkeys((0x2800, 0x3164, 0x115f, 0x1160), ' ')  # letters that look like nothing
+SIGNS = str.maketrans("’‘`´“”–—‑", 4*"'"+'""---')
+NAMED = re.compile(r'(?:LATIN|REGIONAL INDICATOR SYMBOL)\b.*?LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?$')
+
+@lru_cache(10_000)
+def as_latin(letter: str) -> str:
+    "The small Latin letter that a character looks like; itself if it looks like none."
+    if letter.isascii(): return letter
+    if like := SAME_SHAPE.get(letter) or SAME_SHAPE.get(letter.lower()): return like
+    named = NAMED.search(unicodedata.name(letter, ''))
+    return named[1].lower() if named else letter
+
+def strip_hidden(text: str) -> str:
+    "A text without accents and without what can't be seen."
+    text = unicodedata.normalize('NFKD', text).translate(BLANKS)
+    return ''.join(c for c in text if unicodedata.category(c) not in ('Mn', 'Me', 'Cf'))
+
+# %% ../../nbs/app/07_safety.ipynb #leetcode1
 LEET = str.maketrans('013457@$!', 'oieastasi')
 SPACED = r'\b\w(?:[.*_ -]\w){3,}\b'  # s.u.i.c.i.d.e
 LEET_INSIDE = r'(?<=[a-z])[013457@$!]+(?=[a-z])|(?<=[a-z]{2})[03$]+(?!\w)|\b[$@](?=[a-z]{2})'
@@ -38,12 +65,78 @@ def normalize_text(
     text: str,  # as typed
 ) -> str:  # lower case, straight apostrophes, single spaces
     "A text as the rules read it."
-    text = unicodedata.normalize('NFKD', text).translate(LOOKALIKES).lower()
-    text = ''.join(c for c in text if not unicodedata.combining(c) and unicodedata.category(c) != 'Cf')
+    text = ''.join(map(as_latin, strip_hidden(text.translate(SIGNS)))).lower()
     text = re.sub(SPACED, join_spaced, text)
     text = re.sub(r'(?<=[a-z])11(?!\d)', 'll', text)
     text = re.sub(LEET_INSIDE, lambda m: m[0].translate(LEET), text)
     return ' '.join(text.split())
+
+# %% ../../nbs/app/07_safety.ipynb #cutwords1
+ALL_LEET = str.maketrans('013457890@$!+|', 'oieastbgoasitl')
+DRAWN = (('|<', 'k'), ('|_|', 'u'), ('|-|', 'h'), ('|)', 'd'), ('()', 'o'), (r'\/\/', 'w'),
+         ('/\\', 'a'), (r'\/', 'v'))
+LETTER_BY_LETTER = r'(?<![^\W_])[a-z](?:(?:[\W_]{1,3})[a-z]){2,}(?![^\W_])'
+LONGEST_WORD, LONGEST_LOOSE = 80, 600  # letters that are cut into words; characters of a text that is read loosely
+NEWER_WORDS = ('wanna gonna kms kys vape vaping minecraft fortnite roblox kahoot covid chromebook '
+               'tiktok youtube lol math gps emoji nasa').split()
+
+@lru_cache(1)
+def word_cutter():
+    "Cuts letters into words; `words` are those that it knows."
+    from symspellpy import SymSpell
+    cutter = SymSpell(max_dictionary_edit_distance=0)
+    cutter.load_dictionary(files('symspellpy')/'frequency_dictionary_en_82_765.txt', 0, 1, encoding='utf-8-sig')
+    for word in NEWER_WORDS: cutter.create_dictionary_entry(word, 10**7)
+    return cutter
+
+def is_word(word: str) -> bool: return word.strip("'") in word_cutter().words
+
+def cut_words(letters: str) -> str:
+    "Letters without spaces as words."
+    if len(letters) > LONGEST_WORD: return letters
+    return word_cutter().word_segmentation(letters, 0, 14).corrected_string
+
+# %% ../../nbs/app/07_safety.ipynb #loosen001
+def loosen(text: str) -> str:  # without spelling put right
+    "A text as letters and spaces: drawn letters, letters one by one, words joined by signs."
+    for drawn, letter in DRAWN: text = text.replace(drawn, letter)
+    text = re.sub(r"\S*[a-z]\S*", lambda m: m[0].translate(ALL_LEET), text)
+    text = re.sub(LETTER_BY_LETTER, lambda m: re.sub(r'[\W_]+', '', m[0]), text)
+    return ' '.join(re.sub(r"(?<=[a-z*])[^a-z\d\s'*]+(?=[a-z*])|[^\w\s'*.,!?;:-]", ' ', text).split())
+
+def respell(
+    word: str,
+    vocabulary,  # `SymSpell` of the words of the rules
+) -> str:
+    "A word that is none, as the words it is likely to stand for."
+    from symspellpy import Verbosity
+    if '*' in word:
+        masked = re.compile(re.escape(word).replace(r'\*', '[a-z]'))
+        return next(filter(masked.fullmatch, vocabulary.words), word)
+    near = vocabulary.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 7 else 2)
+    if len(word) >= 5 and near and near[0].distance == 1: return near[0].term
+    cut = cut_words(word).split() if len(word) > 7 else []
+    if cut and all(len(w) > 1 or w in 'ai' for w in cut) and len(cut) <= len(word)/2.4: return ' '.join(cut)
+    return near[0].term if near and 5 <= len(word) <= 20 else word
+
+# %% ../../nbs/app/07_safety.ipynb #loosen002
+def loose_readings(
+    text: str,  # normalised
+    vocabulary,  # `SymSpell` of the words of the rules
+) -> list[str]:  # the first one is only `loosen`ed, the others are guesses
+    "A text as it may be meant, for one who writes carelessly or hides something."
+    if len(text) > LONGEST_LOOSE: return []
+    loose = loosen(text)
+    words = re.findall(r"[a-z*']+", loose)
+    strange = [w for w in words if len(w) == 1 and w not in 'aiurk' or not is_word(w)]
+    if not strange: return [loose]
+    def each(change): return re.sub('[a-z*]{3,}', lambda m: m[0] if is_word(m[0]) else change(m[0]), loose)
+    found = [loose, each(lambda word: respell(word, vocabulary)), each(lambda word: re.sub(r'(.)\1', r'\1', word))]
+    squeezed = re.sub(r'(.)\1{2,}', r'\1\1', re.sub('[^a-z]', '', loose))
+    torn = any(len(w) <= 3 for w in strange)
+    if torn and len(squeezed) <= LONGEST_WORD: found.append(cut_words(squeezed))
+    if 2*len(strange) > len(words): found.append(loose[::-1])
+    return found
 
 # %% ../../nbs/app/07_safety.ipynb #0f408ba0
 GAP = r",? (?:[\w'#-]+,? ){0,5}?"  # what ` .. ` stands for: up to five words of the same sentence
@@ -53,14 +146,32 @@ class Rule:
     "Patterns of one level."
     level: str
     where: str  # in, out or both
-    pattern: re.Pattern
-    unless: re.Pattern | None  # what is taken out of the text first
+    patterns: list[re.Pattern]  # each of them has to be found: one, or one of every group
+    unless: re.Pattern | None = None  # what is taken out of the text first
+    help: str = ''  # which message is said; the level's own if not given
+    talk: bool = False  # what only a child's own words can mean, and no exercise with choices
 
+    def search(self, text: str) -> str:  # the words, or nothing
+        "What of a text made the rule speak."
+        if self.unless: text = self.unless.sub(' ', text)
+        found = []
+        for p in self.patterns:
+            if not (m := p.search(text)): return ''
+            found.append(m[0].strip())
+        return ' … '.join(found)
+
+# %% ../../nbs/app/07_safety.ipynb #verdict01
 @dataclass
 class Verdict:
     "What a rule found."
     level: str  # of the rules, or `error` when the check itself failed
     found: str = ''  # the words
+    help: str = ''  # which message is said; the level's own if not given
+    perhaps: bool = False  # only a learned judge thinks so: nothing for a child, a quiet line for an adult
+    @property
+    def note(self) -> str:
+        "The key of the message in `texts.toml`."
+        return 'refuse_'+(self.help or self.level)
 
 # %% ../../nbs/app/07_safety.ipynb #c7f9fb9b
 def compile_patterns(
@@ -75,7 +186,19 @@ def compile_patterns(
     body = body.replace(')*', '){0,8}').replace(')+', '){1,8}')  # or *big big big ...* is read again from every word on
     return re.compile(rf"(?<!\w)(?:{body.replace(' .. ', GAP)})(?!\w)")
 
+# %% ../../nbs/app/07_safety.ipynb #phrases02
+def compile_phrases(
+    phrases: list[str],  # in any language
+) -> re.Pattern:
+    "Any of the phrases, as whole words where the script has spaces."
+    plain = [' '.join(strip_hidden(p).lower().split()) for p in phrases]
+    spaced = '|'.join(re.escape(p) for p in plain if re.search(r'[a-z\u0370-\u0fff]', p))
+    anywhere = '|'.join(re.escape(p) for p in plain if not re.search(r'[a-z\u0370-\u0fff]', p))
+    return re.compile(rf"(?<!\w)(?:{spaced or '(?!)'})(?!\w)|{anywhere or '(?!)'}")
+
 # %% ../../nbs/app/07_safety.ipynb #be4ab41f
+NOT_RESPELLED = ('sexual', 'personal', 'off-task')  # a slip of the pen is no reason to think of these
+
 @dataclass
 class RuleSet:
     "What a file of rules says."
@@ -83,20 +206,29 @@ class RuleSet:
     rules: list[Rule]  # in the order of the levels
     spelling: dict[str, str]  # what a child may write -> what it stands for
     thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
+    words: set[str]  # of the patterns
+
+# %% ../../nbs/app/07_safety.ipynb #readrules
+def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
+    "One rule of the file; `phrases` are texts of any language; of `groups` one pattern each is needed."
+    unless = compile_patterns(r['unless'], words) if 'unless' in r else None
+    if 'phrases' in r: patterns = [compile_phrases(r['phrases'])]
+    else: patterns = [compile_patterns(p, words) for p in r.get('groups') or [r['patterns']]]
+    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False))
 
 def read_rules(
-    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with level, where, patterns, unless
+    text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
 ) -> RuleSet:  # raises `CliError`
     "Rules from their file."
     try:
         d = tomllib.loads(text)
-        levels, words, rules = d['levels'], d.get('words', {}), []
-        for r in d['rule']:
-            unless = compile_patterns(r['unless'], words) if 'unless' in r else None
-            rules.append(Rule(r['level'], r['where'], compile_patterns(r['patterns'], words), unless))
+        levels, words = d['levels'], d.get('words', {})
+        rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
         thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
-        return RuleSet(levels, sorted(rules, key=lambda r: levels.index(r.level)), spelling, thresholds)
+        said = ' '.join(p.pattern for r in rules for p in r.patterns if r.level not in NOT_RESPELLED)
+        listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', said))
+        return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
     except (AttributeError, KeyError, TypeError, ValueError, re.error) as e:
         why = f"The safety rules can't be read ({e}): mend the file or leave --safety-rules out."
         raise CliError(why) from None
@@ -106,7 +238,7 @@ def sentences_of(text: str) -> list[str]:  # without empty ones
     "A text in sentences or lines."
     return [s for s in re.split(r'(?<=[.!?])\s+|\n', text) if s.strip()]
 
-HASH_BITS = 16  # of a feature's number
+HASH_BITS = 15  # of a feature's number
 
 def text_features(
     texts: Sequence[str],  # n of them
@@ -145,7 +277,7 @@ class SafetyClassifier:
     def __init__(self,
         weights: dict,  # of `fit_classifier`
     ):
-        self.levels = [k for k in weights if k != 'bad']
+        self.levels = sorted(set(weights) - {'bad', 'meaning'})  # the second judge has the last one
         columns = [weights[k] for k in ('bad', *self.levels)]
         self.weights = np.stack(columns, axis=1).astype(np.float32)  # [features + 1, 1 + levels]; rows are contiguous
 
@@ -193,7 +325,7 @@ class Guard:
     def __init__(self,
         rules: str | None = None,  # file with other rules
         classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
-        second_judge: Callable[[str], bool] | None = None,  # whether a text is harmless; overrules the classifier alone
+        second_judge: Callable[[str, str], bool] | None = None,  # (text, level): whether it agrees
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError):
@@ -206,53 +338,128 @@ class Guard:
         self.turns = threading.BoundedSemaphore(2)  # or forty checks at once keep the interpreter from all else
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
+        self.vocabulary = rule_words(frozenset(read.words))
+
+# %% ../../nbs/app/07_safety.ipynb #rulewords
+@lru_cache(2)
+def rule_words(words: frozenset):  # `SymSpell`
+    "The words of rules, to put misspelled ones right; of two as near the more frequent one is taken."
+    from symspellpy import SymSpell
+    found, counts = SymSpell(max_dictionary_edit_distance=2, prefix_length=7), word_cutter().words
+    for word in sorted(words & counts.keys()): found.create_dictionary_entry(word, counts[word])
+    return found
+
+@patch
+def respelled(self: Guard, text: str) -> str:
+    "A text with the spellings of the table put right."
+    return self.misspelled.sub(lambda m: self.spelling[m[0]], text)
 
 @patch
 def readings(self: Guard, text: str) -> list[str]:
-    "The ways to read a text: as typed, and with its spellings put right, long letters (kiiill) twice or once."
-    found, normal = [], normalize_text(text)
-    for kept in (r'\1\1', r'\1'):
-        shortened = re.sub(r'([a-z])\1{2,}', kept, normal)
-        found.append(self.misspelled.sub(lambda m: self.spelling[m[0]], shortened))
-    found.append(' '.join(text.lower().split()))
-    return list(dict.fromkeys(found))
+    "The ways to read a text: as typed, with its spellings put right, long letters (kiiill) twice or once."
+    normal = normalize_text(text)
+    found = [self.respelled(re.sub(r'([a-z])\1{2,}', kept, normal)) for kept in (r'\1\1', r'\1')]
+    typed = [' '.join(t.lower().split()) for t in (text, strip_hidden(text))]
+    return list(dict.fromkeys([*found, *typed]))
+
+@patch
+def guesses(self: Guard, readings: list[str]) -> list[str]:  # the first one is only `loosen`ed
+    "More ways to read a text, loosely."
+    return list(map(self.respelled, loose_readings(readings[0], self.vocabulary)))
 
 # %% ../../nbs/app/07_safety.ipynb #fe00f28b
 @patch
-def match(self: Guard, text: str, where: str) -> Verdict | None:
-    "The first finding of the patterns."
+def match(self: Guard, text: str, where: str, exercise: bool = False) -> Verdict | None:
+    "The first finding of the patterns; what somebody would not mean by a slip of the pen is not guessed."
     readings = self.readings(text)
+    guesses = self.guesses(readings) if where == 'in' and not exercise else []
     for rule in self.rules:
-        if rule.where not in (where, 'both'): continue
-        for t in readings:
-            if rule.unless: t = rule.unless.sub(' ', t)
-            if m := rule.pattern.search(t): return Verdict(rule.level, m[0].strip())
+        if rule.where not in (where, 'both') or exercise and rule.talk: continue
+        for t in readings + (guesses[:1] if rule.level in NOT_RESPELLED else guesses):
+            if found := rule.search(t): return Verdict(rule.level, found, rule.help)
+
+# %% ../../nbs/app/07_safety.ipynb #splitcode
+ALONE = ('personal', 'off-task')  # levels that are not looked for across two turns
+LONGEST_BEFORE = 200  # characters of the turn before
+
+@patch
+def match_split(self: Guard, text: str, before: str) -> Verdict | None:
+    "What the patterns find in two turns and in neither alone."
+    if not before or len(before) > LONGEST_BEFORE or self.match(before, 'in'): return None
+    found = self.match(f'{before} {text}', 'in')
+    return found if found and found.level not in ALONE else None
+
+@patch
+def suspect(self: Guard, text: str) -> Verdict | None:
+    "What the learned judges think; it is `perhaps`, and nothing if they disagree."
+    if not self.classifier: return None
+    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
+    learned = self.classifier.verdict(long_enough, self.thresholds)
+    if not learned or self.second_judge and not self.second_judge(learned.found, learned.level): return None
+    return replace(learned, perhaps=True)
 
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
-def find(self: Guard, text: str, where: str) -> Verdict | None:
-    "What patterns and classifier find; of two findings the one that needs more care."
-    matched = self.match(text, where)
-    if where != 'in' or not self.classifier: return matched
-    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
-    learned = self.classifier.verdict(long_enough, self.thresholds)
-    if learned and not matched and self.second_judge and self.second_judge(text): learned = None
-    findings = [matched, learned]
-    def care(verdict): return self.levels.index(verdict.level) if verdict.level in self.levels else len(self.levels)
-    return min(filter(None, findings), key=care, default=None)
+def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = False) -> Verdict | None:
+    "What patterns find, and if that is nothing, what the judges think."
+    matched = self.match(text, where, exercise)
+    if where != 'in' or exercise: return matched
+    return matched or self.match_split(text, before) or self.suspect(text)
 
 @patch
-def check(self: Guard,
+def judge(self: Guard,
     text: str,  # a question, or as much of an answer as there is
     where: str = 'in',  # in: from a child, out: from the model
-) -> Verdict | None:  # None if there is nothing to object to
-    "Whether a text may pass; if in doubt, it may not."
+    before: str = '',  # the child's turn before
+    exercise: bool = False,  # whether it is a question with choices
+) -> Verdict | None:  # None if there is nothing to object to; may be `perhaps`
+    "What there is to say about a text; a check that fails is a finding."
     if len(text) > MAX_CHECKED: return Verdict('error', 'too long')
     try:
-        with self.turns: return self.find(text, where)
+        with self.turns: return self.find(text, where, before, exercise)
     except Exception:
         traceback.print_exc()
         return Verdict('error')
+
+@patch
+def check(self: Guard, text: str, where: str = 'in', before: str = '', exercise: bool = False) -> Verdict | None:
+    "Whether a text may pass, as in `judge`; None if it may."
+    verdict = self.judge(text, where, before, exercise)
+    return None if verdict and verdict.perhaps else verdict
+
+# %% ../../nbs/app/07_safety.ipynb #helpcode1
+HELP = tomllib.loads(asset('help.toml'))
+SAFE_CARDS = dict(mix='safety-never-mix-cleaners', mains='power-outlet-safe', sun='safe-sun-eyes', ice='safe-ice-pond',
+                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs')
+_country = ['']  # that `use_country` set
+
+def use_country(country: str):  # two letters, as in help.toml; raises `CliError`
+    "Whose numbers the messages name."
+    if country.upper() not in HELP:
+        raise CliError(f"No help numbers for {country!r}: give one of {', '.join(HELP)} with --country, "
+                       "or add yours to sciencetutor/assets/help.toml.")
+    _country[0] = country.upper()
+
+def help_numbers() -> dict[str, str]:  # emergency, poison, crisis, child
+    "Whom to call in the country that was chosen."
+    if not _country[0]: use_country(os.environ.get('SCIENCETUTOR_COUNTRY') or 'US')
+    here = HELP[_country[0]]
+    elsewhere = f"{here['emergency']} (a grown-up finds helplines at findahelpline.com)"
+    return dict(poison=f"a doctor, or {here['emergency']}", crisis=elsewhere, child=elsewhere) | here
+
+# %% ../../nbs/app/07_safety.ipynb #helpcode2
+def why_dangerous(card_id: str) -> str:
+    "What a card says about a danger, without sentences that name a number to call."
+    card = next((c for c in load_cards() if c.id == card_id), None)
+    said = [s for s in sentences_of(card.answer) if not re.search(r'\d{3}', s)] if card else []
+    return f"\n\n**{card.title}.** {' '.join(said)}" if said else ''
+
+def helpful_texts(language: str = 'en') -> dict:  # a table of `texts.toml`
+    "The texts of a language, with the numbers of the country and what cards say about a danger."
+    texts, numbers = tomllib.loads(asset('texts.toml'))[language], help_numbers()
+    for key in [k for k in texts if k.startswith('refuse_')]:
+        texts[key] = texts[key].format(**numbers) + why_dangerous(SAFE_CARDS.get(key.removeprefix('refuse_'), ''))
+    return texts
 
 # %% ../../nbs/app/07_safety.ipynb #28a7bd80
 def redact(
@@ -283,25 +490,26 @@ class GuardedEngine:
         guard: Guard | None = None,  # the tutor's own rules if None
         language: str = 'en',  # a table of `texts.toml`
     ):
-        self.engine, self.guard = engine, guard or Guard()
-        self.texts = tomllib.loads(asset('texts.toml'))[language]
+        self.engine, self.guard, self.texts = engine, guard or Guard(), helpful_texts(language)
+        self.refusals = {v for k, v in self.texts.items() if k.startswith('refuse_')}
     def __getattr__(self, name): return getattr(self.engine, name)
-    def refusal(self, text: str) -> str:  # what to say instead, or nothing
+    def refusal(self, text: str, before: str = '', exercise: bool = False) -> str:  # what to say instead, or nothing
         "Why a question is not answered."
-        return self.sentence(self.guard.check(text))
+        return self.sentence(self.guard.check(text, 'in', before, exercise))
     def sentence(self, verdict: Verdict | None) -> str:
         "What to say for a finding."
-        return self.texts['refuse_'+verdict.level] if verdict else ''
+        return self.texts[verdict.note] if verdict else ''
+
 
 # %% ../../nbs/app/07_safety.ipynb #5a0e19c0
 @patch
 def without_refused(self: GuardedEngine, messages: list[dict]) -> list[dict]:
     "A conversation without the questions that were refused, and our sentences for them."
-    ours, kept, i = {v for k, v in self.texts.items() if k.startswith('refuse_')}, [], 0
+    kept, i = [], 0
     while i < len(messages):
         m, answer = messages[i], messages[i+1] if i+1 < len(messages) else None
         pictured = isinstance(m['content'], list) and any(part['type'] == 'image' for part in m['content'])
-        refused = answer and answer['role'] == 'assistant' and message_text(answer).strip() in ours
+        refused = answer and answer['role'] == 'assistant' and message_text(answer).strip() in self.refusals
         if refused and m['role'] == 'user' and not pictured: i += 2
         else:
             kept.append(m)
@@ -320,7 +528,8 @@ def objection(self: GuardedEngine,
     before, latest = split_latest(messages)
     asked = '\n'.join([*map(message_text, latest), *choices])
     others = [message_text(m) for m in before if m['role'] != 'assistant']
-    if why := next(filter(None, map(self.refusal, [asked, *others])), ''): return why
+    if why := self.refusal(asked, others[-1] if others else '', bool(choices)): return why
+    if why := next(filter(None, map(self.refusal, others)), ''): return why
     answers = [message_text(m).replace(self.texts['withdrawn'], '') for m in before if m['role'] == 'assistant']
     with self.guard.turns:
         found = [self.guard.match(t[-MAX_CHECKED:], 'in') for t in answers]
@@ -335,6 +544,8 @@ def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=
     if why := self.objection(messages, choices): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
 
+
+# %% ../../nbs/app/07_safety.ipynb #genguard1
 @patch
 def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict | None = None, **kw) -> Iterator[str]:
     "Stream the tutor's next message, or the sentence that stands in its place."
@@ -356,9 +567,9 @@ def generate(self: GuardedEngine, messages: list[dict], images=(), usage: dict |
 
 # %% ../../nbs/app/07_safety.ipynb #25c53eef
 def safety_lines(
-    half: str | None = None,  # learned (by the classifier), tuned (known to the rules), unseen; None for all
+    half: str | None = None,  # learned, tuned (both known to the rules), unseen; None for all
 ) -> list[dict]:  # half, side (in or out), level (`ok` if harmless), text
-    "What the classifier learns from, and the test set."
+    "The lines of earlier versions."
     columns, *lines = asset('safety_lines.tsv').splitlines()
     rows = [dict(zip(columns.split('\t'), line.split('\t'))) for line in lines]
     return [r for r in rows if half in (None, r['half'])]

@@ -25,7 +25,7 @@ from .uploads import bare_png
 __all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 'configure_sqlite', 'begin_immediate', 'make_db',
            'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'make_private',
            'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'DailyLimit', 'title_of', 'message_markdown',
-           'to_markdown', 'to_json', 'active_seconds', 'older_than', 'feedback_record']
+           'to_markdown', 'to_json', 'active_seconds', 'accepted_key', 'older_than', 'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PATIENCE = 30.  # seconds that a writer waits for another
@@ -592,6 +592,30 @@ def asked_today(self: Store, user_id: int) -> int:
     d = self['days']
     today = d.c.user_id == user_id, d.c.day == time.strftime('%Y-%m-%d')
     return sum(r['asked'] for r in self.rows(d.select().where(*today)))
+
+# %% ../../nbs/app/09_store.ipynb #acceptcode
+def accepted_key(level: str, text: str) -> str:
+    "What is kept of words that an adult found to be no problem."
+    return hashlib.sha256(f"{level} {' '.join(text.lower().split())}".encode()).hexdigest()
+
+@patch
+def accept(self: Store, message: int):
+    "Take the flag from a message, and remember that its words are no problem."
+    m, kept = self['messages'], self['accepted']
+    for row in self.rows(m.select().where(m.c.id == message)):
+        text = '\n'.join([row['context'], row['question'], *row['choices']])
+        levels = [level for level in (row['flag'], row['perhaps']) if level]
+        with self.transaction() as c:
+            c.execute(m.update().where(m.c.id == message).values(flag=None, perhaps=None))
+            for key in {accepted_key(level, text) for level in levels}:
+                if not c.execute(kept.select().where(kept.c.key == key)).first():
+                    c.execute(kept.insert().values(key=key, created=time.time()))
+
+@patch
+def accepts(self: Store, level: str, text: str) -> bool:
+    "Whether an adult found these words to be no problem."
+    kept = self['accepted']
+    return bool(self.rows(kept.select().where(kept.c.key == accepted_key(level, text))))
 
 # %% ../../nbs/app/09_store.ipynb #8aa5a90d
 @patch

@@ -186,7 +186,8 @@ def answer_open(
 ):
     "Answer an open question from the cards."
     asked = '\n'.join(filter(None, [turn.context, turn.question]))
-    if why := getattr(engine, 'refusal', lambda _: '')(asked):  # an engine with a guard
+    last = before[-1].question if before else ''
+    if why := getattr(engine, 'refusal', lambda *_: '')(asked, last):  # an engine with a guard
         turn.text, turn.sure = why, 0.
         return
     talked = [(b.question, b.answer) for b in before if b.answer]

@@ -17,12 +17,12 @@ from .teaching import (KNOWN0, MASTERED, class_table, draw_quiz, next_skill, pri
                                        trace)
 
 # %% auto #0
-__all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'REPORTED', 'FILE_KINDS', 'bold_html', 'to_data_uri', 'known_bar', 'table_html',
-           'Quiz', 'due_skill', 'draw_question', 'question_html', 'feedback_html', 'result_html', 'answer_question',
-           'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback', 'show_result', 'quiz_parts',
-           'child_name', 'date_of', 'flag_row', 'reading_html', 'child_html', 'child_row', 'skill_row', 'class_html',
-           'link_html', 'paper_link', 'feedback_link', 'export_parts', 'AdultView', 'show_child', 'open_adult_view',
-           'adult_parts']
+__all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'REPORTED', 'FILE_KINDS', 'NOT_ACCEPTED', 'bold_html', 'to_data_uri', 'known_bar',
+           'table_html', 'Quiz', 'due_skill', 'draw_question', 'question_html', 'feedback_html', 'result_html',
+           'answer_question', 'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback', 'show_result',
+           'quiz_parts', 'child_name', 'date_of', 'flag_row', 'reading_html', 'child_html', 'child_row', 'skill_row',
+           'class_html', 'link_html', 'paper_link', 'feedback_link', 'export_parts', 'flag_choices', 'accept_flag',
+           'AdultView', 'show_child', 'open_adult_view', 'flag_parts', 'adult_parts']
 
 # %% ../../nbs/app/11_views.ipynb #6a3721f8
 TEXTS = tomllib.loads(asset('texts.toml'))
@@ -217,10 +217,12 @@ def date_of(seconds: float) -> str:
     "A moment as an adult reads it."
     return time.strftime('%d %b %H:%M', time.localtime(seconds))
 
-def flag_row(m: dict, t: dict) -> tuple[str, str, str]:  # when, why, words
-    "What the rules have found in a question."
+def flag_row(m: dict, t: dict) -> tuple[str, str, str, str]:  # when, why, the words that led to it, all words
+    "What the rules have found in a question, or a learned judge perhaps."
+    level = t['levels'].get(m['flag'] or m['perhaps'], m['flag'] or m['perhaps'])
     gone = f' ({t["gone"]})' if m['deleted'] else ''
-    return date_of(m['created']), t['levels'].get(m['flag'], m['flag']), m['question'][:200]+gone
+    why = level if m['flag'] else t['perhaps'].format(level=level)
+    return date_of(m['created']), why, m['flag_words'] or '', m['question'][:200]+gone
 
 def reading_html(asked: list[dict], t: dict) -> str:
     "How hard the answers were to read."
@@ -236,7 +238,8 @@ def child_html(page, user: dict) -> str:
     quizzed = t['of'].format(n=summary['correct'], total=summary['quizzed'])
     numbers = table_html([t[k] for k in ('col_asked', 'col_quizzed', 'col_minutes', 'col_flags')],
                          [(summary['asked'], quizzed, summary['minutes'], summary['flags'])], t)
-    flags = table_html((t['col_when'], t['col_why'], t['col_words']), [flag_row(m, t) for m in asked if m['flag']], t)
+    flags = table_html([t[k] for k in ('col_when', 'col_why', 'col_found', 'col_words')],
+                       [flag_row(m, t) for m in asked if m['flag'] or m['perhaps']], t)
     weakest_first = sorted(store.mastery(user['id']).items(), key=lambda skill: skill[1]['known'])
     skills = ''.join(known_bar(k, r['known'], t) for k, r in weakest_first) or table_html((), [], t)
     questions = [(date_of(m['created']), m['question'][:200]) for m in asked[:100]]
@@ -308,6 +311,22 @@ def export_parts(page, prefix: str = 'adult'):
     paper.click(give_paper, [subject, grade], link, **EVENT_OPTIONS)
     data.click(give_feedback, None, saved, **EVENT_OPTIONS)
 
+# %% ../../nbs/app/11_views.ipynb #flagcode1
+NOT_ACCEPTED = ('personal', 'error')  # the words are not kept; the check failed
+
+def flag_choices(page, name: str) -> list[tuple[str, int]]:  # label, id of the message
+    "The flags of a child that an adult may find to be no problem."
+    t, found = page.t, [u for u in page.store.users() if u['name'] == name]
+    asked = page.store.asked(found[0]['id'], time.time()-REPORTED) if found else []
+    rows = [m for m in asked if (m['flag'] or m['perhaps']) and m['flag'] not in NOT_ACCEPTED]
+    return [(' · '.join([*flag_row(m, t)[:2], m['question'][:60]]), m['id']) for m in rows]
+
+def accept_flag(page, name: str, message: int | None) -> bool:
+    "Remember that a flagged message of a child is no problem."
+    mine = message in [m for _, m in flag_choices(page, name)]
+    if mine: page.store.accept(message)
+    return mine
+
 # %% ../../nbs/app/11_views.ipynb #9e349bf0
 class AdultView(NamedTuple):
     "The components of the adult's view that change."
@@ -315,6 +334,7 @@ class AdultView(NamedTuple):
     report: gr.HTML
     tools: gr.Column
     sure: gr.Checkbox  # the tick before a child is deleted
+    flag: gr.Dropdown  # flagged messages
     whom: gr.Textbox  # the name that the tick holds; no gr.State: that would be read when the server comes to it
 
 def show_child(page, view: AdultView, name: str) -> dict:  # component -> update
@@ -322,7 +342,9 @@ def show_child(page, view: AdultView, name: str) -> dict:  # component -> update
     found = [u for u in page.store.users() if u['name'] == name]
     report = (child_html(page, found[0]) if found else '') + class_html(page)
     label = page.t['sure_delete'].format(child=child_name(name, page.t))
-    return {view.report: report, view.sure: gr.Checkbox(label=label, value=False), view.whom: name}
+    flags = flag_choices(page, name)
+    return {view.report: report, view.flag: gr.Dropdown(choices=flags, value=None, visible=bool(flags)),
+            view.sure: gr.Checkbox(label=label, value=False), view.whom: name}
 
 def open_adult_view(page, view: AdultView, request: gr.Request) -> dict:  # component -> update
     "What is seen first: the report about the first child, or that this is for adults."
@@ -334,6 +356,13 @@ def open_adult_view(page, view: AdultView, request: gr.Request) -> dict:  # comp
     return show_child(page, view, names[0]) | {
         view.child: gr.Dropdown(choices=choices, value=names[0], visible=True), view.tools: gr.Column(visible=True)}
 
+# %% ../../nbs/app/11_views.ipynb #flagparts1
+def flag_parts(t: dict) -> tuple[gr.Dropdown, gr.Button]:
+    "A flag to choose, and that it is no problem; inside a `gr.Blocks`."
+    with gr.Row(elem_classes='st-row'):
+        flag = gr.Dropdown([], label=t['which_flag'], visible=False, elem_id='adult-flag', scale=3)
+        return flag, gr.Button(t['no_problem'], elem_id='adult-fine', min_width=120)
+
 # %% ../../nbs/app/11_views.ipynb #4ac790e6
 def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is opened, the components that it fills
     "The adult's view; inside a `gr.Blocks`."
@@ -341,23 +370,25 @@ def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is
     child = gr.Dropdown([], label=t['child'], visible=False, elem_id='adult-child')
     report = gr.HTML('', elem_id='adult-view')
     with gr.Column(visible=False, elem_id='adult-tools') as tools:
+        flag, fine = flag_parts(t)
         export_parts(page)
         sure, whom = gr.Checkbox(label=t['delete_child'], elem_id='adult-sure'), gr.Textbox(visible=False)
         delete = gr.Button(t['delete_child'], variant='stop', interactive=False, elem_id='adult-delete')
-    view = AdultView(child, report, tools, sure, whom)
+    view = AdultView(child, report, tools, sure, flag, whom)
 
     def opened(request: gr.Request): return open_adult_view(page, view, request)
-
     def choose(name, request: gr.Request):
         return show_child(page, view, name) if page.is_adult(request) else opened(request)
-
     def drop(sure, whom, request: gr.Request):
         if not (page.is_adult(request) and sure): return gr.skip()
         for u in page.store.users():
             if u['name'] == whom and page.keep(page.drop_child, u['id']): gr.Info(t['deleted'])
         return opened(request)
-
-    child.input(choose, child, [report, sure, whom], **EVENT_OPTIONS)
+    def accept(flag, whom, request: gr.Request):
+        if page.is_adult(request) and accept_flag(page, whom, flag): gr.Info(t['accepted'])
+        return choose(whom, request)
+    fine.click(accept, [flag, whom], list(view), **EVENT_OPTIONS)
+    child.input(choose, child, list(view), **EVENT_OPTIONS)
     sure.change(lambda sure: gr.Button(interactive=sure), sure, delete, **EVENT_OPTIONS)
     delete.click(drop, [sure, whom], list(view), **EVENT_OPTIONS)
     return opened, list(view)

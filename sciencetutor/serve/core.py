@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
            'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
            'close_idle', 'make_uvicorn', 'Server', 'make_engine', 'page_options', 'forget_daily', 'read_keys',
-           'wait_for_end', 'run_serve', 'probability_table', 'ask']
+           'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -411,6 +411,7 @@ def run_serve(
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
+    country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
@@ -418,6 +419,7 @@ def run_serve(
 ):
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.app.safety import help_numbers, use_country
     from sciencetutor.engine.lazy import LazyEngine
     from sciencetutor.models.names import check_name
     keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
@@ -425,6 +427,8 @@ def run_serve(
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
     check_names(host, allowed_hosts, cors)
     if cards: use_cards(cards)
+    if country: use_country(country)
+    help_numbers()
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)
@@ -459,12 +463,25 @@ def probability_table(turn: 'Turn') -> str:
         rows.append(f"{'>' if i == turn.best else ' '}{round(100*p):4}%  {letter}. {choice}\n")
     return ''.join(rows)
 
+# %% ../../nbs/40_serve.ipynb #printreply
+def print_reply(engine, turn: 'Turn', max_new_tokens: int):
+    "Print an answer as it is written."
+    from sciencetutor.app.turns import reply
+    printed, has_table = 0, False
+    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
+        if turn.probs and not has_table: print(probability_table(turn))
+        has_table = bool(turn.probs)
+        print(turn.text[printed:], end='', flush=True)
+        printed = len(turn.text)
+    print()
+
 # %% ../../nbs/40_serve.ipynb #693cdae1
 def ask(
     text: str,  # the question; choices in it are recognised ("A. ... B. ...")
     image: str = None,  # a picture file that belongs to the question
     choices: Several = None,  # the choices, if they are not in the text
     model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
+    country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
     max_new_tokens: int = 200,  # longest answer, in tokens; why a choice is right is said in fewer
 ) -> 'Turn':  # the question with its answer; a string, for the command line evaluates annotations
     "Ask the tutor one question."
@@ -474,17 +491,17 @@ def ask(
     if image:
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
-    from sciencetutor.app.turns import Turn, reply
+    from sciencetutor.app.guard import tutor_guard
+    from sciencetutor.app.safety import ContentFiltered, GuardedEngine, use_country
+    from sciencetutor.app.turns import Turn
     from sciencetutor.engine.lazy import LazyEngine
+    if country: use_country(country)
     def load():
         from sciencetutor.engine.core import Engine
         return Engine(model)
-    turn, engine = Turn.read(text, choices or (), image), LazyEngine(load, model)
-    printed, has_table = 0, False
-    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
-        if turn.probs and not has_table: print(probability_table(turn))
-        has_table = bool(turn.probs)
-        print(turn.text[printed:], end='', flush=True)
-        printed = len(turn.text)
-    print()
+    turn, engine = Turn.read(text, choices or (), image), GuardedEngine(LazyEngine(load, model), tutor_guard())
+    try: print_reply(engine, turn, max_new_tokens)
+    except ContentFiltered as e:
+        turn.text = str(e)
+        print(turn.text)
     return turn
