@@ -98,6 +98,9 @@ def test_bytes_are_shared():
     budget.acquire('ada', 50)
     with pytest.raises(limits.Refusal): budget.acquire('ada', 1)
     budget.acquire('bob', 50)
+    budget.acquire('ada', 0)  # the end of a body
+    for who in 'ada', 'bob': budget.give_back(who, 50)
+    assert not budget.used and not budget.by_client
 
 @pytest.mark.parametrize('proxies, codes', [
     ((), [200]*3+[429]*2), (('127.0.0.1',), [200]*5), (('10.1.2.3',), [200]*3+[429]*2)])

@@ -119,7 +119,7 @@ class Places:
     def fits(self, client: str, n: int = 1) -> bool:
         "Whether a client may have n more."
         free, mine = self.size-self.used, self.by_client[client]
-        return n <= free and (not mine or mine+n <= free)
+        return not n or n <= free and (not mine or mine+n <= free)
     def take(self, client: str, n: int = 1):
         self.used += n
         self.by_client[client] += n
