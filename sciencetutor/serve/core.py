@@ -383,14 +383,15 @@ def ask(
     if image:
         from sciencetutor.data.images import open_image
         image = open_image(image, max_side=1024)
-    from sciencetutor.app.turns import Turn, reply
+    from sciencetutor.app.guard import tutor_guard
+    from sciencetutor.app.safety import GuardedEngine
+    from sciencetutor.app.turns import Turn, tell
     from sciencetutor.engine.core import Engine
-    turn, engine = Turn.read(text, choices or (), image), Engine(model)
-    printed, has_table = 0, False
-    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
+    turn, engine = Turn.read(text, choices or (), image), GuardedEngine(Engine(model), tutor_guard())
+    has_table = False
+    for piece in tell(engine, turn, max_new_tokens=max_new_tokens):
         if turn.probs and not has_table: print(probability_table(turn))
         has_table = bool(turn.probs)
-        print(turn.text[printed:], end='', flush=True)
-        printed = len(turn.text)
+        print(piece, end='', flush=True)
     print()
     return turn
