@@ -13,7 +13,7 @@ from PIL.Image import Image
 import torch
 from fastcore.basics import patch
 from fastcore.script import CliError
-from .answers import ASK, SURE, TELL, Answer, converse
+from .answers import ASK, SURE, TELL, Answer, converse, leans_on_last
 from .retrieval import finder
 from .safety import ContentFiltered
 from ..data.formats import WHY, question_text
@@ -218,10 +218,12 @@ CHOICE_NOTES = 'Lean on these notes where they fit.\n{notes}'  # the answer is o
 def add_notes(
     turn: Turn,  # a question
     grade: int | None = None,  # of the child
+    before: Sequence[Turn] = (),  # earlier turns
 ):
     "Give a turn the best cards as notes, and name them as its sources."
-    asked = '\n'.join([turn.asked, *turn.choices]).strip()
-    turn.sources = find_cards(asked, least=TELL if turn.choices else ASK)
+    leans = bool(before) and not turn.choices and leans_on_last(turn.question)
+    asked = '\n'.join([before[-1].asked if leans else '', turn.asked, *turn.choices]).strip()
+    turn.sources = find_cards(asked, least=TELL if leans or turn.choices else ASK)
     said = '\n'.join(f"- {s['title']}: {s['text']}" for s in turn.sources)
     for_child = f' of a child in grade {grade}' if grade else ''
     if said: turn.notes = (CHOICE_NOTES if turn.choices else NOTES).format(grade=for_child, notes=said)
@@ -258,7 +260,7 @@ def reply(
         answer_open(engine, turn, before, grade)
         yield turn
         return
-    if not small and not turn.notes and (turn.choices or not turn.picture): add_notes(turn, grade)
+    if not small and not turn.notes and (turn.choices or not turn.picture): add_notes(turn, grade, before)
     history = recent_turns(turn, before)
     if turn.choices:
         request = dict(request=kw['request']) if 'request' in kw else {}  # by which a page cancels
@@ -347,10 +349,15 @@ def recall(engine: Engine, before: Sequence[Turn], grade: int | None = None):
         short = len(turn.asked) <= MAX_QUESTION
         if short and not turn.choices: turn.answer = converse(turn.asked, finder(), grade, talked_about(before[:i]))
 
-def with_notes(messages: Sequence[dict], turn: Turn, grade: int | None = None) -> list[dict]:
+def with_notes(
+    messages: Sequence[dict],  # a conversation
+    turn: Turn,  # its latest question
+    before: Sequence[Turn],  # the questions before it
+    grade: int | None = None,  # of the child
+) -> list[dict]:
     "A conversation with cards as notes before its latest question, which has no picture."
     if turn.picture or len(turn.asked) > MAX_QUESTION: return list(messages)
-    add_notes(turn, grade)
+    add_notes(turn, grade, before)
     latest = max(i for i, m in enumerate(messages) if m['role'] == 'user')
     noted = _say('user', f'{turn.notes}\n\n{text_and_pictures(messages[latest])[0]}')
     return [noted if turn.notes and i == latest else m for i, m in enumerate(messages)]
@@ -381,7 +388,7 @@ def answer_messages(
     usage, small = {} if usage is None else usage, looks_up(engine)
     *before, turn = read_messages(messages, images)[-MEMORY-1:]
     if not (small or turn.choices):
-        yield from engine.generate(with_notes(messages, turn, grade), images, usage=usage, **kw)
+        yield from engine.generate(with_notes(messages, turn, before, grade), images, usage=usage, **kw)
         return
     if len(turn.asked) > MAX_QUESTION:
         raise TooLong(f"The question has {len(turn.asked):,} characters, and at most {MAX_QUESTION:,} fit: "
