@@ -173,7 +173,8 @@ async def public(self: AccessControl, scope, receive, send, visitor):
     async def send_cookie(message):
         if message['type'] == 'http.response.start' and scope['path'] == '/' and not known:
             secure = '; Secure' if scope.get('scheme') == 'https' else ''
-            cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; HttpOnly; SameSite=Lax{secure}"
+            path = f"{scope.get('prefix', '')}/"
+            cookie = f"{COOKIE}={secrets.token_urlsafe(32)}; Path={path}; HttpOnly; SameSite=Lax{secure}"
             more = [(b'set-cookie', cookie.encode()), (b'cache-control', b'no-store')]
             message = {**message, 'headers': [*message['headers'], *more]}
         await send(message)

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from .. import __version__
 from ..app.turns import MEMORY, Turn, answer_messages, recall, read_messages, tell
 from ..app.uploads import Refusal
+from .proxy import WithPrefix
 from .limits import (
     DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_PICTURES, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE,
     AdmissionControl, ByteBudget, RateLimiter, RequestLimits,
@@ -896,6 +897,7 @@ def make_api(
         app.include_router(make(gateway))
     app.include_router(documentation_routes())
     app.include_router(webui_socket(gateway, deadline))
+    app.add_middleware(WithPrefix)
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)
     app.add_middleware(ErrorReporting, gateway=gateway)
     app.add_middleware(RequestLimits, deadline=deadline, budget=gateway.budget)

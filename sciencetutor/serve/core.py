@@ -83,6 +83,7 @@ def make_app(
     from sciencetutor.serve import compat
     from sciencetutor.serve.access import AccessControl, StreamQuota
     from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_QUEUE
+    from sciencetutor.serve.proxy import WithPrefix
     uploads, streams = Uploads(), StreamQuota()
     compat.disable_downloads()
     page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
@@ -93,6 +94,7 @@ def make_app(
     gr.mount_gradio_app(app, page, path='/', auth=options['store'].login if options.get('auth') else None, **look())
     app.state.gradio, app.state.streams = app.routes[-1].app, streams
     compat.check_app(app.state.gradio)
+    app.add_middleware(WithPrefix)
     app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
     return app
 
@@ -161,10 +163,12 @@ def close_idle(
 def make_uvicorn(
     app,  # ASGI app
     on_shutdown,  # called before it waits for connections to end
+    root_path: str = '',  # below which it is, from `check_prefix`
 ):
     "A `uvicorn.Server` that closes idle connections and ends the streams of open pages when it stops."
     import uvicorn
     from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_MESSAGE
+    from sciencetutor.serve.proxy import BehindProxy
     seen = WeakKeyDictionary()
     class UvicornServer(uvicorn.Server):
         async def on_tick(self, counter):
@@ -174,7 +178,8 @@ def make_uvicorn(
             on_shutdown()
             await super().shutdown(sockets)
     return UvicornServer(uvicorn.Config(
-        app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS, lifespan='on',
+        BehindProxy(app, root_path), proxy_headers=False, log_level='critical', timeout_graceful_shutdown=3,
+        limit_concurrency=MAX_CONNECTIONS, lifespan='on',
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
 # %% ../../nbs/40_serve.ipynb #515faa33
@@ -187,16 +192,18 @@ class Server:
         api_socks: tuple = (),  # sockets of the HTTP and of the websocket API; without them all is on one port
         page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
+        root_path: str = '',  # where a proxy has it, such as /tutor
         **limits,  # for `make_api`
     ):
         from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
-        self.engine, self.socks = engine, [sock, *api_socks]
+        from sciencetutor.serve.proxy import check_prefix
+        self.engine, self.socks, self.root_path = engine, [sock, *api_socks], check_prefix(root_path)
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
-        urls = [self.url_of(s) for s in self.socks]
+        urls = [self.url_of(s)+self.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
         self.api_url = urls[1] if api_socks else self.url
         self.server = self.make_server()
@@ -218,7 +225,7 @@ def make_server(self: Server):
     page = RequestLimits(self.page, deadline=None, budget=self.gateway.budget)
     app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
     app = TrustedHostMiddleware(app, trusted_hosts(addresses, self.gateway.cors), www_redirect=False)
-    return make_uvicorn(SecurityHeaders(app), lambda: end_streams(self.page.state.gradio))
+    return make_uvicorn(SecurityHeaders(app), lambda: end_streams(self.page.state.gradio), self.root_path)
 
 @patch
 def __enter__(self: Server):
@@ -315,6 +322,7 @@ def run_serve(
     api_port: int = 5000,  # port of the HTTP APIs; their documentation is there under /apidocs
     stream_port: int = 5005,  # port of the websocket API
     one_port: bool = False,  # page and APIs all on --port
+    root_path: str = '',  # path at which a proxy has it, such as /tutor
     api_key: Several = None,  # keys of which the APIs ask for one; default: those in SCIENCETUTOR_API_KEY, if it is set
     endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
     cors: Several = None,  # web origins whose pages and proxies may use the APIs, such as https://school.example
@@ -335,10 +343,12 @@ def run_serve(
 ):
     "Serve the tutor until Ctrl+C."
     from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.serve.proxy import check_prefix
     keys = tuple(api_key or os.environ.get('SCIENCETUTOR_API_KEY', '').split())
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
     if cards: use_cards(cards)
+    root_path = check_prefix(root_path)
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)
@@ -351,7 +361,8 @@ def run_serve(
         engine = make_engine(model, endpoint, load_in_4bit, max_rows, dtype)
         engine.quiz_data = quiz_data
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
-        server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded, **limits)
+        server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
+                        root_path=root_path, **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
