@@ -107,16 +107,6 @@ class Turn:
     more_pictures: list[Image] = field(default_factory=list)  # a program may send several
 
     @property
-    def pictures(self) -> list[Image]:
-        "All that belong to the question."
-        return [self.picture, *self.more_pictures] if self.picture else []
-
-    @property
-    def asked(self) -> str:
-        "The question with its context."
-        return '\n'.join(filter(None, [self.context, self.question]))
-
-    @property
     def best(self) -> int | None:
         "The place of the likeliest choice."
         return max(range(len(self.probs)), key=self.probs.__getitem__) if self.probs else None
@@ -125,6 +115,17 @@ class Turn:
     def confidence(self) -> float | None:
         "How likely what is said is right, if that is known."
         return max(self.probs, default=self.sure)
+
+# %% ../../nbs/app/05_turns.ipynb #turn-asked
+@patch(as_prop=True)
+def pictures(self: Turn) -> list[Image]:
+    "All that belong to the question."
+    return [self.picture, *self.more_pictures] if self.picture else []
+
+@patch(as_prop=True)
+def asked(self: Turn) -> str:
+    "The question with its context."
+    return '\n'.join(filter(None, [self.context, self.question]))
 
 # %% ../../nbs/app/05_turns.ipynb #read
 @patch(cls_method=True)
@@ -362,6 +363,7 @@ def with_notes(
     noted = _say('user', f'{turn.notes}\n\n{text_and_pictures(messages[latest])[0]}')
     return [noted if turn.notes and i == latest else m for i, m in enumerate(messages)]
 
+# %% ../../nbs/app/05_turns.ipynb #conv-stop
 def until_stop(
     pieces: Iterator[str],  # of a text
     stop: Sequence[str],  # what ends it

@@ -616,6 +616,7 @@ def chat_message(m: dict) -> tuple[dict, list]:  # a message as the engine has i
     content = [dict(type='image')]*len(urls) + [dict(type='text', text=text)]
     return dict(role='system' if role == 'developer' else role, content=content), urls
 
+# %% ../../nbs/serve/02_api.ipynb #openaimsg2
 def chat_messages(
     messages: list[dict],
 ) -> tuple[list[dict], list]:  # messages as the engine has them, and picture files
@@ -675,6 +676,7 @@ def completion_head(gateway: Gateway, prefix: str, kind: str) -> dict:
     "What every answer begins with, in one piece or in many."
     return dict(id=f'{prefix}-{secrets.token_hex(12)}', object=kind, created=int(time.time()), model=gateway.name)
 
+# %% ../../nbs/serve/02_api.ipynb #complroute
 def completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's chat completions."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])

@@ -57,6 +57,7 @@ class BehindProxy:
         raw = without_prefix(raw.decode('latin-1'), prefix).encode('latin-1')
         await self.app({**scope, 'path': path, 'raw_path': raw}, receive, send)
 
+# %% ../../nbs/serve/05_proxy.ipynb #prxwithp
 class WithPrefix:
     "ASGI middleware around what makes links: the prefix is a part of the path again."
     def __init__(self, app): self.app = app
