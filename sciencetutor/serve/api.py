@@ -17,6 +17,7 @@ import prometheus_client as prom
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.security import HTTPBearer
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -33,15 +34,15 @@ from .limits import (
     check_key, check_origin, check_pictures, check_text, client_id, error_body, read_json, read_pictures)
 
 # %% auto #0
-__all__ = ['REFUSALS', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY', 'OPENAI_NEUTRAL',
+__all__ = ['ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY', 'OPENAI_NEUTRAL',
            'SWAGGER_FILES', 'iterate_in_thread', 'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join',
            'event_stream', 'Body', 'parse', 'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Ask', 'Generate',
            'parts_of', 'prompt_messages', 'prompt_sampling', 'split_prompt', 'webui_routes', 'webui_model_routes',
-           'SocketSession', 'webui_socket', 'form_messages', 'read_form', 'flask_routes', 'Sampled', 'Completion',
-           'check_supported', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk',
-           'text_chunk', 'completion_sampling', 'completion_head', 'completion_routes', 'TextCompletion',
-           'text_completion_routes', 'model_routes', 'Question', 'read_question', 'tutor_routes', 'operator_routes',
-           'documentation_routes', 'ErrorReporting', 'make_api']
+           'SocketSession', 'webui_socket', 'form_messages', 'read_form', 'flask_routes', 'status_routes', 'Sampled',
+           'Completion', 'check_supported', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason',
+           'choice_chunk', 'text_chunk', 'completion_sampling', 'completion_head', 'completion_routes',
+           'TextCompletion', 'text_completion_routes', 'model_routes', 'Question', 'read_question', 'tutor_routes',
+           'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -247,14 +248,21 @@ def json_body(model: type[Body]):
     return Depends(read)
 
 # %% ../../nbs/serve/02_api.ipynb #documentd1
-REFUSALS = {400: 'A request that makes no sense', 401: 'No key', 413: 'Too large', 429: 'Too many; see Retry-After'}
+ERROR = dict(type='object', required=['error'], properties=dict(error=dict(
+    type='object', required=['message', 'type', 'code'],
+    properties=dict(message=dict(type='string'), type=dict(type='string'), code=dict(type='integer')))))
+REFUSAL = dict(description='A refusal, in one line; see Retry-After where it is 429 or 503',
+               content={'application/json': dict(schema=ERROR)})
 
-def documented(model: type[Body]) -> dict:
+def documented(
+    model: type[Body],
+    *kinds: str,  # content types of the answer, besides JSON
+) -> dict:
     "What the documentation says of a route that reads `model`."
     schema = {**model.model_json_schema(), 'additionalProperties': True}
     content = {'application/json': dict(schema=schema)}
-    return dict(openapi_extra=dict(requestBody=dict(required=True, content=content)),
-                responses={status: dict(description=text) for status, text in REFUSALS.items()})
+    answer = dict(description='The answer', content={k: {} for k in ('application/json', *kinds)})
+    return dict(openapi_extra=dict(requestBody=dict(required=True, content=content)), responses={200: answer})
 
 # %% ../../nbs/serve/02_api.ipynb #473add06
 def clip(v, low, high): return max(low, min(high, v))
@@ -534,8 +542,7 @@ def flask_routes(gateway: Gateway) -> APIRouter:
     "The earlier Flask service's API."
     api = APIRouter(tags=['Flask service'])
 
-    @api.post('/chat', openapi_extra=dict(requestBody=dict(content=_form)),
-              responses={400: dict(description=REFUSALS[400])})
+    @api.post('/chat', openapi_extra=dict(requestBody=dict(content=_form)))
     async def chat(request: Request, client: str = Depends(gateway.admit)):
         "Answer a form."
         fields, history, files = await read_form(request)
@@ -550,6 +557,13 @@ def flask_routes(gateway: Gateway) -> APIRouter:
         params = sampling(temperature, repetition_penalty=1.1, max_new_tokens=256)
         text = await until_disconnect(request, join(gateway.generate(client, messages, files, params, {}, **who)))
         return dict(response=text.strip())
+
+    return api
+
+# %% ../../nbs/serve/02_api.ipynb #flaskstat
+def status_routes(gateway: Gateway) -> APIRouter:
+    "What the Flask service said of itself, to everybody."
+    api = APIRouter(tags=['Flask service'])
 
     @api.head('/status', include_in_schema=False)
     @api.get('/status')
@@ -681,7 +695,7 @@ def completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's chat completions."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])
 
-    @api.post('/chat/completions', **documented(Completion))
+    @api.post('/chat/completions', **documented(Completion, 'text/event-stream'))
     async def completions(
         request: Request, client: str = Depends(gateway.admit), b: Completion = json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
@@ -714,7 +728,7 @@ def text_completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's completions of a prompt."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])
 
-    @api.post('/completions', **documented(TextCompletion))
+    @api.post('/completions', **documented(TextCompletion, 'text/event-stream'))
     async def text_completions(
         request: Request, client: str = Depends(gateway.admit), b: TextCompletion = json_body(TextCompletion)):
         "Answer a prompt; with `bare` continue it as it stands."
@@ -888,15 +902,16 @@ def make_api(
     cors: tuple = (),  # origins whose pages may ask, such as https://school.example; `*` for all
 ) -> FastAPI:  # with its `Gateway` as `state.gateway`
     "The HTTP and websocket API around an engine."
-    about = ("One tutor in four dialects: text-generation-webui's legacy API, the earlier Flask service's, OpenAI's, "
-             "and its own.")
+    about = "One tutor in four dialects: text-generation-webui's, the earlier Flask service's, OpenAI's, its own."
     app = FastAPI(title='ScienceTutor', version=__version__, description=about, docs_url=None, redoc_url=None,
                   openapi_url='/openapi.json')
     app.openapi_version = '3.0.3'  # what the documentation page reads
     app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors)
+    has_key = [Depends(HTTPBearer(auto_error=False))] if keys else []  # for the documentation: `Gateway` checks it
     for make in (tutor_routes, completion_routes, text_completion_routes, model_routes, webui_routes,
-                 webui_model_routes, flask_routes, operator_routes):
-        app.include_router(make(gateway))
+                 webui_model_routes, flask_routes, status_routes, operator_routes):
+        is_open = make in (status_routes, operator_routes)
+        app.include_router(make(gateway), dependencies=[] if is_open else has_key, responses={'default': REFUSAL})
     app.include_router(documentation_routes())
     app.include_router(webui_socket(gateway, deadline))
     app.add_middleware(WithPrefix)

@@ -78,6 +78,7 @@ def make_app(
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
+    from fastapi.middleware.cors import CORSMiddleware
     from sciencetutor.app.core import PageSettings, look, make_page
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.serve import compat
@@ -96,6 +97,7 @@ def make_app(
     compat.check_app(app.state.gradio)
     app.add_middleware(WithPrefix)
     app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors)
+    app.add_middleware(CORSMiddleware, allow_origins=[o for o in cors if o != '*'], allow_headers=['*'])
     return app
 
 # %% ../../nbs/40_serve.ipynb #headers001
@@ -178,9 +180,9 @@ def make_uvicorn(
             on_shutdown()
             await super().shutdown(sockets)
     return UvicornServer(uvicorn.Config(
-        BehindProxy(app, root_path), proxy_headers=False, log_level='critical', timeout_graceful_shutdown=3,
-        limit_concurrency=MAX_CONNECTIONS, lifespan='on',
-        ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
+        BehindProxy(app, root_path), proxy_headers=False, server_header=False, log_level='critical', lifespan='on',
+        timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS, ws_max_size=MAX_MESSAGE, ws_max_queue=1,
+        ws_ping_interval=30, ws_ping_timeout=60))
 
 # %% ../../nbs/40_serve.ipynb #515faa33
 class Server:

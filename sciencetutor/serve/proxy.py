@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 # %% auto #0
-__all__ = ['PREFIX', 'check_prefix', 'without_prefix', 'BehindProxy', 'WithPrefix']
+__all__ = ['PREFIX', 'NAMES', 'check_prefix', 'without_prefix', 'BehindProxy', 'WithPrefix']
 
 # %% ../../nbs/serve/05_proxy.ipynb #prxcheck
 PREFIX = re.compile(r'(/(?!\.{1,2}(/|$))[\w.~-]+){1,8}', re.A)
@@ -32,6 +32,9 @@ def without_prefix(path: str, prefix: str) -> str:
     "A path as if the tutor were at the root."
     return path.removeprefix(prefix) if path == prefix or path.startswith(prefix+'/') else path
 
+# %% ../../nbs/serve/05_proxy.ipynb #prxbehind
+NAMES = (b'x-forwarded-host', b'x-gradio-server')  # from which Gradio would make the page's links
+
 class BehindProxy:
     "ASGI middleware around everything: who asks, by which scheme, and below which path."
     def __init__(self, app,
@@ -49,7 +52,8 @@ class BehindProxy:
         return said if known else self.root_path
     async def __call__(self, scope, receive, send):
         if scope['type'] == 'lifespan': return await self.app(scope, receive, send)
-        await self.forwarded({**scope, 'prefix': self.prefix_of(scope)}, receive, send)
+        headers = [(k, v) for k, v in scope['headers'] if k not in NAMES]
+        await self.forwarded({**scope, 'headers': headers, 'prefix': self.prefix_of(scope)}, receive, send)
     async def below_root(self, scope, receive, send):
         prefix = scope['prefix']
         path, raw = without_prefix(scope['path'], prefix), scope.get('raw_path') or scope['path'].encode()
