@@ -17,7 +17,7 @@ from starlette.requests import Request, cookie_parser
 from starlette.responses import JSONResponse
 from fastcore.basics import patch
 from ..app.uploads import COOKIE, MAX_FILE, NAME, Refusal, Uploads, session_of, visitor_of
-from .compat import logged_in_user
+from .compat import has_event, logged_in_user
 from .limits import MAX_PICTURES, check_origin, content_length, read_json, send_refusal
 
 # %% auto #0
@@ -213,13 +213,14 @@ def own_session(scope: dict, visitor: str) -> dict:
         path = f'{head}/{session_of(visitor, name)}'
         return {**scope, 'path': path, 'raw_path': path.encode()}
     if name != 'data': return scope
-    query = parse_qs(scope['query_string'].decode('latin-1'))
-    session = session_of(visitor, query.get('session_hash', [''])[0])
-    return {**scope, 'query_string': urlencode(dict(session_hash=session)).encode()}
+    asked = parse_qs(scope['query_string'].decode('latin-1')).get('session_hash', [''])[0]
+    return {**scope, 'query_string': urlencode(dict(session_hash=session_of(visitor, asked))).encode()}
 
 @patch
 async def stream(self: AccessControl, scope, receive, send, visitor):
     "A heartbeat, or an answer while it is written."
+    if '/call/' in scope['path'] and not has_event(self.gradio, scope['path'].rpartition('/')[2]):
+        raise Refusal(404, "There is no such event, or it is over.")
     scope, ended = own_session(scope, visitor), False
     async def receive_until_idle():
         while (left := self.streams.seconds_left(visitor)) > 0:
