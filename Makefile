@@ -12,6 +12,7 @@ test: .venv/dev ## everything CI checks, in under half an hour on 2 cores
 	nbdev-export && git diff --exit-code sciencetutor
 	nbdev-clean && git diff --exit-code nbs
 	ruff check .
+	bandit -q -c pyproject.toml -r sciencetutor tools examples deploy
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
 	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
@@ -27,6 +28,10 @@ tutor: .venv ## train the tutor that ships again, on the data set folder DATA
 
 finder: .venv ## learn again how cards are found, after cards have changed
 	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights())"
+
+scan: .venv/dev ## what scanners of the code and of a running server find; needs no network
+	bandit -q -c pyproject.toml -r sciencetutor tools examples deploy
+	OMP_NUM_THREADS=1 pytest -m 'scan or not scan' tests/test_scan.py
 
 soak: .venv/dev ## the long fault and load tests, at full count
 	pytest -m soak tests
@@ -52,4 +57,4 @@ clean: ## forget what was built, keep what was trained
 
 DATA ?= data/scienceqa
 
-.PHONY: .venv run test docs bench tutor finder soak help clean
+.PHONY: .venv run test docs bench tutor finder scan soak help clean

@@ -34,11 +34,11 @@ def pytest_collect_file(file_path, parent):
 
 
 def pytest_collection_modifyitems(config, items):
-    "Leave the long tests to `make soak`."
+    "Leave the long tests to `make soak` and `make scan`."
     if config.option.markexpr: return
-    soak = [o for o in items if o.get_closest_marker('soak')]
-    config.hook.pytest_deselected(items=soak)
-    items[:] = [o for o in items if o not in soak]
+    long = [o for o in items if o.get_closest_marker('soak') or o.get_closest_marker('scan')]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [o for o in items if o not in long]
 
 
 @pytest.fixture(scope='session')

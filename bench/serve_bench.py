@@ -91,7 +91,7 @@ def client(url: str, model: str, i: int, tokens: int, begun=lambda: None) -> dic
     "One streamed answer: seconds to the first and to the last token, and how many; `begun` is called at the first."
     where, first, n = urlsplit(url), None, 0
     body = dict(model=model, messages=[dict(role='user', content=question(i))], max_tokens=tokens, temperature=0,
-                stream=True, stream_options=dict(include_usage=True))
+                bare=True, stream=True, stream_options=dict(include_usage=True))
     c, start = http.client.HTTPConnection(where.hostname, where.port, timeout=3600), time.perf_counter()
     c.request('POST', where.path + '/chat/completions', json.dumps(body), {'content-type': 'application/json'})
     answer = c.getresponse()
@@ -175,7 +175,7 @@ def product(model: str, text: str, tokens: int, dtype: str) -> dict:
         from sciencetutor.app.turns import EXPLANATION
         def ask(messages, tokens):
             first, start, usage = None, time.perf_counter(), {}
-            body = dict(messages=messages, max_tokens=tokens, temperature=0, stream=True,
+            body = dict(messages=messages, bare=True, max_tokens=tokens, temperature=0, stream=True,
                         stream_options=dict(include_usage=True))
             with requests.post(f'{url}/v1/chat/completions', json=body, stream=True) as r:
                 for line in r.iter_lines():

@@ -2,7 +2,8 @@
 
     sciencetutor serve &
     python examples/websocket_streaming.py
-    python examples/websocket_streaming.py --prompt "Why is the sky blue?" --image sky.png
+    python examples/websocket_streaming.py --prompt "What is this?" --image sky.png
+    python examples/websocket_streaming.py --bare --prompt "Put an elephant in a fridge in three steps:"
 
 Needs the package websockets.
 """
@@ -11,9 +12,10 @@ import websockets
 
 parser = argparse.ArgumentParser(description='Print an answer while it is written.')
 parser.add_argument('--url', default='ws://127.0.0.1:5005/api/v1/stream')
-parser.add_argument('--prompt', default='Put an elephant in a fridge in three steps:\n1)')
+parser.add_argument('--prompt', default='Why is the sky blue?')
 parser.add_argument('--image', help='a PNG file to ask about')
 parser.add_argument('--max-new-tokens', type=int, default=200)
+parser.add_argument('--bare', action='store_true', help='let the language model continue the prompt')
 
 # all that clients of this API are used to send; only the prompt is required
 PARAMS = dict(
@@ -41,8 +43,8 @@ async def main():
     if a.image:
         with open(a.image, 'rb') as f: picture = base64.b64encode(f.read()).decode()
         prompt = f'<img src="data:image/png;base64,{picture}">' + prompt
-    print(a.prompt, end='')
-    async for piece in pieces(a.url, {**PARAMS, 'prompt': prompt, 'max_new_tokens': a.max_new_tokens}):
+    print(a.prompt, end='' if a.bare else '\n')
+    async for piece in pieces(a.url, {**PARAMS, 'prompt': prompt, 'bare': a.bare, 'max_new_tokens': a.max_new_tokens}):
         print(piece, end='')
         sys.stdout.flush()  # or the terminal would wait for the end of the line
     print()

@@ -95,8 +95,8 @@ def test_curl(url):
     assert first == run('-H', 'Content-Type: application/json')
 
 def test_generate_is_a_continuation(url, engine):
-    body = dict(prompt='Once upon', max_new_tokens='12', temperature='0.7', seed='5', top_k=20.0, nobody_knows=1,
-                stopping_strings=None)
+    body = dict(prompt='Once upon', bare=True, max_new_tokens='12', temperature='0.7', seed='5', top_k=20.0,
+                nobody_knows=1, stopping_strings=None)
     r = requests.post(f'{url}/api/v1/generate', json=body)
     want = ''.join(engine.generate([dict(role='prompt', content=[dict(type='text', text='Once upon')])],
                                    max_new_tokens=12, temperature=.7, seed=5, top_k=20))
@@ -104,7 +104,8 @@ def test_generate_is_a_continuation(url, engine):
 
 def test_generate_with_a_picture(url, engine):
     r = requests.post(f'{url}/api/v1/generate',
-                      json=dict(prompt=f'Look: <img src="{uri()}"> what is it?', max_new_tokens=20, do_sample=False))
+                      json=dict(prompt=f'Look: <img src="{uri()}"> what is it?', bare=True, max_new_tokens=20,
+                                do_sample=False))
     parts = [dict(type='text', text='Look: '), dict(type='image'), dict(type='text', text=' what is it?')]
     want = ''.join(engine.generate([dict(role='prompt', content=parts)], [Image.new('RGB', (40, 30), 'red')],
                                    max_new_tokens=20))
@@ -117,7 +118,8 @@ def test_ignored_parameters_are_named(url):
     assert r.headers['x-ignored-parameters'] == 'mirostat_mode, tfs'
 
 def test_long_history_is_cut_from_the_left(url, engine):
-    r = requests.post(f'{url}/api/v1/generate', json=dict(prompt='x'*9000 + 'Why is', max_new_tokens=8, temperature=0))
+    body = dict(prompt='x'*9000 + 'Why is', bare=True, max_new_tokens=8, temperature=0)
+    r = requests.post(f'{url}/api/v1/generate', json=body)
     want = ''.join(engine.generate([dict(role='prompt', content=[dict(type='text', text='x'*(2040-6) + 'Why is')])],
                                    max_new_tokens=8))
     assert r.json()['results'][0]['text'] == want
@@ -133,7 +135,7 @@ def test_websocket_example(server):
     command = [sys.executable, EXAMPLES/'websocket_streaming.py', '--max-new-tokens', '30']
     command += ['--url', f'{server.stream_url}/api/v1/stream']
     r = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert r.returncode == 0 and r.stdout.startswith('Put an elephant'), r.stderr
+    assert r.returncode == 0 and 'scatter' in r.stdout, r.stderr
 
 def converse(ws, **request):
     ws.send(json.dumps(request))
@@ -142,7 +144,7 @@ def converse(ws, **request):
     return events
 
 def test_websocket_stays_open(server, url):
-    body = dict(prompt='Why is', max_new_tokens=40, seed=4, temperature=1)
+    body = dict(prompt='Why is', bare=True, max_new_tokens=40, seed=4, temperature=1)
     with connect(f'{server.stream_url}/api/v1/stream', ping_interval=None) as ws:
         one, two = converse(ws, **body), converse(ws, **body)
         bad, three = converse(ws, temperature=1), converse(ws, **body)
@@ -163,7 +165,7 @@ def test_websocket_picture_and_bytes(server):
 
 def test_stop_stream(server, engine, url):
     with connect(f'{server.stream_url}/api/v1/stream', ping_interval=None) as ws:
-        ws.send(json.dumps(dict(prompt='Why', max_new_tokens=1000, temperature=1, seed=1)))
+        ws.send(json.dumps(dict(prompt='Why', bare=True, max_new_tokens=1000, temperature=1, seed=1)))
         ws.recv(timeout=20)
         assert requests.post(f'{url}/api/v1/stop-stream').json() == dict(results='success')
         n = 0
@@ -214,7 +216,7 @@ def test_chat_knows_where_the_picture_belongs():
 def test_openai_streams_with_a_picture(client):
     content = [dict(type='image_url', image_url=dict(url=uri())), dict(type='text', text='What?')]
     messages = [dict(role='system', content='Be kind.'), dict(role='user', content=content)]
-    kw = dict(model='tiny', messages=messages, max_tokens=20, seed=3)
+    kw = dict(model='tiny:bare', messages=messages, max_tokens=20, seed=3)
     whole = client.chat.completions.create(**kw)
     chunks = list(client.chat.completions.create(**kw, stream=True, stream_options=dict(include_usage=True)))
     assert ''.join(c.choices[0].delta.content or '' for c in chunks if c.choices) == whole.choices[0].message.content
@@ -225,13 +227,13 @@ def test_openai_streams_with_a_picture(client):
     assert other.choices[0].message.content != whole.choices[0].message.content
 
 def test_openai_stop(client):
-    kw = dict(model='tiny', messages=[dict(role='user', content='Why?')], max_tokens=60, seed=3)
+    kw = dict(model='tiny:bare', messages=[dict(role='user', content='Why?')], max_tokens=60, seed=3)
     text = client.chat.completions.create(**kw).choices[0].message.content
     stopped = client.chat.completions.create(**kw, stop=text[20:23]).choices[0]
     assert stopped.message.content == text[:text.index(text[20:23])] and stopped.finish_reason == 'stop'
 
 def test_openai_models(client):
-    assert [m.id for m in client.models.list()] == ['tiny']
+    assert [m.id for m in client.models.list()] == ['tiny', 'tiny:bare']
     assert client.models.retrieve('tiny').owned_by == 'sciencetutor'
     with pytest.raises(openai.NotFoundError): client.models.retrieve('gpt-4')
 
@@ -239,7 +241,7 @@ def image_part(address): return dict(type='image_url', image_url=dict(url=addres
 
 @pytest.mark.parametrize('content', [
     [image_part('http://127.0.0.1:1/x.png')], [image_part('file:///etc/passwd')], [image_part(uri(b'words'))],
-    'why '*600, [dict(type='audio')], 7])
+    'why '*1100, [dict(type='audio')], 7])
 def test_openai_refuses(client, content):
     for stream in False, True:
         with pytest.raises(openai.BadRequestError):
@@ -425,7 +427,7 @@ def test_websocket_memory_is_bounded(server):
     with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e:
         converse(ws, prompt='x'*9_000_000)
     assert e.value.rcvd.code == 1009
-    body = json.dumps(dict(prompt='Why', max_new_tokens=1000, temperature=1, seed=1))
+    body = json.dumps(dict(prompt='Why', bare=True, max_new_tokens=1000, temperature=1, seed=1))
     with connect(address, ping_interval=None) as ws, pytest.raises(websockets.exceptions.ConnectionClosed) as e:
         for _ in range(3): ws.send(body)
         while True: ws.recv(timeout=20)
@@ -523,7 +525,8 @@ def test_slow_reader_keeps_nobody_waiting(server, engine, url):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     s.connect((host, int(port)))
-    data = json.dumps(dict(messages=[dict(role='user', content='Why')], max_tokens=400, stream=True, seed=1)).encode()
+    data = json.dumps(dict(messages=[dict(role='user', content='Why')], bare=True, max_tokens=400, stream=True,
+                           seed=1)).encode()
     s.sendall(b'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
     assert (requests.post(f'{url}/api/v1/generate', json=dict(prompt='Why', max_new_tokens=5), timeout=30).status_code
             == 200)
@@ -542,7 +545,7 @@ def test_many_connections():
 def test_no_answer_is_mixed_up(url, engine):
     "32 at once: nobody is lost, everybody gets what they would have got alone."
     want, got = {}, {}
-    body = lambda i: dict(prompt=f'{i}. Why is ', max_new_tokens=10+i % 7, seed=i, temperature=1)
+    body = lambda i: dict(prompt=f'{i}. Why is ', bare=True, max_new_tokens=10+i % 7, seed=i, temperature=1)
     for i in range(32):
         want[i] = ''.join(engine.generate([dict(role='prompt', content=[dict(type='text', text=f'{i}. Why is ')])],
                                           max_new_tokens=10+i % 7, seed=i, temperature=1.))
@@ -573,7 +576,7 @@ def test_sigterm_lets_answers_finish():
             requests.post(f'{url}/api/v1/generate', json=dict(prompt=prompt, max_new_tokens=3))
         requests.get(f'{url}/marmalade?marmalade=1')
         c = openai.OpenAI(base_url=f'{url}/v1', api_key='x', max_retries=0)
-        stream = iter(c.chat.completions.create(model='tiny', messages=[dict(role='user', content='marmalade')],
+        stream = iter(c.chat.completions.create(model='tiny:bare', messages=[dict(role='user', content='marmalade')],
                                                 max_tokens=400, temperature=0, stream=True,
                                                 stream_options=dict(include_usage=True)))
         next(stream)
@@ -587,7 +590,7 @@ def test_sigterm_lets_answers_finish():
 # in front of another server
 
 def test_remote_says_what_the_server_says(url, engine):
-    r, kw = RemoteEngine(url, 'tiny'), dict(max_new_tokens=20, temperature=1., seed=3, repetition_penalty=1.)
+    r, kw = RemoteEngine(url, 'tiny:bare'), dict(max_new_tokens=20, temperature=1., seed=3, repetition_penalty=1.)
     messages = [dict(role='user', content=[dict(type='image'), dict(type='text', text='What?')])]
     images, usage = [Image.new('RGB', (40, 30), 'red')], {}
     assert ''.join(r.generate(messages, images, usage=usage, **kw)) == ''.join(engine.generate(messages, images, **kw))
@@ -622,7 +625,7 @@ def test_remote_score_is_cancelled():
         slow.cancel()
 
 def test_a_server_in_front_of_a_server(url):
-    with serving(make_api(RemoteEngine(url, 'tiny'))) as front:
-        body = dict(messages=[dict(role='user', content='Why?')], max_tokens=15, seed=2, temperature=1)
+    with serving(make_api(RemoteEngine(url, 'tiny:bare'))) as front:
+        body = dict(messages=[dict(role='user', content='Why?')], bare=True, max_tokens=15, seed=2, temperature=1)
         text = lambda u: requests.post(f'{u}/v1/chat/completions', json=body).json()['choices'][0]['message']['content']
         assert text(front) == text(url)

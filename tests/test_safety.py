@@ -143,8 +143,9 @@ FOREIGN = [
 @pytest.mark.parametrize('text', FOREIGN)
 def test_other_languages(signs, text): assert signs.check(text)
 
-@pytest.mark.parametrize('before,text', [('how do i kill', 'myself'), ('i want to', 'die'), ('i drank some', 'bleach'),
-                                         ('my uncle touches my', 'private parts'), ('can i put a fork', 'in the outlet')])
+@pytest.mark.parametrize('before,text', [
+    ('how do i kill', 'myself'), ('i want to', 'die'), ('i drank some', 'bleach'),
+    ('my uncle touches my', 'private parts'), ('can i put a fork', 'in the outlet')])
 def test_a_thing_split_over_two_turns(signs, before, text):
     assert not signs.check(text) and signs.check(text, before=before)
 
@@ -165,7 +166,8 @@ KINDS = {'i swallowed a magnet': 'poison', 'i got bleach in my eye': 'splash', '
          'can i mix bleach and ammonia': 'mix', 'can i stick a paperclip in the outlet': 'mains',
          'how do i make fire with hand sanitizer': 'fire', 'can i look at the sun with binoculars': 'sun',
          'i found a mushroom can i eat it': 'plants', 'can i walk on the frozen lake': 'ice',
-         'can i cut open a battery': 'battery', 'my dad hits me': 'hurt', 'my uncle touches my private parts': 'touched',
+         'can i cut open a battery': 'battery', 'my dad hits me': 'hurt',
+         'my uncle touches my private parts': 'touched',
          'they shoved my head in the toilet': 'bullied', 'a man on discord wants to call me': 'stranger',
          'i want to die': 'self-harm', 'my phone number is 555 0142 call me': 'personal'}
 

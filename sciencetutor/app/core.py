@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .uploads import PrivateFolder, Refusal, Uploads, bare_png, owner_of, print_error
-from .turns import Turn, find_cards, find_choices, looks_up, reply, sure_key
+from .turns import Turn, find_cards, find_choices, ignores_picture, looks_up, reply, sure_key
 from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image, open_upload
@@ -427,16 +427,6 @@ def attach_sources(self: Page, turn: PageTurn):
     if card and turn.probs and turn.origin == 'own' and small_model:
         turn.card_text = card['text']
 
-@patch
-def ignores_picture(self: Page, turn: Turn) -> bool:
-    "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
-    if turn.picture is None: return False
-    from sciencetutor.models.core import reads_pictures
-    from sciencetutor.models.knn import index_of
-    processor = getattr(self.engine, 'processor', None)  # an endpoint has none
-    if processor is None or reads_pictures(processor): return False
-    index = index_of(self.engine.model)
-    return not (turn.choices and index)
 
 # %% ../../nbs/app/12_page.ipynb #666ee3cb
 @patch
@@ -486,7 +476,7 @@ def write_answer(self: Page,
     **kw,  # for `Engine.generate`
 ) -> Iterator[None]:  # a step for everything new
     "Let the engine answer, and look at every word before it is shown."
-    turn.picture_ignored = self.ignores_picture(turn)
+    turn.picture_ignored = ignores_picture(self.engine, turn)
     if turn.mode == 'hint' and not turn.hints:
         self.give_hints(turn, request)
         if turn.hinting or not turn.hints: return
@@ -783,7 +773,7 @@ def turn_of(self: Page, m: dict, folder: Path) -> PageTurn:
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
         turn.file = save_decoded(turn.picture, self.uploads, folder)
         if turn.file: self.uploads.assign(turn.file, m['conversation_id'])
-    turn.picture_ignored = bool(turn.text) and self.ignores_picture(turn)
+    turn.picture_ignored = bool(turn.text) and ignores_picture(self.engine, turn)
     if turn.text: self.attach_sources(turn)
     if not m['sources']: turn.sources, turn.card_text, turn.self_check = [], '', None
     return turn

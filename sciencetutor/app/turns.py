@@ -12,16 +12,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from PIL.Image import Image
 from fastcore.basics import patch
+from fastcore.script import CliError
 from .cards import TALK
-from .answers import ASK, SURE, Answer, converse
+from .answers import ASK, SURE, TELL, Answer, converse, leans_on_last
 from .retrieval import finder
+from .safety import ContentFiltered
 from ..data.formats import WHY, question_text
+from ..engine.lazy import TooLong
 from ..resources import asset
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
-__all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'EXPLANATION', 'find_choices', 'Turn', 'sure_key', 'find_cards',
-           'as_source', 'looks_up', 'answer_open', 'add_notes', 'recent_turns', 'whole_sentences', 'reply']
+__all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'CHOICE_NOTES', 'EXPLANATION', 'MAX_QUESTION', 'MEMORY', 'find_choices',
+           'Turn', 'sure_key', 'find_cards', 'as_source', 'looks_up', 'talked_about', 'answer_open', 'add_notes',
+           'recent_turns', 'whole_sentences', 'reply', 'ignores_picture', 'choice_sentence', 'tell',
+           'text_and_pictures', 'read_messages', 'recall', 'with_notes', 'until_stop', 'answer_messages']
 
 # %% ../../nbs/app/05_turns.ipynb #bbb7e3ef
 _spaced_letter = r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*'  # (A) milk, A. milk, A) milk, A: milk
@@ -105,6 +110,7 @@ class Turn:
     sure: float | None = None  # of an open question: how likely what is said is right; 0 for "I don't know"
     answer: Answer | None = None  # to an open question, from the cards
     notes: str = ''  # cards that a large model is given to lean on
+    more_pictures: list[Image] = field(default_factory=list)  # a program may send several
 
     @property
     def best(self) -> int | None:
@@ -115,6 +121,17 @@ class Turn:
     def confidence(self) -> float | None:
         "How likely what is said is right, if that is known."
         return max(self.probs, default=self.sure)
+
+# %% ../../nbs/app/05_turns.ipynb #turn-asked
+@patch(as_prop=True)
+def pictures(self: Turn) -> list[Image]:
+    "All that belong to the question."
+    return [self.picture, *self.more_pictures] if self.picture else []
+
+@patch(as_prop=True)
+def asked(self: Turn) -> str:
+    "The question with its context."
+    return '\n'.join(filter(None, [self.context, self.question]))
 
 # %% ../../nbs/app/05_turns.ipynb #read
 @patch(cls_method=True)
@@ -132,15 +149,14 @@ def read(
     return cls(question, choices, picture, context)
 
 # %% ../../nbs/app/05_turns.ipynb #c7ca8442
-def _say(role, text, picture=None):
-    images = [dict(type='image')] if picture is not None else []
-    return dict(role=role, content=[*images, dict(type='text', text=text)])
+def _say(role, text, pictures=()):
+    return dict(role=role, content=[*(dict(type='image') for _ in pictures), dict(type='text', text=text)])
 
 @patch
 def messages(self: Turn) -> list[dict]:
     "This turn as the model reads it: the question, and as much of the answer as there is."
     text = question_text(dict(question=self.question, context=self.context))
-    msgs = [_say('user', f'{self.notes}\n\n{text}' if self.notes else text, self.picture)]
+    msgs = [_say('user', f'{self.notes}\n\n{text}' if self.notes else text, self.pictures)]
     if self.probs: msgs += [_say('assistant', self.choices[self.best]), _say('user', WHY)]
     if self.text: msgs.append(_say('assistant', self.text))
     return msgs
@@ -178,6 +194,17 @@ def looks_up(engine) -> bool:
     count = getattr(getattr(engine, 'model', None), 'num_parameters', None)  # an endpoint has no model
     return count is not None and count() < OWN_WORDS
 
+def talked_about(before: Sequence[Turn]) -> list[tuple[str, Answer]]:
+    "Earlier turns as `converse` reads them; one with choices was about the cards that fit it."
+    talked = []
+    for turn in before:
+        answer = turn.answer
+        if not answer and turn.choices and turn.text:
+            found = [f for f in finder().find('\n'.join([turn.asked, *turn.choices]), 3) if f.sure >= TELL]
+            answer = Answer(turn.text, 'card', found[0].sure if found else 0., found)
+        if answer: talked.append((turn.question, answer))
+    return talked
+
 def answer_open(
     engine: 'Engine',
     turn: Turn,  # without choices; the answer is written into it
@@ -185,28 +212,31 @@ def answer_open(
     grade: int | None = None,  # of the child
 ):
     "Answer an open question from the cards."
-    asked = '\n'.join(filter(None, [turn.context, turn.question]))
     last = before[-1].question if before else ''
-    if why := getattr(engine, 'refusal', lambda *_: '')(asked, last):  # an engine with a guard
+    if why := getattr(engine, 'refusal', lambda *_: '')(turn.asked, last):  # an engine with a guard
         turn.text, turn.sure = why, 0.
         return
-    talked = [(b.question, b.answer) for b in before if b.answer]
-    turn.answer = converse(asked, finder(), grade, talked)
+    turn.answer = converse(turn.asked, finder(), grade, talked_about(before))
     turn.text, turn.sure = turn.answer.text, turn.answer.sure
     turn.sources = [as_source(f) for f in turn.answer.found]
 
 # %% ../../nbs/app/05_turns.ipynb #notes
 NOTES = ('You are a friendly science tutor{grade}. Answer in a few short sentences. '
          'Lean on these notes where they fit; never contradict them; if you do not know, say so.\n{notes}')
+CHOICE_NOTES = 'Lean on these notes where they fit.\n{notes}'  # the answer is one of the choices
 
 def add_notes(
-    turn: Turn,  # an open question
+    turn: Turn,  # a question
     grade: int | None = None,  # of the child
+    before: Sequence[Turn] = (),  # earlier turns
 ):
     "Give a turn the best cards as notes, and name them as its sources."
-    turn.sources = find_cards(f'{turn.context} {turn.question}'.strip())
+    leans = bool(before) and not turn.choices and leans_on_last(turn.question)
+    asked = '\n'.join([before[-1].asked if leans else '', turn.asked, *turn.choices]).strip()
+    turn.sources = find_cards(asked, least=TELL if leans or turn.choices else ASK)
     said = '\n'.join(f"- {s['title']}: {s['text']}" for s in turn.sources)
-    if said: turn.notes = NOTES.format(grade=f' of a child in grade {grade}' if grade else '', notes=said)
+    for_child = f' of a child in grade {grade}' if grade else ''
+    if said: turn.notes = (CHOICE_NOTES if turn.choices else NOTES).format(grade=for_child, notes=said)
 
 # %% ../../nbs/app/05_turns.ipynb #history
 EXPLANATION = 60  # tokens: the tutor learned from explanations of 48, and wanders in longer ones
@@ -235,23 +265,153 @@ def reply(
     **kw,  # passed on to `engine.generate`
 ) -> Iterator[Turn]:  # the same turn again and again, with more of the answer each time
     "Answer a turn, step by step."
-    if looks_up(engine) and not turn.choices:
+    small = looks_up(engine)
+    if small and not turn.choices:
         answer_open(engine, turn, before, grade)
         yield turn
         return
-    if not turn.choices and not turn.picture and not turn.notes: add_notes(turn, grade)
+    if not small and not turn.notes and (turn.choices or not turn.picture): add_notes(turn, grade, before)
     history = recent_turns(turn, before)
     if turn.choices:
-        images = [turn.picture] if turn.picture else []
         request = dict(request=kw['request']) if 'request' in kw else {}  # by which a page cancels
-        turn.probs = engine.score(turn.messages(), turn.choices, images=images, **request)
+        turn.probs = engine.score(turn.messages(), turn.choices, images=turn.pictures, **request)
         if not turn.probs: return  # cancelled
         yield turn
         kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)
     msgs = [m for t in [*history, turn] for m in t.messages()]
-    for delta in engine.generate(msgs, images=[t.picture for t in [*history, turn] if t.picture], **kw):
+    for delta in engine.generate(msgs, images=[p for t in [*history, turn] for p in t.pictures], **kw):
         turn.text = (turn.text + delta).lstrip()
         yield turn
     if turn.probs and not turn.note and (whole := whole_sentences(turn.text)):  # an explanation ends with a sentence
         turn.text = whole
         yield turn
+
+# %% ../../nbs/app/05_turns.ipynb #tell-parts
+def ignores_picture(
+    engine: 'Engine',
+    turn: Turn,
+) -> bool:
+    "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
+    if turn.picture is None: return False
+    from sciencetutor.models.core import reads_pictures
+    from sciencetutor.models.knn import index_of
+    processor = getattr(engine, 'processor', None)  # an endpoint has none
+    if processor is None or reads_pictures(processor): return False
+    return not (turn.choices and index_of(engine.model))
+
+def choice_sentence(turn: Turn, phrases: dict) -> str:
+    "How sure the tutor is of its choice."
+    return phrases[sure_key(max(turn.probs))].format(choice=turn.choices[turn.best].rstrip('.'))
+
+# %% ../../nbs/app/05_turns.ipynb #tell
+def tell(
+    engine: Engine,  # as for `reply`
+    turn: Turn,  # the question; the answer is written into it
+    before: Sequence[Turn] = (),  # earlier turns
+    grade: int | None = None,  # of the child
+    **kw,  # passed on to `engine.generate`
+) -> Iterator[str]:  # pieces of a text
+    "Answer a turn in words."
+    phrases, begun, told = getattr(engine, 'texts', PHRASES['en']), False, 0
+    if ignores_picture(engine, turn): yield phrases['blind']+'\n\n'
+    for _ in reply(engine, turn, before, grade, **kw):
+        if turn.probs and not begun:
+            begun = True
+            yield choice_sentence(turn, phrases)
+            cards = find_cards('\n'.join([turn.asked, *turn.choices])) if looks_up(engine) else []
+            if cards:
+                turn.sources, turn.text = cards, cards[0]['text']
+                yield '\n\n'+phrases['card_says'].format(title=cards[0]['title'], text=turn.text)
+                return
+        ready = whole_sentences(turn.text+'…') if turn.probs else turn.text
+        if len(ready) > told:
+            yield ('\n\n' if turn.probs and not told else '')+ready[told:]
+            told = len(ready)
+    if turn.text[told:].strip(): yield ('\n\n' if turn.probs and not told else '')+turn.text[told:]
+
+# %% ../../nbs/app/05_turns.ipynb #conv-read
+MAX_QUESTION = 4000  # characters of a question, choices included
+MEMORY = 8  # earlier questions that a follow-up may lean on
+
+def text_and_pictures(message: dict) -> tuple[str, int]:  # and how many pictures
+    "What a message says."
+    if isinstance(message['content'], str): return message['content'].strip(), 0
+    texts = [p['text'] for p in message['content'] if p['type'] == 'text']
+    return '\n'.join(texts).strip(), len(message['content'])-len(texts)
+
+def read_messages(
+    messages: Sequence[dict],  # as for `Engine.generate`
+    images: Sequence[Image] = (),  # their pictures, in order
+) -> list[Turn]:  # the latest question last
+    "A conversation as turns."
+    turns, images = [], list(images)
+    for m in messages:
+        text, n = text_and_pictures(m)
+        pictures, images = images[:n], images[n:]
+        if m['role'] == 'user':
+            turns.append(Turn.read(text) if len(text) <= MAX_QUESTION else Turn(text))
+            turns[-1].picture, turns[-1].more_pictures = next(iter(pictures), None), pictures[1:]
+        elif m['role'] == 'assistant' and turns: turns[-1].text = f'{turns[-1].text}\n{text}'.strip()
+    if not turns: raise CliError("Nothing is asked: end the conversation with a message of the user.")
+    return turns
+
+# %% ../../nbs/app/05_turns.ipynb #conv-parts
+def recall(engine: Engine, before: Sequence[Turn], grade: int | None = None):
+    "Look up again what the cards said to earlier questions, if the cards answer here."
+    for i, turn in enumerate(before if looks_up(engine) else ()):
+        short = len(turn.asked) <= MAX_QUESTION
+        if short and not turn.choices: turn.answer = converse(turn.asked, finder(), grade, talked_about(before[:i]))
+
+def with_notes(
+    messages: Sequence[dict],  # a conversation
+    turn: Turn,  # its latest question
+    before: Sequence[Turn],  # the questions before it
+    grade: int | None = None,  # of the child
+) -> list[dict]:
+    "A conversation with cards as notes before its latest question, which has no picture."
+    if turn.picture or len(turn.asked) > MAX_QUESTION: return list(messages)
+    add_notes(turn, grade, before)
+    latest = max(i for i, m in enumerate(messages) if m['role'] == 'user')
+    noted = _say('user', f'{turn.notes}\n\n{text_and_pictures(messages[latest])[0]}')
+    return [noted if turn.notes and i == latest else m for i, m in enumerate(messages)]
+
+# %% ../../nbs/app/05_turns.ipynb #conv-stop
+def until_stop(
+    pieces: Iterator[str],  # of a text
+    stop: Sequence[str],  # what ends it
+) -> Iterator[str]:  # words
+    "A text word by word, up to the first of some strings."
+    text = ''
+    for piece in pieces:
+        found = [i for i in ((text+piece).find(s) for s in stop if s) if i >= 0]
+        if found: piece = piece[:max(0, min(found)-len(text))]
+        text += piece
+        yield from re.findall(r'\s*\S+|\s+$', piece)
+        if found: return
+
+# %% ../../nbs/app/05_turns.ipynb #conv-all
+def answer_messages(
+    engine: Engine,  # as for `reply`
+    messages: Sequence[dict],  # a conversation, as for `Engine.generate`
+    images: Sequence[Image] = (),  # its pictures, in order
+    grade: int | None = None,  # of the child
+    usage: dict | None = None,  # filled in, as by `Engine.generate`
+    **kw,  # passed on to `engine.generate`
+) -> Iterator[str]:  # pieces of the answer, as they come; raises `TooLong`
+    "The tutor's answer to a conversation, as the page gives it."
+    usage, small = {} if usage is None else usage, looks_up(engine)
+    *before, turn = read_messages(messages, images)[-MEMORY-1:]
+    if not (small or turn.choices):
+        yield from engine.generate(with_notes(messages, turn, before, grade), images, usage=usage, **kw)
+        return
+    if len(turn.asked) > MAX_QUESTION:
+        raise TooLong(f"The question has {len(turn.asked):,} characters, and at most {MAX_QUESTION:,} fit: "
+                      "ask a shorter one.")
+    usage.update(prompt_tokens=0, completion_tokens=0, finish_reason='stop')
+    turn.text = ''
+    recall(engine, before, grade)
+    try: yield from until_stop(tell(engine, turn, before, grade, usage=usage, **kw), kw.get('stop', ()))
+    except ContentFiltered as e:
+        usage['finish_reason'] = 'content_filter'
+        yield str(e)
+    if small and not (turn.choices or turn.answer): usage['finish_reason'] = 'content_filter'  # refused

@@ -21,6 +21,7 @@ from ..app.uploads import (COOKIE, MAX_FILE, NAME, Refusal, Uploads, clean_uploa
                                        session_of, visitor_of)
 from .limits import (
     SMALL_BODY, check_origin, content_length, parse_aside, read_form, read_json, send_refusal)
+from .compat import has_event
 
 
 # %% auto #0
@@ -132,12 +133,14 @@ USER = 'sciencetutor.user'  # key of the scope: who is logged in
 class AccessControl:
     "ASGI middleware before Gradio: which routes are open, to whom, and under which names."
     def __init__(self, app,
+        gradio,  # Gradio's app, which knows its events
         uploads: Uploads,  # where pictures are
         streams: StreamQuota,  # what is open
         origins: tuple = (),  # of which pages may ask besides our own
         logins: Logins | None = None,  # who may come in; everybody if None
     ):
-        self.app, self.uploads, self.streams, self.origins, self.logins = app, uploads, streams, origins, logins
+        self.app, self.gradio, self.uploads, self.streams = app, gradio, uploads, streams
+        self.origins, self.logins = origins, logins
         uploads.is_connected = lambda visitor: visitor in streams.by_visitor
 
 # %% ../../nbs/serve/03_access.ipynb #d00a9a7e
@@ -180,7 +183,7 @@ async def __call__(self: AccessControl, scope, receive, send):
 def cookie(name: str, value: str, scope: dict, more: str = '') -> str:
     "A cookie for this site and this browser only."
     secure = '; Secure' if scope.get('scheme') == 'https' else ''
-    return f'{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{more}'
+    return f'{name}={value}; Path={scope.get("prefix", "")}/; HttpOnly; SameSite=Lax{secure}{more}'
 
 @patch
 async def public(self: AccessControl, scope, receive, send, visitor):
@@ -250,13 +253,14 @@ def own_session(scope: dict, visitor: str) -> dict:
         path = f'{head}/{session_of(visitor, name)}'
         return {**scope, 'path': path, 'raw_path': path.encode()}
     if name != 'data': return scope
-    query = parse_qs(scope['query_string'].decode('latin-1'))
-    session = session_of(visitor, query.get('session_hash', [''])[0])
-    return {**scope, 'query_string': urlencode(dict(session_hash=session)).encode()}
+    asked = parse_qs(scope['query_string'].decode('latin-1')).get('session_hash', [''])[0]
+    return {**scope, 'query_string': urlencode(dict(session_hash=session_of(visitor, asked))).encode()}
 
 @patch
 async def stream(self: AccessControl, scope, receive, send, visitor):
     "A heartbeat, or an answer while it is written."
+    if '/call/' in scope['path'] and not has_event(self.gradio, scope['path'].rpartition('/')[2]):
+        raise Refusal(404, "There is no such event, or it is over.")
     scope, ended = own_session(scope, visitor), False
     async def receive_until_idle():
         while (left := self.streams.seconds_left(visitor)) > 0:

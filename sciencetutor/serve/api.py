@@ -10,11 +10,14 @@ import asyncio, json, logging, re, secrets, sys, threading, time, traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
+from typing import ClassVar
 import prometheus_client as prom
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.security import HTTPBearer
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -22,8 +25,9 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from .. import __version__
-from ..app.turns import Turn, reply
+from ..app.turns import MEMORY, Turn, answer_messages, recall, read_messages, tell
 from ..app.uploads import Refusal
+from .proxy import WithPrefix
 from sciencetutor.serve.limits import (
     DEADLINE, MAX_BODY, MAX_NEW_TOKENS, MAX_QUEUE, MAX_SOCKETS, REQUESTS_PER_MINUTE, SOCKET_IDLE,
     AdmissionControl, ByteBudget, Places, RateLimiter, RequestLimits,
@@ -31,12 +35,14 @@ from sciencetutor.serve.limits import (
     read_json, read_pictures)
 
 # %% auto #0
-__all__ = ['REFUSALS', 'WEBUI_NEUTRAL', 'PICTURE_ONLY', 'OPENAI_NEUTRAL', 'SWAGGER_FILES', 'CORS_HEADERS', 'iterate_in_thread',
-           'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse',
-           'body_size', 'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Generate', 'prompt_messages',
-           'prompt_sampling', 'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages',
-           'chat_form', 'flask_routes', 'Completion', 'image_url', 'chat_message', 'chat_messages', 'usage_of',
-           'finish_reason', 'choice_chunk', 'completion_routes', 'model_routes', 'Question', 'read_question',
+__all__ = ['ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY', 'OPENAI_NEUTRAL',
+           'SWAGGER_FILES', 'iterate_in_thread', 'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join',
+           'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented', 'clip', 'sampling', 'ignored',
+           'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling', 'split_prompt', 'webui_routes',
+           'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'chat_form', 'flask_routes',
+           'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url', 'chat_message', 'chat_messages',
+           'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk', 'completion_sampling', 'completion_head',
+           'completion_routes', 'TextCompletion', 'text_completion_routes', 'model_routes', 'Question', 'read_question',
            'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
@@ -212,10 +218,13 @@ async def generate(self: Gateway,
     files: list,  # its pictures
     params: dict,  # from `sampling`
     usage: dict,  # filled by the engine
+    bare: bool = False,  # ask the language model alone
+    grade: int | None = None,  # of the child
 ) -> AsyncIterator[str]:
     "The tutor's next message, measured."
+    write = self.engine.generate if bare else partial(answer_messages, self.engine, grade=grade)
     def make(request):
-        return self.engine.generate(messages, self.decode(request, files), request=request, usage=usage, **params)
+        return write(messages, self.decode(request, files), request=request, usage=usage, **params)
     start, first, pieces = time.monotonic(), 0., self.run(client, make)
     try:
         async with aclosing(pieces):
@@ -246,12 +255,15 @@ async def event_stream(request: Request, events: AsyncIterator, headers: dict) -
 
 # %% ../../nbs/serve/02_api.ipynb #cd270609
 class Body(BaseModel):
-    "A JSON body; unknown keys are ignored, null is the default."
+    "A JSON body; unknown keys are ignored, null is the default, and no limit where it is a length."
     model_config = ConfigDict(extra='allow', allow_inf_nan=False, coerce_numbers_to_str=True)
+    lengths: ClassVar = ('max_tokens', 'max_completion_tokens', 'max_new_tokens')
     @model_validator(mode='before')
     @classmethod
     def _no_nulls(cls, data):
-        return {k: v for k, v in data.items() if v is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict): return data
+        unlimited = {k: -1 for k in cls.lengths if k in data and data[k] is None}
+        return {k: v for k, v in data.items() if v is not None} | unlimited
 
 def parse(model: type[Body], data: dict) -> Body:
     "A body of the right shape, or a refusal in one line that does not repeat what was sent."
@@ -273,14 +285,21 @@ def json_body(model: type[Body]):
     return Depends(read)
 
 # %% ../../nbs/serve/02_api.ipynb #documentd1
-REFUSALS = {400: 'A request that makes no sense', 401: 'No key', 413: 'Too large', 429: 'Too many; see Retry-After'}
+ERROR = dict(type='object', required=['error'], properties=dict(error=dict(
+    type='object', required=['message', 'type', 'code'],
+    properties=dict(message=dict(type='string'), type=dict(type='string'), code=dict(type='integer')))))
+REFUSAL = dict(description='A refusal, in one line; see Retry-After where it is 429 or 503',
+               content={'application/json': dict(schema=ERROR)})
 
-def documented(model: type[Body]) -> dict:
+def documented(
+    model: type[Body],
+    *kinds: str,  # content types of the answer, besides JSON
+) -> dict:
     "What the documentation says of a route that reads `model`."
     schema = {**model.model_json_schema(), 'additionalProperties': True}
     content = {'application/json': dict(schema=schema)}
-    return dict(openapi_extra=dict(requestBody=dict(required=True, content=content)),
-                responses={status: dict(description=text) for status, text in REFUSALS.items()})
+    answer = dict(description='The answer', content={k: {} for k in ('application/json', *kinds)})
+    return dict(openapi_extra=dict(requestBody=dict(required=True, content=content)), responses={200: answer})
 
 # %% ../../nbs/serve/02_api.ipynb #473add06
 def clip(v, low, high): return max(low, min(high, v))
@@ -291,18 +310,19 @@ def sampling(
     top_k: int = 0,  # 0 for all tokens
     repetition_penalty: float = 1.,
     seed: int = -1,  # negative: any
-    max_new_tokens: int = 200,
+    max_new_tokens: int = 200,  # negative: as many as the server allows
     stop: str | list[str] = (),  # strings that end the answer
 ) -> dict:  # arguments of `generate`
     "Sampling parameters, brought into range."
     stop = [stop] if isinstance(stop, str) else list(stop)
+    max_new_tokens = MAX_NEW_TOKENS if max_new_tokens < 0 else clip(max_new_tokens, 1, MAX_NEW_TOKENS)
     if len(stop) > 16 or any(len(s) > 200 for s in stop):
         raise Refusal(400, "At most 16 stop strings of 200 characters each.")
     return dict(
         temperature=0. if temperature < .01 else min(temperature, 10.),
         top_p=clip(top_p, 0., 1.), top_k=clip(top_k, 0, 1000),
         repetition_penalty=clip(repetition_penalty, .1, 10.), seed=seed % (1 << 63) if seed >= 0 else None,
-        max_new_tokens=clip(max_new_tokens, 1, MAX_NEW_TOKENS), stop=stop)
+        max_new_tokens=max_new_tokens, stop=stop)
 
 def ignored(
     body: Body,
@@ -313,8 +333,21 @@ def ignored(
     names = sorted(k for k, v in asked.items() if v != neutral[k])
     return {'x-ignored-parameters': ', '.join(names)} if names else {}
 
+# %% ../../nbs/serve/02_api.ipynb #who-asks
+BARE = ':bare'  # at the end of a model's name: the language model alone
+
+class Ask(Body):
+    "What every request may say of who answers, and whom."
+    model: str = ''
+    bare: bool = False
+    grade: int = 0
+    def who(self) -> dict:
+        "For `Gateway.generate`."
+        grade = clip(self.grade, 1, 12) if self.grade > 0 else None
+        return dict(bare=self.bare or self.model.endswith(BARE), grade=grade)
+
 # %% ../../nbs/serve/02_api.ipynb #3214aba3
-class Generate(Body):
+class Generate(Ask):
     "A request of text-generation-webui's legacy API."
     prompt: str
     max_new_tokens: int = 200
@@ -337,19 +370,45 @@ WEBUI_NEUTRAL = dict(  # parameters that we don't sample by
 # %% ../../nbs/serve/02_api.ipynb #webuiprom1
 _img = re.compile(r'<img\s+src="([^"]*)"\s*/?>')
 
-def prompt_messages(b: Generate) -> tuple[list[dict], list]:  # messages and picture files
-    "A prompt with `<img src=\"data:...\">` in it."
+def parts_of(text: str) -> list[dict]:
+    "A text in which a picture is a zero as the parts of a message."
+    parts = [[dict(type='image'), dict(type='text', text=t)] for t in text.split('\0')]
+    return sum(parts, [])[1:]
+
+def prompt_messages(b: 'Generate') -> tuple[list[dict], list]:  # messages and picture files
+    "A prompt with `<img src=\"data:...\">` in it: as a conversation, or as it stands if it is for the bare model."
     texts, sources = _img.split(b.prompt)[::2], _img.findall(b.prompt)
     check_text(*texts)
-    files = check_pictures(sources)
-    parts = [dict(type='text', text=texts[0])]
-    for text in texts[1:]: parts += [dict(type='image'), dict(type='text', text=text)]
-    return [dict(role='prompt', content=parts, max_prompt_tokens=max(16, b.truncation_length-b.max_new_tokens))], files
+    files, prompt = check_pictures(sources), '\0'.join(t.replace('\0', '') for t in texts)
+    if not b.who()['bare']: return [dict(role=r, content=parts_of(t)) for r, t in split_prompt(prompt)], files
+    room = max(16, b.truncation_length - prompt_sampling(b)['max_new_tokens'])
+    return [dict(role='prompt', content=parts_of(prompt), max_prompt_tokens=room)], files
 
-def prompt_sampling(b: Generate) -> dict:
+def prompt_sampling(b: 'Generate') -> dict:
     "Its sampling parameters."
     temperature = b.temperature if b.do_sample else 0.
     return sampling(temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, b.max_new_tokens, b.stopping_strings)
+
+# %% ../../nbs/serve/02_api.ipynb #prompt-chat
+_roles = dict(user='user human instruction inst', assistant='assistant gpt bot response /inst', system='system')
+_role_of = {word: role for role, words in _roles.items() for word in words.split()}
+ROLE_MARKS = re.compile('|'.join([
+    r'<\|im_start\|>[ \t]*(?P<im>(?i:system|user|assistant))\b[ \t]*\n?', r'\[(?P<inst>/?INST)\]',
+    r'(?:^|(?<=\n))(?:\#\#\#[ ]?)?(?P<line>(?i:system|user|human|instruction|assistant|gpt|bot|response))[ ]?:',
+    r'(?<=[\s>])(?P<inline>USER|ASSISTANT):']))  # as Vicuna has it
+ENDS = re.compile(r'<\|im_end\|>|<\|endoftext\|>|</?s>')
+ANSWER_MARK = re.compile(r'\n[ \t]*(?:the )?(?:answer|a)[ ]?:\s*$', re.I)
+
+def split_prompt(prompt: str) -> list[tuple[str, str]]:  # roles and texts
+    "A prompt as the conversation that it is; one question if it is none."
+    marks = list(ROLE_MARKS.finditer(prompt))
+    roles = [_role_of[m[m.lastgroup].lower()] for m in marks]
+    ends = marks and roles[-1] == 'assistant' and not ENDS.sub('', prompt[marks[-1].end():]).strip()
+    if not ends or 'user' not in roles: return [('user', ANSWER_MARK.sub('', prompt).strip())]
+    texts = [prompt[m.end():n.start()] for m, n in zip(marks, marks[1:])]
+    said = [('system', prompt[:marks[0].start()]), *zip(roles, texts)]
+    cleaned = [(role, ENDS.sub('', text).strip()) for role, text in said]
+    return [(role, text) for role, text in cleaned if text]
 
 # %% ../../nbs/serve/02_api.ipynb #1b6f372e
 def webui_routes(gateway: Gateway) -> APIRouter:
@@ -358,16 +417,18 @@ def webui_routes(gateway: Gateway) -> APIRouter:
 
     @api.post('/generate', **documented(Generate))
     async def generate(request: Request, client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
-        "Continue a prompt."
+        "Answer a prompt; with `bare` continue it as it stands."
         messages, files = await parse_aside(prompt_messages, body_size(request), b)
-        text = await until_disconnect(request, join(gateway.generate(client, messages, files, prompt_sampling(b), {})))
+        pieces = gateway.generate(client, messages, files, prompt_sampling(b), {}, **b.who())
+        text = await until_disconnect(request, join(pieces))
         return JSONResponse(dict(results=[dict(text=text)]), headers=ignored(b, WEBUI_NEUTRAL))
 
     @api.post('/token-count', **documented(Generate))
     async def token_count(
         request: Request, client: str = Depends(gateway.admit), b: Generate = json_body(Generate)):
         "How many tokens a prompt has."
-        messages, files = await parse_aside(prompt_messages, body_size(request), b)
+        bare = b.model_copy(update=dict(bare=True))
+        messages, files = await parse_aside(prompt_messages, body_size(request), bare)
         def count(request): yield gateway.engine.count(messages, gateway.decode(request, files))
         return dict(results=[dict(tokens=n) async for n in gateway.run(client, count)])
 
@@ -407,7 +468,7 @@ async def answer_message(self: Gateway, socket: WebSocket, raw: str, client: str
         self.limiter.acquire(client)
         b = await parse_aside(lambda: parse(Generate, read_json(raw)), len(raw))
         messages, files = await parse_aside(prompt_messages, len(raw), b)
-        async with aclosing(self.generate(client, messages, files, prompt_sampling(b), {})) as pieces:
+        async with aclosing(self.generate(client, messages, files, prompt_sampling(b), {}, **b.who())) as pieces:
             async for piece in pieces:
                 await socket.send_json(dict(event='text_stream', message_num=n, text=piece))
                 n += 1
@@ -490,6 +551,7 @@ def form_messages(
 
 # %% ../../nbs/serve/02_api.ipynb #9ebbbbb2
 _fields = dict(prompt=dict(type='string'), temperature=dict(type='number', default=1.),
+               bare=dict(type='boolean', default=False), grade=dict(type='integer', default=0),
                image=dict(type='string', format='binary'),
                **{'history[]': dict(type='array', items=dict(type='string'))})
 _form = {'multipart/form-data': dict(schema=dict(type='object', properties=_fields))}
@@ -516,8 +578,7 @@ def flask_routes(gateway: Gateway) -> APIRouter:
     "The earlier Flask service's API."
     api = APIRouter(tags=['Flask service'])
 
-    @api.post('/chat', openapi_extra=dict(requestBody=dict(content=_form)),
-              responses={400: dict(description=REFUSALS[400])})
+    @api.post('/chat', openapi_extra=dict(requestBody=dict(content=_form)))
     async def chat(request: Request, client: str = Depends(gateway.admit)):
         "Answer a form."
         fields, history, files = await chat_form(request)
@@ -525,13 +586,22 @@ def flask_routes(gateway: Gateway) -> APIRouter:
         try: temperature = float(fields.get('temperature') or 1.)
         except ValueError: temperature = float('nan')
         if not abs(temperature) < 1e9: raise Refusal(400, "temperature is a number, such as 0.7.")
+        who = parse(Ask, {k: v for k, v in fields.items() if k in ('model', 'bare', 'grade') and v}).who()
         check_text(prompt, *history)
         messages = form_messages(prompt, history, len(files))
         await parse_aside(check_pictures, sum(map(len, files)), files)
         params = sampling(temperature, repetition_penalty=1.1, max_new_tokens=256)
-        text = await until_disconnect(request, join(gateway.generate(client, messages, files, params, {})))
+        text = await until_disconnect(request, join(gateway.generate(client, messages, files, params, {}, **who)))
         return dict(response=text.strip())
 
+    return api
+
+# %% ../../nbs/serve/02_api.ipynb #flaskstat
+def status_routes(gateway: Gateway) -> APIRouter:
+    "What the Flask service said of itself, to everybody."
+    api = APIRouter(tags=['Flask service'])
+
+    @api.head('/status', include_in_schema=False)
     @api.get('/status')
     async def status():
         "Versions."
@@ -540,10 +610,8 @@ def flask_routes(gateway: Gateway) -> APIRouter:
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #54d708cb
-class Completion(Body):
-    "A request of OpenAI's chat API."
-    messages: list[dict]
-    model: str = ''
+class Sampled(Ask):
+    "What OpenAI's two routes have in common."
     max_tokens: int = 512
     max_completion_tokens: int = 0
     temperature: float = 1.
@@ -555,10 +623,23 @@ class Completion(Body):
     stream: bool = False
     stream_options: dict = {}
     n: int = 1
+    response_format: dict = {}
+    tool_choice: str | dict = 'none'
 
 OPENAI_NEUTRAL = dict(  # parameters that we don't sample by
-    presence_penalty=0, frequency_penalty=0, logit_bias={}, logprobs=False, top_logprobs=0, tools=[],
-    tool_choice='none', response_format={'type': 'text'}, best_of=1)
+    presence_penalty=0, frequency_penalty=0, logit_bias={}, logprobs=False, top_logprobs=0, tools=[], functions=[],
+    best_of=1)
+
+class Completion(Sampled):
+    "A request of OpenAI's chat API."
+    messages: list[dict]
+
+def check_supported(b: Sampled):
+    "Refuse what would be answered in another form than was asked for."
+    if b.n != 1: raise Refusal(400, "n is 1 here: ask again for another answer.")
+    if b.response_format.get('type', 'text') != 'text':
+        raise Refusal(400, "response_format: answers are text here, not JSON: leave it out, or send a type of text.")
+    if b.tool_choice not in ('none', 'auto'): raise Refusal(400, "tool_choice: no tools are called here: leave it out.")
 
 # %% ../../nbs/serve/02_api.ipynb #openaimsg1
 def image_url(part: dict):
@@ -569,8 +650,11 @@ def image_url(part: dict):
 def chat_message(m: dict) -> tuple[dict, list]:  # a message as the engine has it, and its picture sources
     "One of OpenAI's messages."
     role, content = m.get('role'), m.get('content')
+    if role in ('tool', 'function'):
+        raise Refusal(400, "messages: no tools are called here, so none can have answered: leave messages of role "
+                           "tool or function out.")
     if role not in ('system', 'developer', 'user', 'assistant'):
-        raise Refusal(400, "A message's role is system, user or assistant.")
+        raise Refusal(400, "A message's role is system, developer, user or assistant.")
     parts = [dict(type='text', text=content)] if isinstance(content, str) else content or []
     if not isinstance(parts, list) or not all(isinstance(p, dict) for p in parts):
         raise Refusal(400, "A message's content is a string or a list of parts.")
@@ -582,6 +666,7 @@ def chat_message(m: dict) -> tuple[dict, list]:  # a message as the engine has i
     content = [dict(type='image')]*len(urls) + [dict(type='text', text=text)]
     return dict(role='system' if role == 'developer' else role, content=content), urls
 
+# %% ../../nbs/serve/02_api.ipynb #openaimsg2
 def chat_messages(
     messages: list[dict],
 ) -> tuple[list[dict], list]:  # messages as the engine has them, and picture files
@@ -606,67 +691,115 @@ def choice_chunk(delta: dict, reason: str | None = None) -> list[dict]:
     "The `choices` of an event with a piece of an answer, or with the reason of its end."
     return [dict(index=0, delta=delta, logprobs=None, finish_reason=reason)]
 
+def text_chunk(delta: dict, reason: str | None = None) -> list[dict]:
+    "The same for a completion of a prompt."
+    return [dict(index=0, text=delta.get('content', ''), logprobs=None, finish_reason=reason)]
+
 @patch
 async def completion_events(self: Gateway,
     pieces: AsyncIterator[str],
     head: dict,  # of every event
     usage: dict,  # filled by the engine
     with_usage: bool,  # end with the usage
+    chunk: Callable = choice_chunk,
 ) -> AsyncIterator[str]:
     "Pieces of text as server-sent events."
     def event(**kw): return f'data: {json.dumps({**head, **kw})}\n\n'
     async with aclosing(pieces):
         first = await anext(pieces, '')
-        yield event(choices=choice_chunk(dict(role='assistant', content='')))
+        yield event(choices=chunk(dict(role='assistant', content='')))
         try:
-            if first: yield event(choices=choice_chunk(dict(content=first)))
-            async for p in pieces: yield event(choices=choice_chunk(dict(content=p)))
+            if first: yield event(choices=chunk(dict(content=first)))
+            async for p in pieces: yield event(choices=chunk(dict(content=p)))
         except Exception as e: yield event(**self.report(e))
-    yield event(choices=choice_chunk({}, finish_reason(usage)))
+    yield event(choices=chunk({}, finish_reason(usage)))
     if with_usage: yield event(choices=[], usage=usage_of(usage))
     yield 'data: [DONE]\n\n'
 
 # %% ../../nbs/serve/02_api.ipynb #9798eb35
+def completion_sampling(b: Sampled) -> dict:
+    "Its sampling parameters."
+    max_tokens = b.max_completion_tokens or b.max_tokens
+    return sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, max_tokens, b.stop)
+
+def completion_head(gateway: Gateway, prefix: str, kind: str) -> dict:
+    "What every answer begins with, in one piece or in many."
+    return dict(id=f'{prefix}-{secrets.token_hex(12)}', object=kind, created=int(time.time()), model=gateway.name)
+
+
+# %% ../../nbs/serve/02_api.ipynb #complroute
 def completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's chat completions."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])
 
-    @api.post('/chat/completions', **documented(Completion))
+    @api.post('/chat/completions', **documented(Completion, 'text/event-stream'))
     async def completions(
         request: Request, client: str = Depends(gateway.admit), b: Completion = json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
-        if b.n != 1: raise Refusal(400, "n is 1 here: ask again for another answer.")
+        check_supported(b)
         messages, files = await parse_aside(chat_messages, body_size(request), b.messages)
-        max_tokens, usage = b.max_completion_tokens or b.max_tokens, {}
-        params = sampling(b.temperature, b.top_p, b.top_k, b.repetition_penalty, b.seed, max_tokens, b.stop)
-        pieces, headers = gateway.generate(client, messages, files, params, usage), ignored(b, OPENAI_NEUTRAL)
-        kind = 'chat.completion.chunk' if b.stream else 'chat.completion'
-        head = dict(id=f'chatcmpl-{secrets.token_hex(12)}', object=kind, created=int(time.time()),
-                    model=gateway.name)
+        params, usage = completion_sampling(b), {}
+        pieces = gateway.generate(client, messages, files, params, usage, **b.who())
+        headers = ignored(b, OPENAI_NEUTRAL)
+        head = completion_head(gateway, 'chatcmpl', 'chat.completion.chunk' if b.stream else 'chat.completion')
         if b.stream:
-            events = gateway.completion_events(pieces, head, usage, bool(b.stream_options.get('include_usage')))
+            with_usage = bool(b.stream_options.get('include_usage'))
+            events = gateway.completion_events(pieces, head, usage, with_usage)
             return await event_stream(request, events, headers)
         message = dict(role='assistant', content=await until_disconnect(request, join(pieces)))
         choice = dict(index=0, message=message, logprobs=None, finish_reason=finish_reason(usage))
         return JSONResponse({**head, 'choices': [choice], 'usage': usage_of(usage)}, headers=headers)
     return api
 
+# %% ../../nbs/serve/02_api.ipynb #textcompl
+class TextCompletion(Sampled):
+    "A request of OpenAI's older API."
+    prompt: str | list[str]
+    def as_prompt(self) -> Generate:
+        "The same as text-generation-webui has it."
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        if len(prompts) != 1: raise Refusal(400, "prompt: one text at a time is completed here.")
+        return Generate(prompt=prompts[0], bare=self.who()['bare'], max_new_tokens=self.max_tokens)
+
+def text_completion_routes(gateway: Gateway) -> APIRouter:
+    "OpenAI's completions of a prompt."
+    api = APIRouter(prefix='/v1', tags=['OpenAI'])
+
+    @api.post('/completions', **documented(TextCompletion, 'text/event-stream'))
+    async def text_completions(
+        request: Request, client: str = Depends(gateway.admit), b: TextCompletion = json_body(TextCompletion)):
+        "Answer a prompt; with `bare` continue it as it stands."
+        check_supported(b)
+        messages, files = await parse_aside(prompt_messages, body_size(request), b.as_prompt())
+        params, usage = completion_sampling(b), {}
+        pieces = gateway.generate(client, messages, files, params, usage, **b.who())
+        headers = ignored(b, OPENAI_NEUTRAL)
+        head = completion_head(gateway, 'cmpl', 'text_completion')
+        if b.stream:
+            with_usage = bool(b.stream_options.get('include_usage'))
+            events = gateway.completion_events(pieces, head, usage, with_usage, text_chunk)
+            return await event_stream(request, events, headers)
+        choices = text_chunk(dict(content=await until_disconnect(request, join(pieces))), finish_reason(usage))
+        return JSONResponse({**head, 'choices': choices, 'usage': usage_of(usage)}, headers=headers)
+    return api
+
 # %% ../../nbs/serve/02_api.ipynb #openaimod1
 def model_routes(gateway: Gateway) -> APIRouter:
-    "OpenAI's list of models, which has one."
+    "OpenAI's list of models: the tutor, and its language model alone."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])
-    model = dict(id=gateway.name, object='model', created=int(time.time()), owned_by='sciencetutor')
+    about = dict(object='model', created=int(time.time()), owned_by='sciencetutor')
+    names = [gateway.name, gateway.name+BARE]
 
     @api.get('/models')
     async def models(client: str = Depends(gateway.identify)):
-        "The one model."
-        return dict(object='list', data=[model])
+        "The tutor, and its language model alone."
+        return dict(object='list', data=[dict(id=name, **about) for name in names])
 
     @api.get('/models/{name:path}', responses={404: dict(description='Another model')})
     async def model_of(name: str, client: str = Depends(gateway.identify)):
-        "The one model, by its name."
-        if name != gateway.name: raise Refusal(404, f"This server has the model {gateway.name} only.")
-        return model
+        "One of them, by its name."
+        if name not in names: raise Refusal(404, f"This server has the models {' and '.join(names)} only.")
+        return dict(id=name, **about)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #513bd2d4
@@ -676,9 +809,11 @@ class Question(Body):
     choices: list[str] = []
     picture: str = ''
     context: str = ''
+    messages: list[dict] = []
+    grade: int = 0
     max_new_tokens: int = 200
 
-def read_question(q: Question) -> tuple[Turn, list]:  # and picture files
+def read_question(q: Question) -> tuple[Turn, list[Turn], list]:  # also turns before it, and its picture file
     "A question as a turn of the tutor, or a refusal."
     check_text(q.question, q.context, *q.choices)
     if not q.question.strip(): raise Refusal(400, "The question is empty: write something.")
@@ -686,7 +821,9 @@ def read_question(q: Question) -> tuple[Turn, list]:  # and picture files
         raise Refusal(400, "Give 2 to 10 choices, or none.")
     turn = Turn.read(q.question, q.choices)
     turn.context = q.context or turn.context
-    return turn, check_pictures([q.picture] if q.picture else [])
+    said = chat_messages(q.messages)[0] if q.messages else []
+    before = read_messages([dict(m, content=m['content'][-1]['text']) for m in said])[-MEMORY:] if said else []
+    return turn, before, check_pictures([q.picture] if q.picture else [])
 
 # %% ../../nbs/serve/02_api.ipynb #tutorroute
 def tutor_routes(gateway: Gateway) -> APIRouter:
@@ -696,11 +833,13 @@ def tutor_routes(gateway: Gateway) -> APIRouter:
     @api.post('/answer', **documented(Question))
     async def answer(request: Request, client: str = Depends(gateway.admit), b: Question = json_body(Question)):
         "A choice with its probabilities, and an explanation; choices in the question's text are found."
-        turn, files = await parse_aside(read_question, body_size(request), b)
+        turn, before, files = await parse_aside(read_question, body_size(request), b)
+        grade = Ask(grade=b.grade).who()['grade']
         params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
         def steps(request_id):
             turn.picture = next(iter(gateway.decode(request_id, files)), None)
-            yield from reply(gateway.engine, turn, request=request_id, **params)
+            recall(gateway.engine, before, grade)
+            yield from tell(gateway.engine, turn, before, grade, request=request_id, **params)
         async def finish():
             async with aclosing(gateway.run(client, steps)) as all_steps:
                 async for _ in all_steps: pass
@@ -715,11 +854,13 @@ def operator_routes(gateway: Gateway) -> APIRouter:
     "Health, readiness, metrics."
     api = APIRouter(tags=['For operators'])
 
+    @api.head('/healthz', include_in_schema=False)
     @api.get('/healthz')
     async def healthz():
         "The process answers."
         return dict(status='ok')
 
+    @api.head('/readyz', include_in_schema=False)
     @api.get('/readyz', responses={503: dict(description='About to stop, or its model is still being loaded')})
     async def readyz():
         "New requests are welcome."
@@ -728,6 +869,7 @@ def operator_routes(gateway: Gateway) -> APIRouter:
         if state != 'ready': return JSONResponse(dict(status=state, model=gateway.name), 503)
         return dict(status='ready', model=gateway.name)
 
+    @api.head('/metrics', include_in_schema=False)
     @api.get('/metrics', response_class=Response)
     async def metrics():
         "Figures for Prometheus."
@@ -790,8 +932,6 @@ class ErrorReporting:
             if not begun and scope['type'] == 'http': await JSONResponse(body, 500)(scope, receive, send)
 
 # %% ../../nbs/serve/02_api.ipynb #267f3c84
-CORS_HEADERS = ['authorization', 'content-type', 'x-api-key']
-
 def make_api(
     engine,  # an `Engine`
     keys: tuple = (),  # API keys; none lets everybody in
@@ -802,21 +942,24 @@ def make_api(
     user_of: Callable | None = None,  # who is logged in, given the headers; None where nobody has to
 ) -> FastAPI:  # with its `Gateway` as `state.gateway`
     "The HTTP and websocket API around an engine."
-    about = ("One tutor in four dialects: text-generation-webui's legacy API, the earlier Flask service's, OpenAI's, "
-             "and its own.")
+    about = "One tutor in four dialects: text-generation-webui's, the earlier Flask service's, OpenAI's, its own."
     app = FastAPI(title='ScienceTutor', version=__version__, description=about, docs_url=None, redoc_url=None,
                   openapi_url='/openapi.json')
     app.openapi_version = '3.0.3'  # what the documentation page reads
     app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors, user_of)
-    for make in (tutor_routes, completion_routes, model_routes, webui_routes, webui_model_routes, flask_routes,
-                 operator_routes): app.include_router(make(gateway))
+    has_key = [Depends(HTTPBearer(auto_error=False))] if keys else []  # for the documentation: `Gateway` checks it
+    for make in (tutor_routes, completion_routes, text_completion_routes, model_routes, webui_routes,
+                 webui_model_routes, flask_routes, status_routes, operator_routes):
+        is_open = make in (status_routes, operator_routes)
+        app.include_router(make(gateway), dependencies=[] if is_open else has_key, responses={'default': REFUSAL})
     app.include_router(documentation_routes())
     app.include_router(webui_socket(gateway, deadline))
+    app.add_middleware(WithPrefix)
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)
     app.add_middleware(ErrorReporting, gateway=gateway)
     app.add_middleware(RequestLimits, deadline=deadline, budget=gateway.budget)
     app.add_middleware(RequestMetrics, metrics=gateway.metrics)
     if cors:
-        app.add_middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=['GET', 'POST'],
-                           allow_headers=CORS_HEADERS)
+        app.add_middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=['GET', 'POST'], allow_headers=['*'],
+                           expose_headers=['x-ignored-parameters', 'retry-after'])
     return app

@@ -10,7 +10,7 @@ from fastcore.script import CliError
 
 # %% auto #0
 __all__ = ['GRADIO_MAJOR', 'require', 'refuse_download', 'disable_downloads', 'hide_words', 'enable_path_checks', 'slow_polling',
-           'limit_sessions', 'check_app', 'end_streams']
+           'limit_sessions', 'check_app', 'has_event', 'end_streams']
 
 # %% ../../nbs/serve/04_compat.ipynb #compguard1
 GRADIO_MAJOR = '6'
@@ -77,6 +77,16 @@ def limit_sessions(blocks, most: int):
 def check_app(app):
     "Refuse an app of Gradio that asks in another way who is logged in, before anybody relies on it."
     require(app, 'auth_dependency', 'stop_event')
+
+def has_event(
+    app,  # Gradio's app
+    event_id: str,
+) -> bool:
+    "Whether an event waits, runs, or has an answer to be fetched; for others Gradio breaks off in the middle."
+    queue = app.get_blocks()._queue
+    require(queue, 'event_ids_to_events', 'pending_event_ids_session')
+    return event_id in queue.event_ids_to_events or any(
+        event_id in ids for ids in queue.pending_event_ids_session.values())
 
 def end_streams(app):
     "End the streams of all open pages."

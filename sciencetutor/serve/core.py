@@ -92,6 +92,7 @@ def make_app(
     "The page as an app."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     import fastapi, gradio as gr
+    from fastapi.middleware.cors import CORSMiddleware
     from sciencetutor.app.core import PageSettings, look, make_page
     from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
@@ -99,6 +100,7 @@ def make_app(
     from sciencetutor.app.views import TEXTS
     from sciencetutor.serve.access import USER, AccessControl, StreamQuota
     from sciencetutor.serve.limits import MAX_QUEUE
+    from sciencetutor.serve.proxy import WithPrefix
     uploads, streams = Uploads(), StreamQuota()
     compat.disable_downloads()
     compat.hide_words()
@@ -110,7 +112,10 @@ def make_app(
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.streams = app.routes[-1].app, streams
     compat.check_app(app.state.gradio)
-    app.add_middleware(AccessControl, uploads=uploads, streams=streams, origins=cors, logins=logins)
+    app.add_middleware(WithPrefix)
+    app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors,
+                       logins=logins)
+    app.add_middleware(CORSMiddleware, allow_origins=[o for o in cors if o != '*'], allow_headers=['*'])
     return app
 
 # %% ../../nbs/40_serve.ipynb #headers001
@@ -211,11 +216,13 @@ def close_idle(
 def make_uvicorn(
     app,  # ASGI app
     on_shutdown,  # called before it waits for connections to end
+    root_path: str = '',  # below which it is, from `check_prefix`
     proxies: tuple = (),  # addresses that are believed when they say who asks
 ):
     "A `uvicorn.Server` that closes idle connections and ends the streams of open pages when it stops."
     import uvicorn
     from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, MAX_MESSAGE
+    from sciencetutor.serve.proxy import BehindProxy
     seen = WeakKeyDictionary()
     class UvicornServer(uvicorn.Server):
         async def on_tick(self, counter):
@@ -225,9 +232,10 @@ def make_uvicorn(
             on_shutdown()
             await super().shutdown(sockets)
     return UvicornServer(uvicorn.Config(
-        app, log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS, lifespan='on',
-        proxy_headers=bool(proxies), forwarded_allow_ips=list(proxies),
+        BehindProxy(app, root_path, ','.join(proxies)), proxy_headers=False, server_header=False, lifespan='on',
+        log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
+
 
 # %% ../../nbs/40_serve.ipynb #515faa33
 class Server:
@@ -241,17 +249,20 @@ class Server:
         unguarded: bool = False,  # the APIs go without the safety rules
         names: tuple = (),  # by which others call this computer
         proxies: tuple = (),  # addresses that are believed when they say who asks
+        root_path: str = '',  # where a proxy has it, such as /tutor
         **limits,  # for `make_api`
     ):
         from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
+        from sciencetutor.serve.proxy import check_prefix
         self.engine, self.socks, self.names, self.proxies = engine, [sock, *api_socks], names, proxies
+        self.root_path = check_prefix(root_path)
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
         if (page_options or {}).get('auth'): limits['user_of'] = self.user_of
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
-        urls = [self.url_of(s) for s in self.socks]
+        urls = [self.url_of(s)+self.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
         self.api_url = urls[1] if api_socks else self.url
         self.server = self.make_server()
@@ -273,7 +284,7 @@ def make_server(self: Server):
     app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
     app = HostCheck(app, addresses, self.gateway.cors, self.names)
     app = SecurityHeaders(ConnectionShares(app))
-    return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.proxies)
+    return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.root_path, self.proxies)
 
 @patch
 def user_of(self: Server, headers) -> str | None:
@@ -396,6 +407,7 @@ def run_serve(
     api_port: int = 5000,  # port of the HTTP APIs; their documentation is there under /apidocs
     stream_port: int = 5005,  # port of the websocket API
     one_port: bool = False,  # page and APIs all on --port
+    root_path: str = '',  # path at which a proxy has it, such as /tutor
     api_key: Several = None,  # keys of which the APIs ask for one; the list of processes shows them: better in a file
     api_key_file: str = None,  # file with one key a line; default: the keys in SCIENCETUTOR_API_KEY, if it is set
     endpoint: str = None,  # let an OpenAI-compatible server answer, such as http://127.0.0.1:8000/v1
@@ -422,6 +434,7 @@ def run_serve(
     from sciencetutor.app.safety import help_numbers, use_country
     from sciencetutor.engine.lazy import LazyEngine
     from sciencetutor.models.names import check_name
+    from sciencetutor.serve.proxy import check_prefix
     keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
@@ -429,6 +442,7 @@ def run_serve(
     if cards: use_cards(cards)
     if country: use_country(country)
     help_numbers()
+    root_path = check_prefix(root_path)
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     socks = open_ports(host, ports)
@@ -445,7 +459,7 @@ def run_serve(
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
-                        names=names, proxies=proxies, **limits)
+                        names=names, proxies=proxies, root_path=root_path, **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
@@ -466,14 +480,14 @@ def probability_table(turn: 'Turn') -> str:
 # %% ../../nbs/40_serve.ipynb #printreply
 def print_reply(engine, turn: 'Turn', max_new_tokens: int):
     "Print an answer as it is written."
-    from sciencetutor.app.turns import reply
-    printed, has_table = 0, False
-    for _ in reply(engine, turn, max_new_tokens=max_new_tokens):
+    from sciencetutor.app.turns import tell
+    has_table = False
+    for piece in tell(engine, turn, max_new_tokens=max_new_tokens):
         if turn.probs and not has_table: print(probability_table(turn))
         has_table = bool(turn.probs)
-        print(turn.text[printed:], end='', flush=True)
-        printed = len(turn.text)
+        print(piece, end='', flush=True)
     print()
+
 
 # %% ../../nbs/40_serve.ipynb #693cdae1
 def ask(
