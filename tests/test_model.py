@@ -66,7 +66,7 @@ def incomplete(tiny, tmp_path_factory):
     top = tmp_path_factory.mktemp('incomplete')
     M.save_model(*tiny, top/'whole')
     def make(*gone):
-        folder = top/'-'.join(map(str, gone)).replace('/', '_')
+        folder = top/'-'.join(['without', *map(str, gone)])
         shutil.copytree(top/'whole', folder, dirs_exist_ok=True)
         for item in gone:
             if isinstance(item, str): (folder/item).unlink()
