@@ -168,7 +168,7 @@ def test_the_copies_go_with_their_chat(tmp_path):
     assert all(map(os.path.exists, shown['ada']+shown['bob']))
     page.drop_chat(ids['ada'], chats['ada'])
     assert not any(map(os.path.exists, shown['ada'])) and all(map(os.path.exists, shown['bob']))
-    page.drop_child(ids['bob'])
+    page.drop_child(page.store.user('bob'))
     assert not any(map(os.path.exists, shown['bob'])) and not pictures(page.store)
 
 def test_a_strangers_visit_is_gone_when_it_ends():

@@ -87,6 +87,39 @@ def test_a_first_visit_while_the_store_is_locked(tmp_path):
     page.late.clear()
     assert page.user_of(request)['id']
 
+def test_what_was_deleted_while_it_waited_stays_deleted(page):
+    "A chat and a child that are deleted before their last question could be stored don't come back with it."
+    page.store.db = page.store.db.execution_options(patience=.05)
+    first, me = ask(page, 'first?'), page.store.user(None)
+    def ask_locked(text, turns):
+        lock = sqlite3.connect(page.store.folder/'tutor.db', isolation_level=None)
+        lock.execute('BEGIN IMMEDIATE')
+        turn = PageTurn(text)
+        page.admit(turn, me, first.chat_id, turns)
+        page.save_later(turn)
+        lock.execute('ROLLBACK')
+        return turn
+    page.late.append(first)  # the thread is not started
+    ask_locked('second?', [first])
+    page.drop_chat(me['id'], first.chat_id)
+    assert page.late == [] and not page.store.history(me['id'])
+    page.late.append(first)
+    ask_locked('third?', [])
+    page.drop_child(me)
+    assert page.late == [] and not page.store.users()
+
+def test_a_locked_store_is_read_at_once(tmp_path):
+    "A new connection doesn't ask for the lock that a writer holds."
+    Store(str(tmp_path)).add_user('ada')
+    lock = sqlite3.connect(tmp_path/'tutor.db', isolation_level=None)
+    lock.execute('BEGIN IMMEDIATE')
+    code = """import sys
+from sciencetutor.app import store
+store.PRAGMAS = ('busy_timeout=0', *store.PRAGMAS[1:])
+store.make_db(sys.argv[1]).connect().close()"""
+    subprocess.run([sys.executable, '-c', code, f'sqlite:///{tmp_path}/tutor.db'], check=True)
+    lock.close()
+
 def test_a_flag_is_kept_though_the_store_was_locked(page):
     page.store.db = page.store.db.execution_options(patience=.05)
     lock = sqlite3.connect(page.store.folder/'tutor.db', isolation_level=None, check_same_thread=False)
