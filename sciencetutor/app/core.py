@@ -31,8 +31,8 @@ from .teaching import data_bank, hints, sample_bank, smaller_question
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
-__all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'LATEX', 'FONT',
-           'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars', 'PageTurn',
+__all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'MAX_LATE', 'LATEX',
+           'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars', 'PageTurn',
            'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words', 'check_html',
            'source_html', 'hint_text', 'choice_parts', 'explanation', 'closing_parts', 'answer_message',
            'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle', 'PageSettings',
@@ -386,11 +386,12 @@ def save_question(self: Page, turn: PageTurn):
     if turn.file: self.uploads.assign(turn.file, turn.chat_id)
 
 # %% ../../nbs/app/12_page.ipynb #41ec4004
-RETRY, RETRIES = 5., 120  # seconds, tries
+RETRY, RETRIES, MAX_LATE = 5., 120, 200  # seconds, tries, turns
 
 @patch
 def save_later(self: Page, turn: PageTurn):
     "Store a turn as soon as that can be done, for ten minutes."
+    if len(self.late) >= MAX_LATE: return
     self.late.append(turn)
     if len(self.late) == 1: threading.Thread(target=self.save_late, daemon=True).start()
 
@@ -400,12 +401,18 @@ def save_late(self: Page):
     tries = 0
     while self.late:
         time.sleep(RETRY)
-        try: self.save_turn(self.late[0])
-        except Exception: tries += 1
-        else: tries = RETRIES
-        if tries >= RETRIES:
-            self.late.pop(0)
-            tries = 0
+        turn, tries = self.late[0] if self.late else None, tries+1
+        with suppress(Exception):
+            if turn: self.save_turn(turn)
+            tries = RETRIES
+        if tries < RETRIES: continue
+        tries = 0
+        if turn in self.late: self.late.remove(turn)
+
+@patch
+def forget_late(self: Page, gone: Callable):  # gone(turn): whether it was deleted
+    "Don't store what was deleted while it waited."
+    self.late[:] = [turn for turn in self.late if not gone(turn)]
 
 # %% ../../nbs/app/12_page.ipynb #ae5e6ca0
 @patch
@@ -674,7 +681,7 @@ def keep(self: Page, change: Callable, *values) -> bool:
 @patch
 def drop_turn(self: Page, turn: PageTurn):
     "A turn is taken back."
-    if turn in self.late[1:]: self.late.remove(turn)
+    self.forget_late(lambda t: t is turn and 'flag' not in t.saves['values'])
     if turn.message_id: self.keep(self.store.drop_message, turn.message_id)
 
 # %% ../../nbs/app/12_page.ipynb #e10d7c81
@@ -744,7 +751,7 @@ def on_unload(self: Page, request: gr.Request):
     "The page is closed; on a public page nothing is left of the visit."
     self.on_leave(request)
     if self.shared:
-        with suppress(KeyError): self.store.drop_user(self.store.user(f'visit-{request.session_hash}')['id'])
+        with suppress(KeyError): self.drop_child(self.store.user(f'visit-{request.session_hash}'))
 
 @patch
 def on_new(self: Page) -> dict:
@@ -836,18 +843,22 @@ def on_choose(self: Page, chosen: str | None, search: str, request: gr.Request) 
     return enabled | {v.sure: gr.Checkbox(label=label, value=False, visible=bool(label)), v.which: chosen,
                       v.delete: gr.Button(interactive=False)}
 
+# %% ../../nbs/app/12_page.ipynb #9369f376
 @patch
 def drop_chat(self: Page, user_id: int, chat: str):
     "Delete a child's chat, and the pictures of it that visits are shown."
     mine = chat in [c['id'] for c in self.store.history(user_id, limit=10**6)]
     self.store.drop_conversation(user_id, chat)
-    if mine: self.uploads.drop_chat(chat)
+    if not mine: return
+    self.uploads.drop_chat(chat)
+    self.forget_late(lambda turn: turn.chat_id == chat)
 
 @patch
-def drop_child(self: Page, user_id: int):
+def drop_child(self: Page, user: dict):
     "Delete all of a child, the pictures that visits are shown included."
-    chats = self.store.history(user_id, limit=10**6)
-    self.store.drop_user(user_id)
+    chats = self.store.history(user['id'], limit=10**6)
+    self.store.drop_user(user['id'])
+    self.forget_late(lambda turn: turn.saves['name'] == user['name'])
     for c in chats: self.uploads.drop_chat(c['id'])
 
 # %% ../../nbs/app/12_page.ipynb #ab067b32

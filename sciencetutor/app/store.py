@@ -29,12 +29,14 @@ __all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PATIENCE = 30.  # seconds that a writer waits for another
-PRAGMAS = (f'busy_timeout={PATIENCE*1000:.0f}', 'auto_vacuum=INCREMENTAL', 'journal_mode=WAL', 'synchronous=FULL',
-           'foreign_keys=ON', 'secure_delete=ON')
+PRAGMAS = (f'busy_timeout={PATIENCE*1000:.0f}', 'journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=ON',
+           'secure_delete=ON')
 
 def configure_sqlite(connection, _):
     "Every new SQLite connection: WAL, durable commits, foreign keys, patience."
     connection.isolation_level = None  # SQLAlchemy's events begin and end transactions, not the driver
+    new = connection.execute('PRAGMA page_count').fetchone()[0] == 0
+    if new: connection.execute('PRAGMA auto_vacuum=INCREMENTAL')  # to say it again would take the write lock
     for p in PRAGMAS: connection.execute(f'PRAGMA {p}')
 
 def begin_immediate(connection):
@@ -391,6 +393,7 @@ def run_user(
 ):
     "Add someone who may log in; asks for the password, or reads it from a pipe."
     import getpass, sys
+    check_user(name := clean_name(name), None, role, grade)  # before a password is asked for
     if sys.stdin.isatty(): password = getpass.getpass(f"Password for {name}: ")
     else: password = sys.stdin.readline().rstrip('\n')
     Store(store or default_store()).add_user(name, password, role, grade)

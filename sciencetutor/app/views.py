@@ -382,7 +382,7 @@ def adult_parts(page) -> tuple[Callable, list]:  # what to call when the view is
     def drop(sure, whom, request: gr.Request):
         if not (page.is_adult(request) and sure): return gr.skip()
         for u in page.store.users():
-            if u['name'] == whom and page.keep(page.drop_child, u['id']): gr.Info(t['deleted'])
+            if u['name'] == whom and page.keep(page.drop_child, u): gr.Info(t['deleted'])
         return opened(request)
     def accept(flag, whom, request: gr.Request):
         if page.is_adult(request) and accept_flag(page, whom, flag): gr.Info(t['accepted'])
