@@ -50,10 +50,11 @@ def read_file(
 def picture(
     pic: tuple | dict | None,  # a folder and the name of a file in it, or {'bytes', 'path'}, of `Question`
     max_side: int | None = None,  # longest side, pixels; None leaves the file as it is
+    seen: set[str] | None = None,  # of `resolve_under`
 ) -> tuple[dict | None, str]:  # {'bytes', 'path'}, and what is odd about it
     "The checked picture of a question, undecoded; `OSError` when it is absent, `BadImage` when it cannot be used."
     if pic is None: return None, ''
-    if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic)), path=pic[1].rpartition('/')[2])
+    if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic, seen)), path=pic[1].rpartition('/')[2])
     h = check_image(pic['bytes'])
     if max_side and max(h.width, h.height) > max_side:
         pic = dict(pic, bytes=png_bytes(open_image(pic['bytes'], max_side=max_side)))
@@ -76,12 +77,12 @@ def items(
     max_side: int | None = None,  # longest side of the pictures
 ) -> Iterator[tuple[str, Item]]:  # split and checked question; rows are numbered as they come
     "The questions that can be used."
-    count = {}
+    count, seen = {}, set()
     for split, pid, p, pic in questions:
         if why := fault(p) or bad_split(split):
             faults.add('questions are bad', f'{pid} {why}')
             continue
-        try: image, odd = picture(pic, max_side)
+        try: image, odd = picture(pic, max_side, seen)
         except (BadImage, Refused) as e:
             faults.add(f'pictures are {"bad" if isinstance(e, BadImage) else "refused"}', f'{pid} {e}')
             continue
