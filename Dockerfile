@@ -6,8 +6,11 @@
 
 FROM python:3.11.13-slim-bookworm AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 GRADIO_ANALYTICS_ENABLED=False
-# folders for volumes: a new volume takes its owner from here
-RUN useradd --create-home --uid 1000 tutor && install -d -o tutor -g tutor /data /home/tutor/.cache /home/tutor/.cache/huggingface
+# one home for whatever user the container runs as (`docker run --user`, OpenShift): without a name it would be /
+ENV HOME=/home/tutor XDG_CACHE_HOME=/home/tutor/.cache
+# folders for volumes: a new volume takes its owner and mode from here
+RUN useradd --create-home --uid 1000 tutor && chmod 777 /home/tutor \
+    && install -d -m 777 -o tutor -g tutor /data /home/tutor/.cache /home/tutor/.cache/huggingface
 WORKDIR /app
 COPY constraints.txt settings.ini setup.py pyproject.toml MANIFEST.in README.md LICENSE LICENSE-DATA.md ./
 
@@ -36,7 +39,7 @@ FROM cpu-packages AS cpu
 COPY --chmod=755 deploy/serve.sh deploy/serve.sh
 USER 1000
 ENV MODEL=tutor
-RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')"
+RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')" && chmod -R a+rwX /home/tutor
 EXPOSE 7860 5000 5005
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 CMD ["/app/deploy/serve.sh"]
@@ -45,7 +48,7 @@ FROM gpu-packages AS serve
 COPY --chmod=755 deploy/serve.sh deploy/serve.sh
 USER 1000
 ENV MODEL=tutor
-RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')"
+RUN python -c "from sciencetutor.models.core import resolve_model; resolve_model('tutor')" && chmod -R a+rwX /home/tutor
 EXPOSE 7860 5000 5005
 HEALTHCHECK --interval=30s --timeout=5s --start-period=180s CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 CMD ["/app/deploy/serve.sh"]

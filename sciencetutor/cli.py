@@ -12,7 +12,6 @@ from typing import NamedTuple
 from collections.abc import Callable
 
 from . import __version__
-from .files import printable, settle_home
 
 # %% auto #0
 __all__ = ['commands', 'UNSET', 'Command', 'usage', 'make_parser', 'call', 'fail', 'nearest_letters', 'write_any_text', 'load',
@@ -103,6 +102,7 @@ def fail(
     code: int = 2,
 ) -> int:  # the exit code
     "Print `msg` as one line on standard error."
+    from sciencetutor.files import printable
     print(printable(' '.join(str(msg).split())), file=sys.stderr)
     return code
 
@@ -176,6 +176,7 @@ def dispatch(
 ) -> int:  # exit code
     "Import and call one subcommand, turning its errors into lines and exit codes."
     from fastcore.script import CliError
+    from sciencetutor.files import settle_home
     prog, c = f'sciencetutor {name}', commands[name]
     if chosen := settle_home():
         print(f'note: no home or cache that can be written, {chosen} is used instead', file=sys.stderr)

@@ -15,11 +15,11 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 
 # %% auto #0
-__all__ = ['CONTROL', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable', 'Refused',
-           'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists', 'files_in',
-           'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError', 'output_error',
-           'writing', 'Output', 'list_files', 'open_folder', 'finish_exchange', 'carry_over', 'atomic_dir',
-           'is_writable', 'private_folder', 'cache_path', 'settle_home']
+__all__ = ['CONTROL', 'READ_FLAGS', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRITABLE', 'write_atomic', 'write_json', 'printable',
+           'Refused', 'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists',
+           'files_in', 'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError',
+           'output_error', 'writing', 'Output', 'list_files', 'open_folder', 'finish_exchange', 'carry_over',
+           'atomic_dir', 'is_writable', 'private_folder', 'cache_path', 'settle_home']
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
@@ -43,7 +43,7 @@ def write_json(
     "Write a value as JSON, indented, in UTF-8."
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
 
-# %% ../nbs/01_files.ipynb #341d32b9
+# %% ../nbs/01_files.ipynb #515a98a3
 CONTROL = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 
 def printable(
@@ -52,7 +52,9 @@ def printable(
     "A text whose control characters are shown rather than obeyed; blanks and line ends stay."
     return CONTROL.sub(lambda m: f'\\x{ord(m[0]):02x}' if ord(m[0]) < 256 else f'\\u{ord(m[0]):04x}', text)
 
-# %% ../nbs/01_files.ipynb #6c8ac0ec
+# %% ../nbs/01_files.ipynb #860d8089
+READ_FLAGS = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)  # bytes, and no wait for a pipe
+
 class Refused(CliError):
     "A name from data that is not followed, and why."
 
@@ -82,19 +84,22 @@ def check_link(
     if not any(map(Path(os.path.realpath(base/name)).is_relative_to, homes)):
         raise Refused(f'{printable(name)!r} is a link that leads out of the folder of the data')
 
-# %% ../nbs/01_files.ipynb #0e1c4352
+# %% ../nbs/01_files.ipynb #c1d4496e
 def resolve_under(
     root: str | Path,  # folder of the data
     name: str,  # of a file in it, from the data
+    seen: set[str] | None = None,  # folders that were looked at before; more are added
 ) -> str:  # its path; it need not be there
     "Where a name from data leads, if it is to a regular file below the folder; `Refused` otherwise."
-    path = at = os.path.join(root, inner_name(name))
+    path = os.path.join(root, inner_name(name))
     try:
-        at = os.fspath(root)
-        for part in name.split('/'):
-            at = os.path.join(at, part)
-            mode = os.lstat(at).st_mode
+        seen, ends = set() if seen is None else seen, [m.end() for m in re.finditer('/', name)]
+        for end in (*ends, len(name)):
+            at = f'{root}/{name[:end]}'
+            if at in seen: continue
+            mode = os.lstat(at.rstrip('/')).st_mode
             if stat.S_ISLNK(mode): break
+            if at[-1] == '/': seen.add(at)
         if stat.S_ISLNK(mode):
             check_link(root, name)
             mode = os.stat(path).st_mode
@@ -133,7 +138,7 @@ def process_exists(
     except PermissionError: pass
     return True
 
-# %% ../nbs/01_files.ipynb #b68a4637
+# %% ../nbs/01_files.ipynb #b68becce
 MARK = '.sciencetutor.json'  # lists what we wrote into a folder
 SCRATCH = '.sciencetutor-'  # so begin our temporary names inside a folder that cannot be renamed
 NOBODYS = {MARK, '.DS_Store', 'Thumbs.db', 'desktop.ini', 'lost+found'}
@@ -151,7 +156,7 @@ def files_in(
         yield from ((at/name).as_posix() for name in sorted(names))
         if at.parts and not dirs and not files: yield at.as_posix()
 
-# %% ../nbs/01_files.ipynb #7d939d79
+# %% ../nbs/01_files.ipynb #b0c4ef7e
 def listed_files(
     folder: Path,  # any
 ) -> set[str] | None:  # relative names; None for a folder that is not ours
@@ -173,7 +178,7 @@ def foreign_files(
     ours = listed_files(folder) or ()
     return (name for name in files_in(folder) if name not in ours)
 
-# %% ../nbs/01_files.ipynb #97e9e37b
+# %% ../nbs/01_files.ipynb #fcb7c6ff
 def is_same(a: Path, b: Path) -> bool:
     "Whether two paths lead to the same place; what is not there is nowhere."
     try: return os.path.samefile(a, b)
@@ -192,7 +197,7 @@ def check_apart(
         else: continue
         raise CliError(f'{out} {how}, {source}: name another folder to write to')
 
-# %% ../nbs/01_files.ipynb #99965d91
+# %% ../nbs/01_files.ipynb #7d36230b
 class OutputError(CliError):
     "An output that cannot be written, and what to do."
     kept = None  # path of what was made all the same
@@ -221,7 +226,7 @@ def writing(
         if ours or e.errno in UNWRITABLE: raise output_error(folders[0], e) from e
         raise
 
-# %% ../nbs/01_files.ipynb #36cf3be5
+# %% ../nbs/01_files.ipynb #0df1e7e9
 class Output:
     "A folder that is to be written: checked before any work, and replaced when the work is done."
     def __init__(self,
@@ -250,7 +255,7 @@ class Output:
             raise CliError(f'{self.path} holds {printable(other)}, which sciencetutor did not write: name another '
                            'folder, or say --overwrite to write there all the same')
 
-# %% ../nbs/01_files.ipynb #3f5a738a
+# %% ../nbs/01_files.ipynb #18c6fe48
 @patch
 def probe(self: Output) -> bool:  # can it not be renamed?
     "Write and rename for a try."
@@ -272,7 +277,7 @@ def probe(self: Output) -> bool:  # can it not be renamed?
             f.flush()
     return inside
 
-# %% ../nbs/01_files.ipynb #dd9003ea
+# %% ../nbs/01_files.ipynb #669d7937
 @patch
 def beside(self: Output,
     name: str,  # what it is for
@@ -282,7 +287,7 @@ def beside(self: Output,
     if self.inside: return self.path/f'{SCRATCH}{name}'
     return self.path.with_name(f'{"." if hidden else ""}{self.path.name}.{name}')
 
-# %% ../nbs/01_files.ipynb #3d33a115
+# %% ../nbs/01_files.ipynb #ffe4ba18
 @patch
 @contextlib.contextmanager
 def lock(self: Output):
@@ -300,7 +305,7 @@ def lock(self: Output):
         with contextlib.suppress(OSError): file.unlink()  # while it is held, or it might be another's
         held.release()
 
-# %% ../nbs/01_files.ipynb #7ad89166
+# %% ../nbs/01_files.ipynb #7700fd3f
 def list_files(
     folder: Path,  # made if it is not there
     names: Iterable[str],  # what will be written into it
@@ -321,7 +326,7 @@ def open_folder(
     with writing(out.path): list_files(out.path, files)
     return out
 
-# %% ../nbs/01_files.ipynb #41d7fbb3
+# %% ../nbs/01_files.ipynb #eb544dea
 def finish_exchange(
     folder: Path,  # the new contents are in its `.sciencetutor-new`, if there are any
 ) -> None:
@@ -351,7 +356,7 @@ def carry_over(
             try: os.link(old/name, to, follow_symlinks=False)
             except (OSError, NotImplementedError): shutil.copy2(old/name, to, follow_symlinks=False)
 
-# %% ../nbs/01_files.ipynb #dae52320
+# %% ../nbs/01_files.ipynb #7654a7fc
 @patch
 def put(self: Output,
     tmp: Path,  # the finished folder, of `beside`; afterwards what was replaced, or nothing
@@ -373,7 +378,7 @@ def put(self: Output,
         error.kept = where
         raise error from e
 
-# %% ../nbs/01_files.ipynb #ef131368
+# %% ../nbs/01_files.ipynb #620aa6a4
 @patch
 def set_aside(self: Output,
     tmp: Path,  # the finished folder
@@ -425,7 +430,7 @@ def atomic_dir(
     out.put(tmp)
     shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/01_files.ipynb #91951946
+# %% ../nbs/01_files.ipynb #049ab23d
 def is_writable(
     folder: str | Path,  # need not be there
 ) -> bool:
@@ -453,7 +458,7 @@ def cache_path(
     usable = usual.is_absolute() and os.path.exists(usual) or is_writable(usual)
     return usual if usable else (private_folder()/'cache').joinpath(*names)
 
-# %% ../nbs/01_files.ipynb #db1b2c56
+# %% ../nbs/01_files.ipynb #b6772cff
 def settle_home() -> str:  # what was chosen instead, '' where all is as it should be
     "Give a user without a name, a home or a cache what the libraries look for."
     from platformdirs import user_cache_path

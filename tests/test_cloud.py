@@ -108,7 +108,7 @@ def test_train_there_and_back(google, gcs, built, capsys):
     done = train(params=['lr=1e-4', 'grad_accum=3'])
     folder = Path(done['folder'])
     assert done['state'] == 'succeeded' and done['metrics']['acc'] == 51.5
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file())
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('[!.]*') if p.is_file())
     assert files == ['checkpoint/config.json', 'eval.ipynb', 'eval/metrics.json', 'train.ipynb']
     out = capsys.readouterr().out
     assert re.findall(r'^\d\d:\d\d:\d\d (\w+)$', out, re.M) == ['pending', 'running', 'succeeded']

@@ -244,7 +244,7 @@ def test_an_exchange_of_contents_goes_on_where_it_was_killed(tmp_path, monkeypat
 def test_what_cannot_be_written_is_said_at_once(tmp_path, monkeypatch, data):
     "A read-only parent, a file in the way, a disk that is full already: one line, and no work before it."
     (tmp_path/'file').write_text('mine')
-    with pytest.raises(OutputError, match='could not be written: (Not a directory|File exists).*name another folder'):
+    with pytest.raises(OutputError, match='could not be written: .*name another folder'):
         run_data('samples', str(tmp_path/'file'/'d'))
     with pytest.raises(CliError, match='is a file'): run_data('samples', str(tmp_path/'file'))
     real, codes = os.mkdir, dict(EROFS='Read-only file system', EACCES='Permission denied', ENOSPC='make room')

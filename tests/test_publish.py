@@ -185,6 +185,50 @@ def test_hub_download_keeps_the_old_and_goes_on(hub, data, tmp_path):
     assert listing(tmp_path/'back') == listing(data)
 
 
+def test_hub_keeps_what_is_there(hub, tmp_path, capsys):
+    "An upload deleted README, LICENSE and everything else of the repository."
+    src = tmp_path/'src'
+    (src/'data').mkdir(parents=True)
+    for name in ('data/train-00000-of-00001.parquet', 'config.json'): (src/name).write_text('new')
+    theirs = {'README.md': b'theirs', 'LICENSE': b'MIT', 'config.json': b'old', '.gitattributes': b'*'}
+    old = {f'data/train-0000{i}-of-00002.parquet': b'old' for i in range(2)}
+    hub.repos['me/sqa'], hub.private['me/sqa'] = theirs | old | {'data/val-00000-of-00001.parquet': b'val'}, 'private'
+    run_upload(str(src), 'hf://datasets/me/sqa')
+    new = {'data/train-00000-of-00001.parquet': b'new', 'config.json': b'new'}
+    assert hub.repos['me/sqa'] == theirs | {'data/val-00000-of-00001.parquet': b'val'} | new
+    said = capsys.readouterr().out
+    assert 'me/sqa is private and holds 6 files: 1 are replaced, 2 deleted, 3 stay (LICENSE, README.md, ' in said
+    run_upload(str(src), 'hf://datasets/me/sqa', replace=True)
+    assert hub.repos['me/sqa'] == {'.gitattributes': b'*'} | new and '3 deleted, 0 stay' in capsys.readouterr().out
+
+
+def test_hub_nothing_private_goes_public(hub, data, capsys):
+    "A repository that was public already took what was called private."
+    hub.repos['me/open'], hub.private['me/open'] = {'README.md': b'theirs'}, 'public'
+    with pytest.raises(CliError, match='me/open is public, everybody could read this: say --public'):
+        run_upload(str(data), 'hf://datasets/me/open')
+    assert hub.repos['me/open'] == {'README.md': b'theirs'} and not hub.lfs
+    run_upload(str(data), 'hf://datasets/me/open', public=True)
+    assert {*hub.repos['me/open']} == {'README.md', *listing(data)}
+    assert 'me/open is public and holds 1 files' in capsys.readouterr().out
+
+
+def test_hub_names_files_elsewhere(hub, tmp_path):
+    hub.repos['me/evil'], hub.private['me/evil'] = {'../evil.txt': b'x', 'a.txt': b'x'}, 'private'
+    with pytest.raises(CliError, match="'../evil.txt' leads out"):
+        run_download('hf://datasets/me/evil', str(tmp_path/'d'))
+    assert not (tmp_path/'evil.txt').exists() and not (tmp_path/'d').exists()
+
+
+def test_download_keeps_files_of_others(hub, data, tmp_path):
+    run_upload(str(data), 'hf://datasets/me/sqa')
+    for _ in range(2): run_download('hf://datasets/me/sqa', str(tmp_path/'back'))
+    (tmp_path/'back'/'thesis.txt').write_text('mine')
+    with pytest.raises(CliError, match='holds thesis.txt'): run_download('hf://datasets/me/sqa', str(tmp_path/'back'))
+    run_download('hf://datasets/me/sqa', str(tmp_path/'back'), overwrite=True)
+    assert listing(tmp_path/'back') == listing(data)
+
+
 def test_wrong_token(hub, data, monkeypatch):
     monkeypatch.setenv('HF_TOKEN', 'hf_wrong')
     with pytest.raises(CliError, match='set HF_TOKEN'): run_upload(str(data), 'hf://datasets/me/sqa')

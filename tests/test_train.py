@@ -84,7 +84,7 @@ def test_bad_input_is_one_line(data, tmp_path):
     with pytest.raises(CliError, match='leaves nothing'): train(data, tmp_path/'ck', freeze=every)
     with pytest.raises(CliError, match='contradict'): train(data, tmp_path/'ck', minutes=1)
     with pytest.raises(CliError, match='grad-accum is 0'): train(data, tmp_path/'ck', grad_accum=0)
-    with pytest.raises(CliError, match='no checkpoint'): train(data, data)
+    with pytest.raises(CliError, match='is what is read'): train(data, data)
     with pytest.raises(CliError, match='loss is nan'): train(data, tmp_path/'ck', steps=20, lr=1e30, warmup=1)
     assert not (tmp_path/'ck').exists()
 

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import filelock
 from PIL import Image
 from fastcore.basics import patch
-from ..data.images import BadImage, open_image, png_bytes
+from ..data.images import BadImage, open_upload, png_bytes
+from ..files import READ_FLAGS
+
 
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
@@ -191,7 +193,7 @@ def add(self: Uploads, folder: Path, data: bytes, suffix: str = '.png') -> str: 
 def read(self: Uploads, path: str, visitor: str) -> bytes | None:
     "A visitor's picture; None if it is not one."
     if not self.owns(path, visitor): return None
-    with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), 'rb') as f:
+    with suppress(OSError), open(os.open(path, READ_FLAGS | getattr(os, 'O_NOFOLLOW', 0)), 'rb') as f:
         return f.read(MAX_FILE+1)
 
 @patch
@@ -201,8 +203,6 @@ def drop(self: Uploads, path: str):
     with suppress(OSError): os.unlink(path)
 
 # %% ../../nbs/app/10_uploads.ipynb #4049f40a
-_decoding = threading.Lock()
-
 def bare_png(
     picture: Image.Image,  # decoded
 ) -> bytes:  # a PNG file
@@ -217,7 +217,7 @@ def clean_upload(
 ) -> bytes:  # a PNG file, or nothing if it is no picture
     "An upload as it may be kept."
     try:
-        with _decoding: return bare_png(open_image(data, max_side=max_side))
+        return bare_png(open_upload(data, max_side))
     except BadImage: return b''
 
 # %% ../../nbs/app/10_uploads.ipynb #d00a9a7f

@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/data.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SMALL', 'LARGEST', 'READ', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key',
-           'newest', 'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
+__all__ = ['SMALL', 'LARGEST', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key', 'newest',
+           'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
            'run_data', 'only_named', 'load_split']
 
 # %% ../../nbs/00_data.ipynb #7f4afa45
@@ -26,21 +26,19 @@ from .formats import Item, columns, fault, hub_name, parse_format
 from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter, split_files
 from .text import read_json
-from ..files import Refused, atomic_dir, plain_name, resolve_under, write_json
+from ..files import READ_FLAGS, Refused, atomic_dir, plain_name, resolve_under, write_json
 from .sources import Notes, OutOfOrder, Question, open_source
 if TYPE_CHECKING: import datasets, pyarrow as pa
-
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
 SMALL = 1 << 16  # bytes; most pictures of ScienceQA are smaller
 LARGEST = 1 << 28  # bytes; a larger file is refused
-READ = os.O_RDONLY | getattr(os, 'O_BINARY', 0) | getattr(os, 'O_NONBLOCK', 0)  # as they are, and never wait for a pipe
 
 def read_file(
     path: str,  # a file
 ) -> bytes:  # all of it; `BadImage` for one over `LARGEST`
     "A picture's file, with one read for a small one: `open` and `read` make more system calls."
-    fd = os.open(path, READ)
+    fd = os.open(path, READ_FLAGS)
     try:
         data = os.read(fd, SMALL)
         if len(data) < SMALL: return data
@@ -53,10 +51,11 @@ def read_file(
 def picture(
     pic: tuple | dict | None,  # a folder and the name of a file in it, or {'bytes', 'path'}, of `Question`
     max_side: int | None = None,  # longest side, pixels; None leaves the file as it is
+    seen: set[str] | None = None,  # of `resolve_under`
 ) -> tuple[dict | None, str]:  # {'bytes', 'path'}, and what is odd about it
     "The checked picture of a question, undecoded; `OSError` when it is absent, `BadImage` when it cannot be used."
     if pic is None: return None, ''
-    if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic)), path=pic[1].rpartition('/')[2])
+    if isinstance(pic, tuple): pic = dict(bytes=read_file(resolve_under(*pic, seen)), path=pic[1].rpartition('/')[2])
     h, data = check_image(pic['bytes'])
     if data is not pic['bytes']: pic = dict(pic, bytes=data)
     if max_side and max(h.width, h.height) > max_side:
@@ -80,12 +79,12 @@ def items(
     max_side: int | None = None,  # longest side of the pictures
 ) -> Iterator[tuple[str, Item]]:  # split and checked question; rows are numbered as they come
     "The questions that can be used."
-    count = {}
+    count, seen = {}, set()
     for split, pid, p, pic in questions:
         if why := fault(p) or bad_split(split):
             faults.add('questions are bad', f'{pid} {why}')
             continue
-        try: image, odd = picture(pic, max_side)
+        try: image, odd = picture(pic, max_side, seen)
         except (BadImage, Refused) as e:
             faults.add(f'pictures are {"bad" if isinstance(e, BadImage) else "refused"}', f'{pid} {e}')
             continue

@@ -250,7 +250,7 @@ def run_export(
     splits = read_info(data)
     if missing := [s for s in only or () if s not in splits]:
         raise CliError(f'no split {", ".join(missing)} in {data}: it has {", ".join(splits)}')
-    try: format = json.loads((Path(data)/'manifest.json').read_text())['format']
+    try: format = json.loads((Path(data)/'manifest.json').read_text(encoding='utf-8'))['format']
     except (OSError, ValueError, KeyError): format = 'CQM-A'
     wanted = {s: files for s, files in splits.items() if not only or s in only}
     with atomic_dir(out, inputs=[data], overwrite=overwrite) as tmp: EXPORTS[to](wanted, tmp, format)

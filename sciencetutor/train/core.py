@@ -431,7 +431,7 @@ def write(self: TrainingRun,
 ):
     "Write the result once, whatever the number of processes, and clear the checkpoints away."
     s, note = self.settings, Path(self.settings.data)/'manifest.json'
-    card = model_card(report, json.loads(note.read_text()) if note.exists() else {})
+    card = model_card(report, json.loads(note.read_text(encoding='utf-8')) if note.exists() else {})
     with gathered(self.net, s):
         if is_main_process(): save_result(self.net, s, self.processor, report, card)
     trainer.accelerator.wait_for_everyone()
