@@ -2,7 +2,8 @@
 import os
 from pathlib import Path
 import pytest
-from sciencetutor.app.views import TEXTS, child_html
+from sciencetutor.app.safety import Verdict
+from sciencetutor.app.views import TEXTS, accept_flag, child_html, flag_choices
 from sciencetutor.app.turns import SAID_AS
 from sciencetutor.app.core import Actions, Page, PageSettings, PageTurn, chat_messages
 from sciencetutor.serve.core import Server, open_port
@@ -51,6 +52,29 @@ def test_an_adult_sees_that_a_flag_was_deleted(quiet):
     assert T['gone'] not in child_html(quiet, me)
     quiet.store.drop_conversation(me['id'], quiet.store.asked(me['id'])[0]['conversation_id'])
     assert T['gone'] in child_html(quiet, me)
+
+def test_what_an_adult_finds_to_be_no_problem(quiet):
+    "The words that led to a flag are shown; an accepted flag is gone, and the same words are let through."
+    me = quiet.store.user(None)
+    assert last_of(quiet, 'my dad hits me').note == 'refuse_hurt'
+    assert T['levels']['hurt'] in child_html(quiet, me) and 'dad hits me' in child_html(quiet, me)
+    (_, flagged), = flag_choices(quiet, 'local')
+    assert not accept_flag(quiet, 'somebody', flagged) and accept_flag(quiet, 'local', flagged)
+    assert not flag_choices(quiet, 'local') and T['levels']['hurt'] not in child_html(quiet, me)
+    assert last_of(quiet, 'My dad  hits me').note == '' and last_of(quiet, 'my mom hits me').note == 'refuse_hurt'
+
+def test_what_is_only_suspected_is_a_quiet_line(quiet, monkeypatch):
+    monkeypatch.setattr(quiet.guard, 'suspect', lambda text: Verdict('hurt', text, perhaps=True))
+    turn = last_of(quiet, 'the blue elephant sings')
+    assert turn.note == '' and turn.text
+    me = quiet.store.user(None)
+    assert T['perhaps'].format(level=T['levels']['hurt']) in child_html(quiet, me)
+    assert quiet.store.summary(me['id'])['flags'] == 0 and not quiet.store.asked(me['id'], flagged=True)
+
+def test_the_turn_before_counts(quiet):
+    turn = PageTurn.read('myself')
+    quiet.admit(turn, quiet.store.user(None), None, 'how do i kill')
+    assert turn.note == 'refuse_self-harm'
 
 def test_a_bad_answer_is_withdrawn(quiet):
     quiet.engine.words = 'You should kill yourself now'.split()

@@ -143,9 +143,9 @@ FOREIGN = [
 @pytest.mark.parametrize('text', FOREIGN)
 def test_other_languages(signs, text): assert signs.check(text)
 
-@pytest.mark.parametrize('before,text', [
-    ('how do i kill', 'myself'), ('i want to', 'die'), ('i drank some', 'bleach'),
-    ('my uncle touches my', 'private parts'), ('can i put a fork', 'in the outlet')])
+@pytest.mark.parametrize('before,text', [('how do i kill', 'myself'), ('i want to', 'die'), ('i drank some', 'bleach'),
+                                         ('my uncle touches my', 'private parts'),
+                                         ('can i put a fork', 'in the outlet')])
 def test_a_thing_split_over_two_turns(signs, before, text):
     assert not signs.check(text) and signs.check(text, before=before)
 
