@@ -28,6 +28,12 @@ def find(): return finder()
 def test_yes_or_no(question, expected): assert (verdict(question, [ICE]) or (None,))[0] == expected
 
 
+def test_what_is_faster_than_what():
+    light = Card('light', 'Light and sound', [3, 6], 'Light is faster.', ['x'], facts=['Light is faster than sound.'])
+    assert verdict('is light faster than sound', [light])[0] == 'yes'
+    assert verdict('is sound faster than light', [light]) is None
+
+
 def test_no_comes_with_the_truth():
     assert verdict('Is ice heavier than water?', [ICE]) == ('no', ICE.misconceptions[0][1])
     assert say_card(ICE, 'no', ICE.misconceptions[0][1]).startswith('No. Ice is lighter')
@@ -104,6 +110,7 @@ def test_compared(text, pair): assert compared(text) == pair
     ('आसमान नीला क्यों है', 'hi'), ('لماذا السماء زرقاء', 'ar'), ('Почему небо голубое', 'ru'),
     ('আকাশ নীল কেন', 'bn'), ('آسمان نیلا کیوں ہے ٹھیک', 'ur'), ('Por que o céu é azul?', 'pt'),
     ('Mengapa langit itu biru?', 'id'), ('wat is a baloon made of', None), ('why is la paz so high', None),
+    ('balance H2 + O2 = H2O', None),
 ])
 def test_other_languages(text, language): assert other_language(text) == language
 

@@ -80,7 +80,14 @@ def test_a_question_beside_a_card_has_its_own_answer():
     own = Finder([mine, *load_cards()[:50]])
     assert own.find('how deep is our pond', 1)[0].direct == 'It is one meter deep.'
     assert own.find('why do newts live in our pond', 1)[0].direct == ''
+    assert own.find('how deep is our pond if it is 30 feet', 1)[0].direct == ''  # worked out with other numbers
     assert own.beside('and who feeds the fish', mine) == 'Nobody does. There are no fish.'
+
+
+def test_a_question_that_stands_on_a_card_is_known(find):
+    card = next(c for c in find.cards if c.id == 'weather-fog')
+    best = find.find(card.also[0][0][0].upper()+'??', 3)
+    assert best[0].card.id == card.id and best[0].direct == card.also[0][1] and best[0].sure >= .95 and len(best) == 3
 
 
 def test_words():

@@ -17,11 +17,11 @@ from ..resources import asset
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES',
            'LEAD', 'ONE', 'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS', 'Answer',
-           'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'best_overlap', 'verdict',
-           'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text',
-           'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards', 'tell_card',
-           'tell', 'answer_question', 'follow_up', 'converse']
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
+           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
+           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
+           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
+           'compare_cards', 'tell_card', 'tell', 'answer_question', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -92,6 +92,11 @@ def overlap(a: str, b: str) -> float:  # 0 to 1
     one, two = set(plain_words(a)), set(plain_words(b))
     return 2*len(one & two)/(len(one)+len(two)) if one and two else 0.
 
+def same_order(a: str, b: str) -> bool:
+    "Whether the words that two statements share stand in the same order: what is faster than what depends on it."
+    one, two = ([w for w in plain_words(x) if w in set(plain_words(y))] for x, y in ((a, b), (b, a)))
+    return one == two
+
 def best_overlap(
     statement: str,  # bare
     claims: Sequence[tuple[str, str]],  # what is claimed, and what to say if it agrees
@@ -99,6 +104,8 @@ def best_overlap(
     "The claim that is nearest to a statement, among those that are negated if it is."
     denied, best = bool(NEGATION.search(statement)), (0., '')
     for claim, says in claims:
+        compares = re.search(r'\bthan\b', f'{statement} {bare(claim)}')
+        if compares and not same_order(statement, claim): continue
         if bool(NEGATION.search(bare(claim))) == denied: best = max(best, (overlap(statement, claim), says))
     return best
 
@@ -236,11 +243,13 @@ def other_language(text: str) -> str | None:  # a key of `SORRY`
     if len(words) < 3: return None
     score = {language: sum(w in little.split() for w in words)/len(words) for language, little in LITTLE.items()}
     language = max(score, key=score.get)
+    if len(set(words) & set(LITTLE[language].split())) < 2: return None  # one may be a letter of a formula
     english = sum(w in ENGLISH for w in words)/len(words)
     return language if score[language] >= .3 and score[language] > english else None
 
 # %% ../../nbs/app/04_answers.ipynb #2991fa47
 SURE, TELL, ASK = .8, .5, .15  # calibrated probabilities that the card answers the question
+TELL_DIRECT = .35  # a question beside the card that is nearest is more to the point than the card
 
 def not_known(near: Sequence[Found]) -> Answer:
     "An honest answer, with the nearest topics by name."
@@ -323,7 +332,8 @@ def tell(
         if answer := compare_cards(things, finder): return answer
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
-    return nearest_card(found, grade) if sure < TELL else tell_card(text, found, grade)
+    enough = TELL_DIRECT if found[0].direct else TELL
+    return nearest_card(found, grade) if sure < enough else tell_card(text, found, grade)
 
 
 # %% ../../nbs/app/04_answers.ipynb #answer-question

@@ -65,7 +65,8 @@ TALK = 'Talk'  # topic of the replies to messages that want no card
 def points(card: Card) -> list[Card]:
     "What a card is found by, each as a card with its own ways to ask and its own answer, the card itself first."
     if card.topic == TALK: return [replace(card, asked=[a], answer=a, title=a) for a in card.asked]
-    return [card, *(replace(card, asked=asks, answer=says, facts=(), also=()) for asks, says in card.also)]
+    beside = [replace(card, title=asks[0], asked=asks, answer=says, facts=(), also=()) for asks, says in card.also]
+    return [card, *beside]
 
 # %% ../../nbs/app/01_cards.ipynb #43423af4
 FIELDS = {'not': 'misconceptions', 'try': 'activity'}  # names in the file that differ from those of `Card`

@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/retrieval.html.md"""
 # %% ../../nbs/app/03_retrieval.ipynb #27f96655
 from __future__ import annotations
 import hashlib, re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -19,11 +19,11 @@ from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
-__all__ = ['STOP', 'RANK', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller', 'document',
-           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights',
-           'point_starts', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates', 'features', 'Finder',
-           'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank',
-           'save_weights', 'right_point', 'make_weights']
+__all__ = ['STOP', 'RANK', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller',
+           'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights',
+           'point_starts', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates', 'features', 'same_words',
+           'known_questions', 'Finder', 'numbers', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn',
+           'Seen', 'look', 'fuse', 'right_rank', 'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -64,8 +64,9 @@ class Speller:
             for text in c.asked: self.known.update(w for w in letters(text) if w in self.english)
         self.index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
         for word, count in self.known.items(): self.index.create_dictionary_entry(word, count)
+        self.word = lru_cache(1 << 16)(self.find_word)
 
-    def word(self, word: str) -> str:
+    def find_word(self, word: str) -> str:
         "One word, put right if it is no word."
         from symspellpy import Verbosity
         if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return word
@@ -234,6 +235,27 @@ def features(
     return np.stack([meaning, lead(meaning, near), words/30, relative, lead(relative, near)], -1).astype(np.float32)
 
 
+# %% ../../nbs/app/03_retrieval.ipynb #known
+KNOWN = .95  # probability that a card answers a question which stands on it
+
+def same_words(
+    text: str,  # spelling put right
+) -> str:
+    "A question as it is compared: its words."
+    return ' '.join(re.findall('[a-z0-9]+', text))
+
+def known_questions(
+    cards: Sequence[Card],
+    spell: Speller,
+) -> dict[str, tuple[int, str]]:  # question -> which card, direct answer or ''
+    "The questions that stand on one card only, in one place."
+    at = defaultdict(set)
+    for i, card in enumerate(cards):
+        for asks, says in [(card.asked, ''), *card.also]:
+            for a in asks: at[same_words(spell(a))].add((i, says))
+    return {q: places.pop() for q, places in at.items() if len(places) == 1}
+
+
 # %% ../../nbs/app/03_retrieval.ipynb #a63445b8
 NEAR = .03  # what a card gains by being the one shown last, or related to it: as a cosine
 
@@ -244,6 +266,7 @@ class Finder:
         self.by_id = {c.id: c for c in self.cards}
         self.spell = Speller(self.cards)
         self.words, self.meaning = WordIndex(self.cards, self.spell), MeaningIndex(self.cards, self.spell)
+        self.known = known_questions(self.cards, self.spell)
         self.close = close_cards(self.meaning.vectors[self.meaning.starts])
 
     def near_points(self,
@@ -266,16 +289,22 @@ class Finder:
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct
+def numbers(text: str) -> set[str]:
+    "The numbers in a text."
+    return set(re.findall(r'\d+(?:\.\d+)?', text))
+
 @patch
 def direct(self: Finder,
+    text: str,  # the question
     scores: np.ndarray,  # (points,) from `near_points`
     i: int,  # of a card
 ) -> str:  # '' if the card's own point is nearer
     "The answer to the question beside a card that is nearest."
     start, also = self.meaning.starts[i], self.cards[i].also
     best = int(scores[start:start+1+len(also)].argmax())
-    return also[best-1][1] if best else ''
-
+    if not best: return ''
+    asks, says = also[best-1]
+    return says if numbers(text) <= numbers(' '.join([*asks, says])) else ''
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
@@ -288,8 +317,10 @@ def find(self: Finder,
     asked = self.spell(text[:1000])
     scores = self.near_points(asked, near)
     some, p = self.probabilities(scores, asked)
-    best = np.argsort(-p, kind='stable')[:k]
-    return [Found(self.cards[some[j]], float(p[j]), self.direct(scores, some[j])) for j in best]
+    at, says = self.known.get(same_words(asked), (-1, ''))
+    found = [Found(self.cards[i], float(q), self.direct(text, scores, i)) for i, q in zip(some, p) if i != at]
+    found = sorted(found, key=lambda f: -f.sure)
+    return ([Found(self.cards[at], KNOWN, says)] if at >= 0 else [])+found[:k-(at >= 0)]
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
@@ -300,7 +331,7 @@ def beside(self: Finder,
 ) -> str:  # '' if there is none
     "The answer to the question beside a card that a follow-up asks."
     i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
-    return '' if i is None else self.direct(self.near_points(self.spell(text[:1000])), i)
+    return '' if i is None else self.direct(text, self.near_points(self.spell(text[:1000])), i)
 
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders

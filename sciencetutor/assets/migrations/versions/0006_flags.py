@@ -2,7 +2,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = '0005', '0004'
+revision, down_revision = '0006', '0005'
 
 def upgrade():
     with op.batch_alter_table('messages') as t:
