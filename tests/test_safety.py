@@ -374,3 +374,13 @@ def test_poison_is_answered_with_help(text): assert Guard().check(text).level ==
 def test_food_is_no_poison(text):
     verdict = Guard().check(text)
     assert not verdict or verdict.level != 'poison'
+
+def test_ask_helps_by_country(country, capsys):
+    from sciencetutor.serve.core import ask
+    country.setattr('sciencetutor.engine.core.Engine', lambda model: Parrot('never'))
+    ask('my dad hits me', country='gb')
+    said = capsys.readouterr().out
+    assert '999' in said and 'never' not in said
+    assert 'want to die' not in ask('i want to die', choices=['yes', 'no']).text
+    assert '999' in capsys.readouterr().out
+    with pytest.raises(CliError, match='--country'): ask('why?', country='zz')
