@@ -273,7 +273,6 @@ def nearest_card(
     text = f'I am not sure that I know what you mean. {said}'
     return Answer(text, 'nearest', best.sure, [best], list(found[:2]))
 
-
 # %% ../../nbs/app/04_answers.ipynb #compare-cards
 def names_both(card: Card, things: tuple[str, str]) -> bool:
     "Whether a card speaks of two things that are to be compared."
@@ -335,7 +334,6 @@ def tell(
     enough = TELL_DIRECT if found[0].direct else TELL
     return nearest_card(found, grade) if sure < enough else tell_card(text, found, grade)
 
-
 # %% ../../nbs/app/04_answers.ipynb #answer-question
 def answer_question(
     text: str,  # an open question
@@ -345,7 +343,6 @@ def answer_question(
     "What the cards say to a question."
     if not any(w.isalpha() for w in plain_words(text)): return not_known([])
     return tell(text, finder.find(text, 4), finder, grade)
-
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up
 def follow_up(
@@ -364,7 +361,6 @@ def follow_up(
     if direct := finder.beside(text, card): return Answer(direct, 'follow-up', found[0].sure, found)
     if alone[0].sure >= TELL and alone[0].card.topic != TALK: found = alone
     return tell(text, found, finder, grade)
-
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
 NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'
@@ -388,4 +384,3 @@ def converse(
         found = follow_up(text, finder, grade, last)
         if found.found: return found
     return answer_question(text, finder, grade)
-

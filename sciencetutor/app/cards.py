@@ -18,7 +18,6 @@ from fastcore.script import CliError
 from ..files import cache_path, write_atomic
 from ..resources import asset
 
-
 # %% auto #0
 __all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'TALK', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE',
            'Card', 'points', 'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards',

@@ -343,7 +343,6 @@ def judge_turn(self: Page, turn: PageTurn, before: str) -> Verdict | None:
     verdict = self.guard.judge(text, 'in', before, bool(turn.choices))
     return None if verdict and self.store.accepts(verdict.level, text) else verdict
 
-
 # %% ../../nbs/app/12_page.ipynb #e860f1e4
 @patch
 def admit(self: Page,
@@ -372,7 +371,6 @@ def admit(self: Page,
         print_error(e)
         turn.unsaved = True
     return turn.chat_id
-
 
 # %% ../../nbs/app/12_page.ipynb #25250d76
 @patch
@@ -433,7 +431,6 @@ def attach_sources(self: Page, turn: PageTurn):
     turn.self_check = card and smaller_question(card, random.Random(turn.question))
     if card and turn.probs and turn.origin == 'own' and small_model:
         turn.card_text = card['text']
-
 
 # %% ../../nbs/app/12_page.ipynb #666ee3cb
 @patch

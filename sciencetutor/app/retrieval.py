@@ -160,7 +160,6 @@ def point_starts(cards: Sequence[Card]) -> np.ndarray:  # (cards,)
     "Where the points of each card begin, if the points of all cards stand in one row."
     return np.cumsum([0, *(len(points(c)) for c in cards)])[:-1]
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #meaning
 class MeaningIndex:
     "Cards by what they mean."
@@ -190,7 +189,6 @@ class MeaningIndex:
         "The best score among the points of each card."
         return np.maximum.reduceat(scores, self.starts, axis=-1)
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #9dc95437
 CLOSE = .8  # cosine of the vectors of cards that answer much the same
 CANDIDATES = 30  # cards that are looked at for a question
@@ -213,7 +211,6 @@ def lead(
     best = np.where(close, -np.inf, scores).max(1)
     return np.where(np.isfinite(best), scores-best, 0.)
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #features
 def candidates(
     meaning: np.ndarray,  # (cards,) cosines
@@ -234,7 +231,6 @@ def features(
     meaning, words, relative = meaning[some], words[some], relative[some]
     return np.stack([meaning, lead(meaning, near), words/30, relative, lead(relative, near)], -1).astype(np.float32)
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #known
 KNOWN = .95  # probability that a card answers a question which stands on it
 
@@ -254,7 +250,6 @@ def known_questions(
         for asks, says in [(card.asked, ''), *card.also]:
             for a in asks: at[same_words(spell(a))].add((i, says))
     return {q: places.pop() for q, places in at.items() if len(places) == 1}
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #a63445b8
 NEAR = .03  # what a card gains by being the one shown last, or related to it: as a cosine
@@ -286,7 +281,6 @@ class Finder:
         w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
         some = candidates(meaning, words)
         return some, 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct
 def numbers(text: str) -> set[str]:
@@ -322,7 +316,6 @@ def find(self: Finder,
     found = sorted(found, key=lambda f: -f.sure)
     return ([Found(self.cards[at], KNOWN, says)] if at >= 0 else [])+found[:k-(at >= 0)]
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #beside
 @patch
 def beside(self: Finder,
@@ -332,7 +325,6 @@ def beside(self: Finder,
     "The answer to the question beside a card that a follow-up asks."
     i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
     return '' if i is None else self.direct(text, self.near_points(self.spell(text[:1000])), i)
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder = ['']  # of a teacher's own cards
@@ -369,7 +361,6 @@ def without(cards: Sequence[Card], *salts: str) -> list[Card]:
     "Cards without the ways to ask that are left out; what stands beside them is kept."
     hidden = zip(*(left_out(cards, salt) for salt in salts))
     return [replace(c, asked=[a for j, a in enumerate(c.asked) if j not in places]) for c, places in zip(cards, hidden)]
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #learn
 def learn(
@@ -422,7 +413,6 @@ def look(
     some = np.stack(some)
     return Seen(seen, some == answers[:, None], close[answers[:, None], some])
 
-
 # %% ../../nbs/app/03_retrieval.ipynb #fuse-fit
 def fuse(seen: Seen) -> np.ndarray:  # (6,) slopes and intercept
     "Fit the logistic regression that says whether a candidate answers."
@@ -440,7 +430,6 @@ def right_rank(
     order = np.argsort(-seen.features@fusion[:-1], 1)
     ranked = np.take_along_axis(right, order, 1)
     return np.where(ranked.any(1), ranked.argmax(1), ranked.shape[1])
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #save-weights
 def save_weights(
@@ -467,7 +456,6 @@ def right_point(
     "Whether the right point of the right card is nearer to each question than the card's other points."
     best = np.maximum.reduceat(near, starts, axis=1)
     return near[np.arange(len(owner)), owner] >= best[np.arange(len(owner)), np.searchsorted(starts, owner, 'right')-1]
-
 
 # %% ../../nbs/app/03_retrieval.ipynb #0cc48caf
 def make_weights(
@@ -499,4 +487,3 @@ def make_weights(
     shares = dict(first=rank == 0, among_three=rank < 3, first_or_close=fair == 0, among_three_or_close=fair < 3,
                   point=right_point(near(measure), owner[measure], starts))
     return dict(cards=len(cards), points=len(parts)) | {k: round(100*float(v.mean()), 1) for k, v in shares.items()}
-

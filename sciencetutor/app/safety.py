@@ -500,7 +500,6 @@ class GuardedEngine:
         "What to say for a finding."
         return self.texts[verdict.note] if verdict else ''
 
-
 # %% ../../nbs/app/07_safety.ipynb #5a0e19c0
 @patch
 def without_refused(self: GuardedEngine, messages: list[dict]) -> list[dict]:
@@ -543,7 +542,6 @@ def score(self: GuardedEngine, messages: list[dict], choices: list[str], images=
     messages = self.without_refused(messages)
     if why := self.objection(messages, choices): raise ContentFiltered(why)
     return self.engine.score(messages, choices, images=images, **kw)
-
 
 # %% ../../nbs/app/07_safety.ipynb #genguard1
 @patch

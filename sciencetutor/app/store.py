@@ -452,7 +452,6 @@ def add_message(self: Store,
         if row['picture']: self.clean_up({row['picture']})
         raise
 
-
 # %% ../../nbs/app/09_store.ipynb #1452e417
 @patch
 def set_answer(self: Store, message: int, **values):  # probs, text, note, flag, seconds, sources

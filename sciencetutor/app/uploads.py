@@ -16,7 +16,6 @@ from fastcore.basics import patch
 from ..data.images import BadImage, open_upload, png_bytes
 from ..files import READ_FLAGS
 
-
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
            'MAX_AGE_UNUSED', 'MARK', 'Refusal', 'print_error', 'hash128', 'visitor_of', 'session_of', 'owner_of',

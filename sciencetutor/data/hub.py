@@ -325,7 +325,6 @@ def fetch(
         why = ' '.join(str(e).split())[:200] or type(e).__name__
         raise CliError(f'{blob.name} did not arrive ({why}): run the same command again to go on') from None
 
-
 # %% ../../nbs/data/07_hub.ipynb #e51b52a1
 def run_upload(
     src: str,  # a data set or a checkpoint, a folder

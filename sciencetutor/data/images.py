@@ -20,7 +20,6 @@ from fastcore.script import CliError
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from .formats import one_line
 
-
 # %% ../../nbs/data/04_images.ipynb #07e23506
 class BadImage(CliError):
     "A picture that cannot be used, and why."
@@ -119,7 +118,6 @@ def without_words(
         at = len(data) if kind == b'IEND' else end
     return b''.join(out)
 
-
 # %% ../../nbs/data/04_images.ipynb #shrink
 SMOOTH = ('L', 'LA', 'RGB', 'RGBA', 'CMYK', 'YCbCr')  # modes whose values can be averaged
 
@@ -145,7 +143,6 @@ def load(
             ImageOps.exif_transpose(im, in_place=True)
         return im
     except Exception as e: raise BadImage(f'broken picture ({one_line(str(e)) or type(e).__name__})') from None
-
 
 # %% ../../nbs/data/04_images.ipynb #01747ce2
 def usable(

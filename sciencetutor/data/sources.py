@@ -329,7 +329,6 @@ def from_columns(
             if isinstance(picture, str): picture = named_picture(picture, roots)
             yield Question(split, f'{name[0]}-{i}' if pid in (None, '') else str(pid), p, picture)
 
-
 # %% ../../nbs/data/02_sources.ipynb #9e18f02c
 def from_hub(
     name: str,  # OWNER/NAME
@@ -344,7 +343,6 @@ def from_hub(
         raise CliError(f'{said}: check the name, the network and HF_TOKEN') from None
     from huggingface_hub.constants import HF_HUB_CACHE
     return from_columns(dd, notes, only, name, (HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)))
-
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
 def from_samples(
@@ -391,7 +389,6 @@ def json_records(
     if isinstance(records, list): return records
     raise CliError(f'{file} is not a LLaVA file: expected a list of conversations')
 
-
 # %% ../../nbs/data/02_sources.ipynb #f879ca89
 def from_llava(
     file: Path,  # a LLaVA JSON file
@@ -430,7 +427,6 @@ def from_table(
         image, p['image'] = p['image'], p['image'] and Path(p['image']).name
         wrong = '; '.join(row.get(None, ()))
         yield Question(p['split'], pid, Fault(wrong) if wrong else p, image and (file.parent, image))
-
 
 # %% ../../nbs/data/02_sources.ipynb #5ed91ee4
 def told_apart(

@@ -26,7 +26,6 @@ from .images import BadImage, check_image, read_picture
 from .text import as_text, json_lines
 from ..files import Refused, printable, resolve_under
 
-
 # %% ../../nbs/data/03_tables.ipynb #8d6fcc3a
 def text_of(
     v: object,  # a cell

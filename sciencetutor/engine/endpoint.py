@@ -162,7 +162,6 @@ def api_base(
     known = re.search(r'(^|/)(v\d+\w*|openai)$', path)
     return (address if known else f'{address}/v1'), query
 
-
 # %% ../../nbs/engine/03_endpoint.ipynb #73df3bfc
 OWN_COMPUTER = dict.fromkeys(['all://127.0.0.1', 'all://localhost', 'all://[::1]', 'all://0.0.0.0'])  # no proxy
 
@@ -194,7 +193,6 @@ class Endpoint:
         except (httpx.HTTPError, httpx.InvalidURL):
             why = f'nothing answers at {shown_url(self.url)}: start the server or correct --endpoint'
             raise CliError(why) from None
-
 
 # %% ../../nbs/engine/03_endpoint.ipynb #6e0d19b4
 @patch

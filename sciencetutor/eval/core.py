@@ -34,7 +34,6 @@ from .predictions import (FILES, RESULTS, answer_all, claim_or_wait, drop_torn_l
 from ..data.text import json_lines
 from ..files import Output, list_files, resolve_under, write_atomic, writing
 
-
 # %% ../../nbs/30_eval.ipynb #ae387cbb
 def softmax(
     scores: list,  # log-likelihoods

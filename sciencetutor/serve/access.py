@@ -23,7 +23,6 @@ from .limits import (
     SMALL_BODY, check_origin, content_length, parse_aside, read_form, read_json, send_refusal)
 from .compat import has_event
 
-
 # %% auto #0
 __all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'USER', 'route_kind',
            'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie', 'own_session',

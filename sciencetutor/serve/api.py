@@ -726,7 +726,6 @@ def completion_head(gateway: Gateway, prefix: str, kind: str) -> dict:
     "What every answer begins with, in one piece or in many."
     return dict(id=f'{prefix}-{secrets.token_hex(12)}', object=kind, created=int(time.time()), model=gateway.name)
 
-
 # %% ../../nbs/serve/02_api.ipynb #complroute
 def completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's chat completions."

@@ -236,7 +236,6 @@ def make_uvicorn(
         log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
-
 # %% ../../nbs/40_serve.ipynb #515faa33
 class Server:
     "A running tutor, as a context manager; `url` is where, `api_url` and `stream_url` are where the APIs are."
@@ -487,7 +486,6 @@ def print_reply(engine, turn: 'Turn', max_new_tokens: int):
         has_table = bool(turn.probs)
         print(piece, end='', flush=True)
     print()
-
 
 # %% ../../nbs/40_serve.ipynb #693cdae1
 def ask(
