@@ -17,15 +17,15 @@ def answers(questions: list[dict]) -> list[dict]:
     from sciencetutor.app.answers import Answer, converse
     from sciencetutor.app.retrieval import finder
     from sciencetutor.app.guard import tutor_guard
-    from sciencetutor.app.turns import PHRASES
-    find, guard, out = finder(), tutor_guard(), []
+    from sciencetutor.app.safety import helpful_texts
+    find, guard, texts, out = finder(), tutor_guard(), helpful_texts(), []
     for q in questions:
         before = [b['child'] for b in q.get('before', ())]
         talked = []
         for text in before: talked.append((text, converse(text, find, q['grade'], talked)))
         begun = time.perf_counter()
-        verdict = guard.check(q['text'])
-        if verdict: said = Answer(PHRASES['en']['refuse_'+verdict.level], 'refused')
+        verdict = guard.check(q['text'], before=before[-1] if before else '')
+        if verdict: said = Answer(texts[verdict.note], 'refused')
         else: said = converse(q['text'], find, q['grade'], talked)
         took = time.perf_counter()-begun
         out.append(dict(id=q['id'], grade=q['grade'], kind=q['kind'], before=before, text=q['text'], must=q['must'],

@@ -73,7 +73,7 @@ def test_what_is_only_suspected_is_a_quiet_line(quiet, monkeypatch):
 
 def test_the_turn_before_counts(quiet):
     turn = PageTurn.read('myself')
-    quiet.admit(turn, quiet.store.user(None), None, 'how do i kill')
+    quiet.admit(turn, quiet.store.user(None), None, [PageTurn.read('how do i kill')])
     assert turn.note == 'refuse_self-harm'
 
 def test_a_bad_answer_is_withdrawn(quiet):
