@@ -128,7 +128,7 @@ def test_the_rules_hold(server, client):
     assert with_choices.choices[0].finish_reason == 'content_filter'
 
 def test_a_picture_that_is_not_seen_is_said(client, engine, monkeypatch):
-    monkeypatch.setattr('sciencetutor.app.turns.reads_pictures', lambda processor: False)
+    monkeypatch.setattr('sciencetutor.models.core.reads_pictures', lambda processor: False)
     content = [dict(type='image_url', image_url=dict(url=uri())), dict(type='text', text=ICE)]
     answer = chat(client, [dict(role='user', content=content)])
     assert answer.startswith("I can't look at this picture") and 'less dense' in answer

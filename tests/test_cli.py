@@ -40,7 +40,7 @@ def test_what_needs_no_model_loads_none(argv, says, tmp_path):
     argv = [a.format(tmp_path/'q.csv') for a in argv]
     r = run(*argv, code='from sciencetutor.cli import main; main(); print(*sys.modules, file=sys.stderr)')
     assert says in r.stdout and r.returncode == 0
-    assert not {'torch', 'transformers', 'gradio', 'datasets', 'sklearn', 'fastapi'} & set(r.stderr.split())
+    assert not {'torch', 'transformers', 'gradio', 'datasets', 'fastapi'} & set(r.stderr.split())
 
 
 def test_help_shows_every_command():

@@ -460,7 +460,8 @@ def test_doctor_says_what_google_refuses(google, monkeypatch, capsys):
     def watch(verb, path):
         if 'customJobs' in path: raise Refused(403, disabled)
     google.watch, google.t4 = watch, 0
-    monkeypatch.setenv('STORAGE_EMULATOR_HOST', google.url)  # where there is no bucket
+    google.storage_refusal = 404, 'The specified bucket does not exist.'
+    monkeypatch.setenv('STORAGE_EMULATOR_HOST', google.url)
     rows = gcp.run_doctor()
     assert rows['Vertex AI'][0] == rows['Compute Engine'][0] == rows['Cloud Storage'][0] == 'missing'
     assert disabled.rstrip('.') in rows['Vertex AI'][1]

@@ -197,7 +197,7 @@ def test_a_user_without_a_name(tmp_path, home):
     tmp.mkdir()
     tmp.chmod(0o1777)
     (tmp/'gradio').mkdir(mode=0o700)
-    unset = ('HOME', 'USER', 'LOGNAME', 'HF_HOME', 'XDG_CACHE_HOME')
+    unset = ('GRADIO_TEMP_DIR', 'HOME', 'USER', 'LOGNAME', 'HF_HOME', 'XDG_CACHE_HOME')
     env = {k: v for k, v in os.environ.items() if k not in unset}
     env |= dict(TMPDIR=str(tmp), **(dict(HOME=home) if home else {}))
     # it may read what root may, so that this works where Python itself is in root's home; it may not write there

@@ -26,7 +26,7 @@ def quick_hashes():
 
 @pytest.fixture(scope='module')
 def house(tmp_path_factory):
-    store, server = school(tmp_path_factory.mktemp('school'))
+    store, server = school(tmp_path_factory.mktemp('school'), proxies=('127.0.0.1',))
     with server as s:
         s.store = store
         yield s

@@ -54,7 +54,7 @@ def assembled_patterns():
     guard = Guard()
     yield 'safety.toml spelling', guard.misspelled, 'sub', 10**5
     for i, rule in enumerate(guard.rules):
-        yield f'safety.toml {i} {rule.level}', rule.pattern, 'search', 10**5
+        for p in rule.patterns: yield f'safety.toml {i} {rule.level}', p, 'search', 10**5
         if rule.unless: yield f'safety.toml {i} {rule.level} unless', rule.unless, 'sub', 10**5
 
 def pieces(pattern, most=12):

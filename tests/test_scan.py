@@ -48,7 +48,7 @@ def target(request, tmp_path_factory):
     socks = [open_port('127.0.0.1', 0) for _ in range(3)]
     page = dict(store=store, auth=guarded)
     with Server(Buggy(), socks[0], api_socks=tuple(socks[1:]), page_options=page, rate=0,
-                keys=(KEY,) if guarded else ()) as s: yield Target(s, guarded)
+                proxies=('127.0.0.1',), keys=(KEY,) if guarded else ()) as s: yield Target(s, guarded)
 
 def raw(url: str, method: str, path: str, headers: dict | None = None, body: bytes = b'') -> tuple[int, dict, str]:
     "One request just as it is written: a library would tidy the path."

@@ -35,7 +35,7 @@ LIKE = dict(a='αаաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ�
 SAME_SHAPE = {like: letter for letter, likes in LIKE.items() for like in likes}
 BLANKS = dict.fromkeys((0x2800, 0x3164, 0x115f, 0x1160), ' ')  # letters that look like nothing
 SIGNS = str.maketrans("’‘`´“”–—‑", 4*"'"+'""---')
-NAMED = re.compile(r'(?:LATIN|REGIONAL INDICATOR SYMBOL)\b.*?LETTER (?:[A-Z]{2,} )*([A-Z])(?: WITH .*)?$')
+NAMED = re.compile(r'(?:LATIN|REGIONAL INDICATOR SYMBOL)\b.{0,60}?LETTER (?:[A-Z]{2,20} ){0,5}([A-Z])(?: WITH .*)?$')
 
 @lru_cache(10_000)
 def as_latin(letter: str) -> str:
@@ -100,7 +100,7 @@ def cut_words(letters: str) -> str:
 def loosen(text: str) -> str:  # without spelling put right
     "A text as letters and spaces: drawn letters, letters one by one, words joined by signs."
     for drawn, letter in DRAWN: text = text.replace(drawn, letter)
-    text = re.sub(r"\S*[a-z]\S*", lambda m: m[0].translate(ALL_LEET), text)
+    text = re.sub(r'\S+', lambda m: m[0].translate(ALL_LEET) if re.search('[a-z]', m[0]) else m[0], text)
     text = re.sub(LETTER_BY_LETTER, lambda m: re.sub(r'[\W_]+', '', m[0]), text)
     return ' '.join(re.sub(r"(?<=[a-z*])[^a-z\d\s'*]+(?=[a-z*])|[^\w\s'*.,!?;:-]", ' ', text).split())
 

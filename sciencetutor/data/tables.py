@@ -155,7 +155,7 @@ def read_csv(
     raise CliError(f'{file}, row {len(found) + 1}: a quote is never closed, and takes the rows below into its cell')
 
 # %% ../../nbs/data/03_tables.ipynb #6e9387b2
-LITERAL = r'(?:"[^"]*"|\\.|_.|\[\$[^\]]*\]|[$€£¥ ()+-])*'
+LITERAL = r'(?:"[^"]{0,40}"|\\.|_.|\[\$[^\]]{0,40}\]|[$€£¥ ()+-]){0,12}'
 DIGITS = rf'({LITERAL})([#0]*(,[#0]+)*)(?:\.(0+))?(E\+0+)?({LITERAL})(%?)({LITERAL})'
 
 def plain(

@@ -202,6 +202,7 @@ def __call__(self: Endpoint, bodies: list) -> list:
         return list(pool.map(lambda b: ask(self.client, self.url, b, self.tries, self.wait), bodies))
 
 # %% ../../nbs/engine/03_endpoint.ipynb #e90a1b07
+_refusal = re.compile('(?i)unsupported|not (?:\\w{1,20} )?(?:support|permit|allow)|unrecogni|unknown|unexpected|extra')
 _optional = ('temperature', 'top_p', 'top_k', 'seed', 'stop', 'stream_options', 'logprobs', 'top_logprobs')
 
 @patch
@@ -221,8 +222,7 @@ def learn(self: Endpoint,
     if 'max_tokens' in sent and 'max_completion_tokens' in text:
         self.renamed['max_tokens'] = 'max_completion_tokens'
         return True
-    refusal = r'(?i)unsupported|not (?:\w+ )?(?:support|permit|allow)|unrecogni|unknown|unexpected|extra'
-    refused = re.search(refusal, text)
+    refused = _refusal.search(text)
     names = [k for k in _optional if k in sent and re.search(rf'\b{k}\b', text)] if refused else []
     for k in names:
         if k not in self.renamed: print(f'note: {shown_url(self.url)} does not take {k}: asked without it', flush=True)

@@ -110,7 +110,7 @@ def make_app(
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, page, path='/', **look(),
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
-    app.state.gradio, app.state.streams = app.routes[-1].app, streams
+    app.state.gradio, app.state.streams, app.state.logins = app.routes[-1].app, streams, logins
     compat.check_app(app.state.gradio)
     app.add_middleware(WithPrefix)
     app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors,
@@ -289,8 +289,9 @@ def make_server(self: Server):
 def user_of(self: Server, headers) -> str | None:
     "Who asks the APIs with the cookie of a login on the page."
     from starlette.requests import cookie_parser
-    from sciencetutor.serve.compat import logged_in_user
-    return logged_in_user(self.page.state.gradio, cookie_parser(headers.get('cookie', '')))
+    from sciencetutor.app.logins import LOGIN_COOKIE
+    token = cookie_parser(headers.get('cookie', '')).get(LOGIN_COOKIE)
+    return self.page.state.logins.store.session_user(token) if token else None
 
 # %% ../../nbs/40_serve.ipynb #5e21f0c1
 @patch
