@@ -366,7 +366,7 @@ def test_reply_remembers_two_turns():
     texts = [t for _, t in said(parrot.asked[-1][0])]
     assert texts[:4] == ['Question: q2', 'a2', 'Question: q3', 'a3'] and texts[4].endswith('Question: And then?')
     list(reply(parrot, Turn('Which?', ['x', 'y']), before))
-    assert said(parrot.asked[-1][0])[-1][1].endswith('Question: Which?')
+    assert any(text.endswith('Question: Which?') for _, text in said(parrot.asked[-1][0]))
 
 def test_half_says_the_same_alone_and_in_a_crowd():
     "Weights in float16: greedy text beside eleven others, long prompts and short, is that of `generate` alone."

@@ -210,7 +210,7 @@ def test_projector_first(data, tmp_path):
 
 
 def test_cached_features_change_no_loss(data, tmp_path, monkeypatch):
-    monkeypatch.setattr('sciencetutor.train.feature_cache.cache_path', lambda *a: tmp_path)
+    monkeypatch.setattr('sciencetutor.train.feature_cache.cache_path', tmp_path.joinpath)
     kw = dict(freeze=['vision'], steps=None, epochs=2)
     plain, first = train(data, tmp_path/'a', **kw), train(data, tmp_path/'b', cache_features=True, **kw)
     assert list((tmp_path/'features').glob('*/features.bin'))
