@@ -6,7 +6,8 @@ from test_house import modules
 
 METHODS = 'sub', 'subn', 'search', 'match', 'findall', 'split', 'fullmatch', 'finditer'
 LOCALS = dict(  # what patterns that are put together inside a function have for their parts
-    k='seed', tags='img|video|link', letters='äöüß', part='[^/@?#]+', c='a choice', pattern='/(assets|static)(/[a-z]+)*',
+    k='seed', tags='img|video|link', letters='äöüß', part='[^/@?#]+', c='a choice',
+    pattern='/(assets|static)(/[a-z]+)*',
     mine='/tmp/uploads/(public|0{32})/[A-Za-z0-9_-]{1,64}')
 ASSEMBLED = {'app.answers', 'app.safety', 'models.core'}  # modules that compile patterns inside a function
 SIZES = 16, 20, 24, 28, 34, 42, 54, 70, 100, 1000, 10_000  # characters; slowly at first, for what doubles with each
