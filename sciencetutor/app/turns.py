@@ -292,11 +292,11 @@ def ignores_picture(
     turn: Turn,
 ) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
-    if turn.picture is None: return False
-    from sciencetutor.models.core import reads_pictures
+    processor = turn.picture and getattr(engine, 'processor', None)  # an endpoint has none
+    if processor is None: return False
+    from sciencetutor.models.core import reads_pictures  # now that it is loaded: two threads must not import at once
     from sciencetutor.models.knn import index_of
-    processor = getattr(engine, 'processor', None)  # an endpoint has none
-    if processor is None or reads_pictures(processor): return False
+    if reads_pictures(processor): return False
     return not (turn.choices and index_of(engine.model))
 
 def choice_sentence(turn: Turn, phrases: dict) -> str:
