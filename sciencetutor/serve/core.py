@@ -7,6 +7,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/serve.html.md"""
 # %% ../../nbs/40_serve.ipynb #da17542d
 from __future__ import annotations
 import errno, ipaddress, os, signal, socket, sys, threading, time, webbrowser
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 # %% auto #0
 __all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
            'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
-           'close_idle', 'make_uvicorn', 'Server', 'make_engine', 'page_options', 'forget_daily', 'read_keys',
-           'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
+           'close_idle', 'raise_file_limit', 'make_uvicorn', 'Server', 'make_engine', 'page_options', 'forget_daily',
+           'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -53,7 +55,7 @@ def open_port(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
-        sock.listen()
+        sock.listen(1024)
     except (OSError, OverflowError) as e:
         sock.close()
         raise port_error(e, host, port, flag) from None
@@ -198,19 +200,29 @@ def close_idle(
     seen,  # a mapping of its own for each server: connection -> the request last seen there, and since when
     now: float,  # seconds
     timeout: float = 20.,  # seconds
-    most: int = 250,  # idle ones of an address
+    most: int = 250,  # connections of an address, of which the oldest idle ones go
 ):
     "Close HTTP connections on which nothing has been asked for so long, or of which an address has too many."
-    idle = {}  # address -> (since when, connection)
+    idle, active = {}, Counter()  # address -> (since when, connection); address -> how many
     for c in [c for c in connections if hasattr(c, 'cycle')]:  # a websocket has no requests
         last, since = seen.get(c, (None, now))
         busy = c.cycle is not None and not c.cycle.response_complete
         if busy or last != id(c.cycle): seen[c], since = (id(c.cycle), now), now
-        if not busy: idle.setdefault((c.client or '?')[0], []).append((since, c))
-    for of_address in idle.values():
+        address = (c.client or '?')[0]
+        if busy: active[address] += 1
+        else: idle.setdefault(address, []).append((since, c))
+    for address, of_address in idle.items():
         of_address.sort(key=lambda pair: pair[0], reverse=True)
         for i, (since, c) in enumerate(of_address):
-            if now-since > timeout or i >= most: c.transport.close()
+            if now-since > timeout or i+active[address] >= most: c.transport.close()
+
+# %% ../../nbs/40_serve.ipynb #filelimit1
+def raise_file_limit(n: int):
+    "Let this process have n files open, or as many as it may ask for."
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limit
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
+        soft, hard = getrlimit(RLIMIT_NOFILE)
+        if soft < n: setrlimit(RLIMIT_NOFILE, (n if hard == RLIM_INFINITY else min(n, hard), hard))
 
 # %% ../../nbs/40_serve.ipynb #uvicorn001
 def make_uvicorn(
@@ -221,7 +233,7 @@ def make_uvicorn(
 ):
     "A `uvicorn.Server` that closes idle connections and ends the streams of open pages when it stops."
     import uvicorn
-    from sciencetutor.serve.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_EACH, MAX_MESSAGE
+    from sciencetutor.serve.limits import MAX_CONNECTIONS_EACH, MAX_MESSAGE, MAX_OPEN
     from sciencetutor.serve.proxy import BehindProxy
     seen = WeakKeyDictionary()
     class UvicornServer(uvicorn.Server):
@@ -233,7 +245,7 @@ def make_uvicorn(
             await super().shutdown(sockets)
     return UvicornServer(uvicorn.Config(
         BehindProxy(app, root_path, ','.join(proxies)), proxy_headers=False, server_header=False, lifespan='on',
-        log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_CONNECTIONS,
+        log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_OPEN,
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
 # %% ../../nbs/40_serve.ipynb #515faa33
@@ -434,6 +446,7 @@ def run_serve(
     from sciencetutor.app.safety import help_numbers, use_country
     from sciencetutor.engine.lazy import LazyEngine
     from sciencetutor.models.names import check_name
+    from sciencetutor.serve.limits import MAX_OPEN
     from sciencetutor.serve.proxy import check_prefix
     keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
     if unguarded and not is_loopback(host):
@@ -445,6 +458,7 @@ def run_serve(
     root_path = check_prefix(root_path)
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
+    raise_file_limit(2*MAX_OPEN)
     socks = open_ports(host, ports)
     try:
         if not is_loopback(host) and not keys and not auth:

@@ -22,11 +22,12 @@ from ..app.uploads import Refusal
 # %% auto #0
 __all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_IN_FLIGHT', 'MAX_EVENT', 'SMALL_BODY', 'MAX_JSON_PARTS', 'MAX_FIELDS', 'MAX_PICTURES',
            'MAX_SIDE', 'MAX_PIXELS_IN_ALL', 'MAX_CHARS', 'MAX_NEW_TOKENS', 'MAX_QUEUE', 'MAX_CONNECTIONS',
-           'MAX_SOCKETS', 'MAX_CONNECTIONS_EACH', 'DEADLINE', 'BODY_DEADLINE', 'SOCKET_IDLE', 'REQUESTS_PER_MINUTE',
-           'ERROR_TYPES', 'error_body', 'too_large', 'send_refusal', 'given_key', 'check_key', 'check_origin',
-           'client_id', 'RateLimiter', 'Places', 'AdmissionControl', 'ByteBudget', 'CountedBody', 'content_length',
-           'page_body', 'RequestLimits', 'PageRateLimit', 'ConnectionShares', 'check_pictures', 'read_pictures',
-           'no_constant', 'read_json', 'check_text', 'parse_aside', 'FormField', 'parse_form', 'read_form']
+           'MAX_SOCKETS', 'MAX_CONNECTIONS_EACH', 'MAX_OPEN', 'DEADLINE', 'BODY_DEADLINE', 'SOCKET_IDLE',
+           'REQUESTS_PER_MINUTE', 'ERROR_TYPES', 'error_body', 'too_large', 'send_refusal', 'given_key', 'check_key',
+           'check_origin', 'client_id', 'RateLimiter', 'Places', 'AdmissionControl', 'ByteBudget', 'CountedBody',
+           'content_length', 'page_body', 'RequestLimits', 'PageRateLimit', 'ConnectionShares', 'check_pictures',
+           'read_pictures', 'no_constant', 'read_json', 'check_text', 'parse_aside', 'FormField', 'parse_form',
+           'read_form']
 
 # %% ../../nbs/serve/01_limits.ipynb #26c2cd5e
 MAX_BODY, MAX_MESSAGE = 16 << 20, 8 << 20  # bytes of a request, of a websocket's message
@@ -38,8 +39,9 @@ MAX_PIXELS_IN_ALL = 100_000_000  # of a request
 MAX_CHARS = 100_000  # of all text in a request
 MAX_NEW_TOKENS = 1024
 MAX_QUEUE = 64  # requests
-MAX_CONNECTIONS, MAX_SOCKETS = 500, 64
-MAX_CONNECTIONS_EACH = MAX_CONNECTIONS//2  # of an address, if nothing is asked on them
+MAX_CONNECTIONS, MAX_SOCKETS = 500, 64  # on which something is asked
+MAX_CONNECTIONS_EACH = MAX_CONNECTIONS//2  # of an address, whether something is asked on them or not
+MAX_OPEN = 4*MAX_CONNECTIONS  # connections of everybody
 DEADLINE, BODY_DEADLINE, SOCKET_IDLE = 300., 60., 60.  # seconds of a request, of its body, of a silent websocket
 REQUESTS_PER_MINUTE = 600
 
