@@ -156,6 +156,7 @@ def reader_has_gone() -> bool:
     out.register(sys.stdout)
     return any(event & select.POLLERR for _, event in out.poll(0))
 
+# %% ../nbs/60_cli.ipynb #climain001
 def main(
     argv: list[str] | None = None,  # without the program's name; default `sys.argv[1:]`
 ) -> int:  # exit code: 0, 1 if nobody reads the output any more, 2 for bad input, 130 for Ctrl-C

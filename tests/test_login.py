@@ -6,7 +6,7 @@ from sciencetutor.app import logins
 from sciencetutor.app.logins import TRIES, LoginLimiter
 from sciencetutor.app.store import Store
 from sciencetutor.app.uploads import Refusal
-from sciencetutor.serve import Server, open_port
+from sciencetutor.serve import Reach, Server, open_port
 from test_page import Script
 
 RIGHT, TOO = 'a long password', dict(timeout=60)
@@ -26,7 +26,7 @@ def quick_hashes():
 
 @pytest.fixture(scope='module')
 def house(tmp_path_factory):
-    store, server = school(tmp_path_factory.mktemp('school'), proxies=('127.0.0.1',))
+    store, server = school(tmp_path_factory.mktemp('school'), reach=Reach(proxies=('127.0.0.1',)))
     with server as s:
         s.store = store
         yield s

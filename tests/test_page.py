@@ -139,7 +139,7 @@ def visit(browser, server):
         c = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme, locale=lang)
         contexts.append(c)
         page = c.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         note_other_hosts(page, server.url, other)
         page.goto(server.url)
         page.wait_for_selector('#box textarea')

@@ -44,8 +44,7 @@ def patterns_of(name):
     for key, value in vars(module).items():
         for p in compiled(value):
             for how in used.get(key, ()) or ['search']: yield f'{key}.{how}', p, how, 10**5
-    longest = 10**2 if name == 'engine.endpoint' else 10**5  # addresses that an operator gives, and errors that are cut
-    for how, line, p in literals(tree, vars(module)): yield f'line {line}, {how}', p, how, longest
+    for how, line, p in literals(tree, vars(module)): yield f'line {line}, {how}', p, how, 10**5
 
 def assembled_patterns():
     "The same, for what is compiled inside a function."

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from websockets.sync.client import connect
 from sciencetutor.engine.core import run_in_thread
-from sciencetutor.serve.core import Server, open_port, run_serve
+from sciencetutor.serve.core import Reach, Server, open_port, run_serve
 from sciencetutor.serve.proxy import BehindProxy, check_prefix
 from test_api import png, serving
 from test_page import SOLID, Script, attach, browser, finished, send
@@ -60,16 +60,16 @@ class Proxy:
 
 METHODS = ['GET', 'HEAD', 'POST', 'OPTIONS', 'PUT']
 WAYS = {  # how a proxy is set up, and the tutor behind it
-    'path passed on whole': dict(server=dict(root_path='/tutor'), strip=False, headers={}),
-    'path taken off, prefix in a header': dict(server=dict(proxies=('127.0.0.1',)), strip=True,
+    'path passed on whole': dict(server=Reach(root_path='/tutor'), strip=False, headers={}),
+    'path taken off, prefix in a header': dict(server=Reach(proxies=('127.0.0.1',)), strip=True,
                                                headers={'x-forwarded-prefix': '/tutor'}),
-    'path taken off, prefix told before': dict(server=dict(root_path='tutor/'), strip=True, headers={})}
+    'path taken off, prefix told before': dict(server=Reach(root_path='tutor/'), strip=True, headers={})}
 
 @pytest.fixture(scope='module', params=WAYS, ids=lambda name: name.replace(' ', '-'))
 def proxy(request):
     "A proxy and its address, with the tutor behind it."
     way = WAYS[request.param]
-    with Server(Script(), open_port('127.0.0.1', 0), rate=0, **way['server']) as s:
+    with Server(Script(), open_port('127.0.0.1', 0), rate=0, reach=way['server']) as s:
         p = Proxy(s.url.removesuffix('/tutor'), way['strip'], way['headers'])
         with serving(p.app) as url: yield p, f'{url}/tutor'
 
@@ -120,7 +120,7 @@ def test_websocket_answers(proxy):
 
 def test_address_that_is_told():
     "The ready line is below the prefix, too, and works without a proxy: a slash is added where one is missing."
-    with Server(Script(), open_port('127.0.0.1', 0), root_path='/tutor/') as s:
+    with Server(Script(), open_port('127.0.0.1', 0), reach=Reach(root_path='/tutor/')) as s:
         assert s.url.endswith('/tutor') and s.stream_url.endswith('/tutor')
         r = requests.get(s.url)
         assert r.url == s.url+'/' and 'ScienceTutor' in r.text

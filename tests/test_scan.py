@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest, requests, schemathesis
 from hypothesis import HealthCheck, given, settings
 from sciencetutor.app.store import Store
-from sciencetutor.serve.core import SECURITY_HEADERS, Server, open_port
+from sciencetutor.serve.core import SECURITY_HEADERS, Reach, Server, open_port
 from test_page import Script
 
 KEY, PASSWORD = 'a-key-of-this-test', 'a long password'
@@ -48,7 +48,7 @@ def target(request, tmp_path_factory):
     socks = [open_port('127.0.0.1', 0) for _ in range(3)]
     page = dict(store=store, auth=guarded)
     with Server(Buggy(), socks[0], api_socks=tuple(socks[1:]), page_options=page, rate=0,
-                proxies=('127.0.0.1',), keys=(KEY,) if guarded else ()) as s: yield Target(s, guarded)
+                reach=Reach(proxies=('127.0.0.1',)), keys=(KEY,) if guarded else ()) as s: yield Target(s, guarded)
 
 def raw(url: str, method: str, path: str, headers: dict | None = None, body: bytes = b'') -> tuple[int, dict, str]:
     "One request just as it is written: a library would tidy the path."

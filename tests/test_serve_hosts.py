@@ -3,14 +3,14 @@ import socket, subprocess, sys
 import pytest, requests
 from fastcore.script import CliError
 from sciencetutor.serve import core
-from sciencetutor.serve.core import Server, open_port, read_keys, run_serve
+from sciencetutor.serve.core import Reach, Server, open_port, read_keys, run_serve
 from test_page import Script
 
 @pytest.fixture(scope='module')
 def school():
     "A server on all interfaces, which others call `tutor.school`."
     names = 'tutor.school', '0.0.0.0'
-    with Server(Script(), open_port('0.0.0.0', 0), page_options=dict(shared=True), names=names) as s:
+    with Server(Script(), open_port('0.0.0.0', 0), page_options=dict(shared=True), reach=Reach(names)) as s:
         s.port = s.socks[0].getsockname()[1]
         yield s
 
@@ -51,7 +51,7 @@ def test_names_arrive(monkeypatch, names, wanted):
     monkeypatch.setattr(core, 'Server', server)
     monkeypatch.setattr(core, 'make_engine', lambda *a: Script())
     with pytest.raises(Stop): run_serve('tiny', host='0.0.0.0', port=0, one_port=True, **names)
-    assert given['names'] == (*wanted, '0.0.0.0')
+    assert given['reach'].names == (*wanted, '0.0.0.0')
 
 # Ports
 

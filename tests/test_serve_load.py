@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 from sciencetutor.app.store import Store
 from sciencetutor.engine.remote import RemoteEngine
 from sciencetutor.serve import api, limits
-from sciencetutor.serve.core import Server, open_port
+from sciencetutor.serve.core import Reach, Server, open_port
 from test_api import Slow, uri, until
 from test_images import many_frames
 from test_serve_access import visit
@@ -105,7 +105,7 @@ def test_bytes_are_shared():
 @pytest.mark.parametrize('proxies, codes', [
     ((), [200]*3+[429]*2), (('127.0.0.1',), [200]*5), (('10.1.2.3',), [200]*3+[429]*2)])
 def test_only_a_named_proxy_says_who_asks(proxies, codes):
-    with serve(rate=3, proxies=proxies) as s:
+    with serve(rate=3, reach=Reach(proxies=proxies)) as s:
         ask = lambda i: requests.get(s.url+'/v1/models', headers={'x-forwarded-for': f'192.0.2.{i}'}).status_code
         assert [ask(i) for i in range(5)] == codes
 

@@ -623,6 +623,7 @@ def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request
     if self.current.get(session) is turn:
         yield self.chat_updates(now) | {v.chat_id: chat_id} | self.action_updates(now)
 
+# %% ../../nbs/app/12_page.ipynb #onsend001
 @patch
 def on_send(self: Page, box: dict, turns: list, chat_id: str | None, mode: str, request: gr.Request):
     "The child presses Enter."

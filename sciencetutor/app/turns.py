@@ -205,6 +205,7 @@ def talked_about(before: Sequence[Turn]) -> list[tuple[str, Answer]]:
         if answer: talked.append((turn.question, answer))
     return talked
 
+# %% ../../nbs/app/05_turns.ipynb #answeropen2
 def answer_open(
     engine: 'Engine',
     turn: Turn,  # without choices; the answer is written into it

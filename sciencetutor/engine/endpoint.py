@@ -57,7 +57,7 @@ def error_fields(
     "What a server says about an error, whatever its form."
     try: said = r.json()
     except (ValueError, RecursionError):  # a proxy's page
-        return dict(message=re.sub('<[^<>]{0,999}>', ' ', r.text[:9999]))
+        return dict(message=re.sub('<[^<>]*>', ' ', r.text[:9999]))
     if isinstance(said, list) and said: said = said[0]
     if isinstance(said, dict): said = said.get('error') or said
     if not isinstance(said, dict): return dict(message=str(said))
@@ -68,6 +68,7 @@ def error_message(r: httpx.Response) -> str:
     text = ' '.join(error_fields(r)['message'][:3000].split())[:300]
     return ''.join(c for c in text if c.isprintable()) or 'no message'
 
+# %% ../../nbs/engine/03_endpoint.ipynb #shownurl01
 def shown_url(url: str) -> str:
     "An address as it may be shown: without user, password and query."
     try: parts = urlsplit(url)
@@ -159,7 +160,7 @@ def api_base(
     address = address.rstrip('/')
     if address.endswith('/chat/completions'): return address.removesuffix('/chat/completions'), query
     path = address.partition('://')[2].partition('/')[2]
-    known = re.search(r'(^|/)(v\d+\w*|openai)$', path)
+    known = re.search(r'(^|/)(v\d\w*|openai)$', path)
     return (address if known else f'{address}/v1'), query
 
 # %% ../../nbs/engine/03_endpoint.ipynb #73df3bfc

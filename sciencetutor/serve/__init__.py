@@ -5,6 +5,6 @@ Nothing is imported before it is asked for, so that a light part of the package 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    'core': ['Server', 'ask', 'make_engine', 'open_port', 'run_serve'],
+    'core': ['Reach', 'Server', 'ask', 'make_engine', 'open_port', 'run_serve'],
     'api': ['make_api'],
 })

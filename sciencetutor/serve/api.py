@@ -36,14 +36,15 @@ from sciencetutor.serve.limits import (
 
 # %% auto #0
 __all__ = ['ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY', 'OPENAI_NEUTRAL',
-           'SWAGGER_FILES', 'iterate_in_thread', 'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join',
-           'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented', 'clip', 'sampling', 'ignored',
-           'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling', 'split_prompt', 'webui_routes',
-           'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'chat_form', 'flask_routes',
-           'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url', 'chat_message', 'chat_messages',
-           'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk', 'completion_sampling', 'completion_head',
-           'completion_routes', 'TextCompletion', 'text_completion_routes', 'model_routes', 'Question', 'read_question',
-           'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
+           'SWAGGER_FILES', 'ABOUT', 'iterate_in_thread', 'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway',
+           'join', 'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented', 'clip', 'sampling',
+           'ignored', 'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling', 'split_prompt',
+           'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'chat_form',
+           'flask_routes', 'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url', 'chat_message',
+           'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk', 'completion_sampling',
+           'completion_head', 'completion_routes', 'TextCompletion', 'text_completion_routes', 'model_routes',
+           'Question', 'read_question', 'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting',
+           'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -930,6 +931,9 @@ class ErrorReporting:
             body = self.gateway.report(e)
             if not begun and scope['type'] == 'http': await JSONResponse(body, 500)(scope, receive, send)
 
+# %% ../../nbs/serve/02_api.ipynb #aboutapi01
+ABOUT = "One tutor in four dialects: text-generation-webui's, the earlier Flask service's, OpenAI's, its own."
+
 # %% ../../nbs/serve/02_api.ipynb #267f3c84
 def make_api(
     engine,  # an `Engine`
@@ -941,18 +945,16 @@ def make_api(
     user_of: Callable | None = None,  # who is logged in, given the headers; None where nobody has to
 ) -> FastAPI:  # with its `Gateway` as `state.gateway`
     "The HTTP and websocket API around an engine."
-    about = "One tutor in four dialects: text-generation-webui's, the earlier Flask service's, OpenAI's, its own."
-    app = FastAPI(title='ScienceTutor', version=__version__, description=about, docs_url=None, redoc_url=None,
+    app = FastAPI(title='ScienceTutor', version=__version__, description=ABOUT, docs_url=None, redoc_url=None,
                   openapi_url='/openapi.json')
     app.openapi_version = '3.0.3'  # what the documentation page reads
     app.state.gateway = gateway = Gateway(engine, keys, rate, queue, cors, user_of)
     has_key = [Depends(HTTPBearer(auto_error=False))] if keys else []  # for the documentation: `Gateway` checks it
     for make in (tutor_routes, completion_routes, text_completion_routes, model_routes, webui_routes,
-                 webui_model_routes, flask_routes, status_routes, operator_routes):
-        is_open = make in (status_routes, operator_routes)
-        app.include_router(make(gateway), dependencies=[] if is_open else has_key, responses={'default': REFUSAL})
-    app.include_router(documentation_routes())
-    app.include_router(webui_socket(gateway, deadline))
+                 webui_model_routes, flask_routes):
+        app.include_router(make(gateway), dependencies=has_key, responses={'default': REFUSAL})
+    for make in status_routes, operator_routes: app.include_router(make(gateway), responses={'default': REFUSAL})
+    for router in documentation_routes(), webui_socket(gateway, deadline): app.include_router(router)
     app.add_middleware(WithPrefix)
     for kind in Refusal, CliError, HTTPException, 404, 405: app.add_exception_handler(kind, gateway.on_error)
     app.add_middleware(ErrorReporting, gateway=gateway)

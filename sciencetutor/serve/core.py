@@ -10,7 +10,7 @@ import errno, ipaddress, os, signal, socket, sys, threading, time, webbrowser
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 from fastcore.basics import patch
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
-           'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
-           'close_idle', 'raise_file_limit', 'make_uvicorn', 'Server', 'make_engine', 'page_options', 'forget_daily',
-           'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
+           'mount_page', 'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names',
+           'PortRouter', 'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server',
+           'make_engine', 'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table',
+           'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -85,22 +86,38 @@ def tune(page):
     compat.slow_polling(page)
 
 # %% ../../nbs/40_serve.ipynb #dcc43058
+def mount_page(
+    page,  # `gr.Blocks`
+    logins,  # who may come in; None where nobody has to log in
+) -> 'fastapi.FastAPI':  # its Gradio app as `state.gradio`
+    "The page as an app."
+    import fastapi, gradio as gr
+    from sciencetutor.app.core import look
+    from sciencetutor.serve import compat
+    from sciencetutor.serve.access import USER
+    app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(app, page, path='/', **look(),
+                        auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
+    app.state.gradio, app.state.logins = app.routes[-1].app, logins
+    compat.check_app(app.state.gradio)
+    return app
+
+# %% ../../nbs/40_serve.ipynb #makeapp002
 def make_app(
     engine,  # an `Engine`
     language: str = 'en',  # of the page
     cors: tuple = (),  # origins whose pages may ask
     **options,  # for `PageSettings`: store, auth, daily_limit, data
 ) -> 'fastapi.FastAPI':
-    "The page as an app."
+    "The page behind the checks of who may see what."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
-    import fastapi, gradio as gr
     from fastapi.middleware.cors import CORSMiddleware
-    from sciencetutor.app.core import PageSettings, look, make_page
+    from sciencetutor.app.core import PageSettings, make_page
     from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
-    from sciencetutor.serve import compat
     from sciencetutor.app.views import TEXTS
-    from sciencetutor.serve.access import USER, AccessControl, StreamQuota
+    from sciencetutor.serve import compat
+    from sciencetutor.serve.access import AccessControl, StreamQuota
     from sciencetutor.serve.limits import MAX_QUEUE
     from sciencetutor.serve.proxy import WithPrefix
     uploads, streams = Uploads(), StreamQuota()
@@ -109,11 +126,8 @@ def make_app(
     logins = Logins(options['store'], TEXTS[language]) if options.get('auth') else None
     page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
     tune(page)
-    app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
-    gr.mount_gradio_app(app, page, path='/', **look(),
-                        auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
-    app.state.gradio, app.state.streams, app.state.logins = app.routes[-1].app, streams, logins
-    compat.check_app(app.state.gradio)
+    app = mount_page(page, logins)
+    app.state.streams = streams
     app.add_middleware(WithPrefix)
     app.add_middleware(AccessControl, gradio=app.state.gradio, uploads=uploads, streams=streams, origins=cors,
                        logins=logins)
@@ -248,6 +262,19 @@ def make_uvicorn(
         log_level='critical', timeout_graceful_shutdown=3, limit_concurrency=MAX_OPEN,
         ws_max_size=MAX_MESSAGE, ws_max_queue=1, ws_ping_interval=30, ws_ping_timeout=60))
 
+# %% ../../nbs/40_serve.ipynb #socketurl1
+def socket_url(sock: socket.socket) -> str:
+    "The address of a socket, for a browser."
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ':' in host else f"http://{host}:{port}"
+
+# %% ../../nbs/40_serve.ipynb #reach00001
+class Reach(NamedTuple):
+    "How others come to a server."
+    names: tuple = ()  # by which they call this computer
+    proxies: tuple = ()  # addresses that are believed when they say who asks
+    root_path: str = ''  # where a proxy has it, such as /tutor
+
 # %% ../../nbs/40_serve.ipynb #515faa33
 class Server:
     "A running tutor, as a context manager; `url` is where, `api_url` and `stream_url` are where the APIs are."
@@ -258,31 +285,24 @@ class Server:
         api_socks: tuple = (),  # sockets of the HTTP and of the websocket API; without them all is on one port
         page_options: dict | None = None,  # for `PageSettings`
         unguarded: bool = False,  # the APIs go without the safety rules
-        names: tuple = (),  # by which others call this computer
-        proxies: tuple = (),  # addresses that are believed when they say who asks
-        root_path: str = '',  # where a proxy has it, such as /tutor
+        reach: Reach = Reach(),  # how others come to it
         **limits,  # for `make_api`
     ):
         from sciencetutor.app.guard import tutor_guard
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
         from sciencetutor.serve.proxy import check_prefix
-        self.engine, self.socks, self.names, self.proxies = engine, [sock, *api_socks], names, proxies
-        self.root_path = check_prefix(root_path)
+        self.engine, self.socks = engine, [sock, *api_socks]
+        self.reach = reach._replace(root_path=check_prefix(reach.root_path))
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
         if (page_options or {}).get('auth'): limits['user_of'] = self.user_of
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
-        urls = [self.url_of(s)+self.root_path for s in self.socks]
+        urls = [socket_url(s)+self.reach.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
         self.api_url = urls[1] if api_socks else self.url
         self.server = self.make_server()
         self.thread = threading.Thread(target=self.server.run, args=(self.socks,), daemon=True)
-    @staticmethod
-    def url_of(sock: socket.socket) -> str:
-        "The address of a socket, for a browser."
-        host, port = sock.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ':' in host else f"http://{host}:{port}"
 
 # %% ../../nbs/40_serve.ipynb #servercls2
 @patch
@@ -293,9 +313,9 @@ def make_server(self: Server):
     addresses, ports = zip(*(s.getsockname()[:2] for s in self.socks))
     page = RequestLimits(self.page, max_body=None, deadline=None, budget=self.gateway.budget)
     app = PortRouter(PageRateLimit(page, self.gateway.limiter), self.api, ports[0], ports[1:])
-    app = HostCheck(app, addresses, self.gateway.cors, self.names)
+    app = HostCheck(app, addresses, self.gateway.cors, self.reach.names)
     app = SecurityHeaders(ConnectionShares(app))
-    return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.root_path, self.proxies)
+    return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.reach.root_path, self.reach.proxies)
 
 @patch
 def user_of(self: Server, headers) -> str | None:
@@ -473,7 +493,7 @@ def run_serve(
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
-                        names=names, proxies=proxies, root_path=root_path, **limits)
+                        reach=Reach(names, proxies, root_path), **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
