@@ -34,6 +34,17 @@ def test_what_is_faster_than_what():
     assert verdict('is sound faster than light', [light]) is None
 
 
+@pytest.mark.parametrize('fact, asked, expected', [
+    ('Water conducts electricity.', 'does pure water conduct electricity', None),
+    ('Thunder is caused by lightning.', 'is lightning caused by thunder', None),
+    ('Thunder is caused by lightning.', 'is thunder caused by lightning', 'yes'),
+    ('Unlike charges attract.', 'do like charges attract', None),
+    ('Unlike charges attract.', 'do unlike charges attract', 'yes')])
+def test_yes_is_said_of_the_very_thing(fact, asked, expected):
+    card = Card('x', 'X', [3, 6], 'X.', ['x'], facts=[fact])
+    assert (verdict(asked, [card]) or (None,))[0] == expected
+
+
 def test_no_comes_with_the_truth():
     assert verdict('Is ice heavier than water?', [ICE]) == ('no', ICE.misconceptions[0][1])
     assert say_card(ICE, 'no', ICE.misconceptions[0][1]).startswith('No. Ice is lighter')
@@ -159,6 +170,15 @@ def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find):
     assert first.found[0].card.id == card.id
     then = converse('what is the calm part in the middle of it', find, before=[('how do hurricanes form', first)])
     assert 'eye' in then.text.split('.')[0], then.text
+
+
+@pytest.mark.parametrize('before,text,card,said', [
+    ('What are lungs for?', 'How many of them do I have?', 'breath-lungs-do', 'two'),  # not: breaths a day
+    ('What is a black hole?', 'How do they see it if no light gets out?', 'black-hole-what', ''),  # not: eyes and light
+    ("How did finches' beaks change?", 'how do the birds even know', 'darwin-finches', '')])  # no word that leans
+def test_a_follow_up_stays_with_what_was_asked(find, before, text, card, said):
+    then = converse(text, find, before=[(before, converse(before, find))])
+    assert then.found[0].card.id == card and said in then.text, then.text
 
 
 def test_leaning():

@@ -6,7 +6,7 @@ from test_house import modules
 
 METHODS = 'sub', 'subn', 'search', 'match', 'findall', 'split', 'fullmatch', 'finditer'
 LOCALS = dict(  # what patterns that are put together inside a function have for their parts
-    k='seed', tags='img|video|link', letters='äöüß', part='[^/@?#]+', c='a choice',
+    k='seed', tags='img|video|link', script='äöüß', part='[^/@?#]+', c='a choice',
     pattern='/(assets|static)(/[a-z]+)*',
     mine='/tmp/uploads/(public|0{32})/[A-Za-z0-9_-]{1,64}')
 ASSEMBLED = {'app.answers', 'app.safety', 'models.core'}  # modules that compile patterns inside a function

@@ -34,7 +34,7 @@ def body(*said, **kw):
 
 def raw_request(url, head, rest=b'', address='127.0.0.1'):
     host, port = url.removeprefix('http://').split(':')
-    s = socket.create_connection((host, int(port)), timeout=20, source_address=(address, 0))
+    s = socket.create_connection((host, int(port)), timeout=60, source_address=(address, 0))
     s.sendall(head.replace('\n', '\r\n').encode() + rest)
     return s
 

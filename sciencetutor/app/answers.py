@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from .cards import TALK, Card
-from .retrieval import Finder, Found, finder, plain_words
+from .retrieval import Finder, Found, finder, letters, plain_words
 from ..resources import asset
 
 # %% auto #0
@@ -21,7 +21,7 @@ __all__ = ['LONGEST_TALK', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', '
            'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
            'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
            'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
-           'compare_cards', 'tell_card', 'tell', 'answer_question', 'follow_up', 'converse']
+           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -83,7 +83,7 @@ def wants_yes_or_no(text: str) -> str | None:  # the statement that is asked abo
 
 # %% ../../nbs/app/04_answers.ipynb #verdict
 NEGATION = re.compile(r"\b(not|never|no|none|isnt|arent|dont|doesnt|cant|cannot|wont|wasnt"
-                      r"|nothing|without|neither|nor)\b")
+                      r"|nothing|without|neither|nor|unlike)\b")
 AGREES = .74  # share of words that a statement and a question must have in common
 LEAD = .12  # by which the better of two opposite statements must win
 
@@ -114,7 +114,9 @@ def verdict(text: str, cards: Sequence[Card]) -> tuple[str, str] | None:  # yes 
     "Whether the cards say that what is asked is so."
     statement = wants_yes_or_no(text)
     if not statement: return None
-    yes, _ = best_overlap(statement, [(fact, fact) for c in cards for fact in c.facts])
+    words = set(plain_words(statement))  # pure water is not just any water, and thunder does not cause lightning
+    sure = [f for c in cards for f in c.facts if words <= set(plain_words(f)) and same_order(statement, f)]
+    yes, _ = best_overlap(statement, [(fact, fact) for fact in sure])
     no, truth = best_overlap(statement, [(says, truth) for c in cards for says, truth in c.misconceptions])
     if max(yes, no) < AGREES or max(yes, no) < min(yes, no)+LEAD: return None
     return ('yes', '') if yes > no else ('no', truth)
@@ -237,8 +239,8 @@ ENGLISH = set('the a an is are was were do does did why what how when where who 
 # %% ../../nbs/app/04_answers.ipynb #language
 def other_language(text: str) -> str | None:  # a key of `SORRY`
     "The language of a question that is not in English, of the ten most spoken."
-    for language, letters in SCRIPTS.items():
-        if len(re.findall(f'[{letters}]', text)) >= 2: return language
+    for language, script in SCRIPTS.items():
+        if len(re.findall(f'[{script}]', text)) >= 2: return language
     words = re.findall(r"[^\W\d_]+(?:['-][^\W\d_]+)*", text.lower())
     if len(words) < 3: return None
     score = {language: sum(w in little.split() for w in words)/len(words) for language, little in LITTLE.items()}
@@ -345,6 +347,25 @@ def answer_question(
     return tell(text, finder.find(text, 4), finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up
+def subject(
+    question: str,  # spelling put right
+    card: Card,  # that answered it
+) -> str:
+    "What a question was about: those of its words that stand in the card's title, or all that mean something."
+    words = [w for w in letters(question) if plain_words(w)]
+    return ' '.join([w for w in words if set(plain_words(w)) & set(plain_words(card.title))] or words)
+
+def with_last(
+    text: str,  # a message that leans on the one before
+    finder: Finder,
+    last: tuple[str, Answer],  # the question before, and its answer
+) -> list[Found]:
+    "The cards for a message together with the question before it, or with what that was about: whichever fits better."
+    question, shown = last
+    near = [f.card for f in shown.found]
+    about = subject(finder.spell(question), near[0])
+    return max((finder.find(f'{before} {text}', 4, near) for before in (question, about)), key=lambda f: f[0].sure)
+
 def follow_up(
     text: str,  # a message that leans on the one before
     finder: Finder,
@@ -352,14 +373,12 @@ def follow_up(
     last: tuple[str, Answer],  # the question before, and its answer
 ) -> Answer:
     "The answer to a question that follows another."
-    question, shown = last
-    near, card = [f.card for f in shown.found], shown.found[0].card
-    found, alone = finder.find(f'{question} {text}', 4, near), finder.find(text, 4)
+    card, found, alone = last[1].found[0].card, with_last(text, finder, last), finder.find(text, 4)
     if alone[0].sure > max(SURE, found[0].sure): found = alone
     found = [f for f in found if f.card.topic != TALK or f.sure >= SURE]
     if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
     if direct := finder.beside(text, card): return Answer(direct, 'follow-up', found[0].sure, found)
-    if alone[0].sure >= TELL and alone[0].card.topic != TALK: found = alone
+    if alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK: found = alone
     return tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
@@ -380,7 +399,7 @@ def converse(
         return Answer(meet_wish(wish, shown.found[0].card, said, finder.by_id), 'follow-up', shown.sure, shown.found)
     if said := small_talk(text) or small_talk(finder.spell(text)): return Answer(said[1], 'talk')
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
-    if last and leans_on_last(text):
-        found = follow_up(text, finder, grade, last)
-        if found.found: return found
-    return answer_question(text, finder, grade)
+    alone = answer_question(text, finder, grade)
+    if not last or not leans_on_last(text) and (alone.kind == 'talk' or alone.sure >= TELL): return alone
+    found = follow_up(text, finder, grade, last)
+    return found if found.found and (leans_on_last(text) or found.sure > alone.sure) else alone

@@ -19,11 +19,12 @@ from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
-__all__ = ['STOP', 'RANK', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'stemmer', 'plain_words', 'letters', 'Speller',
-           'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'card_hash', 'weights',
-           'point_starts', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates', 'features', 'same_words',
-           'known_questions', 'Finder', 'numbers', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn',
-           'Seen', 'look', 'fuse', 'right_rank', 'save_weights', 'right_point', 'make_weights']
+__all__ = ['STOP', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'BESIDE', 'stemmer', 'plain_words',
+           'letters', 'Speller', 'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts',
+           'principal', 'narrow', 'card_hash', 'weights', 'point_starts', 'MeaningIndex', 'Found', 'close_cards',
+           'lead', 'candidates', 'features', 'same_words', 'known_questions', 'Finder', 'numbers', 'use_cards',
+           'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank', 'save_weights',
+           'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -140,6 +141,20 @@ def mix_parts(
     parts = np.concatenate([asked[:, None], said], 1)  # (cards, 4, 384)
     return mapped(np.einsum('ckd,k->cd', parts, w['mix']), w['card_a'], w['card_b'])
 
+# %% ../../nbs/app/03_retrieval.ipynb #narrow0001
+KEPT = 256  # directions in which vectors of cards are kept
+
+def principal(
+    vectors: np.ndarray,  # (cards, 384)
+    n: int = KEPT,
+) -> np.ndarray:  # (384, n), orthonormal
+    "The directions in which vectors are longest: the first principal components, without centering."
+    return np.linalg.eigh(vectors.T@vectors)[1][:, ::-1][:, :n]
+
+def narrow(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:  # (n, 256) of length 1
+    "Rows in the directions that are kept."
+    return unit(rows@basis)
+
 # %% ../../nbs/app/03_retrieval.ipynb #7801390f
 WEIGHTS = 'finder/index.safetensors'  # in the assets
 
@@ -165,7 +180,7 @@ class MeaningIndex:
     "Cards by what they mean."
     def __init__(self, cards: Sequence[Card], spell: Speller):
         w = weights()
-        self.query = w['query_a'], w['query_b']
+        self.query, self.basis = (w['query_a'], w['query_b']), w['basis']
         self.points = [p for c in cards for p in points(c)]
         self.starts = point_starts(cards)
         at = {bytes(k): i for i, k in enumerate(w['keys'])}
@@ -174,14 +189,14 @@ class MeaningIndex:
         if new := [i for i, r in enumerate(rows) if r < 0]:
             some = [self.points[i] for i in new]
             asked = means(*embedded([list(map(spell, p.asked)) for p in some]), len(some))
-            self.vectors[new] = mix_parts(asked, said_parts(some), w)
+            self.vectors[new] = narrow(mix_parts(asked, said_parts(some), w), self.basis)
         self.fresh = len(new)
 
     def scores(self,
         text: str,  # spelling put right
     ) -> np.ndarray:  # (points,), cosines
         "How near every point is to a question."
-        return self.vectors@mapped(sentence_encoder()([text]), *self.query)[0]
+        return self.vectors@narrow(mapped(sentence_encoder()([text]), *self.query), self.basis)[0]
 
     def by_card(self,
         scores: np.ndarray,  # (..., points)
@@ -317,6 +332,8 @@ def find(self: Finder,
     return ([Found(self.cards[at], KNOWN, says)] if at >= 0 else [])+found[:k-(at >= 0)]
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
+BESIDE = .24  # cosine that a short message has with a question beside the card, if it asks that
+
 @patch
 def beside(self: Finder,
     text: str,  # a question that follows a card
@@ -324,7 +341,9 @@ def beside(self: Finder,
 ) -> str:  # '' if there is none
     "The answer to the question beside a card that a follow-up asks."
     i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
-    return '' if i is None else self.direct(text, self.near_points(self.spell(text[:1000])), i)
+    if i is None: return ''
+    scores = self.near_points(self.spell(text[:1000]))
+    return self.direct(text, scores, i) if self.meaning.by_card(scores)[i] > BESIDE else ''
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder = ['']  # of a teacher's own cards
@@ -433,14 +452,14 @@ def right_rank(
 
 # %% ../../nbs/app/03_retrieval.ipynb #save-weights
 def save_weights(
-    w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, mix, fusion
-    vectors: np.ndarray,  # (cards, 384)
+    w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, basis, mix, fusion
+    vectors: np.ndarray,  # (cards, 256)
     cards: Sequence[Card],
     out: str = '',  # safetensors file; the package's own if not given
 ):
     "Write what `weights` reads."
     from safetensors.numpy import save_file
-    tensors = {k: w[k].astype(np.float16) for k in ('query_a', 'query_b', 'card_a', 'card_b')}
+    tensors = {k: w[k].astype(np.float16) for k in ('query_a', 'query_b', 'card_a', 'card_b', 'basis')}
     tensors |= dict(mix=w['mix'], fusion=w['fusion'].astype(np.float32),
                     vectors=np.round(vectors/np.abs(vectors).max(1, keepdims=True)*127).astype(np.int8),
                     keys=np.stack([card_hash(c) for c in cards]))
@@ -474,15 +493,18 @@ def make_weights(
     w = learn(vectors[kept], owner[kept], said, steps)
     index = WordIndex(without(cards, 'measure', 'fuse'), spell)
     place = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
+    w['basis'] = principal(place)
+    place = narrow(place, w['basis'])
     close = close_cards(place[starts])
-    near = lambda held: mapped(vectors[held], w['query_a'], w['query_b'])@place.T
+    near = lambda held: narrow(mapped(vectors[held], w['query_a'], w['query_b']), w['basis'])@place.T
     def seen(held):
         "What the fusion sees of the ways to ask that were left out."
         words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
         answers = np.searchsorted(starts, owner[held], 'right')-1
         return look(np.maximum.reduceat(near(held), starts, axis=1), words, answers, close)
     w['fusion'], test = fuse(seen(fusing)), seen(measure)
-    save_weights(w, mix_parts(means(vectors, owner, len(parts)), said, w), parts, out)
+    whole = mix_parts(means(vectors, owner, len(parts)), said, w)
+    save_weights(w, narrow(whole, w['basis']), parts, out)
     rank, fair = (right_rank(test, right, w['fusion']) for right in (test.same, test.close))
     shares = dict(first=rank == 0, among_three=rank < 3, first_or_close=fair == 0, among_three_or_close=fair < 3,
                   point=right_point(near(measure), owner[measure], starts))
