@@ -32,6 +32,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
 from ..data.hub import hub_reason
 from ..files import atomic_dir, cache_path
+from .compat import without_videos
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
 from .names import check_name
@@ -372,7 +373,9 @@ def load_processor(
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
                        'of the model that it comes from into its folder')
-    try: config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
+    try:
+        with without_videos():
+            config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
     except (OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
     if not getattr(processor, 'image_processor', None):
         raise CliError(f'model {name} has no image processor: name a vision-language model')
