@@ -1,14 +1,16 @@
-"Every family of vision-language models says here what plain transformers says of it: a naive loop, fp32, one at a time."
+"Every family of vision-language models against plain transformers: a naive loop, fp32, one at a time."
 import importlib.util
 
-import pytest, torch
+import datasets, pytest, torch
 from PIL import Image
 import miniatures
+from sciencetutor.data.core import load_split, run_data
 from sciencetutor.engine.core import Engine
 from sciencetutor.eval.generation import generate_texts, letter_scores, letter_tokens
 from sciencetutor.eval.prompts import render
 from sciencetutor.models.core import load_model
 from sciencetutor.models.scoring import encode_reply, score_choices
+from sciencetutor.train.core import run_train
 
 SIZES = [(40, 30), None, (90, 30), (30, 70), (33, 33), None, (64, 20), (200, 180)]  # pixels; None: words alone
 NEEDS = dict(smolvlm='num2words')
@@ -18,7 +20,8 @@ NEEDS = dict(smolvlm='num2words')
 def family(request, tmp_path_factory):
     "(name, folder, model, processor), loaded from a checkpoint as from the hub."
     name = request.param
-    if (package := NEEDS.get(name)) and not importlib.util.find_spec(package): pytest.skip(f'{package} is not installed')
+    package = NEEDS.get(name)
+    if package and not importlib.util.find_spec(package): pytest.skip(f'{package} is not installed')
     folder = miniatures.make(name, tmp_path_factory.mktemp(name))
     return name, folder, *load_model(folder, dtype='float32')
 
@@ -37,13 +40,12 @@ def ask(k):
     return [dict(role='user', content=parts)], [image] if image else [], ['yes', 'no, never', f'it is {k}']
 
 
-def plain_inputs(processor, k):
-    "What plain transformers makes of question k."
-    messages, images, _ = ask(k)
+def plain_inputs(processor, messages):
+    "What plain transformers makes of a conversation."
     how = dict(add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt')
     try: inputs = processor.apply_chat_template(messages, **how)
     except ValueError:  # PaliGemma wants a picture: the words alone through its tokenizer
-        assert not images
+        assert len(messages[0]['content']) == 1
         text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         inputs = processor.tokenizer(text, return_tensors='pt', return_token_type_ids=True)
     return {k: v for k, v in inputs.items() if k != 'labels'}
@@ -59,7 +61,7 @@ def plain_logits(model, inputs, ids):
 
 
 def plain_scores(model, processor, k):
-    inputs, scores = plain_inputs(processor, k), []
+    inputs, scores = plain_inputs(processor, ask(k)[0]), []
     for choice in ask(k)[2]:
         ids = encode_reply(processor, choice)
         logp = plain_logits(model, inputs, ids).log_softmax(-1)
@@ -89,13 +91,13 @@ def test_letters(family):
     first, letters = letter_tokens(processor)
     got = letter_scores(model, processor, *rendered(processor), [3]*len(SIZES))
     for k, scores in enumerate(got):
-        logits = plain_logits(model, plain_inputs(processor, k), [*first, letters[0]])[-1]
+        logits = plain_logits(model, plain_inputs(processor, ask(k)[0]), [*first, letters[0]])[-1]
         close(scores, logits.log_softmax(-1)[letters[:3]])
 
 
 @torch.inference_mode()
 def plain_text(model, processor, k, n):
-    inputs = plain_inputs(processor, k)
+    inputs = plain_inputs(processor, ask(k)[0])
     ids = model.generate(**inputs, max_new_tokens=n, do_sample=False)
     return processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True)
 
@@ -124,3 +126,53 @@ def test_engine(family):
         for k in range(len(SIZES)):
             assert got[k][0] == plain_text(model, processor, k, 8).rstrip('\ufffd')
             close(got[k][1], plain_scores(model, processor, k).softmax(-1))
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    "Eight questions with pictures of all sizes, and without."
+    folder = tmp_path_factory.mktemp('families')
+    run_data(source='samples', out=str(folder/'some'), n=40)
+    rows = load_split(str(folder/'some'), 'train').select(range(len(SIZES))).to_list()
+    for k, row in enumerate(rows): row['image'] = picture(SIZES[k], k)
+    features = load_split(str(folder/'some'), 'train').features
+    datasets.DatasetDict(train=datasets.Dataset.from_list(rows, features=features)).save_to_disk(str(folder/'data'))
+    return str(folder/'data')
+
+
+def plain_loss(model, processor, data):
+    "The mean over all tokens of the replies, question by question, as transformers computes it from labels."
+    total, n = 0., 0
+    for k, row in enumerate(load_split(data, 'train')):
+        human, gpt = (t['value'].replace('<image>', '').strip() for t in row['conversations'][:2])
+        parts = [dict(type='image', image=row['image'])] if row['image'] else []
+        inputs = plain_inputs(processor, [dict(role='user', content=[*parts, dict(type='text', text=human)])])
+        reply = torch.tensor([encode_reply(processor, gpt)])
+        labels = torch.cat([torch.full_like(inputs['input_ids'], -100), reply], 1)
+        for name, value in inputs.items():  # a reply is text, and to PaliGemma a suffix
+            if value.shape != inputs['input_ids'].shape or name == 'input_ids': continue
+            suffix = 'paligemma' in model.config.model_type and name == 'token_type_ids'
+            inputs[name] = torch.cat([value, torch.full_like(reply, name == 'attention_mask' or suffix)], 1)
+        inputs['input_ids'] = torch.cat([inputs['input_ids'], reply], 1)
+        with torch.inference_mode(): loss = model(**inputs, labels=labels).loss
+        total, n = total + loss.item()*reply.shape[1], n + reply.shape[1]
+    return total/n
+
+
+@pytest.mark.parametrize('kw', [dict(), dict(lora_r=2, freeze=['vision'], packing=True)], ids=['whole', 'lora'])
+def test_training(family, data, tmp_path, kw):
+    "The loss of the first step, on one batch of pictures of all sizes and texts; the checkpoint loads again."
+    _, folder, model, processor = family
+    report = run_train(data=data, model=folder, out=str(tmp_path/'ck'), objective='answer', keep_order=True, steps=2,
+                       batch_tokens=8000, warmup=1, precision='fp32', lr=1e-2, force=True, **kw)
+    assert report['log'][0]['loss'] == pytest.approx(plain_loss(model, processor, data), abs=1e-4)
+    assert report['log'][1]['loss'] < report['log'][0]['loss']
+    load_model(str(tmp_path/'ck'))
+
+
+def test_training_on_choices_and_on_words(family, data, tmp_path):
+    _, folder, _, _ = family
+    for kw in dict(explain_tokens=8), dict(text_only=True):
+        report = run_train(data=data, model=folder, out=str(tmp_path/f'{len(kw)}'), steps=1, batch_tokens=8000, warmup=1,
+                           precision='fp32', force=True, overwrite=True, **kw)
+        assert report['questions'] == len(SIZES) and not report['left_out']

@@ -336,17 +336,19 @@ def submit(self: ContinuousBatcher, request: Request):
 def prefill(self: ContinuousBatcher, r: Request) -> Iterator[None]:
     "Read a prompt, as much in a step as its budget allows."
     key, ids = prefix_key(r.ids.tolist(), self.image_id, r.pictures), r.inputs['input_ids']
-    counts = {len(v) for v in r.pictures.values()} or {0}
+    lengths = {len(v) for v in r.pictures.values()} or {0}
+    count = lengths.pop() if len(lengths) == 1 else None
     cache, known = self.prefixes.get(key)
     positions = self.positions(r)
-    chunks = prefill_chunks(r.ids.tolist(), self.image_id, counts.pop() if len(counts) == 1 else None, known, self.chunk)
+    chunks = prefill_chunks(r.ids.tolist(), self.image_id, count, known, self.chunk)
     if chunks[0].start != known: cache = DynamicCache()
     for start, stop, first, end in chunks:
         while self.budget <= 0: yield
         self.budget -= max(16, stop-start)  # a pass reads all weights, however few its tokens
         seen = {k: v[first:end] for k, v in r.pictures.items()} if first != end else {}
-        logits = self.model(input_ids=ids[:, start:stop], position_ids=positions[..., start:stop], past_key_values=cache,
-                            use_cache=True, logits_to_keep=1, **seen).logits[0, -1]
+        at = positions[..., start:stop]
+        logits = self.model(input_ids=ids[:, start:stop], position_ids=at, past_key_values=cache, use_cache=True,
+                            logits_to_keep=1, **seen).logits[0, -1]
     self.prefixes.put(key, cache)
     if r.branches:
         self.budget -= sum(map(len, r.branches))
@@ -375,7 +377,8 @@ def positions(self: ContinuousBatcher, r: Request) -> torch.Tensor:  # (1, token
 @patch
 def branch_scores(self: ContinuousBatcher, r: Request, cache: DynamicCache, logits: torch.Tensor) -> list[float]:
     "Mean log-likelihood of each branch after the prompt in the cache."
-    item = dict(prompt=r.ids.tolist(), branches=r.branches, starts=[0]*len(r.branches), types={}, pictures={}, rows=False)
+    branches = dict(branches=r.branches, starts=[0]*len(r.branches))
+    item = dict(prompt=r.ids.tolist(), types={}, pictures={}, rows=False, **branches)
     batch = to_device(branch_batch([item], pad=0), logits.device)
     return per_branch(cached_logprobs(self.model, batch, cache, logits, r.shift), batch).tolist()
 

@@ -265,11 +265,12 @@ def resolve_model(
 def quantization_config(
     dtype: torch.dtype,  # of the rest of the model
 ) -> BitsAndBytesConfig:
-    "NF4 for the language model; the projector and the output layer keep their format."
+    "NF4 for the language model; the projector, whatever it is called, and the output layer keep their format."
+    projectors = ['.*multi_modal_projector', '.*connector', '.*merger.*']
     compute = torch.bfloat16 if dtype == torch.float32 else dtype
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'])
+        llm_int8_skip_modules=['lm_head', *projectors])
 
 def load_options(
     dtype: str,  # as for `load_model`

@@ -17,7 +17,7 @@ from .core import IMAGE_TOKEN, reads_pictures
 
 # %% auto #0
 __all__ = ['UNUSED', 'split_inputs', 'encode_prompt', 'reads_both_ways', 'join_padded', 'join_pictures', 'continued',
-           'pad_prompts', 'to_model', 'rope_positions', 'branch_positions', 'branches_share']
+           'pad_prompts', 'to_model', 'rope_positions', 'branch_positions', 'can_pack', 'branches_share']
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0007
 UNUSED = ('input_ids', 'attention_mask', 'labels')
@@ -131,6 +131,12 @@ def branch_positions(
 
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e000f
+def can_pack(
+    processor,
+) -> bool:
+    "Whether prompts can lie end to end in one row: no token's place, or what it sees, depends on its type."
+    return not any(name.endswith('token_type_ids') for name in processor.model_input_names)
+
 def branches_share(
     model: nn.Module,
     processor,
