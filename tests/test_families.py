@@ -143,7 +143,7 @@ def data(tmp_path_factory):
 def plain_loss(model, processor, data):
     "The mean over all tokens of the replies, question by question, as transformers computes it from labels."
     total, n = 0., 0
-    for k, row in enumerate(load_split(data, 'train')):
+    for row in load_split(data, 'train'):
         human, gpt = (t['value'].replace('<image>', '').strip() for t in row['conversations'][:2])
         parts = [dict(type='image', image=row['image'])] if row['image'] else []
         inputs = plain_inputs(processor, [dict(role='user', content=[*parts, dict(type='text', text=human)])])
@@ -161,7 +161,7 @@ def plain_loss(model, processor, data):
 
 @pytest.mark.parametrize('kw', [dict(), dict(lora_r=2, freeze=['vision'], packing=True)], ids=['whole', 'lora'])
 def test_training(family, data, tmp_path, kw):
-    "The loss of the first step, on one batch of pictures of all sizes and texts; the checkpoint loads again."
+    "The loss of the first step, on one batch of pictures of all sizes and words; the checkpoint loads again."
     _, folder, model, processor = family
     report = run_train(data=data, model=folder, out=str(tmp_path/'ck'), objective='answer', keep_order=True, steps=2,
                        batch_tokens=8000, warmup=1, precision='fp32', lr=1e-2, force=True, **kw)
@@ -173,6 +173,6 @@ def test_training(family, data, tmp_path, kw):
 def test_training_on_choices_and_on_words(family, data, tmp_path):
     _, folder, _, _ = family
     for kw in dict(explain_tokens=8), dict(text_only=True):
-        report = run_train(data=data, model=folder, out=str(tmp_path/f'{len(kw)}'), steps=1, batch_tokens=8000, warmup=1,
+        report = run_train(data=data, model=folder, out=str(tmp_path/'ck'), steps=1, batch_tokens=8000, warmup=1,
                            precision='fp32', force=True, overwrite=True, **kw)
         assert report['questions'] == len(SIZES) and not report['left_out']

@@ -356,6 +356,8 @@ def prefill(self: ContinuousBatcher, r: Request) -> Iterator[None]:
         r.finish()
     else: self.begin(r, cache, logits)
 
+
+# %% ../../nbs/engine/01_batching.ipynb #99259efa
 @patch
 def begin(self: ContinuousBatcher, r: Request, cache: DynamicCache, logits: torch.Tensor):
     "The first token after the prompt in the cache; the answer becomes a row, if it goes on."
@@ -391,6 +393,8 @@ class OwnCaches(list):
         self[i] = self[-1]
         self.pop()
 
+
+# %% ../../nbs/engine/01_batching.ipynb #6b0f0003
 @patch
 def prefill_alone(self: ContinuousBatcher, r: Request) -> Iterator[None]:
     "Read a prompt in one pass, or score its replies, each with the prompt before it."

@@ -19,7 +19,7 @@ from .batching import ContinuousBatcher, Request, Sampling
 from .lazy import TooLong
 from ..models.fp16 import release_free_memory
 from ..models.core import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
-from ..models.inputs import encode_prompt, pad_prompts, to_model
+from ..models.inputs import encode_prompt, pad_prompts, picture_tokens, to_model
 from ..models.scoring import add_evidence, encode_reply
 
 # %% auto #0
@@ -44,13 +44,14 @@ class Engine:
     def __init__(self,
         model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder
         load_in_4bit: bool = False,  # 4-bit weights: a third of the memory
-        max_prompt_tokens: int = 2048,  # a longer prompt, pictures included, is refused with `TooLong`
+        max_prompt_tokens: int | None = None,  # longer ones are refused; None: a large picture fits
         max_rows: int = 32,  # answers written at a time; the others wait in line
         dtype: str = 'auto',  # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
-        self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
+        self.name, self.dtype = model, '4-bit' if load_in_4bit else dtype
         self.model, self.processor = run_in_thread(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
         release_free_memory()
+        self.max_prompt_tokens = max_prompt_tokens or max(2048, 1024 + picture_tokens(self.processor))
         self.batcher = ContinuousBatcher(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id
         self.eos = {self.processor.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])}
@@ -105,6 +106,8 @@ def tokens(self: Engine,
     if not enc['prompt']: raise CliError("The question is empty: write something.")
     return enc
 
+
+# %% ../../nbs/engine/02_engine.ipynb #6fa1464d
 @patch
 def encode(self: Engine,
     messages: list[dict],  # `[{'role':'user','content':[{'type':'image'},{'type':'text','text':'...'}]}]`

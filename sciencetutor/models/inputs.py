@@ -8,16 +8,17 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/inputs.html.md"""
 from __future__ import annotations
 import inspect
 from collections.abc import Sequence
-from PIL.Image import Image
+from PIL.Image import Image, new
 import torch
 import torch.nn.functional as F
 from torch import nn
-from .core import IMAGE_TOKEN, reads_pictures
+from .core import IMAGE_TOKEN, reads_pictures, render_prompt
 
 
 # %% auto #0
-__all__ = ['UNUSED', 'split_inputs', 'encode_prompt', 'reads_both_ways', 'join_padded', 'join_pictures', 'continued',
-           'pad_prompts', 'to_model', 'rope_positions', 'branch_positions', 'can_pack', 'branches_share']
+__all__ = ['UNUSED', 'LARGE', 'split_inputs', 'reads_both_ways', 'encode_prompt', 'join_padded', 'join_pictures', 'continued',
+           'pad_prompts', 'to_model', 'picture_tokens', 'rope_positions', 'branch_positions', 'can_pack',
+           'branches_share']
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0007
 UNUSED = ('input_ids', 'attention_mask', 'labels')
@@ -30,6 +31,14 @@ def split_inputs(
     types = {k: v for k, v in more.items() if v.shape == inputs['input_ids'].shape}
     return types, {k: v for k, v in more.items() if k not in types}
 
+def reads_both_ways(
+    processor,
+) -> bool:
+    "Whether tokens of a prompt see later ones: it cannot be read in pieces, or have several replies in one row."
+    return 'token_type_ids' in processor.model_input_names
+
+
+# %% ../../nbs/models/07_inputs.ipynb #7d1e0017
 def encode_prompt(
     processor,
     text: str,  # a rendered prompt
@@ -48,12 +57,6 @@ def encode_prompt(
     return dict(prompt=inputs['input_ids'][0].tolist(), types=types, pictures=pictures,
                 rows=reads_both_ways(processor), reply={k: suffix*(k == 'token_type_ids') for k in types})
 
-def reads_both_ways(
-    processor,
-) -> bool:
-    "Whether tokens of a prompt see later ones: it cannot be read in pieces, or have several replies in one row."
-    return 'token_type_ids' in processor.model_input_names
-
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0009
 def join_padded(
@@ -71,6 +74,8 @@ def join_pictures(
     names = dict.fromkeys(k for pictures in each for k in pictures)
     return {k: join_padded([p[k] for p in each if k in p]) for k in names}
 
+
+# %% ../../nbs/models/07_inputs.ipynb #7d1e0019
 def continued(
     enc: dict,  # from `encode_prompt`
     ids: list[int],  # token ids of a reply, or of its beginning
@@ -102,6 +107,22 @@ def to_model(
     "Inputs on the model's device, pixels in its number format."
     moved = {k: v.to(model.device) for k, v in inputs.items()}
     return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in moved.items()}
+
+
+# %% ../../nbs/models/07_inputs.ipynb #7d1e0031
+LARGE = (1024, 1024)  # pixels: larger ones are made smaller before they are asked about
+
+def picture_tokens(
+    processor,  # with a chat template
+    size: tuple[int, int] = LARGE,  # of the picture, in pixels
+) -> int:
+    "How many tokens a picture of that size takes."
+    if not reads_pictures(processor): return 0
+    content, sizes = [{'type': 'image'}, {'type': 'text', 'text': '?'}], []
+    for parts, images in (content, [new('RGB', size)]), (content[1:], []):
+        text = render_prompt(processor, [{'role': 'user', 'content': parts}])
+        sizes.append(len(encode_prompt(processor, text, images)['prompt']))
+    return sizes[0] - sizes[1]
 
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e000d

@@ -13,7 +13,7 @@ __all__ = ['answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'fil
 
 # %% ../../nbs/train/01_batches.ipynb #6c097672
 import io
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 import datasets, torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from ..data.formats import ANSWER, LETTERS, WHY, choice_text
 from ..models.core import render_prompt
-from ..models.inputs import join_pictures
+from ..models.inputs import join_pictures, picture_tokens
 from ..models.scoring import (branch_batch, encode_item, encode_reply, item_length, length_batches,
                                          per_branch, question_item)
 
@@ -88,8 +88,8 @@ class Questions(torch.utils.data.Dataset):
         self.undecoded = rows.cast_column('image', datasets.Image(decode=False))
         self.texts = [self.encode(row) for row in tqdm(self.undecoded, desc='encoding', leave=False)]
         self.kept = list(range(len(self.texts)))
-        self.blank, plain = (self.encode_blank(size) for size in ((64, 64), None))
-        self.tokens_of_size = lru_cache(None)(lambda size: item_length(self.encode_blank(size)) - item_length(plain))
+        self.blank = None if text_only else self.encode_blank()
+        self.tokens_of_size = lru_cache(None)(partial(picture_tokens, processor))
         sizes = (8, 8), (900, 300), (300, 900), (2000, 1500)
         self.one_size = text_only or len(set(map(self.tokens_of_size, sizes))) == 1  # whatever a picture's own
 
@@ -119,15 +119,14 @@ def encode(self: Questions,
         enc['starts'].append(start)
     return enc
 
+
+# %% ../../nbs/train/01_batches.ipynb #c8cc3de5
 @patch
-def encode_blank(self: Questions,
-    size: tuple[int, int] | None,  # of a blank picture, in pixels; None: no picture
-) -> dict:
-    "An item that asks nothing."
-    images = [Image.new('RGB', size)] if size else []
-    content = [{'type': 'image'} for _ in images] + [{'type': 'text', 'text': '?'}]
-    item = dict(messages=[{'role': 'user', 'content': content}], images=images, choices=[])
-    return encode_item(self.processor, item)
+def encode_blank(self: Questions) -> dict:
+    "An item with a blank picture that asks nothing."
+    messages = [{'role': 'user', 'content': [{'type': 'image'}, {'type': 'text', 'text': '?'}]}]
+    return encode_item(self.processor, dict(messages=messages, images=[Image.new('RGB', (64, 64))], choices=[]))
+
 
 # %% ../../nbs/train/01_batches.ipynb #6185df87
 @patch

@@ -85,6 +85,8 @@ def picture_patches(
     first = lambda n: n[0] if isinstance(n, (list, tuple)) else n
     return (first(getattr(c, 'image_size', None) or 512)//first(c.patch_size))**2 + 1
 
+
+# %% ../../nbs/train/03_memory_estimate.ipynb #3d498012
 def activation_bytes(
     model,  # from `meta_model`
     s: TrainSettings,  # the arguments
