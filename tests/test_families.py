@@ -1,5 +1,10 @@
-"Every family of vision-language models against plain transformers: a naive loop, fp32, one at a time."
-import importlib.util
+"""Every family of vision-language models against plain transformers: a naive loop, fp32, one at a time.
+
+`python tests/test_families.py` runs it and prints the table of the page on inputs.
+"""
+import gc, importlib.util, sys, threading
+from functools import cache
+from pathlib import Path
 
 import datasets, pytest, torch
 from PIL import Image
@@ -13,17 +18,18 @@ from sciencetutor.models.scoring import encode_reply, score_choices
 from sciencetutor.train.core import run_train
 
 SIZES = [(40, 30), None, (90, 30), (30, 70), (33, 33), None, (64, 20), (200, 180)]  # pixels; None: words alone
+EACH, FORTY = range(len(SIZES)), range(40)
 NEEDS = dict(smolvlm='num2words')
 
 
 @pytest.fixture(scope='module', params=miniatures.FAMILIES)
 def family(request, tmp_path_factory):
-    "(name, folder, model, processor), loaded from a checkpoint as from the hub."
+    "A checkpoint as from the hub, loaded."
     name = request.param
     package = NEEDS.get(name)
     if package and not importlib.util.find_spec(package): pytest.skip(f'{package} is not installed')
-    folder = miniatures.make(name, tmp_path_factory.mktemp(name))
-    return name, folder, *load_model(folder, dtype='float32')
+    gc.freeze()  # the Trainer collects garbage: not among what was there before
+    return Family(name, tmp_path_factory.mktemp(name))
 
 
 def picture(size, k):
@@ -32,100 +38,143 @@ def picture(size, k):
     return Image.merge('RGB', bands)
 
 
-def ask(k):
-    "Question k as (messages, images, choices)."
-    image = picture(SIZES[k], k)
-    parts = [dict(type='text', text=f'Question {k}: ' + 'why is it so? '*(1 + k % 3))]
-    if image: parts.insert(0, dict(type='image', image=image))
-    return [dict(role='user', content=parts)], [image] if image else [], ['yes', 'no, never', f'it is {k}']
+PICTURES = [picture(SIZES[k % len(SIZES)], k) for k in FORTY]
+CHOICES = [['yes', 'no, never', f'it is {k}'] for k in FORTY]
 
 
-def plain_inputs(processor, messages):
-    "What plain transformers makes of a conversation."
-    how = dict(add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt')
-    try: inputs = processor.apply_chat_template(messages, **how)
-    except ValueError:  # PaliGemma wants a picture: the words alone through its tokenizer
-        assert len(messages[0]['content']) == 1
-        text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        inputs = processor.tokenizer(text, return_tensors='pt', return_token_type_ids=True)
-    return {k: v for k, v in inputs.items() if k != 'labels'}
+def conversation(text, image):
+    parts = [dict(type='image', image=image)] if image else []
+    return [dict(role='user', content=[*parts, dict(type='text', text=text)])]
 
 
-@torch.inference_mode()
-def plain_logits(model, inputs, ids):
-    "The logits before each of these tokens, as `generate` has them when it is made to write them."
-    n = inputs['input_ids'].shape[1]
-    out = model.generate(**inputs, max_new_tokens=len(ids), do_sample=False, output_logits=True,
-                         return_dict_in_generate=True, prefix_allowed_tokens_fn=lambda _, seen: [ids[len(seen) - n]])
-    return torch.stack(out.logits, 1)[0]
+TEXTS = [f'Question {k}: ' + 'why is it so? '*(1 + k % 3) for k in FORTY]
+ASKED = [conversation(TEXTS[k], PICTURES[k]) for k in FORTY]
+IMAGES = [[image] if image else [] for image in PICTURES]
 
 
-def plain_scores(model, processor, k):
-    inputs, scores = plain_inputs(processor, ask(k)[0]), []
-    for choice in ask(k)[2]:
-        ids = encode_reply(processor, choice)
-        logp = plain_logits(model, inputs, ids).log_softmax(-1)
-        scores.append(logp[range(len(ids)), ids].mean())
-    return torch.stack(scores)
+class Family:
+    "A family, and what plain transformers says of the questions."
+    def __init__(self, name, folder):
+        self.name, self.folder = name, miniatures.make(name, folder)
+        self.model, self.processor = load_model(self.folder, dtype='float32')
+        self.logits, self.text = cache(self.logits), cache(self.text)
+
+    def inputs(self, messages):
+        how = dict(add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors='pt')
+        try: inputs = self.processor.apply_chat_template(messages, **how)
+        except ValueError:  # PaliGemma wants a picture: the words alone through its tokenizer
+            assert len(messages[0]['content']) == 1
+            text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            inputs = self.processor.tokenizer(text, return_tensors='pt', return_token_type_ids=True)
+        return {k: v for k, v in inputs.items() if k != 'labels'}
+
+    @torch.inference_mode()
+    def logits(self, k, ids):
+        "The logits before each of these tokens, as `generate` has them when it is made to write them."
+        inputs = self.inputs(ASKED[k])
+        n = inputs['input_ids'].shape[1]
+        out = self.model.generate(**inputs, max_new_tokens=len(ids), do_sample=False, output_logits=True,
+                                  return_dict_in_generate=True, eos_token_id=[],
+                                  prefix_allowed_tokens_fn=lambda _, seen: [ids[len(seen) - n]])
+        return torch.stack(out.logits, 1)[0].log_softmax(-1)
+
+    def scores(self, k):
+        replies = [tuple(encode_reply(self.processor, c)) for c in CHOICES[k]]
+        return torch.stack([self.logits(k, ids)[range(len(ids)), ids].mean() for ids in replies])
+
+    @torch.inference_mode()
+    def text(self, k, n=8):
+        inputs = self.inputs(ASKED[k])
+        ids = self.model.generate(**inputs, max_new_tokens=n, do_sample=False)
+        return self.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True)
+
+    def loss(self, rows):
+        "The mean over all tokens of the replies, question by question, as transformers computes it from labels."
+        total, n = 0., 0
+        for row in rows:
+            human, gpt = (t['value'].replace('<image>', '').strip() for t in row['conversations'][:2])
+            inputs = self.inputs(conversation(human, row['image']))
+            prompt, reply = inputs.pop('input_ids'), torch.tensor([encode_reply(self.processor, gpt)])
+            labels = torch.cat([torch.full_like(prompt, -100), reply], 1)
+            for name, value in inputs.items():
+                if value.shape != prompt.shape: continue
+                one = name == 'attention_mask' or (self.name == 'paligemma' and name == 'token_type_ids')  # a suffix
+                inputs[name] = torch.cat([value, torch.full_like(reply, int(one))], 1)
+            with torch.inference_mode():
+                loss = self.model(input_ids=torch.cat([prompt, reply], 1), **inputs, labels=labels).loss
+            total, n = total + loss.item()*reply.shape[1], n + reply.shape[1]
+        return total/n
 
 
-def close(a, b): torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), atol=1e-4, rtol=0)
+@pytest.fixture
+def differs(record_property):
+    "Notes the largest difference for the table; nothing may differ by more than 1e-4."
+    def note(column, got, want):
+        far = max((torch.as_tensor(a) - torch.as_tensor(b)).abs().max().item() for a, b in zip(got, want, strict=True))
+        record_property(column, f'{far:.0e}')
+        assert far < 1e-4, (column, far)
+    return note
 
 
-def test_scores_of_choices(family):
-    "Alone, and eight pictures of all sizes and texts in one batch."
-    _, _, model, processor = family
-    items = [dict(zip(('messages', 'images', 'choices'), ask(k))) for k in range(len(SIZES))]
-    plain = [plain_scores(model, processor, k) for k in range(len(SIZES))]
-    for got in score_choices(model, processor, items), [score_choices(model, processor, [it])[0] for it in items]:
-        for a, b in zip(got, plain): close(a, b)
+def items(ks): return [dict(messages=ASKED[k], images=IMAGES[k], choices=CHOICES[k]) for k in ks]
 
 
-def rendered(processor):
-    prompts = [render(processor, ask(k)[0][0]['content'][-1]['text'], bool(SIZES[k])) for k in range(len(SIZES))]
-    return prompts, [picture(size, k) for k, size in enumerate(SIZES)]
+def prompts(family, ks):
+    return [render(family.processor, TEXTS[k], bool(IMAGES[k])) for k in ks], [PICTURES[k] for k in ks]
 
 
-def test_letters(family):
-    _, _, model, processor = family
-    first, letters = letter_tokens(processor)
-    got = letter_scores(model, processor, *rendered(processor), [3]*len(SIZES))
-    for k, scores in enumerate(got):
-        logits = plain_logits(model, plain_inputs(processor, ask(k)[0]), [*first, letters[0]])[-1]
-        close(scores, logits.log_softmax(-1)[letters[:3]])
+def letters(family, ks):
+    "(ours, in the default batches; plain transformers')."
+    first, tokens = letter_tokens(family.processor)
+    got = letter_scores(family.model, family.processor, *prompts(family, ks), [3]*len(ks))
+    return got, [family.logits(k, (*first, tokens[0]))[-1][tokens[:3]] for k in ks]
 
 
-@torch.inference_mode()
-def plain_text(model, processor, k, n):
-    inputs = plain_inputs(processor, ask(k)[0])
-    ids = model.generate(**inputs, max_new_tokens=n, do_sample=False)
-    return processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True)
+def test_scores_of_choices(family, differs):
+    "One at a time, and pictures of all sizes and words in one batch."
+    plain = [family.scores(k) for k in EACH]
+    differs('choices', [score_choices(family.model, family.processor, [it])[0] for it in items(EACH)], plain)
+    differs('choices, 8 mixed', score_choices(family.model, family.processor, items(EACH)), plain)
 
 
-def test_texts(family):
+def test_letters(family, differs): differs('letter, 8 mixed', *letters(family, EACH))
+
+
+def texts(family, ks):
+    got = generate_texts(family.model, family.processor, *prompts(family, ks), max_new_tokens=8)
+    return got, [family.text(k).strip() for k in ks]
+
+
+def test_texts(family, record_property):
     "Greedy, all in one batch padded to the left."
-    _, _, model, processor = family
-    plain = [plain_text(model, processor, k, 8).strip() for k in range(len(SIZES))]
-    assert generate_texts(model, processor, *rendered(processor), max_new_tokens=8) == plain
+    got, plain = texts(family, EACH)
+    assert got == plain
+    record_property('generate, 8 mixed', 'same')
 
 
-def test_engine(family):
+@pytest.mark.soak
+def test_forty_questions(family, differs):
+    plain = [family.scores(k) for k in FORTY]
+    differs('choices, 40', score_choices(family.model, family.processor, items(FORTY)), plain)
+    differs('letter, 40', *letters(family, FORTY))
+    got, plain = texts(family, FORTY)
+    assert got == plain
+
+
+def test_engine(family, differs, record_property):
     "What `ask` and `serve` say: text and scores, all at once and twice, so that beginnings are known."
-    import threading
-    _, folder, model, processor = family
-    engine, got = Engine(folder, dtype='float32'), {}
+    engine, texts, scores = Engine(family.folder, dtype='float32'), {}, {}
 
     def child(k):
-        messages, images, choices = ask(k)
-        text = ''.join(engine.generate(messages, images, max_new_tokens=8, repetition_penalty=1.))
-        got[k] = text, engine.score(messages, choices, images)
+        texts[k] = ''.join(engine.generate(ASKED[k], IMAGES[k], max_new_tokens=8, repetition_penalty=1.))
+        scores[k] = engine.score(ASKED[k], CHOICES[k], IMAGES[k])
     for _ in range(2):
-        threads = [threading.Thread(target=child, args=(k,)) for k in range(len(SIZES))]
+        threads = [threading.Thread(target=child, args=(k,)) for k in EACH]
         for t in threads: t.start()
         for t in threads: t.join(60)
-        for k in range(len(SIZES)):
-            assert got[k][0] == plain_text(model, processor, k, 8).rstrip('\ufffd')
-            close(got[k][1], plain_scores(model, processor, k).softmax(-1))
+        assert [texts[k] for k in EACH] == [family.text(k).rstrip('\ufffd') for k in EACH]
+    record_property('ask, serve: text', 'same')
+    differs('ask, serve: scores', [scores[k] for k in EACH], [family.scores(k).softmax(-1) for k in EACH])
 
 
 @pytest.fixture(scope='module')
@@ -133,46 +182,66 @@ def data(tmp_path_factory):
     "Eight questions with pictures of all sizes, and without."
     folder = tmp_path_factory.mktemp('families')
     run_data(source='samples', out=str(folder/'some'), n=40)
-    rows = load_split(str(folder/'some'), 'train').select(range(len(SIZES))).to_list()
-    for k, row in enumerate(rows): row['image'] = picture(SIZES[k], k)
-    features = load_split(str(folder/'some'), 'train').features
-    datasets.DatasetDict(train=datasets.Dataset.from_list(rows, features=features)).save_to_disk(str(folder/'data'))
+    rows = load_split(str(folder/'some'), 'train').select(EACH)
+    changed = [{**row, 'image': PICTURES[k]} for k, row in enumerate(rows)]
+    split = datasets.Dataset.from_list(changed, features=rows.features)
+    datasets.DatasetDict(train=split).save_to_disk(str(folder/'data'))
     return str(folder/'data')
 
 
-def plain_loss(model, processor, data):
-    "The mean over all tokens of the replies, question by question, as transformers computes it from labels."
-    total, n = 0., 0
-    for row in load_split(data, 'train'):
-        human, gpt = (t['value'].replace('<image>', '').strip() for t in row['conversations'][:2])
-        parts = [dict(type='image', image=row['image'])] if row['image'] else []
-        inputs = plain_inputs(processor, [dict(role='user', content=[*parts, dict(type='text', text=human)])])
-        reply = torch.tensor([encode_reply(processor, gpt)])
-        labels = torch.cat([torch.full_like(inputs['input_ids'], -100), reply], 1)
-        for name, value in inputs.items():  # a reply is text, and to PaliGemma a suffix
-            if value.shape != inputs['input_ids'].shape or name == 'input_ids': continue
-            suffix = 'paligemma' in model.config.model_type and name == 'token_type_ids'
-            inputs[name] = torch.cat([value, torch.full_like(reply, name == 'attention_mask' or suffix)], 1)
-        inputs['input_ids'] = torch.cat([inputs['input_ids'], reply], 1)
-        with torch.inference_mode(): loss = model(**inputs, labels=labels).loss
-        total, n = total + loss.item()*reply.shape[1], n + reply.shape[1]
-    return total/n
+def train(family, data, out, **kw):
+    return run_train(data=data, model=family.folder, out=str(out), keep_order=True, batch_tokens=8000, warmup=1,
+                     precision='fp32', lr=1e-2, force=True, overwrite=True, **kw)
 
 
-@pytest.mark.parametrize('kw', [dict(), dict(lora_r=2, freeze=['vision'], packing=True)], ids=['whole', 'lora'])
-def test_training(family, data, tmp_path, kw):
-    "The loss of the first step, on one batch of pictures of all sizes and words; the checkpoint loads again."
-    _, folder, model, processor = family
-    report = run_train(data=data, model=folder, out=str(tmp_path/'ck'), objective='answer', keep_order=True, steps=2,
-                       batch_tokens=8000, warmup=1, precision='fp32', lr=1e-2, force=True, **kw)
-    assert report['log'][0]['loss'] == pytest.approx(plain_loss(model, processor, data), abs=1e-4)
-    assert report['log'][1]['loss'] < report['log'][0]['loss']
-    load_model(str(tmp_path/'ck'))
+def test_training(family, data, tmp_path, differs, record_property):
+    "The loss of a step, on one batch of pictures of all sizes and words; an adapter's checkpoint loads again."
+    want, kw = family.loss(load_split(data, 'train')), dict(objective='answer')
+    got = train(family, data, tmp_path/'whole', steps=1, **kw)['log'][0]['loss']
+    differs('train', [got], [want])
+    report = train(family, data, tmp_path/'lora', steps=2, lora_r=2, freeze=['vision'], packing=True, **kw)
+    first, second = (entry['loss'] for entry in report['log'])
+    differs('train, LoRA', [first], [want])
+    assert second < first
+    record_property('batches', 'packed' if report['settings']['packing'] else 'padded')
+    load_model(str(tmp_path/'lora'))
 
 
-def test_training_on_choices_and_on_words(family, data, tmp_path):
-    _, folder, _, _ = family
-    for kw in dict(explain_tokens=8), dict(text_only=True):
-        report = run_train(data=data, model=folder, out=str(tmp_path/'ck'), steps=1, batch_tokens=8000, warmup=1,
-                           precision='fp32', force=True, overwrite=True, **kw)
+def test_training_in_four_bits(family, data, tmp_path, record_property):
+    kw = dict(objective='answer', steps=2, lora_r=2, freeze=['vision'], load_in_4bit=True)
+    first, second = (entry['loss'] for entry in train(family, data, tmp_path/'ck', **kw)['log'])
+    assert second < first
+    record_property('train, 4 bits', 'yes')
+
+
+def test_training_on_choices_and_on_words(family, data, tmp_path, record_property):
+    for column, kw in {'train, choices': dict(explain_tokens=8), 'train, words only': dict(text_only=True)}.items():
+        report = train(family, data, tmp_path/'ck', steps=1, **kw)
         assert report['questions'] == len(SIZES) and not report['left_out']
+        record_property(column, 'yes')
+
+
+class Table:
+    "Collects what the tests note, family by family."
+    def __init__(self): self.rows = {name: {} for name in miniatures.FAMILIES}
+    def pytest_runtest_logreport(self, report):
+        name = report.nodeid.partition('[')[2].rstrip(']')
+        if name in self.rows: self.rows[name] |= dict(report.user_properties)
+
+    def __str__(self):
+        columns = list(dict.fromkeys(c for row in self.rows.values() for c in row))
+        lines = [['family', *columns], ['---']*(1 + len(columns))]
+        lines += [[name, *(row.get(c, 'no') for c in columns)] for name, row in self.rows.items()]
+        return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def test_the_page_has_every_family():
+    page = (Path(__file__).parent.parent/'nbs'/'models'/'07_inputs.ipynb').read_text()
+    assert all(f'| {name} |' in page for name in miniatures.FAMILIES)
+
+
+if __name__ == '__main__':
+    table = Table()
+    code = pytest.main([__file__, '-q', '-n', '0', '--disable-warnings'], plugins=[table])
+    print(table)
+    sys.exit(code)

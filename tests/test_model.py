@@ -124,6 +124,46 @@ def test_what_nobody_can_fill_in_is_one_line_before_the_weights(incomplete, gone
         assert re.search(says, last) and last.startswith(f'sciencetutor {argv[0]}: ')
 
 
+@pytest.mark.parametrize('gone', ['model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+def test_a_missing_file_is_named(incomplete, gone):
+    with pytest.raises(CliError, match=f'lacks {gone}: copy') as e: M.load_processor(incomplete(gone))
+    assert '\n' not in str(e.value)
+
+
+def test_a_missing_shard_is_named(incomplete, tmp_path):
+    folder = shutil.copytree(incomplete(), tmp_path/'shards')
+    index = dict(metadata={}, weight_map={'lm_head.weight': 'model-00002-of-00002.safetensors'})
+    (folder/'model.safetensors.index.json').write_text(json.dumps(index))
+    with pytest.raises(CliError, match='lacks model-00002-of-00002.safetensors'): M.load_model(str(folder))
+
+
+def test_a_missing_package_is_named(incomplete, monkeypatch):
+    def needs(*_, **__): raise ImportError('\nPackage `num2words` is required.\nInstall it with pip.')
+    monkeypatch.setattr(M.AutoProcessor, 'from_pretrained', needs)
+    with pytest.raises(CliError, match='needs a package that is not installed: Package `num2words`') as e:
+        M.load_model(incomplete())
+    assert 'network' not in str(e.value) and '\n' not in str(e.value)
+
+
+def test_the_format_of_another_program_is_refused(incomplete, tmp_path):
+    folder = shutil.copytree(incomplete(), tmp_path/'original')
+    note = json.loads((folder/'config.json').read_text()) | dict(architectures=['LlavaLlamaForCausalLM'])
+    (folder/'config.json').write_text(json.dumps(note))
+    with pytest.raises(CliError, match='llava-hf/llava-1.5-7b-hf'): M.load_model(str(folder))
+
+
+def test_videos_are_left_out_where_torchvision_is_missing(tmp_path):
+    "The processor of a family that reads videos, too, loads and is saved without that part."
+    import miniatures
+    from sciencetutor.models.compat import NoVideos
+    from transformers.utils import is_torchvision_available
+    if is_torchvision_available(): pytest.skip('torchvision is installed')
+    processor = M.load_processor(miniatures.make('qwen2_vl', tmp_path/'a'))
+    processor.save_pretrained(tmp_path/'b')
+    assert isinstance(processor.video_processor, NoVideos)
+    assert json.loads((tmp_path/'b/processor_config.json').read_text())['video_processor'] == {}
+
+
 def test_an_adapter_without_a_processor_takes_its_base(tmp_path, tiny):
     "PEFT's own folders hold the adapter alone."
     from peft import LoraConfig, get_peft_model

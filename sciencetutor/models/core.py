@@ -13,7 +13,8 @@ __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE'
            'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
            'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
            'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
-           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'load_processor', 'load_model']
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'read_processor', 'load_processor',
+           'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -380,12 +381,11 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
-# %% ../../nbs/10_model.ipynb #16a00005
-def load_processor(
-    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
-):
-    "The complete processor of a model, or a line that says what is missing."
+# %% ../../nbs/10_model.ipynb #16a00006
+def read_processor(
+    name: str,  # as for `load_processor`
+) -> tuple:  # (configuration of the model, processor as its files have it)
+    "The processor of a model, or a line that says which file or package is missing."
     path = resolve_model(name)
     base = resolve_model(b) if (b := adapter_base(path)) else None
     folder = processor_folder(path, base)
@@ -402,6 +402,16 @@ def load_processor(
     if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
         raise CliError(f"model {name} is in the format of LLaVA's own program: name a copy in that of transformers, "
                        'such as llava-hf/llava-1.5-7b-hf')
+    return config, processor
+
+
+# %% ../../nbs/10_model.ipynb #16a00005
+def load_processor(
+    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
+    chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
+):
+    "The complete processor of a model, or a line that says what is missing."
+    config, processor = read_processor(name)
     if not getattr(processor, 'image_processor', None):
         raise CliError(f'model {name} has no image processor: name a vision-language model')
     complete_processor(processor, config)
