@@ -82,9 +82,11 @@ class Family:
         replies = [tuple(encode_reply(self.processor, c)) for c in CHOICES[k]]
         return torch.stack([self.logits(k, ids)[range(len(ids)), ids].mean() for ids in replies])
 
+    def text(self, k): return self.plain_text(ASKED[k], 8)
+
     @torch.inference_mode()
-    def text(self, k, n=8):
-        inputs = self.inputs(ASKED[k])
+    def plain_text(self, messages, n):
+        inputs = self.inputs(messages)
         ids = self.model.generate(**inputs, max_new_tokens=n, do_sample=False)
         return self.processor.tokenizer.decode(ids[0, inputs['input_ids'].shape[1]:], skip_special_tokens=True)
 
@@ -175,6 +177,21 @@ def test_engine(family, differs, record_property):
         assert [texts[k] for k in EACH] == [family.text(k).rstrip('\ufffd') for k in EACH]
     record_property('ask, serve: text', 'same')
     differs('ask, serve: scores', [scores[k] for k in EACH], [family.scores(k).softmax(-1) for k in EACH])
+
+
+def test_several_pictures(family):
+    "Two in one message, and one in an earlier turn: the engine's text and scores."
+    engine = Engine(family.folder, dtype='float32')
+    (first,), (second,) = conversation('What?', PICTURES[7]), conversation('And this? '*15, PICTURES[0])
+    said = dict(role='assistant', content=[dict(type='text', text='A thing.')])
+    both = dict(first, content=[second['content'][0], *first['content']])
+    for messages in [both], [first, said, second], [first, said, *conversation('Why? '*40, None)]:
+        images = [part['image'] for turn in messages for part in turn['content'] if part['type'] == 'image']
+        got = ''.join(engine.generate(messages, images, max_new_tokens=8, repetition_penalty=1.))
+        assert got == family.plain_text(messages, 8).rstrip('\ufffd')
+        item = dict(messages=messages, images=images, choices=['a', 'bc'])
+        want, = score_choices(family.model, family.processor, [item])
+        assert engine.score(messages, item['choices'], images) == pytest.approx(want.softmax(-1).tolist(), abs=1e-4)
 
 
 @pytest.fixture(scope='module')

@@ -49,7 +49,7 @@ def encode_prompt(
     begun = bool(tok.bos_token) and text.startswith(tok.bos_token)
     how = dict(add_special_tokens=not begun, return_tensors='pt')
     if images or getattr(processor, 'image_token', IMAGE_TOKEN) in text:
-        inputs = processor(text=[text], images=images or None, **how)
+        inputs = processor(text=[text], images=[images] if images else None, **how)
     else: inputs = tok([text], return_token_type_ids=reads_both_ways(processor), **how)
     types, pictures = split_inputs(inputs)
     suffix = int('suffix' in inspect.signature(type(processor).__call__).parameters)
