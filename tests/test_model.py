@@ -145,11 +145,19 @@ def test_a_missing_package_is_named(incomplete, monkeypatch):
     assert 'network' not in str(e.value) and '\n' not in str(e.value)
 
 
-def test_the_format_of_another_program_is_refused(incomplete, tmp_path):
-    folder = shutil.copytree(incomplete(), tmp_path/'original')
-    note = json.loads((folder/'config.json').read_text()) | dict(architectures=['LlavaLlamaForCausalLM'])
+@pytest.mark.parametrize('kind, says', [
+    (dict(architectures=["LlavaLlamaForCausalLM"]), "LLaVA's own program"),
+    (dict(is_encoder_decoder=True), 'an encoder'),
+    (dict(cross_attention_layers=[3]), 'by cross-attention')])
+def test_other_ways_to_read_pictures_are_refused_before_the_weights(incomplete, tmp_path, monkeypatch, kind, says):
+    def weights(*_, **__): raise AssertionError('weights are read')
+    monkeypatch.setattr(M.AutoModelForImageTextToText, 'from_pretrained', weights)
+    folder = shutil.copytree(incomplete(), tmp_path/'other')
+    note = json.loads((folder/'config.json').read_text())
+    (note['text_config'] if 'cross_attention_layers' in kind else note).update(kind)
     (folder/'config.json').write_text(json.dumps(note))
-    with pytest.raises(CliError, match='llava-hf/llava-1.5-7b-hf'): M.load_model(str(folder))
+    with pytest.raises(CliError, match=says) as e: M.load_model(str(folder))
+    assert '\n' not in str(e.value)
 
 
 def test_videos_are_left_out_where_torchvision_is_missing(tmp_path):

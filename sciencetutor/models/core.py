@@ -13,8 +13,8 @@ __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE'
            'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
            'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
            'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
-           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'read_processor', 'load_processor',
-           'load_model']
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_kind', 'read_processor',
+           'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -381,6 +381,21 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
+# %% ../../nbs/10_model.ipynb #16a00008
+def check_kind(
+    name: str,  # of the model
+    config,  # its configuration
+):
+    "Refuse a model that reads pictures in another way than as tokens of its text."
+    text, instead = config.get_text_config(decoder=True), 'name a model such as llava-hf/llava-1.5-7b-hf'
+    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
+        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: {instead}")
+    if config.is_encoder_decoder or text.is_encoder_decoder:
+        raise CliError(f'model {name} has an encoder beside its decoder: {instead}')
+    if getattr(text, 'cross_attention_layers', None):
+        raise CliError(f'model {name} reads pictures by cross-attention, not as tokens of the text: {instead}')
+
+
 # %% ../../nbs/10_model.ipynb #16a00006
 def read_processor(
     name: str,  # as for `load_processor`
@@ -399,9 +414,7 @@ def read_processor(
         with without_videos():
             config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
     except (AttributeError, OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
-    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
-        raise CliError(f"model {name} is in the format of LLaVA's own program: name a copy in that of transformers, "
-                       'such as llava-hf/llava-1.5-7b-hf')
+    check_kind(name, config)
     return config, processor
 
 

@@ -17,8 +17,8 @@ from .core import IMAGE_TOKEN, reads_pictures, render_prompt
 
 # %% auto #0
 __all__ = ['UNUSED', 'LARGE', 'split_inputs', 'reads_both_ways', 'encode_prompt', 'join_padded', 'join_pictures', 'continued',
-           'pad_prompts', 'to_model', 'picture_tokens', 'rope_positions', 'branch_positions', 'can_pack',
-           'branches_share']
+           'pad_prompts', 'to_model', 'picture_tokens', 'rope_counter', 'rope_positions', 'branch_positions',
+           'can_pack', 'branches_share']
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0007
 UNUSED = ('input_ids', 'attention_mask', 'labels')
@@ -126,13 +126,19 @@ def picture_tokens(
 
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e000d
+def rope_counter(
+    model: nn.Module,
+):  # a function; None where positions are counted as ever
+    "How the model counts positions itself."
+    return next((m.get_rope_index for m in model.modules() if hasattr(m, 'get_rope_index')), None)
+
 def rope_positions(
     model: nn.Module,
     inputs: dict,  # input_ids (rows, length), the tokens' values and the pictures
     mask: torch.Tensor,  # (rows, length) 1 for the tokens of a prompt
 ) -> tuple[torch.Tensor, torch.Tensor] | None:  # (3, rows, length), shift of what follows (rows, 1); None: as ever
     "Positions as the model counts them."
-    count = next((m.get_rope_index for m in model.modules() if hasattr(m, 'get_rope_index')), None)
+    count = rope_counter(model)
     if count is None or 'pixel_values' not in inputs: return None
     known = inspect.signature(count).parameters
     return count(**{k: v for k, v in inputs.items() if k in known and k != 'attention_mask'}, attention_mask=mask)
@@ -166,5 +172,6 @@ def branches_share(
     config = model.config.get_text_config()
     kinds = getattr(config, 'layer_types', None)
     slides = set(kinds) != {'full_attention'} if kinds else getattr(config, 'sliding_window', None)
-    return not slides and not reads_both_ways(processor)
+    typed = not can_pack(processor) and rope_counter(model) is None  # types that are not for counting are for seeing
+    return not (slides or typed or reads_both_ways(processor))
 
