@@ -172,6 +172,17 @@ def test_videos_are_left_out_where_torchvision_is_missing(tmp_path):
     assert json.loads((tmp_path/'b/processor_config.json').read_text())['video_processor'] == {}
 
 
+def test_torchvision_is_named_where_it_is_needed(tmp_path, monkeypatch):
+    "As with a transformers that has no such part of a processor by name any more."
+    import miniatures
+    from sciencetutor.models import compat
+    if compat.is_torchvision_available(): pytest.skip('torchvision is installed')
+    folder = miniatures.make('qwen2_vl', tmp_path/'a')
+    monkeypatch.delitem(compat.BASES, 'video_processor')
+    with pytest.raises(CliError, match='requires `torchvision` to be installed') as e: M.load_model(folder)
+    assert '\n' not in str(e.value)
+
+
 def test_an_adapter_without_a_processor_takes_its_base(tmp_path, tiny):
     "PEFT's own folders hold the adapter alone."
     from peft import LoraConfig, get_peft_model

@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/compat.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'LAYER_PARTS', 'missing_operators', 'pack_fp16', 'linear_fp16', 'NoVideos',
-           'without_videos', 'missing_parts', 'is_known_llama']
+__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'BASES', 'LAYER_PARTS', 'missing_operators', 'pack_fp16', 'linear_fp16',
+           'NoVideos', 'without_videos', 'missing_parts', 'is_known_llama']
 
 # %% ../../nbs/models/05_compat.ipynb #0d9c5e71
 import os
@@ -17,9 +17,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 import torch
 from torch import nn
+from transformers import processing_utils
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.models.llama.modeling_llama import LlamaModel
-from transformers.processing_utils import MODALITY_TO_BASE_CLASS_MAPPING as BASES
 from transformers.utils import is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
 
@@ -49,6 +49,8 @@ def linear_fp16(
     return torch.ops.quantized.linear_dynamic_fp16(x, packed)
 
 # %% ../../nbs/models/05_compat.ipynb #8a10c002
+BASES = getattr(processing_utils, 'MODALITY_TO_BASE_CLASS_MAPPING', {})  # what class each part of a processor must have
+
 class NoVideos(VideoProcessorMixin):
     "The part of a processor that is for videos, where there are none; nothing of it is saved."
     num_frames = fps = None
@@ -57,7 +59,7 @@ class NoVideos(VideoProcessorMixin):
 @contextmanager
 def without_videos() -> Generator[None]:
     "Within this context a processor can be made without torchvision; what it would do with videos is left out."
-    if is_torchvision_available():
+    if is_torchvision_available() or 'video_processor' not in BASES:  # then transformers says what it lacks
         yield
         return
     load, base = AutoVideoProcessor.from_pretrained, BASES['video_processor']
