@@ -138,8 +138,7 @@ def rope_positions(
     mask: torch.Tensor,  # (rows, length) 1 for the tokens of a prompt
 ) -> tuple[torch.Tensor, torch.Tensor] | None:  # (3, rows, length), shift of what follows (rows, 1); None: as ever
     "Positions as the model counts them."
-    count = rope_counter(model)
-    if count is None or 'pixel_values' not in inputs: return None
+    if 'pixel_values' not in inputs or (count := rope_counter(model)) is None: return None
     known = inspect.signature(count).parameters
     return count(**{k: v for k, v in inputs.items() if k in known and k != 'attention_mask'}, attention_mask=mask)
 
