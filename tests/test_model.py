@@ -124,6 +124,65 @@ def test_what_nobody_can_fill_in_is_one_line_before_the_weights(incomplete, gone
         assert re.search(says, last) and last.startswith(f'sciencetutor {argv[0]}: ')
 
 
+@pytest.mark.parametrize('gone', ['model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+def test_a_missing_file_is_named(incomplete, gone):
+    with pytest.raises(CliError, match=f'lacks {gone}: copy') as e: M.load_processor(incomplete(gone))
+    assert '\n' not in str(e.value)
+
+
+def test_a_missing_shard_is_named(incomplete, tmp_path):
+    folder = shutil.copytree(incomplete(), tmp_path/'shards')
+    index = dict(metadata={}, weight_map={'lm_head.weight': 'model-00002-of-00002.safetensors'})
+    (folder/'model.safetensors.index.json').write_text(json.dumps(index))
+    with pytest.raises(CliError, match='lacks model-00002-of-00002.safetensors'): M.load_model(str(folder))
+
+
+def test_a_missing_package_is_named(incomplete, monkeypatch):
+    def needs(*_, **__): raise ImportError('\nPackage `num2words` is required.\nInstall it with pip.')
+    monkeypatch.setattr(M.AutoProcessor, 'from_pretrained', needs)
+    with pytest.raises(CliError, match='needs a package that is not installed: Package `num2words`') as e:
+        M.load_model(incomplete())
+    assert 'network' not in str(e.value) and '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('kind, says', [
+    (dict(architectures=["LlavaLlamaForCausalLM"]), "LLaVA's own program"),
+    (dict(is_encoder_decoder=True), 'an encoder'),
+    (dict(cross_attention_layers=[3]), 'by cross-attention')])
+def test_other_ways_to_read_pictures_are_refused_before_the_weights(incomplete, tmp_path, monkeypatch, kind, says):
+    def weights(*_, **__): raise AssertionError('weights are read')
+    monkeypatch.setattr(M.AutoModelForImageTextToText, 'from_pretrained', weights)
+    folder = shutil.copytree(incomplete(), tmp_path/'other')
+    note = json.loads((folder/'config.json').read_text())
+    (note['text_config'] if 'cross_attention_layers' in kind else note).update(kind)
+    (folder/'config.json').write_text(json.dumps(note))
+    with pytest.raises(CliError, match=says) as e: M.load_model(str(folder))
+    assert '\n' not in str(e.value)
+
+
+def test_videos_are_left_out_where_torchvision_is_missing(tmp_path):
+    "The processor of a family that reads videos, too, loads and is saved without that part."
+    import miniatures
+    from sciencetutor.models.compat import NoVideos
+    from transformers.utils import is_torchvision_available
+    if is_torchvision_available(): pytest.skip('torchvision is installed')
+    processor = M.load_processor(miniatures.make('qwen2_vl', tmp_path/'a'))
+    processor.save_pretrained(tmp_path/'b')
+    assert isinstance(processor.video_processor, NoVideos)
+    assert json.loads((tmp_path/'b/processor_config.json').read_text())['video_processor'] == {}
+
+
+def test_torchvision_is_named_where_it_is_needed(tmp_path, monkeypatch):
+    "As with a transformers that has no such part of a processor by name any more."
+    import miniatures
+    from sciencetutor.models import compat
+    if compat.is_torchvision_available(): pytest.skip('torchvision is installed')
+    folder = miniatures.make('qwen2_vl', tmp_path/'a')
+    monkeypatch.delitem(compat.BASES, 'video_processor')
+    with pytest.raises(CliError, match='requires `torchvision` to be installed') as e: M.load_model(folder)
+    assert '\n' not in str(e.value)
+
+
 def test_an_adapter_without_a_processor_takes_its_base(tmp_path, tiny):
     "PEFT's own folders hold the adapter alone."
     from peft import LoraConfig, get_peft_model

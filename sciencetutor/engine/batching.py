@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 import torch
 from fastcore.basics import patch
-from fastcore.script import CliError
 from transformers import (DynamicCache, LogitsProcessorList, RepetitionPenaltyLogitsProcessor, TemperatureLogitsWarper,
                           TopKLogitsWarper, TopPLogitsWarper)
 from transformers.cache_utils import Cache, CacheLayerMixin
 from ..models.fp16 import release_free_memory
 from ..models.knn import index_of
-from ..models.scoring import branch_batch, cached_logprobs, per_branch, to_device
+from ..models.inputs import branches_share, rope_positions, split_inputs
+from ..models.scoring import branch_batch, cached_logprobs, per_branch, to_device, token_logprobs
 
 # %% auto #0
 __all__ = ['MAX_DRAFT', 'KVCacheLayer', 'KVCacheTable', 'IncrementalDetokenizer', 'Sampling', 'Request', 'Chunk',
-           'prefill_chunks', 'prefix_key', 'shared_prefix', 'PrefixCache', 'ContinuousBatcher']
+           'prefill_chunks', 'prefix_key', 'shared_prefix', 'PrefixCache', 'ContinuousBatcher', 'OwnCaches']
 
 # %% ../../nbs/engine/01_batching.ipynb #400aa92b
 class KVCacheLayer(CacheLayerMixin):
@@ -176,6 +176,7 @@ class Request:
     tokenizer: object
     sampling: Sampling = field(default_factory=Sampling)
     branches: list = ()  # token ids of candidate replies: they are scored, nothing is written
+    reply: dict = field(default_factory=dict)  # types of a reply's tokens, from `encode_prompt`
     eos: set = frozenset()  # token ids that end the answer
     usage: dict = field(default_factory=dict)  # filled in: prompt_tokens, completion_tokens, finish_reason
     cancelled: threading.Event = field(default_factory=threading.Event)  # set it to end the answer
@@ -184,6 +185,8 @@ class Request:
     def __post_init__(self):
         self.ids = self.inputs['input_ids'][0].cpu()
         self.usage['prompt_tokens'] = len(self.ids)
+        self.types, self.pictures = split_inputs(self.inputs)
+        self.shift = 0  # of the positions after the prompt, where a model counts pictures in its own way
         self.text = IncrementalDetokenizer(self.tokenizer, self.sampling.stop)
         self.processors, self.generator = self.sampling.logits_processors(), self.sampling.generator()
 
@@ -229,12 +232,12 @@ class Chunk(NamedTuple):
     start: int
     stop: int
     first_picture: int
-    end_picture: int  # one after the last
+    end_picture: int | None  # one after the last; None: all of them
 
 def prefill_chunks(
     ids: list[int],  # of the prompt
     image_id: int,  # of the image token
-    pictures: int,  # how many
+    pictures: int | None,  # how many; None: who knows
     start: int = 0,  # tokens that need not be read
     size: int = 128,  # tokens
 ) -> list[Chunk]:
@@ -253,14 +256,15 @@ def prefill_chunks(
 
 # %% ../../nbs/engine/01_batching.ipynb #0dd0fed4
 def prefix_key(
-    inputs: dict,  # of the processor, batch of one
+    ids: list[int],  # of the prompt
     image_id: int,  # of the image token
+    pictures: dict,  # their tensors
 ) -> list[int]:  # the prompt's tokens, with pictures told apart
     "What must be equal for keys and values to be equal."
-    ids = inputs['input_ids'][0].tolist()
-    if 'pixel_values' not in inputs: return ids
-    digest = hashlib.sha256(inputs['pixel_values'].contiguous().cpu().view(torch.uint8).numpy()).digest()
-    mark = -int.from_bytes(digest[:8], 'big')
+    if not pictures: return ids
+    digest = hashlib.sha256()
+    for v in pictures.values(): digest.update(v.contiguous().cpu().view(torch.uint8).numpy())
+    mark = -int.from_bytes(digest.digest()[:8], 'big')
     return [mark if i == image_id else i for i in ids]
 
 def shared_prefix(
@@ -300,20 +304,23 @@ class PrefixCache:
 class ContinuousBatcher:
     "A model, and the answers that it is writing."
     def __init__(self,
-        model,  # LLaVA-like, in evaluation mode
+        model,  # that reads pictures, in evaluation mode
         processor,
         max_rows: int = 32,  # answers written at a time
         chunk: int = 128,  # tokens of prompts read between two tokens of the answers
     ):
-        if 'mrope' in str(model.config.get_text_config()):
-            raise CliError(f"A {model.config.model_type} counts positions in its own way: "
-                           "serve it with vLLM and name that with --endpoint.")
         self.model, self.processor, self.max_rows, self.chunk = model, processor, max_rows, chunk
         self.image_id = getattr(model.config, 'image_token_id', None)
-        self.rows, self.cache, self.prefixes = [], KVCacheTable(), PrefixCache()
+        self.one_table = branches_share(model, processor)
+        self.rows, self.cache, self.prefixes = [], self.new_cache(), PrefixCache()
         index = index_of(model)
         self.continuations = index.continuations if index else {}
         self.waiting, self.prefilling, self.lock, self.busy = deque(), None, threading.Lock(), False
+
+@patch
+def new_cache(self: ContinuousBatcher):
+    "A cache without rows."
+    return KVCacheTable() if self.one_table else OwnCaches()
 
 @patch
 def submit(self: ContinuousBatcher, request: Request):
@@ -328,34 +335,91 @@ def submit(self: ContinuousBatcher, request: Request):
 @patch
 def prefill(self: ContinuousBatcher, r: Request) -> Iterator[None]:
     "Read a prompt, as much in a step as its budget allows."
-    key, ids = prefix_key(r.inputs, self.image_id), r.inputs['input_ids']
-    pictures = len(r.inputs.get('pixel_values', ()))
-    extra = {k: v for k, v in r.inputs.items() if k not in ('input_ids', 'attention_mask') and len(v) == pictures}
+    key, ids = prefix_key(r.ids.tolist(), self.image_id, r.pictures), r.inputs['input_ids']
+    lengths = {len(v) for v in r.pictures.values()} or {0}
+    count = lengths.pop() if len(lengths) == 1 else None
     cache, known = self.prefixes.get(key)
-    chunks = prefill_chunks(r.ids.tolist(), self.image_id, pictures, known, self.chunk)
+    positions = self.positions(r)
+    chunks = prefill_chunks(r.ids.tolist(), self.image_id, count, known, self.chunk)
     if chunks[0].start != known: cache = DynamicCache()
     for start, stop, first, end in chunks:
         while self.budget <= 0: yield
         self.budget -= max(16, stop-start)  # a pass reads all weights, however few its tokens
-        seen = {k: v[first:end] for k, v in extra.items()} if end > first else {}
-        out = self.model(input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True, logits_to_keep=1, **seen)
-        logits = out.logits[0, -1]
+        seen = {k: v[first:end] for k, v in r.pictures.items()} if first != end else {}
+        at = positions[..., start:stop]
+        logits = self.model(input_ids=ids[:, start:stop], position_ids=at, past_key_values=cache, use_cache=True,
+                            logits_to_keep=1, **seen).logits[0, -1]
     self.prefixes.put(key, cache)
     if r.branches:
         self.budget -= sum(map(len, r.branches))
         r.output.put(self.branch_scores(r, cache, logits))
         r.finish()
-    elif r.accept(logits[None].float().cpu()):
-        self.cache.admit(cache)
-        self.rows.append(r)
+    else: self.begin(r, cache, logits)
+
+
+# %% ../../nbs/engine/01_batching.ipynb #99259efa
+@patch
+def begin(self: ContinuousBatcher, r: Request, cache: DynamicCache, logits: torch.Tensor):
+    "The first token after the prompt in the cache; the answer becomes a row, if it goes on."
+    if not r.accept(logits[None].float().cpu()): return
+    self.cache.admit(cache)
+    self.rows.append(r)
+
+@patch
+def positions(self: ContinuousBatcher, r: Request) -> torch.Tensor:  # (1, tokens), or (3, 1, tokens)
+    "The positions of a prompt, by the model's own count; what follows is shifted accordingly."
+    ids = r.inputs['input_ids']
+    found = rope_positions(self.model, r.inputs, torch.ones_like(ids))
+    if found is None: return torch.arange(ids.shape[1], device=ids.device)[None]
+    r.shift = int(found[1])
+    return found[0]
+
 
 # %% ../../nbs/engine/01_batching.ipynb #514172e5
 @patch
 def branch_scores(self: ContinuousBatcher, r: Request, cache: DynamicCache, logits: torch.Tensor) -> list[float]:
     "Mean log-likelihood of each branch after the prompt in the cache."
-    item = dict(prompt=r.ids.tolist(), branches=r.branches, starts=[0]*len(r.branches), pixel_values=None)
+    branches = dict(branches=r.branches, starts=[0]*len(r.branches))
+    item = dict(prompt=r.ids.tolist(), types={}, pictures={}, rows=False, **branches)
     batch = to_device(branch_batch([item], pad=0), logits.device)
-    return per_branch(cached_logprobs(self.model, batch, cache, logits), batch).tolist()
+    return per_branch(cached_logprobs(self.model, batch, cache, logits, r.shift), batch).tolist()
+
+# %% ../../nbs/engine/01_batching.ipynb #6b0f0002
+class OwnCaches(list):
+    "The caches of a running batch, one for each row."
+    def admit(self, cache: DynamicCache): self.append(cache)
+    def evict(self, i: int):
+        "Remove row i; the last one takes its place."
+        self[i] = self[-1]
+        self.pop()
+
+
+# %% ../../nbs/engine/01_batching.ipynb #6b0f0003
+@patch
+def prefill_alone(self: ContinuousBatcher, r: Request) -> Iterator[None]:
+    "Read a prompt in one pass, or score its replies, each with the prompt before it."
+    while self.budget <= 0: yield
+    self.budget -= max(16, len(r.ids))
+    if r.branches:
+        types = {k: v[0].tolist() for k, v in r.types.items()}
+        item = dict(prompt=r.ids.tolist(), branches=r.branches, starts=[0]*len(r.branches), types=types, reply=r.reply,
+                    pictures=r.pictures, rows=True)
+        batch = to_device(branch_batch([item], pad=0), self.model.device)
+        r.output.put(per_branch(token_logprobs(self.model, batch), batch).tolist())
+        r.finish()
+    else:
+        cache = DynamicCache(config=self.model.config.get_text_config())
+        logits = self.model(**r.inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+        self.begin(r, cache, logits)
+
+@patch
+def decode_alone(self: ContinuousBatcher):
+    "A token for every row, one after the other."
+    for i, r in reversed([*enumerate(self.rows)]):
+        last = torch.tensor([[r.last]], device=self.model.device)
+        logits = self.model(input_ids=last, past_key_values=self.cache[i], use_cache=True).logits[0]
+        if not r.accept(logits.float().cpu()): self.evict(i)
+
 
 # %% ../../nbs/engine/01_batching.ipynb #7609183d
 @patch
@@ -404,6 +468,7 @@ def decode(self: ContinuousBatcher):
     "A token for every row, or more for one that is alone."
     draft = self.draft(self.rows[0]) if len(self.rows) == 1 else []
     positions, mask = self.cache.extend(self.model.device, 1+len(draft))
+    positions = positions + torch.tensor([[r.shift] for r in self.rows], device=positions.device)
     ids = torch.tensor([[r.last, *draft] for r in self.rows], device=positions.device)
     logits = self.model(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=self.cache,
                         use_cache=True).logits.float().cpu()
@@ -420,7 +485,7 @@ def admit(self: ContinuousBatcher) -> bool:  # whether somebody's prompt is bein
     with self.lock:
         if not self.prefilling and self.waiting and len(self.rows) < self.max_rows:
             r = self.waiting.popleft()
-            self.prefilling = r, self.prefill(r)
+            self.prefilling = r, self.prefill(r) if self.one_table else self.prefill_alone(r)
     return self.prefilling is not None
 
 @patch
@@ -436,9 +501,9 @@ def step(self: ContinuousBatcher):
             self.prefilling = None
             r.finish(error=e)
     if not self.rows: return
-    try: self.decode()
+    try: self.decode() if self.one_table else self.decode_alone()
     except Exception as e:
-        failed, self.rows, self.cache = self.rows, [], KVCacheTable()
+        failed, self.rows, self.cache = self.rows, [], self.new_cache()
         for r in failed: r.finish(error=e)
 
 # %% ../../nbs/engine/01_batching.ipynb #8de43777

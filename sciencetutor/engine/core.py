@@ -15,11 +15,11 @@ from PIL.Image import Image
 import torch
 from fastcore.basics import patch
 from fastcore.script import CliError
-from transformers import BatchEncoding
 from .batching import ContinuousBatcher, Request, Sampling
 from .lazy import TooLong
 from ..models.fp16 import release_free_memory
 from ..models.core import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
+from ..models.inputs import encode_prompt, pad_prompts, picture_tokens, to_model
 from ..models.scoring import add_evidence, encode_reply
 
 # %% auto #0
@@ -44,13 +44,14 @@ class Engine:
     def __init__(self,
         model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder
         load_in_4bit: bool = False,  # 4-bit weights: a third of the memory
-        max_prompt_tokens: int = 2048,  # a longer prompt, pictures included, is refused with `TooLong`
+        max_prompt_tokens: int | None = None,  # longer ones are refused; None: a large picture fits
         max_rows: int = 32,  # answers written at a time; the others wait in line
         dtype: str = 'auto',  # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
-        self.name, self.max_prompt_tokens, self.dtype = model, max_prompt_tokens, '4-bit' if load_in_4bit else dtype
+        self.name, self.dtype = model, '4-bit' if load_in_4bit else dtype
         self.model, self.processor = run_in_thread(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
         release_free_memory()
+        self.max_prompt_tokens = max_prompt_tokens or max(2048, 1024 + picture_tokens(self.processor))
         self.batcher = ContinuousBatcher(self.model, self.processor, max_rows)
         eos = self.model.generation_config.eos_token_id
         self.eos = {self.processor.tokenizer.eos_token_id, *(eos if isinstance(eos, list) else [eos])}
@@ -76,15 +77,9 @@ def prompt(self: Engine, messages: list[dict]) -> str:
     return text.replace(mark, '').replace(mark, ' ').replace('\0', mark+'\n')
 
 @patch
-def tokens(self: Engine, text: str, images: Sequence[Image]) -> dict:
-    "A prompt and its pictures as tensors; a model of words alone is not shown the pictures."
-    shown = list(images) if images and reads_pictures(self.processor) else None
-    return self.processor(text=[text], images=shown, return_tensors='pt')
-
-@patch
 def count(self: Engine, messages: list[dict], images: Sequence[Image] = ()) -> int:
     "How many tokens messages have."
-    return self.tokens(self.prompt(messages), images)['input_ids'].shape[1]
+    return len(encode_prompt(self.processor, self.prompt(messages), images)['prompt'])
 
 # %% ../../nbs/engine/02_engine.ipynb #6fa1464c
 @patch
@@ -94,24 +89,33 @@ def check_length(self: Engine, n: int):
     raise TooLong(f"The question is {n} tokens long, and at most {self.max_prompt_tokens} fit: ask a shorter one.")
 
 @patch
-def encode(self: Engine,
-    messages: list[dict],  # `[{'role':'user','content':[{'type':'image'},{'type':'text','text':'...'}]}]`
+def tokens(self: Engine,
+    messages: list[dict],  # as for `encode`
     images: Sequence[Image] = (),  # one for each picture part, in order
-) -> dict:  # input_ids (1, length), attention_mask; with pictures pixel_values (pictures, 3, height, width)
-    "The tensors of a conversation whose next word is the tutor's."
+) -> dict:  # of `encode_prompt`
+    "A conversation as token ids and pixels, if it fits; a model of words alone is not shown the pictures."
     text, most = self.prompt(messages), self.max_prompt_tokens
     if len(text) > 50*most:
         raise TooLong(f"The question is {len(text):,} characters long, and at most {most} tokens fit: "
                       "ask a shorter one.")
-    inputs = self.tokens(text, images)
+    enc = encode_prompt(self.processor, text, images)
     if messages[0]['role'] == 'prompt' and not images:
         left = min(most, messages[0].get('max_prompt_tokens', most))
-        inputs = BatchEncoding({k: v[:, -left:] for k, v in inputs.items()})
-    n = inputs['input_ids'].shape[1]
-    self.check_length(n)
-    if not n: raise CliError("The question is empty: write something.")
-    if 'pixel_values' in inputs: inputs['pixel_values'] = inputs['pixel_values'].to(self.model.dtype)
-    return inputs.to(self.model.device)
+        enc |= dict(prompt=enc['prompt'][-left:], types={k: v[-left:] for k, v in enc['types'].items()})
+    self.check_length(len(enc['prompt']))
+    if not enc['prompt']: raise CliError("The question is empty: write something.")
+    return enc
+
+
+# %% ../../nbs/engine/02_engine.ipynb #6fa1464d
+@patch
+def encode(self: Engine,
+    messages: list[dict],  # `[{'role':'user','content':[{'type':'image'},{'type':'text','text':'...'}]}]`
+    images: Sequence[Image] = (),  # one for each picture part, in order
+) -> dict:  # input_ids (1, length), attention_mask; with pictures pixel_values and what else the model has for them
+    "The tensors of a conversation whose next word is the tutor's."
+    return to_model(pad_prompts([self.tokens(messages, images)], pad=0), self.model)
+
 
 # %% ../../nbs/engine/02_engine.ipynb #222cf174
 @patch
@@ -175,9 +179,10 @@ def score(self: Engine,
     request: str | None = None,  # a name to `cancel` it by
 ) -> list[float]:  # probabilities, in the order of the choices; empty if it was cancelled
     "How likely each choice is as the answer."
-    inputs, branches = self.encode(messages, images), [encode_reply(self.processor, c) for c in choices]
-    self.check_length(inputs['input_ids'].shape[1] + sum(map(len, branches)))
-    r = Request(inputs, self.processor.tokenizer, branches=branches)
+    enc, branches = self.tokens(messages, images), [encode_reply(self.processor, c) for c in choices]
+    self.check_length(len(enc['prompt']) + sum(map(len, branches)))
+    inputs = to_model(pad_prompts([enc], pad=0), self.model)
+    r = Request(inputs, self.processor.tokenizer, branches=branches, reply=enc['reply'])
     scores = next(self.outputs(r, request), None)
     if scores is None: return []
     item = dict(messages=messages, images=images, choices=choices)

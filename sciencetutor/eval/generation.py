@@ -8,51 +8,26 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval/generation.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['encode', 'pad_batch', 'to_device', 'letter_tokens', 'letter_scores', 'generate_texts']
+__all__ = ['encode_all', 'letter_tokens', 'letter_scores', 'generate_texts']
 
 # %% ../../nbs/eval/04_generation.ipynb #bf1728b5
 import torch
 
 from ..data.formats import LETTERS
-from ..models.core import reads_pictures
+from ..models.inputs import continued, encode_prompt, pad_prompts, to_model
 from ..models.scoring import length_batches, logits_at
 from .prompts import conversation, render, strip_ending
 
 # %% ../../nbs/eval/04_generation.ipynb #2aa7144a
-def encode(
+def encode_all(
     processor,  # the model's processor
-    prompt: str,  # rendered prompt
-    image=None,  # PIL image, or None
-    then: list = (),  # token ids to put after the prompt
-) -> dict:  # `ids`: list of token ids, `more`: the picture's tensors
-    "One prompt as token ids and pixels."
-    images = [image] if image is not None and reads_pictures(processor) else None
-    enc = dict(processor(text=prompt, images=images, return_tensors='pt'))
-    ids = enc.pop('input_ids')[0].tolist() + list(then)
-    return dict(ids=ids, more={k: v for k, v in enc.items() if k.startswith(('pixel', 'image'))})
+    prompts: list,  # rendered prompts
+    images: list,  # PIL images or None, one for each prompt
+) -> list[dict]:  # what `encode_prompt` returns, one each
+    "Each prompt with its picture."
+    each = zip(prompts, images, strict=True)
+    return [encode_prompt(processor, text, [] if image is None else [image]) for text, image in each]
 
-# %% ../../nbs/eval/04_generation.ipynb #3121a31c
-def pad_batch(
-    encoded: list,  # what `encode` returned, one each
-    pad: int,  # id of the padding token
-    left: bool = False,  # padding on the left, for generation
-) -> dict:  # `input_ids`, `attention_mask`: (batch, longest), and the pictures of all
-    "Encoded prompts padded to one batch."
-    n = max(len(e['ids']) for e in encoded)
-    fill = lambda xs, x: [x]*(n-len(xs)) + xs if left else xs + [x]*(n-len(xs))
-    batch = dict(input_ids=torch.tensor([fill(e['ids'], pad) for e in encoded]),
-                 attention_mask=torch.tensor([fill([1]*len(e['ids']), 0) for e in encoded]))
-    for k in {k for e in encoded for k in e['more']}:
-        batch[k] = torch.cat([e['more'][k] for e in encoded if k in e['more']])
-    return batch
-
-def to_device(
-    batch: dict,  # what `pad_batch` returned
-    model,  # the model
-) -> dict:  # the same on the model's device, pixels in its dtype
-    "A batch on the model's device, in its dtype."
-    moved = {k: v.to(model.device) for k, v in batch.items()}
-    return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in moved.items()}
 
 # %% ../../nbs/eval/04_generation.ipynb #7df79246
 def letter_tokens(
@@ -79,10 +54,10 @@ def letter_scores(
 ) -> list:  # for each prompt a 1-D float32 tensor with the log-likelihoods of its letters
     "Log-likelihood of each option's letter as the next token."
     first, letters = letter_tokens(processor, conv_mode)
-    encoded = [encode(processor, p, i, first) for p, i in zip(prompts, images, strict=True)]
+    encoded = [continued(e, first) for e in encode_all(processor, prompts, images)]
     out = [None]*len(prompts)
-    for ks in length_batches([len(e['ids']) for e in encoded], batch_tokens):
-        batch = to_device(pad_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model)
+    for ks in length_batches([len(e['prompt']) for e in encoded], batch_tokens):
+        batch = to_model(pad_prompts([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model)
         last = batch['attention_mask'].sum(1) - 1
         with logits_at(model, torch.arange(len(ks), device=model.device), last):
             logits = model(**batch, use_cache=False).logits
@@ -103,12 +78,12 @@ def generate_texts(
 ) -> list:  # the answers
     "What the model writes, greedily."
     tok, stop = processor.tokenizer, conversation(conv_mode).stop
-    encoded = [encode(processor, p, i) for p, i in zip(prompts, images, strict=True)]
+    encoded = encode_all(processor, prompts, images)
     greedy = dict(do_sample=False, temperature=None, top_p=None, top_k=None)
     if stop: greedy |= dict(stop_strings=[stop], tokenizer=tok)
     out = [None]*len(prompts)
-    for ks in length_batches([len(e['ids']) + max_new_tokens for e in encoded], batch_tokens):
-        batch = to_device(pad_batch([encoded[k] for k in ks], tok.pad_token_id, left=True), model)
+    for ks in length_batches([len(e['prompt']) + max_new_tokens for e in encoded], batch_tokens):
+        batch = to_model(pad_prompts([encoded[k] for k in ks], tok.pad_token_id, left=True), model)
         ids = model.generate(**batch, max_new_tokens=max_new_tokens, pad_token_id=tok.pad_token_id, **greedy)
         texts = tok.batch_decode(ids[:, batch['input_ids'].shape[1]:], skip_special_tokens=True)
         for k, t in zip(ks, texts): out[k] = strip_ending(t, conv_mode)

@@ -8,14 +8,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/compat.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'LAYER_PARTS', 'missing_operators', 'pack_fp16', 'linear_fp16', 'missing_parts',
-           'is_known_llama']
+__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'BASES', 'LAYER_PARTS', 'missing_operators', 'pack_fp16', 'linear_fp16',
+           'NoVideos', 'without_videos', 'missing_parts', 'is_known_llama']
 
 # %% ../../nbs/models/05_compat.ipynb #0d9c5e71
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 import torch
 from torch import nn
+from transformers import processing_utils
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.models.llama.modeling_llama import LlamaModel
+from transformers.utils import is_torchvision_available
+from transformers.video_processing_utils import VideoProcessorMixin
 
 # %% ../../nbs/models/05_compat.ipynb #3a81c9a4
 FP16_OPERATORS = ('linear_prepack_fp16', 'linear_dynamic_fp16')  # in torch.ops.quantized
@@ -41,6 +47,27 @@ def linear_fp16(
 ) -> torch.Tensor:  # (..., outputs) float32
     "A linear layer with weights in float16 and arithmetic in float32."
     return torch.ops.quantized.linear_dynamic_fp16(x, packed)
+
+# %% ../../nbs/models/05_compat.ipynb #8a10c002
+BASES = getattr(processing_utils, 'MODALITY_TO_BASE_CLASS_MAPPING', {})  # what class each part of a processor must have
+
+class NoVideos(VideoProcessorMixin):
+    "The part of a processor that is for videos, where there are none; nothing of it is saved."
+    num_frames = fps = None
+    def to_dict(self) -> dict: return {}
+
+@contextmanager
+def without_videos() -> Generator[None]:
+    "Within this context a processor can be made without torchvision; what it would do with videos is left out."
+    if is_torchvision_available() or 'video_processor' not in BASES:  # then transformers says what it lacks
+        yield
+        return
+    load, base = AutoVideoProcessor.from_pretrained, BASES['video_processor']
+    AutoVideoProcessor.from_pretrained = lambda *args, **kw: NoVideos()
+    BASES['video_processor'] = 'ImageProcessingMixin'  # transformers does not offer the part's own class, either
+    try: yield
+    finally: AutoVideoProcessor.from_pretrained, BASES['video_processor'] = load, base
+
 
 # %% ../../nbs/models/05_compat.ipynb #6db4fcd7
 LAYER_PARTS = ('input_layernorm.variance_epsilon', 'post_attention_layernorm.variance_epsilon', 'self_attn.q_proj',

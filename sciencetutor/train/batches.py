@@ -12,6 +12,8 @@ __all__ = ['answer_item', 'explain_branch', 'shuffle_choices', 'Questions', 'fil
            'join', 'pack_items', 'collate', 'packed_attention', 'enable_packing', 'choice_loss', 'batch_units']
 
 # %% ../../nbs/train/01_batches.ipynb #6c097672
+import io
+from functools import lru_cache, partial
 from itertools import accumulate
 import datasets, torch
 import torch.nn.functional as F
@@ -22,6 +24,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from ..data.formats import ANSWER, LETTERS, WHY, choice_text
 from ..models.core import render_prompt
+from ..models.inputs import join_pictures, picture_tokens
 from ..models.scoring import (branch_batch, encode_item, encode_reply, item_length, length_batches,
                                          per_branch, question_item)
 
@@ -85,8 +88,10 @@ class Questions(torch.utils.data.Dataset):
         self.undecoded = rows.cast_column('image', datasets.Image(decode=False))
         self.texts = [self.encode(row) for row in tqdm(self.undecoded, desc='encoding', leave=False)]
         self.kept = list(range(len(self.texts)))
-        self.blank = self.encode_blank([Image.new('RGB', (8, 8))])
-        self.image_tokens = item_length(self.blank) - item_length(self.encode_blank([]))
+        self.blank = None if text_only else self.encode_blank()
+        self.tokens_of_size = lru_cache(None)(partial(picture_tokens, processor))
+        sizes = (8, 8), (900, 300), (300, 900), (2000, 1500)
+        self.one_size = text_only or len(set(map(self.tokens_of_size, sizes))) == 1  # whatever a picture's own
 
     def __len__(self): return len(self.kept)
 
@@ -105,7 +110,7 @@ def encode(self: Questions,
 ) -> dict:  # an encoded item; `picture`: has it one, `answer`: index of the right branch
     "The item without its picture."
     item = self.item(row)
-    enc = encode_item(self.processor, {**item, 'images': []})
+    enc = encode_item(self.processor, self.item({**row, 'image': None}))
     enc.update(picture=bool(item['images']), answer=0 if self.objective == 'answer' else row['answer_index'])
     if self.explain_tokens and row['solution']:
         right = row['choices'][row['answer_index']]
@@ -114,11 +119,14 @@ def encode(self: Questions,
         enc['starts'].append(start)
     return enc
 
+
+# %% ../../nbs/train/01_batches.ipynb #c8cc3de5
 @patch
-def encode_blank(self: Questions, images: list) -> dict:
-    "An item that asks nothing."
-    messages = [{'role': 'user', 'content': [{'type': 'image'}]}]
-    return encode_item(self.processor, dict(messages=messages, images=images, choices=[]))
+def encode_blank(self: Questions) -> dict:
+    "An item with a blank picture that asks nothing."
+    messages = [{'role': 'user', 'content': [{'type': 'image'}, {'type': 'text', 'text': '?'}]}]
+    return encode_item(self.processor, dict(messages=messages, images=[Image.new('RGB', (64, 64))], choices=[]))
+
 
 # %% ../../nbs/train/01_batches.ipynb #6185df87
 @patch
@@ -126,13 +134,14 @@ def add_picture(self: Questions,
     enc: dict,  # an encoded item without its picture
     row: dict,  # its row
     i: int,  # which row of the split it is
-) -> dict:  # the item with `pixel_values`, and image tokens in its prompt
+) -> dict:  # the item with its pictures, and image tokens in its prompt
     "Put the picture, or the cached features of it, into an item."
-    pixels = self.features.get(i) if self.features else None
-    image = self.rows[i]['image'] if pixels is None else Image.new('RGB', (8, 8))
+    known = self.features.get(i) if self.features else None
+    image = self.rows[i]['image'] if known is None else Image.new('RGB', (8, 8))
     full = encode_item(self.processor, {**self.item({**row, 'image': image}), 'choices': []})
-    if pixels is None: pixels = self.features.put(i, full['pixel_values']) if self.features else full['pixel_values']
-    return {**enc, 'prompt': full['prompt'], 'pixel_values': pixels}
+    if self.features and known is None: known = self.features.put(i, full['pictures']['pixel_values'])
+    if known is not None: full['pictures'] = dict(pixel_values=known)
+    return {**full, **{k: v for k, v in enc.items() if k not in ('prompt', 'types', 'reply', 'pictures')}}
 
 @patch
 def __getitem__(self: Questions, index):
@@ -147,7 +156,20 @@ def __getitem__(self: Questions, index):
 @patch
 def lengths(self: Questions) -> list[int]:  # tokens of each question that is kept
     "How long the questions are, pictures included."
-    return [item_length(enc) + self.image_tokens*enc['picture'] for enc in (self.texts[i] for i in self.kept)]
+    return [item_length(self.texts[i]) + self.picture_tokens(i) for i in self.kept]
+
+@patch
+def picture_tokens(self: Questions,
+    i: int,  # which row of the split
+) -> int:
+    "How many tokens the picture of a row takes, in all its rows of a batch."
+    enc = self.texts[i]
+    if not enc['picture']: return 0
+    copies = max(1, len(enc['branches'])) if enc['rows'] else 1
+    if self.one_size: return copies*self.tokens_of_size((8, 8))
+    file = self.undecoded[i]['image']
+    with Image.open(io.BytesIO(file['bytes']) if file['bytes'] else file['path']) as image: size = image.size
+    return copies*self.tokens_of_size(size)
 
 @patch
 def drop_long(self: Questions,
@@ -222,14 +244,13 @@ def pack_items(
     "Items end to end."
     parts = [branch_batch([it], pad) for it in items]
     inputs = {k: torch.cat([p['inputs'][k] for p in parts], 1) for k in ('input_ids', 'position_ids')}
-    pixels = [it['pixel_values'] for it in items if it['pixel_values'] is not None]
-    if pixels: inputs['pixel_values'] = torch.cat(pixels)
+    inputs |= join_pictures([it['pictures'] for it in items])
     sizes = [p['inputs']['input_ids'].shape[1] for p in parts]
     inputs |= dict(sizes=sizes, masks=[p['inputs']['attention_mask'] for p in parts])
     branches = [len(p['owner']) for p in parts]
     return dict(inputs=inputs, rows=join(parts, 'rows'), cols=join(parts, 'cols', sizes),
                 targets=join(parts, 'targets'), branch=join(parts, 'branch', branches),
-                owner=join(parts, 'owner', [1]*len(parts)))
+                owner=join(parts, 'owner', [1]*len(parts)), prompts=join(parts, 'prompts'))
 
 # %% ../../nbs/train/01_batches.ipynb #ec7b0512
 def collate(
@@ -239,11 +260,11 @@ def collate(
     packing: bool = False,  # one row without padding, for a model with `enable_packing`
 ) -> dict:  # a `branch_batch`, and `answer`: (items,) index of the right branch, `scored`: (branches,) is it a choice
     "Encoded items as a batch that knows the right answers."
-    rows = items + [blank] if blank and all(it['pixel_values'] is None for it in items) else items
+    rows = items + [blank] if blank and not any(it['pictures'] for it in items) else items
     batch = (pack_items if packing else branch_batch)(rows, pad)
     batch['answer'] = torch.tensor([it['answer'] for it in items])
     batch['scored'] = torch.tensor([s == 0 for it in items for s in it['starts']])
-    if all(len(it['branches']) <= 1 for it in rows):
+    if all(len(it['branches']) <= 1 for it in rows) and not rows[0]['rows']:
         unneeded = ['masks'] if packing else ['attention_mask', 'position_ids']
         for k in unneeded: del batch['inputs'][k]
     return batch

@@ -10,8 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['DTYPES', 'MIN_BATCH_SECONDS', 'DISK_FULL', 'lr_factor', 'Budget', 'last_checkpoint', 'device_args', 'training_args',
            'prepare_model', 'all_batches', 'fit_batches', 'Plan', 'plan_run', 'TrainingRun', 'TutorTrainer',
-           'is_disk_full', 'final_model', 'save_result', 'gathered', 'read_picture', 'check_pictures',
-           'projector_stage', 'train_projector', 'prepare_processor', 'held_out', 'plan_and_fit', 'train', 'run_train']
+           'is_disk_full', 'final_model', 'save_result', 'gathered', 'check_pictures', 'projector_stage',
+           'train_projector', 'prepare_processor', 'held_out', 'plan_and_fit', 'train', 'run_train']
 
 # %% ../../nbs/20_train.ipynb #a1819345
 import json, math, os, shutil, tempfile, time
@@ -32,6 +32,7 @@ from ..data.core import load_split
 from ..files import Output
 from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, load_processor, reads_pictures,
                                       render_prompt, save_model)
+from ..models.inputs import can_pack, encode_prompt
 from ..models.knn import make_index
 from ..models.scoring import encode_reply, token_logprobs
 from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
@@ -455,28 +456,20 @@ def fit(self: TrainingRun) -> dict:  # what training.json holds
     return report
 
 # %% ../../nbs/20_train.ipynb #ac9fe45c
-def read_picture(
-    processor,
-    size: tuple[int, int],  # pixels
-) -> tuple[list[str], tuple, int]:  # names of the inputs besides the text, shape of the pixels, tokens of the prompt
-    "What a processor makes of a picture of that size."
-    content = [{'type': 'image'}, {'type': 'text', 'text': 'What?'}]
-    text = render_prompt(processor, [{'role': 'user', 'content': content}])
-    inputs = processor(text=text, images=[Image.new('RGB', size)], return_tensors='pt')
-    names = sorted({*inputs} - {'input_ids', 'attention_mask'})
-    return names, tuple(inputs['pixel_values'].shape), len(inputs['input_ids'][0])
-
 def check_pictures(
     model: str,  # its name, for the message
     processor,
 ):
-    "Refuse a model whose pictures are more than one `pixel_values` and a fixed number of tokens, as LLaVA-1.5's are."
-    small, wide = (read_picture(processor, size) for size in ((8, 8), (900, 300)))
-    names, shape, _ = small
-    if small == wide and names == ['pixel_values'] and len(shape) == 4: return
-    sizes = 'one size' if small == wide else 'several sizes'
-    raise CliError(f'model {model} takes pictures as {", ".join(names)} of {sizes}: training is for the LLaVA-1.5 '
-                   'family, one pixel_values of one size; with --text-only it learns from the words')
+    "Refuse to keep features of anything but one `pixel_values` of one size and number of tokens, as LLaVA-1.5's are."
+    content = [{'type': 'image'}, {'type': 'text', 'text': 'What?'}]
+    text = render_prompt(processor, [{'role': 'user', 'content': content}])
+    small, wide = (encode_prompt(processor, text, [Image.new('RGB', size)]) for size in ((8, 8), (900, 300)))
+    sizes = [{k: tuple(v.shape) for k, v in e['pictures'].items()} for e in (small, wide)]
+    alike = len(small['prompt']) == len(wide['prompt']) and sizes[0] == sizes[1]
+    if alike and list(sizes[0]) == ['pixel_values']: return
+    raise CliError(f'model {model} takes pictures as {", ".join(sizes[0])} of several sizes: --cache-features is for '
+                   'the LLaVA-1.5 family, one pixel_values of one size; leave it away')
+
 
 # %% ../../nbs/20_train.ipynb #067c300b
 def projector_stage(
@@ -502,12 +495,15 @@ def train_projector(
 # %% ../../nbs/20_train.ipynb #79f9248c
 def prepare_processor(
     s: TrainSettings,  # the arguments
-) -> tuple:  # (processor, the arguments: `text_only`, too, where the model reads no pictures)
+) -> tuple:  # (processor, the arguments, as far as the model can follow them)
     "The processor, as the questions will be asked with it."
     processor = load_processor(s.model)
     if s.text_only and processor.chat_template == CHAT_TEMPLATE: processor.chat_template = WORDS_ONLY
     s = replace(s, text_only=s.text_only or not reads_pictures(processor))
-    if not s.text_only: check_pictures(s.model, processor)
+    if s.cache_features and not s.text_only: check_pictures(s.model, processor)
+    if s.packing and not can_pack(processor):
+        if is_main_process(): print(f'{s.model} cannot read packed rows: its batches are padded')
+        s = replace(s, packing=False)
     return processor, s
 
 def held_out(

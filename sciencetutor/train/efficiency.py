@@ -8,9 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/train/efficiency.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['PARTS', 'ZERO', 'has_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'check_parts', 'freeze_parts',
-           'parameter_count', 'trainable_count', 'adapter_layers', 'add_lora', 'parameter_groups', 'world_size',
-           'is_main_process', 'broadcast', 'Zero', 'zero_file', 'zero_stage', 'deepspeed_json']
+__all__ = ['PARTS', 'ZERO', 'has_bf16', 'pick_precision', 'allow_tf32', 'describe_hardware', 'in_part', 'check_parts', 'layer_of',
+           'freeze_parts', 'parameter_count', 'trainable_count', 'adapter_layers', 'whole_modules', 'add_lora',
+           'parameter_groups', 'world_size', 'is_main_process', 'broadcast', 'Zero', 'zero_file', 'zero_stage',
+           'deepspeed_json']
 
 # %% ../../nbs/train/02_efficiency.ipynb #cae015c0
 import json, os, platform
@@ -52,8 +53,17 @@ def describe_hardware() -> str:
     return f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
 
 # %% ../../nbs/train/02_efficiency.ipynb #d056963b
-PARTS = {'vision': 'vision_tower', 'projector': 'multi_modal_projector', 'language': 'language_model',
-         'embeddings': 'embed_tokens'}
+PARTS = {'vision': ('vision_tower', 'vision_model', 'visual'),
+         'projector': ('multi_modal_projector', 'connector', 'merger', 'deepstack_merger_list'),
+         'language': ('language_model', 'text_model'), 'embeddings': ('embed_tokens',)}
+
+def in_part(
+    name: str,  # of a parameter or a module
+    part: str,  # a key of `PARTS`
+) -> bool:
+    "Whether it belongs to a part; a projector that lies within the vision tower is none of the tower."
+    inside = not set(name.split('.')).isdisjoint(PARTS[part])
+    return inside and not (part == 'vision' and in_part(name, 'projector'))
 
 def check_parts(
     model,  # any vision-language model
@@ -62,12 +72,20 @@ def check_parts(
     "Refuse to name a part that the model has not got."
     for f in parts:
         if f not in PARTS: raise CliError(f'there is no part {f} of a model: name {", ".join(PARTS)}')
-        if not any(f'{PARTS[f]}.' in name for name, _ in model.named_parameters()):
+        if not any(in_part(name, f) for name, _ in model.named_parameters()):
             use = 'to freeze, to train alone or to give adapters'
-            raise CliError(f'{type(model).__name__} has no {PARTS[f]}, and so no part {f} {use}: '
-                           'leave its flag away, or name a model of the LLaVA-1.5 family')
+            raise CliError(f'{type(model).__name__} has no {" or ".join(PARTS[f])}, and so no part {f} {use}: '
+                           'leave its flag away')
+
 
 # %% ../../nbs/train/02_efficiency.ipynb #28f8b747
+def layer_of(
+    name: str,  # of a parameter or a module
+) -> int:  # -1: in none
+    "Which layer of the language model it belongs to."
+    _, inside, rest = name.partition('.layers.')
+    return int(rest.split('.')[0]) if inside and in_part(name, 'language') else -1
+
 def freeze_parts(
     model,  # a LLaVA, changed in place
     freeze: list[str],  # keys of `PARTS`
@@ -75,12 +93,10 @@ def freeze_parts(
 ):
     "Switch off the gradients of whole parts of the model."
     check_parts(model, freeze)
-    names = [f'{PARTS[f]}.' for f in freeze]
-    if layers:
-        lower = round(layers*model.config.text_config.num_hidden_layers)
-        names += [f'language_model.layers.{i}.' for i in range(lower)]
+    lower = round(layers*model.config.get_text_config().num_hidden_layers)
     for name, p in model.named_parameters():
-        p.requires_grad_(p.is_floating_point() and not any(n in name for n in names))
+        still = any(in_part(name, part) for part in freeze) or 0 <= layer_of(name) < lower
+        p.requires_grad_(p.is_floating_point() and not still)
     if not any(p.requires_grad for p in model.parameters()):
         raise CliError('--freeze leaves nothing to train: name fewer parts')
 
@@ -100,12 +116,21 @@ def adapter_layers(
     frozen: float = 0,  # lower share of the layers that gets none
 ) -> list[str]:  # names of linear layers
     "The linear layers of the language model that get an adapter."
-    first = round(frozen*model.config.text_config.num_hidden_layers)
-    names = []
+    first = round(frozen*model.config.get_text_config().num_hidden_layers)
+    linear = (name for name, module in model.named_modules() if isinstance(module, nn.Linear))
+    return [name for name in linear if layer_of(name) >= first]
+
+def whole_modules(
+    model,  # any vision-language model
+    parts: list[str],  # keys of `PARTS`
+) -> list[str]:  # names of modules, none within another
+    "The modules that make up whole parts; of a list its members."
+    found = []
     for name, module in model.named_modules():
-        _, inside, rest = name.partition('language_model.layers.')
-        if inside and isinstance(module, nn.Linear) and int(rest.split('.')[0]) >= first: names.append(name)
-    return names
+        if isinstance(module, nn.ModuleList) or any(name.startswith(f'{above}.') for above in found): continue
+        own = [f'{name}.{n}' for n, _ in module.named_parameters()]
+        if own and all(any(in_part(n, p) for p in parts) for n in own): found.append(name)
+    return found
 
 # %% ../../nbs/train/02_efficiency.ipynb #37d33866
 def add_lora(
@@ -125,7 +150,8 @@ def add_lora(
         raise CliError('--lora-r puts adapters into the language model: leave some of its layers unfrozen')
     if getattr(model, 'is_loaded_in_4bit', False):  # transformers sets it on such models only
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    whole, zero3 = [PARTS[p] for p in ('vision', 'projector') if p not in freeze], is_deepspeed_zero3_enabled()
+    whole = whole_modules(model, [p for p in ('vision', 'projector') if p not in freeze])
+    zero3 = is_deepspeed_zero3_enabled()
     config = LoraConfig(r=r, lora_alpha=alpha or 2*r, lora_dropout=dropout, target_modules=targets,
                         modules_to_save=whole or None)
     model = get_peft_model(model, config, autocast_adapter_dtype=not zero3)
@@ -142,11 +168,11 @@ def parameter_groups(
     **lrs: float | None,  # learning rates of other parts: vision, projector; None is `lr`
 ) -> list[dict]:  # parameter groups for an optimizer
     "Parameters by part, each with its learning rate."
-    rates = {PARTS[k]: v for k, v in lrs.items() if v is not None}
+    rates = {k: v for k, v in lrs.items() if v is not None}
     groups, decayed = {}, set(decayed)
     for name, p in model.named_parameters():
         if not p.requires_grad: continue
-        rate = next((v for part, v in rates.items() if part in name), lr)
+        rate = next((v for part, v in rates.items() if in_part(name, part)), lr)
         groups.setdefault((rate, weight_decay if name in decayed else 0.), []).append(p)
     return [dict(params=ps, lr=rate, weight_decay=decay) for (rate, decay), ps in groups.items()]
 

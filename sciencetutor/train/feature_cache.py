@@ -45,9 +45,10 @@ class FeatureCache:
         dtype: torch.dtype = torch.float32,  # of the features; half precision computes in it, too
         folder: Path | None = None,  # where the files go
     ):
-        self.tower, self.layer, self.dtype = model.model.vision_tower, model.config.vision_feature_layer, dtype
+        self.dtype, self.layer = dtype, getattr(model.config, 'vision_feature_layer', None)
         if not isinstance(self.layer, int):
             raise CliError('--cache-features works with models that read one layer of their vision tower')
+        self.tower = model.model.vision_tower
         key = tower_key(model, processor, fingerprint(rows), dtype)
         self.folder = Path(folder or cache_path('features'))/key
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['NF4_BYTES', 'CONTEXT', 'REMEDIES', 'meta_model', 'quantized_weights', 'weight_bytes', 'layer_bytes',
-           'activation_bytes', 'estimate_memory', 'largest_batch', 'free_memory', 'gigabytes', 'with_remedies',
-           'advise', 'check_memory', 'split_batch']
+           'picture_patches', 'activation_bytes', 'estimate_memory', 'largest_batch', 'free_memory', 'gigabytes',
+           'with_remedies', 'advise', 'check_memory', 'split_batch']
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #7a246d3b
 import json, math, os
@@ -22,7 +22,7 @@ from fastcore.script import CliError
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 from ..models.core import not_loaded, resolve_model
-from .efficiency import add_lora, describe_hardware, freeze_parts, world_size, zero_stage
+from .efficiency import add_lora, describe_hardware, freeze_parts, in_part, world_size, zero_stage
 from .settings import TrainSettings
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #42649500
@@ -46,9 +46,8 @@ NF4_BYTES = .516  # of one weight, scales included
 
 def quantized_weights(model) -> set[int]:  # ids of parameters
     "The weights that `--load-in-4bit` puts into 4 bits."
-    whole = ('lm_head', 'multi_modal_projector')
     linear = ((name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear))
-    return {id(m.weight) for name, m in linear if not any(k in name for k in whole)}
+    return {id(m.weight) for name, m in linear if name != 'lm_head' and not in_part(name, 'projector')}
 
 def weight_bytes(
     model,  # from `meta_model`
@@ -73,11 +72,21 @@ def layer_bytes(
     b: int,  # bytes of a number: 2 or 4
 ) -> float:  # of one token in one layer
     "What one layer keeps of one token."
-    h, i = c.hidden_size, c.intermediate_size
+    h = getattr(c, 'embed_dim', c.hidden_size)  # of some towers `hidden_size` is what they give out
+    i = getattr(c, 'intermediate_size', None) or h*c.mlp_ratio
     heads = c.num_attention_heads
     kv = h*(getattr(c, 'num_key_value_heads', None) or heads)/heads
     return 4*4*h + b*(4*h + 3*kv + (4 if gated else 2)*i)  # residual stream and norms in fp32
 
+def picture_patches(
+    c,  # configuration of a vision tower
+) -> int:
+    "How many patches a picture has, at the size that the tower expects; 512 pixels where any will do."
+    first = lambda n: n[0] if isinstance(n, (list, tuple)) else n
+    return (first(getattr(c, 'image_size', None) or 512)//first(c.patch_size))**2 + 1
+
+
+# %% ../../nbs/train/03_memory_estimate.ipynb #3d498012
 def activation_bytes(
     model,  # from `meta_model`
     s: TrainSettings,  # the arguments
@@ -85,15 +94,15 @@ def activation_bytes(
     size: dict,  # of the largest batch: rows, longest, pictures, predicted
 ) -> float:
     "What the largest batch keeps for its backward pass."
-    text, vision, b = model.config.text_config, model.config.vision_config, 2 if half else 4
+    text, vision, b = model.config.get_text_config(), model.config.vision_config, 2 if half else 4
     learning = [name for name, p in model.named_parameters() if p.requires_grad]
-    below = ('vision_tower', 'multi_modal_projector', 'embed_tokens')  # what gradients reach through all layers
-    learns = {part: any(part in name for name in learning) for part in below}
+    below = ('vision', 'projector', 'embeddings')  # what gradients reach through all layers
+    learns = {part: any(in_part(name, part) for name in learning) for part in below}
     layers = text.num_hidden_layers*(1 if any(learns.values()) else 1 - s.freeze_layers)
     tokens, one = size['rows']*size['longest'], layer_bytes(text, True, b)
     kept = tokens*(text.hidden_size*4*layers + one if s.gradient_checkpointing else one*layers)
-    patches = size['pictures']*((vision.image_size//vision.patch_size)**2 + 1)
-    kept += patches*layer_bytes(vision, False, b)*(vision.num_hidden_layers if learns['vision_tower'] else 1)
+    patches = size['pictures']*picture_patches(vision)
+    kept += patches*layer_bytes(vision, False, b)*(vision.num_hidden_layers if learns['vision'] else 1)
     mask = size['rows']*size['longest']**2*(1 + b)
     return kept + mask + size['predicted']*text.vocab_size*(b + 8)
 

@@ -22,7 +22,7 @@ from transformers.trainer_callback import ExportableState
 from ..data.formats import LETTERS
 from ..models.scoring import answer_scores, question_item
 from .batches import answer_item
-from .efficiency import broadcast, is_main_process, parameter_count, world_size
+from .efficiency import broadcast, is_main_process, layer_of, parameter_count, world_size
 from .settings import TrainSettings
 
 # %% ../../nbs/train/05_tracking.ipynb #24854639
@@ -38,7 +38,7 @@ def peak_flops() -> float | None:
 class Meter:
     "Questions and tokens a second, memory, and the share of the peak."
     def __init__(self, model):
-        inside = [p for n, p in model.named_parameters() if 'language_model.layers' in n or 'lm_head' in n]
+        inside = [p for n, p in model.named_parameters() if layer_of(n) >= 0 or 'lm_head' in n]
         learned = parameter_count(p for p in inside if p.requires_grad)
         self.flops, self.peak = 4*parameter_count(inside) + 2*learned, peak_flops()
         self.questions = self.tokens = 0
