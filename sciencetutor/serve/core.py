@@ -364,6 +364,7 @@ def make_engine(
     load_in_4bit: bool = False,
     max_rows: int = 32,  # answers written at a time
     dtype: str = 'auto',  # of weights and arithmetic
+    max_prompt_tokens: int | None = None,  # longest question, pictures included; None: one large picture fits
 ):
     "Who answers: a model in this process, or one behind an address."
     if endpoint:
@@ -372,7 +373,8 @@ def make_engine(
     from sciencetutor.engine.core import Engine
     from sciencetutor.models.fp16 import quickest_dtype
     if dtype == 'auto' and not load_in_4bit: dtype = quickest_dtype()
-    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype)
+    return Engine(model, load_in_4bit=load_in_4bit, max_rows=max_rows, dtype=dtype,
+                  max_prompt_tokens=max_prompt_tokens)
 
 # %% ../../nbs/40_serve.ipynb #runparts01
 def page_options(
@@ -456,6 +458,7 @@ def run_serve(
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
     country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
+    max_prompt_tokens: int = None,  # longest question, pictures included; by default one large picture fits
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
@@ -489,7 +492,8 @@ def run_serve(
         if endpoint: engine = make_engine(model, endpoint)
         else:
             check_name(model)
-            engine = LazyEngine(lambda: make_engine(model, None, load_in_4bit, max_rows, dtype), model)
+            how = load_in_4bit, max_rows, dtype, max_prompt_tokens
+            engine = LazyEngine(lambda: make_engine(model, None, *how), model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
@@ -530,6 +534,7 @@ def ask(
     model: str = 'tutor',  # which model answers: `tutor`, `tutor-base`, `tiny`, a hub id or a folder
     country: str = None,  # whose emergency numbers are named, such as GB; default: SCIENCETUTOR_COUNTRY, or US
     max_new_tokens: int = 200,  # longest answer, in tokens; why a choice is right is said in fewer
+    max_prompt_tokens: int = None,  # longest question, pictures included; by default one large picture fits
 ) -> 'Turn':  # the question with its answer; a string, for the command line evaluates annotations
     "Ask the tutor one question."
     if not text.strip(): raise CliError("The question is empty: write it after `sciencetutor ask`, in quotes.")
@@ -545,7 +550,7 @@ def ask(
     if country: use_country(country)
     def load():
         from sciencetutor.engine.core import Engine
-        return Engine(model)
+        return Engine(model, max_prompt_tokens=max_prompt_tokens)
     turn, engine = Turn.read(text, choices or (), image), GuardedEngine(LazyEngine(load, model), tutor_guard())
     try: print_reply(engine, turn, max_new_tokens)
     except ContentFiltered as e:
