@@ -42,14 +42,16 @@ def test_grams_forgive_misspelling():
 def heard(monkeypatch):
     "How alarmed judges are whose probabilities are given."
     def hear(words, meaning):
-        def rows(**p): return log_softmax(np.array([np.log(p.get(k.replace('-', '_'), 1e-4)) for k in KINDS]))
+        def rows(**p):
+            p = dict(harmless=1-sum(p.values())+1e-4) | p
+            return log_softmax(np.array([np.log(p.get(k.replace('-', '_'), 1e-6)) for k in KINDS]))
         judges = Judges({})
         judges.words, judges.meaning = lambda text: rows(**words), lambda vector: rows(**meaning)
         return judges.hear('x', np.zeros(384))
     return hear
 
 def test_both_have_to_be_alarmed(heard):
-    assert heard(dict(poison=.99), dict(poison=.9)) == ('poison', pytest.approx(6.6, abs=.3))
+    assert heard(dict(poison=.99), dict(poison=.9)) == ('poison', pytest.approx(6.8, abs=.1))
     level, odds = heard(dict(poison=.9999), dict(harmless=.7, poison=.3))
     assert level == 'poison' and odds <= DISAGREED  # one alone is no answer
     assert heard(dict(harmless=.9), dict(harmless=.9))[1] < -4
@@ -81,10 +83,9 @@ def test_a_long_text_is_heard_in_pieces():
     def judges(text, signed):
         heard.append(text)
         return 'hurt', 99. if 'elephant' in text else -9.
-    text = 'Clouds are made of water. '*20 + 'The blue elephant sings.'
-    assert not Guard(judges=judges).check(text) and len(heard) == 20  # not all of what is very long
-    heard.clear()
-    assert Guard(judges=judges).check(text[26*10:]).found == 'The blue elephant sings.' and len(heard) == 11
+    text = 'Clouds are made of water. '
+    assert not Guard(judges=judges).check(20*text + 'The blue elephant sings.') and len(heard) == 20  # no more of it
+    assert Guard(judges=judges).check(15*text + 'The blue elephant sings.').found == 'The blue elephant sings.'
 
 def test_an_acquitted_sign_does_not_end_a_conversation():
     class Parrot:

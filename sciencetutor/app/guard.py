@@ -86,7 +86,10 @@ def fit_words(
     scale = np.concatenate([np.full(len(g), len(g)**-.5, np.float32) for g in grams])
     x = csr_matrix((scale, np.concatenate(grams), starts), shape=(len(texts), HASHED))
     fitted = LogisticRegression(C=30, max_iter=150, tol=1e-3).fit(x, [KINDS.index(k) for k in labels])
-    return np.vstack([fitted.coef_.T, fitted.intercept_]) / SOFTER['words']
+    weights = np.zeros((HASHED+1, len(KINDS)))
+    weights[-1] = -99  # of kinds that are not among the labels
+    weights[:, fitted.classes_] = np.vstack([fitted.coef_.T, fitted.intercept_]) / SOFTER['words']
+    return weights
 
 # %% ../../nbs/app/08_guard.ipynb #fitcd002
 def fit_meaning(

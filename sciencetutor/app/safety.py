@@ -370,7 +370,8 @@ def check(self: Guard, text: str, where: str = 'in', before: str = '', exercise:
 # %% ../../nbs/app/07_safety.ipynb #helpcode1
 HELP = tomllib.loads(asset('help.toml'))
 SAFE_CARDS = dict(mix='safety-never-mix-cleaners', mains='power-outlet-safe', sun='safe-sun-eyes', ice='safe-ice-pond',
-                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs')
+                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs',
+                  storm='safe-lightning')
 _country = ['']  # that `use_country` set
 
 def use_country(country: str):  # two letters, as in help.toml; raises `CliError`
