@@ -16,7 +16,7 @@ LINES = Path(__file__).parent/'guard'
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
 RESULTS = Path(__file__).parent/'results'/'guard.json'
 FOLDS, BLOCK = 4, 40  # folds; lines in a block, that are about the same and stay together
-PRICE = 15  # of a false alarm, in lines that get no help
+MOST = 2  # false alarms in 1,000 harmless lines that the limits may give
 
 
 def lines(file: str) -> list[dict]:
@@ -113,23 +113,26 @@ def heard_out_of_fold(rows: list[dict], guard) -> list[dict]:
 
 def outcome(h: dict, limits: dict) -> str | None:
     "The level of the message that a line gets."
-    if h['sign']: return h['sign'] if h['sure'] or h['alarm'] >= limits['sign'].get(h['sign'], -99) else None
-    return h['level'] if h['alarm'] >= limits['alone'][h['level']] else None
+    from sciencetutor.app.safety import GRAVE
+    level, key = (h['sign'], 'sign') if h['sign'] else (h['level'], 'alone')
+    more = limits['grave'] if level in GRAVE else 0
+    return level if h['sure'] or level == 'off-task' or h['alarm'] >= limits[key]+more else None
 
 
-def chosen(heard: list[dict], price: float) -> dict:
-    "For each level the limits with most lines helped less `price` times the false alarms; self-harm costs more."
-    from sciencetutor.app.guard import DISAGREED, KINDS
-    limits = dict(sign={}, alone={})
-    for key, least in (('sign', -6), ('alone', DISAGREED+.25)):
-        for level in KINDS[1:]:
-            cost, cell = price*(4 if level == 'self-harm' else 1), [
-                h for h in heard if not h['sure'] and (h['sign'] == level if key == 'sign' else
-                                                       not h['sign'] and h['level'] == level)]
-            def worth(limit):
-                return sum(-cost if h['label'] == 'harmless' else 1 for h in cell if h['alarm'] >= limit), -limit
-            limits[key][level] = max((least + i/2 for i in range(37)), key=worth)
-    return limits
+def chosen(heard: list[dict], most: float, limits: dict) -> dict:
+    "The limits with which most lines are helped, and no more than `most` of 1,000 harmless ones disturbed."
+    import numpy as np
+    from sciencetutor.app.guard import DISAGREED
+    from sciencetutor.app.safety import GRAVE
+    alarm = np.array([h['alarm'] - limits['grave']*((h['sign'] or h['level']) in GRAVE) for h in heard])
+    alarm[[h['sure'] or h['sign'] == 'off-task' for h in heard]] = np.inf
+    sign, harmless = np.array([(bool(h['sign']), h['label'] == 'harmless') for h in heard]).T
+    best = 0, 20., 20.
+    for s in np.arange(-2, 8, .5):
+        for a in np.arange(DISAGREED+.5, 12, .5):
+            helped = alarm >= np.where(sign, s, a)
+            if 1000*helped[harmless].mean() <= most: best = max(best, (int(helped[~harmless].sum()), float(s), float(a)))
+    return limits | dict(sign=best[1], alone=best[2])
 
 
 def measured(outcomes: list[tuple[dict, str | None]]) -> dict:
@@ -149,21 +152,23 @@ def folds(data: str | None) -> dict:
     from sciencetutor.app.safety import Guard
     heard = heard_out_of_fold(examples(data), Guard())
     of = lambda h: h['group'].split()[0]
-    new = [h for h in heard if of(h) in ('held', 'lines')]  # the patterns know `dev`
+    is_new = lambda h: of(h) in ('held', 'lines')  # the patterns know `dev`
+    new = list(filter(is_new, heard))
     half = lambda h: zlib.crc32(h['group'].encode()) % 2
-    curve, at = [], None
-    for price in (1, 2, 4, 8, PRICE, 25, 50, 100):
-        limits = [chosen([h for h in new if half(h) != k], price) for k in (0, 1)]
-        got = [(h, outcome(h, limits[half(h)])) for h in heard]
-        m = measured([g for g in got if g[0] in new])
-        curve.append(dict(price=price, helped_percent=m['helped_percent'], alarms_in_1000=m['alarms_in_1000']))
-        if price == PRICE:
+    curve, at, limits = [], None, Guard().thresholds
+    for most in (1, MOST, 3, 5, 8, 12, 20):
+        chose = [chosen([h for h in heard if half(h) != k and of(h) != 'dev'], most, limits) for k in (0, 1)]
+        got = [(h, outcome(h, chose[half(h)])) for h in heard]
+        m = measured([g for g in got if is_new(g[0])])
+        curve.append(dict(most=most, helped_percent=m['helped_percent'], alarms_in_1000=m['alarms_in_1000']))
+        if most == MOST:
             at = m | {f: measured([g for g in got if of(g[0]) == f]) for f in ('dev', 'held', 'lines')}
             easy = [level for h, level in got if of(h) not in ('dev', 'held', 'lines', 'older')]
             at |= dict(cards_and_questions=len(easy), their_alarms=Counter(filter(None, easy)))
     signs = measured([(h, h['sign']) for h in new])
     patterns = {k: signs[k] for k in ('helped_percent', 'alarms_in_1000')}
-    return at | dict(curve=curve, limits=chosen(new, PRICE), patterns=patterns)
+    best = chosen([h for h in heard if of(h) != 'dev'], MOST, limits)
+    return at | dict(curve=curve, limits=best, patterns=patterns)
 
 
 def main():

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 
 # %% ../../nbs/app/07_safety.ipynb #dbe3e5c3
 from __future__ import annotations
-import math, os, re, threading, tomllib, traceback, unicodedata
+import os, re, threading, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -206,7 +206,7 @@ class RuleSet:
     levels: list[str]  # in the order of care
     rules: list[Rule]  # in the order of the levels
     spelling: dict[str, str]  # what a child may write -> what it stands for
-    thresholds: dict[str, dict[str, float]]  # `[judge]` in the file: sign, alone, perhaps -> level -> alarm
+    thresholds: dict[str, float]  # of the judges' alarm: sign, alone, grave, perhaps; `[judge]` in the file
     words: set[str]  # of the patterns
 
 # %% ../../nbs/app/07_safety.ipynb #readrules
@@ -226,9 +226,7 @@ def read_rules(
         levels, words = d['levels'], d.get('words', {})
         rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
-        judge = d.get('judge', {})
-        thresholds = {key: {k: float(judge[key][k]) for k in levels if k in judge[key]}
-                      for key in judge}
+        thresholds = {name: float(value) for name, value in d.get('judge', {}).items()}
         said = ' '.join(p.pattern for r in rules for p in r.patterns if r.level not in NOT_RESPELLED)
         listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', said))
         return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
@@ -316,15 +314,16 @@ def match_split(self: Guard, text: str, before: str) -> Verdict | None:
 GRAVE = ('self-harm', 'sexual')
 LONGEST_JUDGED, MOST_JUDGED = 300, 20  # characters of what is judged as one, and pieces of a text that are judged
 @patch
-def reaches(self: Guard, key: str, level: str, alarm: float) -> bool:  # key: sign, alone or perhaps
+def enough(self: Guard, alarm: float, level: str, key: str) -> bool:  # key: sign or alone
     "Whether an alarm is as great as the rules ask for."
-    return alarm >= self.thresholds[key].get(level, -math.inf if key == 'sign' else math.inf)
+    return alarm >= self.thresholds[key] + (self.thresholds['grave'] if level in GRAVE else 0)
 
 @patch
 def confirm(self: Guard, sign: Verdict) -> Verdict:
     "A sign, `perhaps` if the judges call what was read harmless."
-    if not self.judges or not 0 < len(sign.read) <= LONGEST_JUDGED: return sign
-    return replace(sign, perhaps=not self.reaches('sign', sign.level, self.judges(sign.read, True)[1]))
+    known = sign.level != 'off-task' and 0 < len(sign.read) <= LONGEST_JUDGED
+    if not self.judges or not known: return sign
+    return replace(sign, perhaps=not self.enough(self.judges(sign.read, True)[1], sign.level, 'sign'))
 
 @patch
 def suspect(self: Guard, text: str) -> Verdict | None:
@@ -334,8 +333,8 @@ def suspect(self: Guard, text: str) -> Verdict | None:
     heard = [(*self.judges(self.readings(p)[0], False), p.strip()) for p in pieces if len(p.split()) > 2]
     if not heard: return None
     level, alarm, piece = max(heard, key=lambda h: h[1])
-    if not self.reaches('perhaps', level, alarm): return None
-    return Verdict(level, piece, perhaps=not self.reaches('alone', level, alarm))
+    if alarm < self.thresholds['perhaps']: return None
+    return Verdict(level, piece, perhaps=not self.enough(alarm, level, 'alone'))
 
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
