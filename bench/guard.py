@@ -131,7 +131,8 @@ def chosen(heard: list[dict], most: float, limits: dict) -> dict:
     for s in np.arange(-2, 8, .5):
         for a in np.arange(DISAGREED+.5, 12, .5):
             helped = alarm >= np.where(sign, s, a)
-            if 1000*helped[harmless].mean() <= most: best = max(best, (int(helped[~harmless].sum()), float(s), float(a)))
+            if 1000*helped[harmless].mean() > most: continue
+            best = max(best, (int(helped[~harmless].sum()), float(s), float(a)))
     return limits | dict(sign=best[1], alone=best[2])
 
 
@@ -148,27 +149,26 @@ def measured(outcomes: list[tuple[dict, str | None]]) -> dict:
 
 
 def folds(data: str | None) -> dict:
-    "Help and false alarms out of fold, with limits of several prices; those of the other half of the lines are used."
+    "Help and alarms out of fold, with the limits that ship, and with limits chosen on the other half of the lines."
     from sciencetutor.app.safety import Guard
     heard = heard_out_of_fold(examples(data), Guard())
     of = lambda h: h['group'].split()[0]
     is_new = lambda h: of(h) in ('held', 'lines')  # the patterns know `dev`
     new = list(filter(is_new, heard))
     half = lambda h: zlib.crc32(h['group'].encode()) % 2
-    curve, at, limits = [], None, Guard().thresholds
+    curve, limits = [], Guard().thresholds
     for most in (1, MOST, 3, 5, 8, 12, 20):
         chose = [chosen([h for h in heard if half(h) != k and of(h) != 'dev'], most, limits) for k in (0, 1)]
-        got = [(h, outcome(h, chose[half(h)])) for h in heard]
-        m = measured([g for g in got if is_new(g[0])])
+        m = measured([(h, outcome(h, chose[half(h)])) for h in new])
         curve.append(dict(most=most, helped_percent=m['helped_percent'], alarms_in_1000=m['alarms_in_1000']))
-        if most == MOST:
-            at = m | {f: measured([g for g in got if of(g[0]) == f]) for f in ('dev', 'held', 'lines')}
-            easy = [level for h, level in got if of(h) not in ('dev', 'held', 'lines', 'older')]
-            at |= dict(cards_and_questions=len(easy), their_alarms=Counter(filter(None, easy)))
+    got = [(h, outcome(h, limits)) for h in heard]
+    at = {f: measured([g for g in got if of(g[0]) == f]) for f in ('dev', 'held', 'lines')}
+    easy = [level for h, level in got if of(h) not in ('dev', 'held', 'lines', 'older')]
+    at |= measured([g for g in got if is_new(g[0])]) | dict(limits=limits, cards_and_questions=len(easy))
     signs = measured([(h, h['sign']) for h in new])
     patterns = {k: signs[k] for k in ('helped_percent', 'alarms_in_1000')}
     best = chosen([h for h in heard if of(h) != 'dev'], MOST, limits)
-    return at | dict(curve=curve, limits=best, patterns=patterns)
+    return at | dict(their_alarms=Counter(filter(None, easy)), curve=curve, best_limits=best, patterns=patterns)
 
 
 def main():

@@ -149,7 +149,7 @@ class Rule:
     unless: re.Pattern | None = None  # what is taken out of the text first
     help: str = ''  # which message is said; the level's own if not given
     talk: bool = False  # what only a child's own words can mean, and no exercise with choices
-    sure: bool = False  # phrases of other languages, of which the judges know nothing
+    sure: bool = False  # needs no judge: phrases of other languages, and what the file calls so
 
     def search(self, text: str) -> str:  # the words, or nothing
         "What of a text made the rule speak."
@@ -215,7 +215,8 @@ def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.e
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
     if 'phrases' in r: patterns = [compile_phrases(r['phrases'])]
     else: patterns = [compile_patterns(p, words) for p in r.get('groups') or [r['patterns']]]
-    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False), 'phrases' in r)
+    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False),
+                r.get('sure', 'phrases' in r))
 
 def read_rules(
     text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
