@@ -1,31 +1,57 @@
-"""How the guard does on lines of bench/guard, and how its learned judges are fitted.
+"""How the guard does on lines such as those of bench/guard, and how its judges are fitted.
 
-    python bench/guard.py dev                 # per level: alarms on harmless lines, help on dangerous ones, CPU time
-    python bench/guard.py held                # the half that was kept apart; look at it once, when all is finished
+    python bench/guard.py FILE                # lines of JSON with text and label: alarms, help per label, CPU time
     python bench/guard.py asked SAMPLE.json   # questions of children: which are refused
     python bench/guard.py val DATA            # validation questions of a folder in the official ScienceQA layout
-    python bench/guard.py learn               # fits the weights again, from the dev half
+    python bench/guard.py learn [DATA]        # fits the judges again; questions of DATA's train split are harmless
+    python bench/guard.py folds [DATA]        # judges that have not seen a line judge it; bench/results/guard.json
 
-`--show` prints every line that went wrong. Nothing may be changed to suit single lines of `held`.
+`dev`, `held` and `lines` stand for the files of that name in bench/guard. `--show` prints every line that went wrong.
 """
-import argparse, json, random, time
+import argparse, json, random, re, time, zlib
 from collections import Counter, defaultdict
 from pathlib import Path
 
 LINES = Path(__file__).parent/'guard'
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
+RESULTS = Path(__file__).parent/'results'/'guard.json'
+FOLDS, BLOCK = 4, 40  # folds; lines in a block, that are about the same and stay together
+MOST = 2  # false alarms in 1,000 harmless lines that the limits may give
 
 
-def lines(half: str) -> list[dict]:
-    "The lines of a half: text, label, topic."
-    return [json.loads(line) for line in (LINES/f'{half}.jsonl').read_text(encoding='utf-8').splitlines()]
+def lines(file: str) -> list[dict]:
+    "The lines of a file: text, label, and perhaps topic."
+    path = LINES/f'{file}.jsonl' if (LINES/f'{file}.jsonl').is_file() else Path(file)
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
 
 
-def questions(data, split: str) -> list[list[str]]:
-    "The questions of a split, with their choices."
+def questions(data, split: str) -> list[dict]:
+    "The questions of a split."
     problems, splits = (json.loads((Path(data)/f).read_text()) for f in ('problems.json', 'pid_splits.json'))
-    found = [problems[pid] for pid in splits[split] if pid in problems]
-    return [['\n'.join([p['hint'], p['question'], *p['choices']]), p['lecture']+'\n'+p['solution']] for p in found]
+    return [problems[pid] for pid in splits[split] if pid in problems]
+
+
+def asked_of(problem: dict) -> str: return '\n'.join([problem['hint'], problem['question'], *problem['choices']])
+
+
+def examples(data: str | None) -> list[dict]:
+    "What judges learn from: text, label, group. Lines that follow each other are one group, and ways to ask of a card."
+    from sciencetutor.app.cards import load_cards
+    from sciencetutor.app.safety import safety_lines
+    files = {f: lines(f) for f in ('dev', 'held', 'lines')}
+    files['older'] = [dict(text=r['text'], label=r['level'].replace('ok', 'harmless')) for r in safety_lines()
+                      if r['side'] == 'in' and r['level'] != 'off-task']
+    rows = [r | dict(group=f'{f} {i//BLOCK}') for f, some in files.items() for i, r in enumerate(some)]
+    plain = lambda card, asked: not card.care or not re.search(r'\b(i|my|me|we)\b', asked.lower())
+    asked = [dict(text=a, label='harmless', group=c.id) for c in load_cards() for a in c.asked if plain(c, a)]
+    some = random.Random(5)
+    rows += some.sample(asked, 6000)
+    train = sorted({p['question'] for p in questions(data, 'train')}) if data else []
+    rows += [dict(text=q, label='harmless', group=q) for q in some.sample(train, min(1200, len(train)))]
+    return list({r['text'].lower(): r for r in rows}.values())
+
+
+def percent(n: int, of: int) -> float: return round(100*n/max(of, 1), 1)
 
 
 def report(guard, rows: list[dict], show: bool = False) -> dict:
@@ -50,42 +76,128 @@ def report(guard, rows: list[dict], show: bool = False) -> dict:
     lines_bad, helped = sum(c['lines'] for c in bad), sum(c['answered with help'] for c in bad)
     harmless = table['harmless']['lines']
     return dict(levels={k: dict(v) for k, v in table.items()}, alarms=dict(alarms), helped=f'{helped} of {lines_bad}',
-                helped_percent=round(100*helped/max(lines_bad, 1), 1),
-                alarms_in_1000=round(1000*sum(alarms.values())/max(harmless, 1), 1),
+                helped_percent=percent(helped, lines_bad),
+                alarms_in_1000=percent(10*sum(alarms.values()), harmless),
                 median_cpu_ms=round(1000*took[len(took)//2], 2), mean_cpu_ms=round(1000*sum(took)/len(took), 2))
 
 
-def learn():
-    "Fit both judges: the dev half, and ways to ask of the cards that are about no danger."
+def learn(data: str | None):
+    "Fit both judges."
     from safetensors.numpy import save_file
-    from sciencetutor.app.cards import load_cards
     from sciencetutor.app.guard import fit_judges
-    asked = [a for card in load_cards() if not card.care for a in card.asked]
-    rows = [dict(text=r['text'], level=r['label'].replace('harmless', 'ok')) for r in lines('dev')]
-    save_file(fit_judges(rows, random.Random(5).sample(asked, 5000)), WEIGHTS)
+    from sciencetutor.app.safety import Guard
+    rows, guard = examples(data), Guard()
+    save_file(fit_judges([guard.readings(r['text'])[0] for r in rows], [r['label'] for r in rows]), WEIGHTS)
     print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.2f} MB from {len(rows)} lines")
+
+
+def heard_out_of_fold(rows: list[dict], guard) -> list[dict]:
+    "What the signs and judges that have not seen a line say about it: label, sign, level, alarm."
+    from sciencetutor.app.guard import Judges, fit_meaning, fit_words, is_learning, sentence_vectors
+    groups = sorted({r['group'] for r in rows})
+    fold = {g: i % FOLDS for i, g in enumerate(random.Random(0).sample(groups, len(groups)))}
+    signs = [guard.match(r['text'], 'in') for r in rows]
+    texts = [v.read if v and v.read else guard.readings(r['text'])[0] for r, v in zip(rows, signs)]
+    vectors, found = sentence_vectors(texts), []
+    for k in range(FOLDS):
+        known = [i for i, r in enumerate(rows) if fold[r['group']] != k]
+        labels = [rows[i]['label'] for i in known]
+        judges = Judges(dict(words=fit_words([texts[i] for i in known], labels)) | fit_meaning(vectors[known], labels))
+        for i in (i for i, r in enumerate(rows) if fold[r['group']] == k):
+            level, alarm = judges.hear(texts[i], vectors[i])
+            if not signs[i] and alarm > 0 and is_learning(texts[i]): alarm = -99.
+            found.append(dict(label=rows[i]['label'], group=rows[i]['group'], sign=signs[i] and signs[i].level,
+                              sure=bool(signs[i] and not signs[i].read), level=level, alarm=float(alarm)))
+    return found
+
+
+def outcome(h: dict, limits: dict) -> str | None:
+    "The level of the message that a line gets."
+    from sciencetutor.app.safety import GRAVE
+    level, key = (h['sign'], 'sign') if h['sign'] else (h['level'], 'alone')
+    more = limits['grave'] if level in GRAVE else 0
+    return level if h['sure'] or level == 'off-task' or h['alarm'] >= limits[key]+more else None
+
+
+def chosen(heard: list[dict], most: float, limits: dict) -> dict:
+    "The limits with which most lines are helped, and no more than `most` of 1,000 harmless ones disturbed."
+    import numpy as np
+    from sciencetutor.app.guard import DISAGREED
+    from sciencetutor.app.safety import GRAVE
+    alarm = np.array([h['alarm'] - limits['grave']*((h['sign'] or h['level']) in GRAVE) for h in heard])
+    alarm[[h['sure'] or h['sign'] == 'off-task' for h in heard]] = np.inf
+    sign, harmless = np.array([(bool(h['sign']), h['label'] == 'harmless') for h in heard]).T
+    best = 0, 20., 20.
+    for s in np.arange(-2, 8, .5):
+        for a in np.arange(DISAGREED+.5, 12, .5):
+            helped = alarm >= np.where(sign, s, a)
+            if 1000*helped[harmless].mean() > most: continue
+            best = max(best, (int(helped[~harmless].sum()), float(s), float(a)))
+    return limits | dict(sign=best[1], alone=best[2])
+
+
+def measured(outcomes: list[tuple[dict, str | None]]) -> dict:
+    "Help and alarms of lines with what they got."
+    table, alarms = defaultdict(Counter), Counter()
+    for h, level in outcomes:
+        table[h['label']].update(lines=1, helped=int(bool(level)), right=int(level == h['label']))
+        if level and h['label'] == 'harmless': alarms[level] += 1
+    harmless, bad = table.pop('harmless'), sum(table.values(), Counter())
+    return dict(helped_percent=percent(bad['helped'], bad['lines']), harmless_lines=harmless['lines'],
+                alarms_in_1000=percent(10*alarms.total(), harmless['lines']), alarms=dict(alarms),
+                levels={k: dict(v) for k, v in sorted(table.items())})
+
+
+def folds(data: str | None) -> dict:
+    "Help and alarms out of fold, with the limits that ship, and with limits chosen on the other half of the lines."
+    from sciencetutor.app.safety import Guard
+    heard = heard_out_of_fold(examples(data), Guard())
+    of = lambda h: h['group'].split()[0]
+    is_new = lambda h: of(h) in ('held', 'lines')  # the patterns know `dev`
+    new = list(filter(is_new, heard))
+    half = lambda h: zlib.crc32(h['group'].encode()) % 2
+    curve, limits = [], Guard().thresholds
+    for most in (1, MOST, 3, 5, 8, 12, 20):
+        chose = [chosen([h for h in heard if half(h) != k and of(h) != 'dev'], most, limits) for k in (0, 1)]
+        m = measured([(h, outcome(h, chose[half(h)])) for h in new])
+        curve.append(dict(most=most, helped_percent=m['helped_percent'], alarms_in_1000=m['alarms_in_1000']))
+    got = [(h, outcome(h, limits)) for h in heard]
+    at = {f: measured([g for g in got if of(g[0]) == f]) for f in ('dev', 'held', 'lines')}
+    easy = [level for h, level in got if of(h) not in ('dev', 'held', 'lines', 'older')]
+    at |= measured([g for g in got if is_new(g[0])]) | dict(limits=limits, cards_and_questions=len(easy))
+    signs = measured([(h, h['sign']) for h in new])
+    patterns = {k: signs[k] for k in ('helped_percent', 'alarms_in_1000')}
+    best = chosen([h for h in heard if of(h) != 'dev'], MOST, limits)
+    return at | dict(their_alarms=Counter(filter(None, easy)), curve=curve, best_limits=best, patterns=patterns)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', choices=['dev', 'held', 'asked', 'val', 'learn'])
+    p.add_argument('what', help='asked, val, learn, folds, or a file of lines')
     p.add_argument('data', nargs='?')
     p.add_argument('--show', action='store_true')
     a = p.parse_args()
     if a.what in ('asked', 'val') and not a.data: p.error(f'{a.what} needs a file or folder')
-    if a.what == 'learn': return learn()
+    if a.what == 'learn': return learn(a.data)
+    if a.what == 'folds':
+        kept = json.loads(RESULTS.read_text()) | dict(folds=folds(a.data))
+        RESULTS.write_text(json.dumps(kept, indent=1)+'\n')
+        return print(json.dumps(kept['folds'], indent=1))
     from sciencetutor.app.guard import tutor_guard
     guard = tutor_guard()
     guard.check('Why is the sky blue?')
-    if a.what in ('dev', 'held'): print(json.dumps(report(guard, lines(a.what), a.show), indent=1))
-    elif a.what == 'asked':
+    if a.what == 'asked':
         for q in json.loads(Path(a.data).read_text()):
             if v := guard.check(q['text']): print(f"{q['kind']:10} {q['text']}   [{v}]")
-    else:
-        asked = questions(a.data, 'val')
-        stopped = [(v, q) for q, _ in asked if (v := guard.check(q, exercise=True))]
+    elif a.what == 'val':
+        asked = list(map(asked_of, questions(a.data, 'val')))
+        stopped = [(v, q) for q in asked if (v := guard.check(q, exercise=True))]
         for v, q in stopped: print(v, q[:100])
         print(f'{len(stopped)} of {len(asked)} refused')
+    else:
+        try: rows = lines(a.what)
+        except (OSError, ValueError) as e: p.error(f'{a.what} is no file of lines with text and label ({e})')
+        print(json.dumps(report(guard, rows, a.show), indent=1))
 
 
 if __name__ == '__main__': main()

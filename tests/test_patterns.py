@@ -141,7 +141,7 @@ def functions():
     from sciencetutor.data.formats import parse_turns
     from sciencetutor.eval.answer_parsing import read_tolerant
     from sciencetutor.serve.api import form_messages
-    guard = safety.Guard(classifier=None)
+    guard = safety.Guard()
     return dict(
         choices=(turns.find_choices, 10**5), read=(turns.Turn.read, 10**5), sentences=(turns.whole_sentences, 10**5),
         no_pictures=(core.no_pictures, 10**5), bare=(answers.bare, 10**5), language=(answers.other_language, 20_000),

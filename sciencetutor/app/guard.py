@@ -1,4 +1,4 @@
-"""A sign changes the answer; what only judges suspect, and both of them, is a quiet line for an adult
+"""A sign in the text, or two judges that agree: what changes an answer, and what is a quiet line for an adult
 
 Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 
@@ -6,17 +6,142 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 
 # %% ../../nbs/app/08_guard.ipynb #20be7805
 from __future__ import annotations
+import re, zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 import numpy as np
+from fastcore.basics import patch
+from fastcore.script import CliError
 from .answers import small_talk, wish_of
 from .embedding import sentence_encoder
 from .retrieval import finder
-from .safety import Guard, fit_classifier
+from .safety import GRAVE, Guard
 
 # %% auto #0
-__all__ = ['KNOWN', 'AGREES', 'is_learning', 'sentence_vectors', 'fit_judges', 'meaning_weights', 'agrees', 'tutor_guard']
+__all__ = ['KINDS', 'HASHED', 'LONGEST_READ', 'SOFTER', 'DISAGREED', 'KNOWN', 'text_grams', 'sentence_vectors', 'log_softmax',
+           'Judges', 'fit_words', 'fit_meaning', 'fit_judges', 'shipped_judges', 'is_learning', 'alarm', 'tutor_guard']
+
+# %% ../../nbs/app/08_guard.ipynb #gramscd1
+KINDS = ('harmless', 'experiment', 'hurt', 'injury', 'personal', 'poison', 'self-harm', 'sexual', 'violence')
+HASHED = 2**16  # numbers of n-grams
+LONGEST_READ = 300  # characters of a text that the judges read
+
+def text_grams(
+    text: str,  # as the guard reads it
+) -> np.ndarray:  # (n,) int, sorted, without repetition
+    "The numbers of the n-grams of a text; any digit counts as 0."
+    text = re.sub(r'\d', '0', text[:LONGEST_READ])
+    words = re.findall(r"[\w']+", text)
+    found = {' '.join(words[i:i+n]) for n in (1, 2, 3) for i in range(len(words)-n+1)}
+    found |= {f'{a} _ {b}' for a, b in zip(words, words[2:])}
+    for word in text.split():
+        framed = f'<{word}>'
+        found |= {'#'+framed[i:i+n] for n in (2, 3, 4, 5) for i in range(len(framed)-n+1)}
+    return np.unique([zlib.crc32(g.encode()) % HASHED for g in found or ['']])
+
+# %% ../../nbs/app/08_guard.ipynb #meancd01
+def sentence_vectors(texts: Sequence[str]) -> np.ndarray:  # (n, 384)
+    "What texts mean."
+    spell = finder().spell
+    return sentence_encoder()([spell(t[:LONGEST_READ]) for t in texts])
+
+def log_softmax(
+    x: np.ndarray,  # logits
+) -> np.ndarray:  # natural logarithms of probabilities
+    "Logits as logarithms of probabilities, over the last axis."
+    x = x-x.max(-1, keepdims=True)
+    return x-np.log(np.exp(x).sum(-1, keepdims=True))
+
+class Judges:
+    "What two independent classifiers think of a text."
+    def __init__(self,
+        weights: dict[str, np.ndarray],  # of `fit_words` and `fit_meaning`
+    ):
+        self.weights = {name: w.astype(np.float32) for name, w in weights.items()}
+
+    def words(self, text: str) -> np.ndarray:  # (kinds,) log-probabilities
+        "What the n-grams say."
+        grams, w = text_grams(text), self.weights['words']
+        return log_softmax(w[grams].sum(0)/np.sqrt(len(grams)) + w[-1])
+
+    def meaning(self, vector: np.ndarray) -> np.ndarray:  # (kinds,) log-probabilities
+        "What the sentence vector says."
+        hidden, out = self.weights['hidden'], self.weights['out']
+        inner = np.maximum(vector@hidden[:-1] + hidden[-1], 0)
+        return log_softmax(inner@out[:-1] + out[-1])
+
+# %% ../../nbs/app/08_guard.ipynb #fitcd001
+SOFTER = dict(words=1.2, meaning=1.6)  # temperatures
+
+def fit_words(
+    texts: Sequence[str],  # as the guard reads them
+    labels: Sequence[str],  # of `KINDS`
+) -> np.ndarray:  # [HASHED + 1, kinds], the intercept last
+    "Weights of the judge of words."
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+    grams = [text_grams(t) for t in texts]
+    starts = np.cumsum([0, *map(len, grams)])
+    scale = np.concatenate([np.full(len(g), len(g)**-.5, np.float32) for g in grams])
+    x = csr_matrix((scale, np.concatenate(grams), starts), shape=(len(texts), HASHED))
+    fitted = LogisticRegression(C=30, max_iter=150, tol=1e-3).fit(x, [KINDS.index(k) for k in labels])
+    weights = np.zeros((HASHED+1, len(KINDS)))
+    weights[-1] = -99  # of kinds that are not among the labels
+    weights[:, fitted.classes_] = np.vstack([fitted.coef_.T, fitted.intercept_]) / SOFTER['words']
+    return weights
+
+# %% ../../nbs/app/08_guard.ipynb #fitcd002
+def fit_meaning(
+    vectors: np.ndarray,  # (n, 384), of `sentence_vectors`
+    labels: Sequence[str],  # of `KINDS`
+    seeds: Sequence[int] = (0, 1, 2),  # one network each
+) -> dict[str, np.ndarray]:  # hidden [385, units], out [units + 1, kinds]; the biases last
+    "Weights of the judge of meaning."
+    from sklearn.neural_network import MLPClassifier
+    mean, spread = vectors.mean(0), vectors.std(0)+1e-6
+    x, y = (vectors-mean)/spread, [KINDS.index(k) for k in labels]
+    nets = [MLPClassifier((96,), alpha=.03, batch_size=128, learning_rate_init=1e-3, max_iter=16, random_state=seed)
+            .fit(x, y) for seed in seeds]
+    first = np.hstack([net.coefs_[0] for net in nets])/spread[:, None]
+    bias = np.hstack([net.intercepts_[0] for net in nets]) - mean@first
+    soft = SOFTER['meaning']*len(nets)
+    last = [sum(net.intercepts_[1] for net in nets)]
+    return dict(hidden=np.vstack([first, bias]), out=np.vstack([*(net.coefs_[1] for net in nets), *last])/soft)
+
+def fit_judges(
+    texts: Sequence[str],  # as the guard reads them
+    labels: Sequence[str],  # of `KINDS`
+) -> dict[str, np.ndarray]:  # words, hidden, out; float16
+    "Let both judges learn."
+    found = dict(words=fit_words(texts, labels)) | fit_meaning(sentence_vectors(texts), labels)
+    return {name: w.astype(np.float16) for name, w in found.items()}
+
+# %% ../../nbs/app/08_guard.ipynb #hearcd01
+DISAGREED = 3.  # the most alarm of judges who do not agree
+
+@patch
+def hear(self: Judges,
+    text: str,  # as the guard reads it
+    vector: np.ndarray | None = None,  # of `sentence_vectors`, if it is known
+) -> tuple[str, float]:  # the level, and how alarmed both are
+    "What both judges take a text for."
+    if vector is None: vector = sentence_vectors([text])[0]
+    both = np.stack([self.words(text), self.meaning(vector)])
+    harmless = both[:, 0].clip(max=-1e-6)
+    odds = np.log(-np.expm1(harmless)) - harmless
+    level, named = 1+int(both[:, 1:].sum(0).argmax()), 1+both[:, 1:].argmax(1)
+    agree = odds.min() > 0 and (KINDS[level] not in GRAVE or (named == level).all())
+    return KINDS[level], float(odds.sum() if agree else min(odds.sum(), DISAGREED))
+
+@lru_cache(1)
+def shipped_judges() -> Judges:  # raises `CliError`
+    "The judges that ship."
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+    try: return Judges(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
+    except (OSError, SafetensorError) as e:
+        raise CliError(f"The safety judges of the package can't be read ({e}): install it again.") from None
 
 # %% ../../nbs/app/08_guard.ipynb #34e7cfcf
 KNOWN = .8  # probability that a card answers the question
@@ -30,42 +155,17 @@ def is_learning(
     best = find.find(text, 1)[0]
     return best.sure >= KNOWN and not best.card.care
 
-# %% ../../nbs/app/08_guard.ipynb #judgefit
-def sentence_vectors(texts: Sequence[str]) -> np.ndarray:  # (n, 384)
-    "What texts mean, their case aside."
-    return sentence_encoder()([t.lower()[:300] for t in texts])
-
-def fit_judges(
-    rows: Sequence[dict],  # text, level; `ok` if harmless
-    harmless: Sequence[str] = (),  # more harmless texts
-) -> dict:  # of `fit_classifier`, and `meaning`: weights [385] of the second judge
-    "Let both judges learn."
-    from sklearn.linear_model import LogisticRegression
-    x = sentence_vectors([*(r['text'] for r in rows), *harmless])
-    bad = np.array([*(r['level'] != 'ok' for r in rows), *[False]*len(harmless)])
-    fitted = LogisticRegression(C=10, max_iter=3000).fit(x, bad)
-    meaning = np.append(fitted.coef_[0], fitted.intercept_).astype(np.float32)
-    return fit_classifier(rows, harmless) | dict(meaning=meaning)
-
 # %% ../../nbs/app/08_guard.ipynb #judgeuse
-AGREES = .6  # log-odds from which the second judge agrees
-
-@lru_cache(1)
-def meaning_weights() -> np.ndarray:  # [385]
-    "The second judge that ships."
-    from safetensors.numpy import load
-    return load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes())['meaning']
-
-def agrees(
-    text: str,  # a sentence that alarmed the classifier
-    level: str,  # which one it took it for
-) -> bool:
-    "Whether the second judge takes a text for dangerous, too, and it is no question of a learner."
-    w = meaning_weights()
-    return float(sentence_vectors([text])[0]@w[:-1] + w[-1]) >= AGREES and not is_learning(text)
+def alarm(
+    text: str,  # as the guard reads it
+    signed: bool,  # whether there is a sign in it
+) -> tuple[str, float]:  # the level, and how alarmed both judges are
+    "What the judges that ship say; a learner's question without a sign is none of their business."
+    level, odds = shipped_judges().hear(text)
+    return level, -np.inf if odds > 0 and not signed and is_learning(text) else odds
 
 def tutor_guard(
     rules: str | None = None,  # file with other rules
 ) -> Guard:
-    "The guard with its second judge."
-    return Guard(rules, second_judge=agrees)
+    "The guard with its judges."
+    return Guard(rules, alarm)

@@ -8,11 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/safety.html.md"""
 from __future__ import annotations
 import os, re, threading, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-import numpy as np
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .cards import load_cards
@@ -20,13 +19,13 @@ from ..resources import asset
 
 # %% auto #0
 __all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', 'LEET_INSIDE', 'ALL_LEET', 'DRAWN',
-           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'NEWER_WORDS', 'GAP', 'NOT_RESPELLED', 'HASH_BITS',
-           'MAX_CHECKED', 'ALONE', 'LONGEST_BEFORE', 'HELP', 'SAFE_CARDS', 'SAID_HARM', 'as_latin', 'strip_hidden',
-           'join_spaced', 'normalize_text', 'word_cutter', 'is_word', 'cut_words', 'loosen', 'respell',
-           'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases', 'RuleSet', 'read_rule',
-           'read_rules', 'sentences_of', 'text_features', 'fit_weights', 'fit_classifier', 'SafetyClassifier', 'Guard',
-           'rule_words', 'use_country', 'help_numbers', 'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered',
-           'message_text', 'split_latest', 'GuardedEngine', 'safety_lines', 'measure']
+           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'NEWER_WORDS', 'GAP', 'NOT_RESPELLED', 'MAX_CHECKED',
+           'ALONE', 'LONGEST_BEFORE', 'GRAVE', 'LONGEST_JUDGED', 'MOST_JUDGED', 'HELP', 'SAFE_CARDS', 'SAID_HARM',
+           'as_latin', 'strip_hidden', 'join_spaced', 'normalize_text', 'word_cutter', 'is_word', 'cut_words', 'loosen',
+           'respell', 'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases', 'RuleSet',
+           'read_rule', 'read_rules', 'sentences_of', 'Guard', 'rule_words', 'use_country', 'help_numbers',
+           'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered', 'message_text', 'split_latest',
+           'GuardedEngine', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
 LIKE = dict(a='αаաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſғ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡',
@@ -150,6 +149,7 @@ class Rule:
     unless: re.Pattern | None = None  # what is taken out of the text first
     help: str = ''  # which message is said; the level's own if not given
     talk: bool = False  # what only a child's own words can mean, and no exercise with choices
+    sure: bool = False  # needs no judge: phrases of other languages, and what the file calls so
 
     def search(self, text: str) -> str:  # the words, or nothing
         "What of a text made the rule speak."
@@ -167,7 +167,8 @@ class Verdict:
     level: str  # of the rules, or `error` when the check itself failed
     found: str = ''  # the words
     help: str = ''  # which message is said; the level's own if not given
-    perhaps: bool = False  # only a learned judge thinks so: nothing for a child, a quiet line for an adult
+    perhaps: bool = False  # keys that disagree: nothing for a child, a quiet line for an adult
+    read: str = field(default='', repr=False, compare=False)  # the reading in which a sign was found, for the judges
     @property
     def note(self) -> str:
         "The key of the message in `texts.toml`."
@@ -205,7 +206,7 @@ class RuleSet:
     levels: list[str]  # in the order of care
     rules: list[Rule]  # in the order of the levels
     spelling: dict[str, str]  # what a child may write -> what it stands for
-    thresholds: dict[str, float]  # level -> score of the classifier from which a sentence counts; `[judge]` in the file
+    thresholds: dict[str, float]  # of the judges' alarm: sign, alone, grave, perhaps; `[judge]` in the file
     words: set[str]  # of the patterns
 
 # %% ../../nbs/app/07_safety.ipynb #readrules
@@ -214,7 +215,8 @@ def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.e
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
     if 'phrases' in r: patterns = [compile_phrases(r['phrases'])]
     else: patterns = [compile_patterns(p, words) for p in r.get('groups') or [r['patterns']]]
-    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False))
+    return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False),
+                r.get('sure', 'phrases' in r))
 
 def read_rules(
     text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
@@ -225,7 +227,7 @@ def read_rules(
         levels, words = d['levels'], d.get('words', {})
         rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
-        thresholds = {level: float(d['judge'][level]) for level in levels if level in d.get('judge', {})}
+        thresholds = {name: float(value) for name, value in d.get('judge', {}).items()}
         said = ' '.join(p.pattern for r in rules for p in r.patterns if r.level not in NOT_RESPELLED)
         listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', said))
         return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
@@ -238,84 +240,6 @@ def sentences_of(text: str) -> list[str]:  # without empty ones
     "A text in sentences or lines."
     return [s for s in re.split(r'(?<=[.!?])\s+|\n', text) if s.strip()]
 
-HASH_BITS = 15  # of a feature's number
-
-def text_features(
-    texts: Sequence[str],  # n of them
-):  # sparse matrix [n, 2·2^HASH_BITS]
-    "Which n-grams of letters (2 to 5) and of words (1 to 3) are in each text; any digit counts as 0."
-    from scipy.sparse import hstack
-    from sklearn.feature_extraction.text import HashingVectorizer
-    same = dict(n_features=2**HASH_BITS, binary=True, alternate_sign=False, dtype=np.float32)
-    letters = HashingVectorizer(analyzer='char_wb', ngram_range=(2, 5), **same)
-    words = HashingVectorizer(token_pattern=r"[\w']+", ngram_range=(1, 3), **same)
-    texts = [re.sub(r'\d', '0', normalize_text(t)) for t in texts]
-    return hstack([letters.transform(texts), words.transform(texts)]).tocsr()
-
-# %% ../../nbs/app/07_safety.ipynb #5a1b0c04
-def fit_weights(x, y) -> np.ndarray:  # [features + 1], the intercept last; float16
-    "The weights of a linear support vector machine."
-    from sklearn.svm import LinearSVC
-    fitted = LinearSVC(C=1, random_state=0).fit(x, y)
-    return np.append(fitted.coef_[0], fitted.intercept_[0]).astype(np.float16)
-
-def fit_classifier(
-    rows: Sequence[dict],  # of `safety_lines`
-    harmless: Sequence[str] = (),  # more harmless sentences
-) -> dict:  # level -> weights [2·2^HASH_BITS + 1]; `bad` is whether a line is of any level
-    "Learn from examples."
-    x = text_features([*(r['text'] for r in rows), *harmless])
-    level = np.array([*(r['level'] for r in rows), *['ok']*len(harmless)])
-    bad = level != 'ok'
-    weights = dict(bad=fit_weights(x, bad))
-    for name in sorted(set(level[bad])): weights[name] = fit_weights(x[bad], level[bad] == name)
-    return weights
-
-# %% ../../nbs/app/07_safety.ipynb #794a1dd3
-class SafetyClassifier:
-    "Tells how much a sentence is like the lines of a level."
-    def __init__(self,
-        weights: dict,  # of `fit_classifier`
-    ):
-        self.levels = sorted(set(weights) - {'bad', 'meaning'})  # the second judge has the last one
-        columns = [weights[k] for k in ('bad', *self.levels)]
-        self.weights = np.stack(columns, axis=1).astype(np.float32)  # [features + 1, 1 + levels]; rows are contiguous
-
-    @classmethod
-    def load(cls) -> SafetyClassifier:
-        "The classifier that ships."
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-        try: return cls(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
-        except (OSError, SafetensorError) as e:
-            raise CliError(f"The safety classifier of the package can't be read ({e}): install it again.") from None
-
-# %% ../../nbs/app/07_safety.ipynb #cb66ffc6
-@patch
-def save(self: SafetyClassifier, file: str | Path):
-    "Keep what was learned."
-    from safetensors.numpy import save_file
-    columns = zip(['bad', *self.levels], self.weights.T)
-    save_file({name: column.astype(np.float16) for name, column in columns}, file)
-
-@patch
-def scores(self: SafetyClassifier, texts: Sequence[str]) -> np.ndarray:  # [n, 1 + levels]
-    "How far each text is from being harmless, and how near to each level; 0 is the decision boundary."
-    return text_features(texts) @ self.weights[:-1] + self.weights[-1]
-
-@patch
-def verdict(self: SafetyClassifier,
-    texts: Sequence[str],  # sentences
-    thresholds: dict[str, float],  # level -> score from which a sentence counts; other levels never do
-) -> Verdict | None:
-    "The sentence that goes furthest over the threshold of its level."
-    if not texts: return None
-    worst, most = None, 0.
-    for text, scores in zip(texts, self.scores(texts)):
-        level = self.levels[int(scores[1:].argmax())]
-        over = scores[0]-thresholds.get(level, np.inf)
-        if over > most: worst, most = Verdict(level, text.strip()), over
-    return worst
 
 # %% ../../nbs/app/07_safety.ipynb #21c4a45a
 MAX_CHECKED = 20_000  # characters; what is longer is not let through
@@ -324,8 +248,7 @@ class Guard:
     "Checks what children write and what the tutor answers."
     def __init__(self,
         rules: str | None = None,  # file with other rules
-        classifier: SafetyClassifier | None | bool = True,  # the one that ships if the rules know it; None for none
-        second_judge: Callable[[str, str], bool] | None = None,  # (text, level): whether it agrees
+        judges: Callable[[str, bool], tuple[str, float]] | None = None,  # (reading, is there a sign): level, alarm
     ):
         try: text = Path(rules).read_text(encoding='utf-8') if rules else asset('safety.toml')
         except (OSError, UnicodeDecodeError):
@@ -333,8 +256,7 @@ class Guard:
         read = read_rules(text)
         self.levels, self.rules = read.levels, read.rules
         self.spelling, self.thresholds = read.spelling, read.thresholds
-        if classifier is True: classifier = SafetyClassifier.load() if self.thresholds else None
-        self.classifier, self.second_judge = classifier, second_judge
+        self.judges = judges if self.thresholds else None
         self.turns = threading.BoundedSemaphore(2)  # or forty checks at once keep the interpreter from all else
         spellings = '|'.join(map(re.escape, sorted(self.spelling, key=len, reverse=True)))
         self.misspelled = re.compile(rf"(?<![\w'])(?:{spellings or '(?!)'})(?![\w'])")
@@ -376,7 +298,7 @@ def match(self: Guard, text: str, where: str, exercise: bool = False) -> Verdict
     for rule in self.rules:
         if rule.where not in (where, 'both') or exercise and rule.talk: continue
         for t in readings + (guesses[:1] if rule.level in NOT_RESPELLED else guesses):
-            if found := rule.search(t): return Verdict(rule.level, found, rule.help)
+            if found := rule.search(t): return Verdict(rule.level, found, rule.help, read='' if rule.sure else t)
 
 # %% ../../nbs/app/07_safety.ipynb #splitcode
 ALONE = ('personal', 'off-task')  # levels that are not looked for across two turns
@@ -389,22 +311,40 @@ def match_split(self: Guard, text: str, before: str) -> Verdict | None:
     found = self.match(f'{before} {text}', 'in')
     return found if found and found.level not in ALONE else None
 
+# %% ../../nbs/app/07_safety.ipynb #judgescd
+GRAVE = ('self-harm', 'sexual')
+LONGEST_JUDGED, MOST_JUDGED = 300, 20  # characters of what is judged as one, and pieces of a text that are judged
+@patch
+def enough(self: Guard, alarm: float, level: str, key: str) -> bool:  # key: sign or alone
+    "Whether an alarm is as great as the rules ask for."
+    return alarm >= self.thresholds[key] + (self.thresholds['grave'] if level in GRAVE else 0)
+
+@patch
+def confirm(self: Guard, sign: Verdict) -> Verdict:
+    "A sign, `perhaps` if the judges call what was read harmless."
+    known = sign.level != 'off-task' and 0 < len(sign.read) <= LONGEST_JUDGED
+    if not self.judges or not known: return sign
+    return replace(sign, perhaps=not self.enough(self.judges(sign.read, True)[1], sign.level, 'sign'))
+
 @patch
 def suspect(self: Guard, text: str) -> Verdict | None:
-    "What the learned judges think; it is `perhaps`, and nothing if they disagree."
-    if not self.classifier: return None
-    long_enough = [s for s in sentences_of(text) if len(s.split()) > 2]
-    learned = self.classifier.verdict(long_enough, self.thresholds)
-    if not learned or self.second_judge and not self.second_judge(learned.found, learned.level): return None
-    return replace(learned, perhaps=True)
+    "What the judges think of a text without a sign."
+    if not self.judges: return None
+    pieces = [text.strip()] if len(text) <= LONGEST_JUDGED else sentences_of(text)[:MOST_JUDGED]
+    heard = [(*self.judges(self.readings(p)[0], False), p.strip()) for p in pieces if len(p.split()) > 2]
+    if not heard: return None
+    level, alarm, piece = max(heard, key=lambda h: h[1])
+    if alarm < self.thresholds['perhaps']: return None
+    return Verdict(level, piece, perhaps=not self.enough(alarm, level, 'alone'))
 
 # %% ../../nbs/app/07_safety.ipynb #6ecfb282
 @patch
 def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = False) -> Verdict | None:
-    "What patterns find, and if that is nothing, what the judges think."
+    "What patterns find, if the judges do not disagree; without a sign, what the judges think."
     matched = self.match(text, where, exercise)
     if where != 'in' or exercise: return matched
-    return matched or self.match_split(text, before) or self.suspect(text)
+    sign = matched or self.match_split(text, before)
+    return self.confirm(sign) if sign else self.suspect(text)
 
 @patch
 def judge(self: Guard,
@@ -430,7 +370,8 @@ def check(self: Guard, text: str, where: str = 'in', before: str = '', exercise:
 # %% ../../nbs/app/07_safety.ipynb #helpcode1
 HELP = tomllib.loads(asset('help.toml'))
 SAFE_CARDS = dict(mix='safety-never-mix-cleaners', mains='power-outlet-safe', sun='safe-sun-eyes', ice='safe-ice-pond',
-                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs')
+                  plants='safe-berries-mushrooms', battery='safe-lithium-battery', fire='reaction-fire-needs',
+                  storm='safe-lightning')
 _country = ['']  # that `use_country` set
 
 def use_country(country: str):  # two letters, as in help.toml; raises `CliError`
@@ -533,7 +474,9 @@ def objection(self: GuardedEngine,
     with self.guard.turns:
         found = [self.guard.match(t[-MAX_CHECKED:], 'in') for t in answers]
         as_one = self.guard.match('\n'.join([*others, asked])[-MAX_CHECKED:], 'in') if others else None
-    return next((self.sentence(v) for v in [*found, as_one] if v and (v is as_one or v.level in SAID_HARM)), '')
+        acquitted = [v.found for t in [*others, asked] if as_one and (v := self.guard.match(t, 'in'))]
+    if as_one and as_one.found not in acquitted: return self.sentence(as_one)
+    return next((self.sentence(v) for v in found if v and v.level in SAID_HARM), '')
 
 # %% ../../nbs/app/07_safety.ipynb #ef0ee95b
 @patch
