@@ -6,7 +6,8 @@ import pytest
 
 from sciencetutor.app.cards import TALK, Card, load_cards
 from sciencetutor.app.embedding import sentence_encoder
-from sciencetutor.app.retrieval import Finder, candidates, features, finder, lead, left_out, plain_words
+from sciencetutor.app.retrieval import (Finder, candidates, features, finder, lead, left_out, opens_wrongly,
+                                         plain_words)
 
 
 @pytest.fixture(scope='module')
@@ -112,3 +113,16 @@ def test_long_and_odd_questions_are_bounded(find):
         begun = time.perf_counter()
         find.find(text, 3)
         assert time.perf_counter()-begun < 5
+
+
+def test_a_misspelled_word_is_read_in_the_way_that_fits(find):
+    "*planit* is as near to a plant as to a planet."
+    assert len(find.spell.readings('wich planit is the bigest')) > 2
+    assert find.find('wich planit is the bigest')[0].card.id == 'planet-biggest-smallest'
+
+
+def test_yes_or_no_is_no_answer_to_why():
+    asks, says = ['does it rain on mars', 'is there rain on mars'], 'No. It is too cold and dry.'
+    assert opens_wrongly('why does it rain', asks, says) and not opens_wrongly('does it rain there', asks, says)
+    assert not opens_wrongly('why does it rain on mars', [*asks, 'why does it rain on mars'], says)
+    assert not opens_wrongly('why does it rain', asks, 'Because clouds form.')

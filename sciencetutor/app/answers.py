@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from .cards import TALK, Card
-from .retrieval import Finder, Found, finder, letters, plain_words
+from .retrieval import AUXILIARY, Finder, Found, finder, letters, plain_words
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['LONGEST_TALK', 'AUXILIARY', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES',
-           'LEAD', 'ONE', 'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
-           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
-           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
-           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
-           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
+__all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
+           'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY', 'SCRIPTS',
+           'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS', 'Answer',
+           'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order', 'best_overlap',
+           'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text',
+           'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards',
+           'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -61,8 +61,6 @@ def wish_of(text: str) -> str | None:  # more, example, easier, why, activity or
     return next((kind for kind, pattern in talk()['follow'].items() if pattern.fullmatch(said)), None)
 
 # %% ../../nbs/app/04_answers.ipynb #82ae6c9c
-AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
-                       r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
 BEFORE_STATEMENT = '|'.join([  # my brother says that ...
     r'(my|a|the) [a-z]+ (said|says|told me|thinks)( that)? ', r'is it (really )?(true|right|correct)( that| if)? ',
     r'is it (a )?(fact|myth)( that)? ', r'i (heard|read|think|thought)( that)? ', r'true or false '])
@@ -234,7 +232,7 @@ LITTLE = dict(  # little words by which a language in Latin script is known
     id='apa mengapa kenapa bagaimana adalah yang di dan itu ini kapan dimana berapa untuk ada dengan tidak bisa')
 ENGLISH = set('the a an is are was were do does did why what how when where who which can could would of to in on at '
               'by for from and or it its that this these those there have has not you i my we they be '
-              'with about'.split())
+              'with about y u r ur wat wats wen wich dose cuz im'.split())
 
 # %% ../../nbs/app/04_answers.ipynb #language
 def other_language(text: str) -> str | None:  # a key of `SORRY`

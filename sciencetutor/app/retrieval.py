@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
+from itertools import islice, product
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
@@ -19,12 +20,12 @@ from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
 
 # %% auto #0
-__all__ = ['STOP', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'BESIDE', 'stemmer', 'plain_words',
-           'letters', 'Speller', 'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts',
-           'principal', 'narrow', 'card_hash', 'weights', 'point_starts', 'MeaningIndex', 'Found', 'close_cards',
-           'lead', 'candidates', 'features', 'same_words', 'known_questions', 'Finder', 'numbers', 'use_cards',
-           'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank', 'save_weights',
-           'right_point', 'make_weights']
+__all__ = ['STOP', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'AUXILIARY', 'BESIDE', 'stemmer',
+           'plain_words', 'letters', 'Speller', 'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped',
+           'mix_parts', 'principal', 'narrow', 'card_hash', 'weights', 'point_starts', 'MeaningIndex', 'Found',
+           'close_cards', 'lead', 'candidates', 'features', 'same_words', 'known_questions', 'Finder', 'numbers',
+           'opens_wrongly', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse',
+           'right_rank', 'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -65,18 +66,27 @@ class Speller:
             for text in c.asked: self.known.update(w for w in letters(text) if w in self.english)
         self.index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
         for word, count in self.known.items(): self.index.create_dictionary_entry(word, count)
-        self.word = lru_cache(1 << 16)(self.find_word)
+        self.near = lru_cache(1 << 16)(self.near_words)
 
-    def find_word(self, word: str) -> str:
-        "One word, put right if it is no word."
+    def near_words(self, word: str) -> list[str]:
+        "A word; if it is none, the nearest one, or two that are one letter away."
         from symspellpy import Verbosity
-        if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return word
-        near = self.index.lookup(word, Verbosity.TOP, max_edit_distance=1 if len(word) < 6 else 2)
-        return near[0].term if near else word
+        if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return [word]
+        near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
+        return [n.term for n in near[:2 if near[0].distance == 1 else 1]] if near else [word]
+
+    def readings(self,
+        text: str,
+        most: int = 8,
+    ) -> list[str]:  # in small letters, the likeliest first
+        "What a text may say, its words put right: *planit* may be a plant or a planet."
+        parts = re.split('([a-z]+)', text.lower().replace("'", '').replace('’', ''))
+        choices = [self.near(p) if i % 2 else [p] for i, p in enumerate(parts)]
+        return [''.join(c) for c in islice(product(*choices), most)]
 
     def __call__(self, text: str) -> str:
         "A text in small letters, its words put right."
-        return re.sub('[a-z]+', lambda m: self.word(m[0]), text.lower().replace("'", '').replace('’', ''))
+        return self.readings(text, 1)[0]
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -302,6 +312,18 @@ def numbers(text: str) -> set[str]:
     "The numbers in a text."
     return set(re.findall(r'\d+(?:\.\d+)?', text))
 
+AUXILIARY = re.compile(r"\W*(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
+                       r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
+
+def opens_wrongly(
+    text: str,  # a question
+    asks: Sequence[str],  # questions
+    says: str,  # the answer to them
+) -> bool:
+    "Whether an answer begins with yes or no, and this question, other than those, asks for something else."
+    wants = lambda q: bool(AUXILIARY.match(q.lower()))
+    return bool(re.match(r'(yes|no)\b', says, re.I)) and not wants(text) and all(map(wants, asks))
+
 @patch
 def direct(self: Finder,
     text: str,  # the question
@@ -310,26 +332,37 @@ def direct(self: Finder,
 ) -> str:  # '' if the card's own point is nearer
     "The answer to the question beside a card that is nearest."
     start, also = self.meaning.starts[i], self.cards[i].also
-    best = int(scores[start:start+1+len(also)].argmax())
+    near = scores[start:start+1+len(also)]
+    best = next(j for j in np.argsort(-near, kind='stable') if not j or not opens_wrongly(text, *also[j-1]))
     if not best: return ''
     asks, says = also[best-1]
     return says if numbers(text) <= numbers(' '.join([*asks, says])) else ''
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
-def find(self: Finder,
-    text: str,  # a question, as typed
+def find_spelled(self: Finder,
+    asked: str,  # spelling put right
+    text: str,  # as typed
     k: int = 3,  # how many
     near: Sequence[Card] = (),  # cards shown last
 ) -> list[Found]:  # best first
-    "The cards that most likely answer a question."
-    asked = self.spell(text[:1000])
+    "The cards that most likely answer one reading of a question."
     scores = self.near_points(asked, near)
     some, p = self.probabilities(scores, asked)
     at, says = self.known.get(same_words(asked), (-1, ''))
     found = [Found(self.cards[i], float(q), self.direct(text, scores, i)) for i, q in zip(some, p) if i != at]
     found = sorted(found, key=lambda f: -f.sure)
     return ([Found(self.cards[at], KNOWN, says)] if at >= 0 else [])+found[:k-(at >= 0)]
+
+@patch
+def find(self: Finder,
+    text: str,  # a question, as typed
+    k: int = 3,  # how many
+    near: Sequence[Card] = (),  # cards shown last
+) -> list[Found]:  # best first
+    "The cards that most likely answer a question, misspelled words read in the way that fits best."
+    readings = self.spell.readings(text[:1000])
+    return max((self.find_spelled(r, text, k, near) for r in readings), key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
 BESIDE = .24  # cosine that a short message has with a question beside the card, if it asks that
