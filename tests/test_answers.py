@@ -1,4 +1,6 @@
 "What is said: straight, yes or no, corrected, compared, followed up, in other languages, or not at all."
+import re
+
 import pytest
 
 from sciencetutor.app.answers import (Answer, bare, compared, converse, false_premise, leans_on_last, meet_wish,
@@ -164,12 +166,13 @@ def test_a_teachers_card_is_named_as_theirs():
     assert 'From the cards of grade-4' in say_card(replace(ICE, owner='grade-4')) and 'From' not in say_card(ICE)
 
 
-def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find):
-    card = next(c for c in find.cards if c.id == 'weather-hurricane')
-    first = converse('how do hurricanes form', find)
-    assert first.found[0].card.id == card.id
-    then = converse('what is the calm part in the middle of it', find, before=[('how do hurricanes form', first)])
-    assert 'eye' in then.text.split('.')[0], then.text
+@pytest.mark.parametrize('before, text, card, said', [
+    ('what is a rainbow', 'can i touch it', 'light-rainbow', 'No'),
+    ('Why does Saturn have rings?', 'does any other planet have that', 'planet-rings', 'Uranus')])
+def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find, before, text, card, said):
+    first = converse(before, find)
+    then = converse(text, find, before=[(before, first)])
+    assert then.kind == 'follow-up' and said in re.split(r'(?<=[.])\s', then.text)[0], then.text
 
 
 @pytest.mark.parametrize('before,text,card,said', [

@@ -184,7 +184,7 @@ def test_a_large_model_gets_cards_as_notes():
 
 def test_terminal_answers_the_same(engine, capsys, monkeypatch):
     from sciencetutor.serve.core import ask
-    monkeypatch.setattr('sciencetutor.engine.core.Engine', lambda name: engine)
+    monkeypatch.setattr('sciencetutor.engine.core.Engine', lambda name, **kw: engine)
     ask(MAMMAL)
     said = capsys.readouterr().out
     assert '80%  B. bat' in said and ''.join(answer_messages(engine, [user(MAMMAL)])) in said

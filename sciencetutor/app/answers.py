@@ -16,12 +16,12 @@ from ..resources import asset
 
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
-           'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY', 'SCRIPTS',
-           'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS', 'Answer',
-           'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order', 'best_overlap',
-           'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text',
-           'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards',
-           'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
+           'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
+           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
+           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
+           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
+           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -174,6 +174,8 @@ LEANS_AT_START = r'^(and|but|so|what about|how about|what if|ok|then|or|also)\b'
 LEANS_ANYWHERE = (r'\b(it|its|that|they|them|their|those|these|this|he|she|there|one|ones'
                   r'|too|instead|tho|though)\b')
 LEANS = re.compile(f'{LEANS_AT_START}|{LEANS_ANYWHERE}')
+
+POINTS_BACK = re.compile(r'\b(it|its|they|them|their|he|she|those|these)\b')
 
 def leans_on_last(text: str) -> bool:
     "Whether a message needs the question before it to be understood."
@@ -344,7 +346,7 @@ def answer_question(
     if not any(w.isalpha() for w in plain_words(text)): return not_known([])
     return tell(text, finder.find(text, 4), finder, grade)
 
-# %% ../../nbs/app/04_answers.ipynb #follow-up
+# %% ../../nbs/app/04_answers.ipynb #subject0001
 def subject(
     question: str,  # spelling put right
     card: Card,  # that answered it
@@ -364,6 +366,7 @@ def with_last(
     about = subject(finder.spell(question), near[0])
     return max((finder.find(f'{before} {text}', 4, near) for before in (question, about)), key=lambda f: f[0].sure)
 
+# %% ../../nbs/app/04_answers.ipynb #follow-up
 def follow_up(
     text: str,  # a message that leans on the one before
     finder: Finder,
@@ -372,11 +375,13 @@ def follow_up(
 ) -> Answer:
     "The answer to a question that follows another."
     card, found, alone = last[1].found[0].card, with_last(text, finder, last), finder.find(text, 4)
+    about = subject(finder.spell(last[0]), card)
     if alone[0].sure > max(SURE, found[0].sure): found = alone
     found = [f for f in found if f.card.topic != TALK or f.sure >= SURE]
     if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
-    if direct := finder.beside(text, card): return Answer(direct, 'follow-up', found[0].sure, found)
-    if alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK: found = alone
+    if direct := finder.beside(f'{about} {text}', card): return Answer(direct, 'follow-up', found[0].sure, found)
+    own = alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK and not POINTS_BACK.search(bare(text))
+    if own: found = alone
     return tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2

@@ -75,18 +75,21 @@ class Speller:
         near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
         return [n.term for n in near[:2 if near[0].distance == 1 else 1]] if near else [word]
 
-    def readings(self,
-        text: str,
-        most: int = 8,
-    ) -> list[str]:  # in small letters, the likeliest first
-        "What a text may say, its words put right: *planit* may be a plant or a planet."
-        parts = re.split('([a-z]+)', text.lower().replace("'", '').replace('’', ''))
-        choices = [self.near(p) if i % 2 else [p] for i, p in enumerate(parts)]
-        return [''.join(c) for c in islice(product(*choices), most)]
+# %% ../../nbs/app/03_retrieval.ipynb #readings001
+@patch
+def readings(self: Speller,
+    text: str,
+    most: int = 8,
+) -> list[str]:  # in small letters, the likeliest first
+    "What a text may say, its words put right: *planit* may be a plant or a planet."
+    parts = re.split('([a-z]+)', text.lower().replace("'", '').replace('’', ''))
+    choices = [self.near(p) if i % 2 else [p] for i, p in enumerate(parts)]
+    return [''.join(c) for c in islice(product(*choices), most)]
 
-    def __call__(self, text: str) -> str:
-        "A text in small letters, its words put right."
-        return self.readings(text, 1)[0]
+@patch
+def __call__(self: Speller, text: str) -> str:
+    "A text in small letters, its words put right."
+    return self.readings(text, 1)[0]
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -305,14 +308,15 @@ class Finder:
         "The likeliest cards, in no order, with their probabilities."
         w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
         some = candidates(meaning, words)
-        return some, 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
+        p = 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
+        return some, p*words.any()  # nothing is known of a question none of whose words stands on a card
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct
 def numbers(text: str) -> set[str]:
     "The numbers in a text."
     return set(re.findall(r'\d+(?:\.\d+)?', text))
 
-AUXILIARY = re.compile(r"\W*(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
+AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
                        r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
 
 def opens_wrongly(
@@ -321,9 +325,10 @@ def opens_wrongly(
     says: str,  # the answer to them
 ) -> bool:
     "Whether an answer begins with yes or no, and this question, other than those, asks for something else."
-    wants = lambda q: bool(AUXILIARY.match(q.lower()))
+    wants = lambda q: bool(AUXILIARY.match(q.lower().strip()))
     return bool(re.match(r'(yes|no)\b', says, re.I)) and not wants(text) and all(map(wants, asks))
 
+# %% ../../nbs/app/03_retrieval.ipynb #direct00002
 @patch
 def direct(self: Finder,
     text: str,  # the question
@@ -365,11 +370,11 @@ def find(self: Finder,
     return max((self.find_spelled(r, text, k, near) for r in readings), key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
-BESIDE = .24  # cosine that a short message has with a question beside the card, if it asks that
+BESIDE = .45  # cosine that a message has with a question beside the card, if it asks that
 
 @patch
 def beside(self: Finder,
-    text: str,  # a question that follows a card
+    text: str,  # a question that follows a card, with what it is about
     card: Card,  # shown last
 ) -> str:  # '' if there is none
     "The answer to the question beside a card that a follow-up asks."
@@ -525,19 +530,17 @@ def make_weights(
     kept = ~(measure | fusing)
     w = learn(vectors[kept], owner[kept], said, steps)
     index = WordIndex(without(cards, 'measure', 'fuse'), spell)
-    place = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
-    w['basis'] = principal(place)
-    place = narrow(place, w['basis'])
+    wide = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
+    w['basis'] = principal(wide)
+    place = narrow(wide, w['basis'])
     close = close_cards(place[starts])
     near = lambda held: narrow(mapped(vectors[held], w['query_a'], w['query_b']), w['basis'])@place.T
     def seen(held):
-        "What the fusion sees of the ways to ask that were left out."
         words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
         answers = np.searchsorted(starts, owner[held], 'right')-1
         return look(np.maximum.reduceat(near(held), starts, axis=1), words, answers, close)
     w['fusion'], test = fuse(seen(fusing)), seen(measure)
-    whole = mix_parts(means(vectors, owner, len(parts)), said, w)
-    save_weights(w, narrow(whole, w['basis']), parts, out)
+    save_weights(w, narrow(mix_parts(means(vectors, owner, len(parts)), said, w), w['basis']), parts, out)
     rank, fair = (right_rank(test, right, w['fusion']) for right in (test.same, test.close))
     shares = dict(first=rank == 0, among_three=rank < 3, first_or_close=fair == 0, among_three_or_close=fair < 3,
                   point=right_point(near(measure), owner[measure], starts))

@@ -100,6 +100,7 @@ def pad_prompts(
     return dict(input_ids=rows(ids, pad), attention_mask=rows([[1]*len(i) for i in ids], 0), **types,
                 **join_pictures([e['pictures'] for e in encoded]))
 
+# %% ../../nbs/models/07_inputs.ipynb #tomodel001
 def to_model(
     inputs: dict,  # from `pad_prompts`
     model,
@@ -107,7 +108,6 @@ def to_model(
     "Inputs on the model's device, pixels in its number format."
     moved = {k: v.to(model.device) for k, v in inputs.items()}
     return {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in moved.items()}
-
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0031
 LARGE = (1024, 1024)  # pixels: larger ones are made smaller before they are asked about

@@ -35,6 +35,8 @@ from ..models.core import (CHAT_TEMPLATE, WORDS_ONLY, load_model, load_processor
 from ..models.inputs import can_pack, encode_prompt
 from ..models.knn import make_index
 from ..models.scoring import encode_reply, token_logprobs
+
+# %% ../../nbs/20_train.ipynb #trainimp02
 from .batches import (Questions, batch_units, choice_loss, collate, enable_packing, padding_share,
                                         plan_batches)
 from .compat import CheckpointTrainer, checkpointing_arguments, fingerprint
