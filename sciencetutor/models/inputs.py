@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 from .core import IMAGE_TOKEN, reads_pictures, render_prompt
 
-
 # %% auto #0
 __all__ = ['UNUSED', 'LARGE', 'split_inputs', 'reads_both_ways', 'encode_prompt', 'join_padded', 'join_pictures', 'continued',
            'pad_prompts', 'to_model', 'picture_tokens', 'rope_counter', 'rope_positions', 'branch_positions',
@@ -37,7 +36,6 @@ def reads_both_ways(
     "Whether tokens of a prompt see later ones: it cannot be read in pieces, or have several replies in one row."
     return 'token_type_ids' in processor.model_input_names
 
-
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0017
 def encode_prompt(
     processor,
@@ -57,7 +55,6 @@ def encode_prompt(
     return dict(prompt=inputs['input_ids'][0].tolist(), types=types, pictures=pictures,
                 rows=reads_both_ways(processor), reply={k: suffix*(k == 'token_type_ids') for k in types})
 
-
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0009
 def join_padded(
     tensors: list[torch.Tensor],  # equal in their number of dimensions
@@ -73,7 +70,6 @@ def join_pictures(
     "The pictures of all prompts."
     names = dict.fromkeys(k for pictures in each for k in pictures)
     return {k: join_padded([p[k] for p in each if k in p]) for k in names}
-
 
 # %% ../../nbs/models/07_inputs.ipynb #7d1e0019
 def continued(
@@ -124,7 +120,6 @@ def picture_tokens(
         sizes.append(len(encode_prompt(processor, text, images)['prompt']))
     return sizes[0] - sizes[1]
 
-
 # %% ../../nbs/models/07_inputs.ipynb #7d1e000d
 def rope_counter(
     model: nn.Module,
@@ -155,7 +150,6 @@ def branch_positions(
     positions, shift = found
     return torch.where(mask, positions, at + shift)
 
-
 # %% ../../nbs/models/07_inputs.ipynb #7d1e000f
 def can_pack(
     processor,
@@ -173,4 +167,3 @@ def branches_share(
     slides = set(kinds) != {'full_attention'} if kinds else getattr(config, 'sliding_window', None)
     typed = not can_pack(processor) and rope_counter(model) is None  # types that are not for counting are for seeing
     return not (slides or typed or reads_both_ways(processor))
-
