@@ -115,7 +115,7 @@ def outcome(h: dict, limits: dict) -> str | None:
     "The level of the message that a line gets."
     from sciencetutor.app.safety import GRAVE
     level, key = (h['sign'], 'sign') if h['sign'] else (h['level'], 'alone')
-    more = limits['grave'] if level in GRAVE else 0
+    more = limits['grave'] if key == 'alone' and level in GRAVE else 0
     return level if h['sure'] or level == 'off-task' or h['alarm'] >= limits[key]+more else None
 
 
@@ -124,7 +124,7 @@ def chosen(heard: list[dict], most: float, limits: dict) -> dict:
     import numpy as np
     from sciencetutor.app.guard import DISAGREED
     from sciencetutor.app.safety import GRAVE
-    alarm = np.array([h['alarm'] - limits['grave']*((h['sign'] or h['level']) in GRAVE) for h in heard])
+    alarm = np.array([h['alarm'] - limits['grave']*(not h['sign'] and h['level'] in GRAVE) for h in heard])
     alarm[[h['sure'] or h['sign'] == 'off-task' for h in heard]] = np.inf
     sign, harmless = np.array([(bool(h['sign']), h['label'] == 'harmless') for h in heard]).T
     best = 0, 20., 20.

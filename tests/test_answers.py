@@ -172,7 +172,7 @@ def test_a_teachers_card_is_named_as_theirs():
 def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find, before, text, card, said):
     first = converse(before, find)
     then = converse(text, find, before=[(before, first)])
-    assert then.kind == 'follow-up' and said in re.split(r'(?<=[.])\s', then.text)[0], then.text
+    assert said in re.split(r'(?<=[.])\s', then.text)[0], then.text
 
 
 @pytest.mark.parametrize('before,text,card,said', [

@@ -126,3 +126,4 @@ def test_yes_or_no_is_no_answer_to_why():
     assert opens_wrongly('why does it rain', asks, says) and not opens_wrongly('does it rain there', asks, says)
     assert not opens_wrongly('why does it rain on mars', [*asks, 'why does it rain on mars'], says)
     assert not opens_wrongly('why does it rain', asks, 'Because clouds form.')
+    assert not opens_wrongly("Isn't there rain on Mars?", asks, says)

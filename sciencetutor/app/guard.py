@@ -140,7 +140,7 @@ def shipped_judges() -> Judges:  # raises `CliError`
     from safetensors import SafetensorError
     from safetensors.numpy import load
     try: return Judges(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
-    except (OSError, SafetensorError) as e:
+    except (OSError, KeyError, SafetensorError) as e:
         raise CliError(f"The safety judges of the package can't be read ({e}): install it again.") from None
 
 # %% ../../nbs/app/08_guard.ipynb #34e7cfcf
@@ -167,5 +167,6 @@ def alarm(
 def tutor_guard(
     rules: str | None = None,  # file with other rules
 ) -> Guard:
-    "The guard with its judges."
+    "The guard with its judges; raises `CliError` if their weights can't be read."
+    shipped_judges()
     return Guard(rules, alarm)

@@ -325,7 +325,8 @@ def opens_wrongly(
     says: str,  # the answer to them
 ) -> bool:
     "Whether an answer begins with yes or no, and this question, other than those, asks for something else."
-    wants = lambda q: bool(AUXILIARY.match(q.lower().strip()))
+    bare = lambda q: re.sub('^(so|and|but) ', '', re.sub("['’]", '', q.lower()).strip())
+    wants = lambda q: bool(AUXILIARY.match(bare(q)))
     return bool(re.match(r'(yes|no)\b', says, re.I)) and not wants(text) and all(map(wants, asks))
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct00002

@@ -19,11 +19,11 @@ from ..resources import asset
 
 # %% auto #0
 __all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', 'LEET_INSIDE', 'ALL_LEET', 'DRAWN',
-           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'NEWER_WORDS', 'GAP', 'NOT_RESPELLED', 'MAX_CHECKED',
-           'ALONE', 'LONGEST_BEFORE', 'GRAVE', 'LONGEST_JUDGED', 'MOST_JUDGED', 'HELP', 'SAFE_CARDS', 'SAID_HARM',
-           'as_latin', 'strip_hidden', 'join_spaced', 'normalize_text', 'word_cutter', 'is_word', 'cut_words', 'loosen',
-           'respell', 'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases', 'RuleSet',
-           'read_rule', 'read_rules', 'sentences_of', 'Guard', 'rule_words', 'use_country', 'help_numbers',
+           'LETTER_BY_LETTER', 'LONGEST_WORD', 'LONGEST_LOOSE', 'NEWER_WORDS', 'GAP', 'NOT_RESPELLED', 'THRESHOLDS',
+           'MAX_CHECKED', 'ALONE', 'LONGEST_BEFORE', 'GRAVE', 'LONGEST_JUDGED', 'MOST_JUDGED', 'HELP', 'SAFE_CARDS',
+           'SAID_HARM', 'as_latin', 'strip_hidden', 'join_spaced', 'normalize_text', 'word_cutter', 'is_word',
+           'cut_words', 'loosen', 'respell', 'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases',
+           'RuleSet', 'read_rule', 'read_rules', 'sentences_of', 'Guard', 'rule_words', 'use_country', 'help_numbers',
            'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered', 'message_text', 'split_latest',
            'GuardedEngine', 'safety_lines', 'measure']
 
@@ -210,6 +210,8 @@ class RuleSet:
     words: set[str]  # of the patterns
 
 # %% ../../nbs/app/07_safety.ipynb #readrules
+THRESHOLDS = 'sign', 'alone', 'grave', 'perhaps'  # of the judges' alarm
+
 def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.error
     "One rule of the file; `phrases` are texts of any language; of `groups` one pattern each is needed."
     unless = compile_patterns(r['unless'], words) if 'unless' in r else None
@@ -227,7 +229,7 @@ def read_rules(
         levels, words = d['levels'], d.get('words', {})
         rules = sorted((read_rule(r, words) for r in d['rule']), key=lambda r: levels.index(r.level))
         spelling = {spelled: word for word, spellings in d.get('spelling', {}).items() for spelled in spellings}
-        thresholds = {name: float(value) for name, value in d.get('judge', {}).items()}
+        thresholds = {name: float(d['judge'][name]) for name in THRESHOLDS} if 'judge' in d else {}
         said = ' '.join(p.pattern for r in rules for p in r.patterns if r.level not in NOT_RESPELLED)
         listed = set(re.findall(r'(?<![\w\\[])[a-z]{4,}(?![\w(?*+\[])', said))
         return RuleSet(levels, rules, spelling, thresholds, listed | set(' '.join(spelling.values()).split()))
@@ -317,14 +319,18 @@ LONGEST_JUDGED, MOST_JUDGED = 300, 20  # characters of what is judged as one, an
 @patch
 def enough(self: Guard, alarm: float, level: str, key: str) -> bool:  # key: sign or alone
     "Whether an alarm is as great as the rules ask for."
-    return alarm >= self.thresholds[key] + (self.thresholds['grave'] if level in GRAVE else 0)
+    more = self.thresholds['grave'] if key == 'alone' and level in GRAVE else 0
+    return alarm >= self.thresholds[key] + more
 
 @patch
-def confirm(self: Guard, sign: Verdict) -> Verdict:
-    "A sign, `perhaps` if the judges call what was read harmless."
-    known = sign.level != 'off-task' and 0 < len(sign.read) <= LONGEST_JUDGED
+def confirm(self: Guard, sign: Verdict, text: str) -> Verdict:
+    "A sign, `perhaps` if the judges call it harmless whole, by sentences and, in a long text, alone."
+    known = sign.level not in ALONE and 0 < len(sign.read) <= LONGEST_JUDGED
     if not self.judges or not known: return sign
-    return replace(sign, perhaps=not self.enough(self.judges(sign.read, True)[1], sign.level, 'sign'))
+    parts = [p.strip() for line in text.splitlines() for p in sentences_of(line) if len(p.split()) > 2]
+    buried = [sign.found]*(len(sign.read.split()) > 8+len(sign.found.split()))
+    read = [sign.read, *buried, *(self.readings(p)[0] for p in parts if len(parts) > 1)][:MOST_JUDGED]
+    return replace(sign, perhaps=not self.enough(max(self.judges(r, True)[1] for r in read), sign.level, 'sign'))
 
 @patch
 def suspect(self: Guard, text: str) -> Verdict | None:
@@ -344,7 +350,7 @@ def find(self: Guard, text: str, where: str, before: str = '', exercise: bool = 
     matched = self.match(text, where, exercise)
     if where != 'in' or exercise: return matched
     sign = matched or self.match_split(text, before)
-    return self.confirm(sign) if sign else self.suspect(text)
+    return self.confirm(sign, text) if sign else self.suspect(text)
 
 @patch
 def judge(self: Guard,
