@@ -82,7 +82,7 @@ def test_a_question_beside_a_card_has_its_own_answer():
     assert own.find('how deep is our pond', 1)[0].direct == 'It is one meter deep.'
     assert own.find('why do newts live in our pond', 1)[0].direct == ''
     assert own.find('how deep is our pond if it is 30 feet', 1)[0].direct == ''  # worked out with other numbers
-    assert own.beside('and who feeds the fish', mine) == 'Nobody does. There are no fish.'
+    assert own.beside('pond and who feeds the fish', mine) == 'Nobody does. There are no fish.'
 
 
 def test_a_question_that_stands_on_a_card_is_known(find):
