@@ -184,6 +184,11 @@ def test_a_follow_up_stays_with_what_was_asked(find, before, text, card, said):
     assert then.found[0].card.id == card and said in then.text, then.text
 
 
+def test_a_follow_up_of_unknown_words_is_unknown(find):
+    before = 'what is a rainbow'
+    assert converse('zzgh qwrt', find, before=[(before, converse(before, find))]).kind == 'unknown'
+
+
 def test_leaning():
     assert leans_on_last('and a whale?') and leans_on_last('how fast tho')
     assert not leans_on_last('why do leaves change color in autumn every year')

@@ -134,11 +134,11 @@ def test_a_plain_sign_is_answered_with_help(guard, text): assert guard.check(tex
 
 
 @pytest.mark.parametrize('sign, level', [
-    ('i want to die', 'self-harm'), ('how do i make a real bomb', 'violence'), ('i swallowed a battery', 'poison'),
+    ('i want to die', 'self-harm'), ('how do i make a real bomb', 'experiment'), ('i swallowed a battery', 'poison'),
     ('my email is tom.smith@gmail.com', 'personal'), ('my number is 555-123-4567', 'personal')])
 @pytest.mark.parametrize('text', [
     'why do plants need light? {}', 'we learned about frogs today and {} and also what do tadpoles eat',
     'what is photosynthesis {} and how does it work in a leaf'])
 def test_harmless_words_around_it_hide_no_sign(guard, sign, level, text):
     found = guard.check(text.format(sign))
-    assert found and (found.level == level or level == 'violence'), found
+    assert found and found.level == level, found

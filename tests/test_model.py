@@ -137,6 +137,14 @@ def test_a_missing_shard_is_named(incomplete, tmp_path):
     with pytest.raises(CliError, match='lacks model-00002-of-00002.safetensors'): M.load_model(str(folder))
 
 
+@pytest.mark.parametrize('index', ['{"weight_m', '{}'])
+def test_a_damaged_index_is_named(incomplete, tmp_path, index):
+    folder = shutil.copytree(incomplete(), tmp_path/'damaged')
+    (folder/'model.safetensors.index.json').write_text(index)
+    with pytest.raises(CliError, match='could not be loaded') as e: M.load_processor(str(folder))
+    assert '\n' not in str(e.value)
+
+
 def test_a_missing_package_is_named(incomplete, monkeypatch):
     def needs(*_, **__): raise ImportError('\nPackage `num2words` is required.\nInstall it with pip.')
     monkeypatch.setattr(M.AutoProcessor, 'from_pretrained', needs)

@@ -404,5 +404,6 @@ def converse(
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     alone = answer_question(text, finder, grade)
     if not last or not leans_on_last(text) and (alone.kind == 'talk' or alone.sure >= TELL): return alone
+    if plain_words(text) and not finder.words.scores(finder.spell(text)).any(): return alone  # no word that we know
     found = follow_up(text, finder, grade, last)
     return found if found.found and (leans_on_last(text) or found.sure > alone.sure) else alone

@@ -80,7 +80,7 @@ class Speller:
 def readings(self: Speller,
     text: str,
     most: int = 8,
-) -> list[str]:  # in small letters, the likeliest first
+) -> list[str]:  # in small letters; the first has the nearest words
     "What a text may say, its words put right: *planit* may be a plant or a planet."
     parts = re.split('([a-z]+)', text.lower().replace("'", '').replace('’', ''))
     choices = [self.near(p) if i % 2 else [p] for i, p in enumerate(parts)]

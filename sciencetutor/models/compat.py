@@ -8,13 +8,14 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/compat.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'BASES', 'LAYER_PARTS', 'missing_operators', 'pack_fp16', 'linear_fp16',
-           'NoVideos', 'without_videos', 'missing_parts', 'is_known_llama']
+__all__ = ['FP16_OPERATORS', 'HAS_FP16_KERNELS', 'BASES', 'ONE_AT_A_TIME', 'LAYER_PARTS', 'missing_operators', 'pack_fp16',
+           'linear_fp16', 'NoVideos', 'without_videos', 'missing_parts', 'is_known_llama']
 
 # %% ../../nbs/models/05_compat.ipynb #0d9c5e71
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import RLock
 import torch
 from torch import nn
 from transformers import processing_utils
@@ -51,6 +52,8 @@ def linear_fp16(
 # %% ../../nbs/models/05_compat.ipynb #8a10c002
 BASES = getattr(processing_utils, 'MODALITY_TO_BASE_CLASS_MAPPING', {})  # what class each part of a processor must have
 
+ONE_AT_A_TIME = RLock()  # two loads must not put back each other's stand-in
+
 class NoVideos(VideoProcessorMixin):
     "The part of a processor that is for videos, where there are none; nothing of it is saved."
     num_frames = fps = None
@@ -62,11 +65,12 @@ def without_videos() -> Generator[None]:
     if is_torchvision_available() or 'video_processor' not in BASES:  # then transformers says what it lacks
         yield
         return
-    load, base = AutoVideoProcessor.from_pretrained, BASES['video_processor']
-    AutoVideoProcessor.from_pretrained = lambda *args, **kw: NoVideos()
-    BASES['video_processor'] = 'ImageProcessingMixin'  # transformers does not offer the part's own class, either
-    try: yield
-    finally: AutoVideoProcessor.from_pretrained, BASES['video_processor'] = load, base
+    with ONE_AT_A_TIME:
+        load, base = AutoVideoProcessor.from_pretrained, BASES['video_processor']
+        AutoVideoProcessor.from_pretrained = lambda *args, **kw: NoVideos()
+        BASES['video_processor'] = 'ImageProcessingMixin'  # transformers does not offer the part's own class, either
+        try: yield
+        finally: AutoVideoProcessor.from_pretrained, BASES['video_processor'] = load, base
 
 
 # %% ../../nbs/models/05_compat.ipynb #6db4fcd7

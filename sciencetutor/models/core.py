@@ -407,13 +407,14 @@ def read_processor(
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
                        'of the model that it comes from into its folder')
-    if missing := missing_files(Path(folder), Path(base or path)):
-        raise CliError(f'model {name} lacks {", ".join(missing)}: copy what is missing into its folder; '
-                       'of weights only safetensors are read')
     try:
+        if missing := missing_files(Path(folder), Path(base or path)):
+            raise CliError(f'model {name} lacks {", ".join(missing)}: copy what is missing into its folder; '
+                           'of weights only safetensors are read')
         with without_videos():
             config, processor = AutoConfig.from_pretrained(base or path), AutoProcessor.from_pretrained(folder)
-    except (AttributeError, OSError, ValueError, ImportError, TypeError) as e: raise not_loaded(name, e) from e
+    except (AttributeError, ImportError, KeyError, OSError, TypeError, ValueError) as e:
+        raise not_loaded(name, e) from e
     check_kind(name, config)
     return config, processor
 
