@@ -6,7 +6,8 @@
     python bench/guard.py learn [DATA]        # fits the judges again; questions of DATA's train split are harmless
     python bench/guard.py folds [DATA]        # judges that have not seen a line judge it; bench/results/guard.json
 
-`dev`, `held`, `held2` and `lines` stand for the files of that name in bench/guard. `--show` prints every line that went wrong.
+`dev`, `held`, `held2` and `lines` stand for the files of that name in bench/guard. `--show` prints every line that
+went wrong.
 """
 import argparse, json, random, re, time, zlib
 from collections import Counter, defaultdict
