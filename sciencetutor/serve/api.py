@@ -35,16 +35,16 @@ from sciencetutor.serve.limits import (
     read_json, read_pictures)
 
 # %% auto #0
-__all__ = ['ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY', 'OPENAI_NEUTRAL',
-           'SWAGGER_FILES', 'ABOUT', 'iterate_in_thread', 'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway',
-           'join', 'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented', 'clip', 'sampling',
-           'ignored', 'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling', 'split_prompt',
-           'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages', 'chat_form',
-           'flask_routes', 'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url', 'chat_message',
-           'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk', 'completion_sampling',
-           'completion_head', 'completion_routes', 'TextCompletion', 'text_completion_routes', 'model_routes',
-           'Question', 'read_question', 'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting',
-           'make_api']
+__all__ = ['MAX_ITEMS', 'ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY',
+           'OPENAI_NEUTRAL', 'SWAGGER_FILES', 'ABOUT', 'iterate_in_thread', 'until_disconnect', 'Metrics',
+           'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented',
+           'clip', 'sampling', 'ignored', 'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling',
+           'split_prompt', 'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages',
+           'chat_form', 'flask_routes', 'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url',
+           'chat_message', 'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk',
+           'completion_sampling', 'completion_head', 'completion_routes', 'TextCompletion', 'text_completion_routes',
+           'model_routes', 'Question', 'read_question', 'tutor_routes', 'operator_routes', 'documentation_routes',
+           'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -266,8 +266,12 @@ class Body(BaseModel):
         unlimited = {k: -1 for k in cls.lengths if k in data and data[k] is None}
         return {k: v for k, v in data.items() if v is not None} | unlimited
 
+MAX_ITEMS = 1000  # in a list of a body
+
 def parse(model: type[Body], data: dict) -> Body:
     "A body of the right shape, or a refusal in one line that does not repeat what was sent."
+    if (longest := max((len(v) for v in data.values() if isinstance(v, list)), default=0)) > MAX_ITEMS:
+        raise Refusal(413, f"A list has {longest:,} items, and at most {MAX_ITEMS:,} fit: send fewer.")
     try: return model.model_validate(data)
     except ValidationError as e:
         first = e.errors(include_input=False, include_url=False)[0]
