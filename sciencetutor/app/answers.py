@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from .cards import TALK, Card
-from .retrieval import AUXILIARY, Finder, Found, finder, letters, plain_words
+from .retrieval import AUXILIARY, Finder, Found, document, finder, letters, plain_words
 from ..resources import asset
 
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'NO_WORDS',
-           'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'ANOTHER',
+           'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
            'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
            'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
-           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'with_last', 'follow_up', 'converse']
+           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another', 'with_last',
+           'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -355,16 +356,30 @@ def subject(
     words = [w for w in letters(question) if plain_words(w)]
     return ' '.join([w for w in words if set(plain_words(w)) & set(plain_words(card.title))] or words)
 
+# %% ../../nbs/app/04_answers.ipynb #withlast01
+ANOTHER = r'(and|or|what about|how about)\b'  # begins a question that asks the same of something else
+
+def about_another(
+    question: str,  # spelling put right
+    new: str,  # words of what is asked about now
+) -> list[str]:
+    "A question about another thing: each of its words in turn makes room for the new ones."
+    words = letters(question)
+    return [' '.join([*words[:i], new, *words[i+1:]]) for i, w in enumerate(words) if plain_words(w)]
+
 def with_last(
     text: str,  # a message that leans on the one before
     finder: Finder,
     last: tuple[str, Answer],  # the question before, and its answer
 ) -> list[Found]:
-    "The cards for a message together with the question before it, or with what that was about: whichever fits better."
-    question, shown = last
-    near = [f.card for f in shown.found]
-    about = subject(finder.spell(question), near[0])
-    return max((finder.find(f'{before} {text}', 4, near) for before in (question, about)), key=lambda f: f[0].sure)
+    "The cards for a message with the question before it, with what that was about or in its place: what fits best."
+    question, near = finder.spell(last[0]), [f.card for f in last[1].found]
+    tried = [finder.find(f'{before} {text}', 4, near) for before in (last[0], subject(question, near[0]))]
+    new = [w for w in letters(finder.spell(text)) if plain_words(w)]
+    if re.match(ANOTHER, bare(text)) and 0 < len(new) < 4:
+        some = [finder.find(asked, 4) for asked in about_another(question, ' '.join(new))]
+        tried += [f for f in some if set(plain_words(' '.join(new))) <= set(document(f[0].card, finder.spell))]
+    return max(tried, key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up
 def follow_up(
