@@ -266,6 +266,7 @@ class Body(BaseModel):
         unlimited = {k: -1 for k in cls.lengths if k in data and data[k] is None}
         return {k: v for k, v in data.items() if v is not None} | unlimited
 
+# %% ../../nbs/serve/02_api.ipynb #parsebody1
 MAX_ITEMS = 1000  # in a list of a body
 
 def parse(model: type[Body], data: dict) -> Body:
@@ -278,6 +279,7 @@ def parse(model: type[Body], data: dict) -> Body:
         where = '.'.join(map(str, first['loc'])) or 'the request'
         raise Refusal(400, f"{where}: {first['msg']}.") from None
 
+# %% ../../nbs/serve/02_api.ipynb #jsonbody01
 def body_size(request: Request) -> int:
     "How large a body is, in bytes; of one that doesn't say so, as large as any."
     return content_length(request.scope) or MAX_BODY
