@@ -39,7 +39,7 @@ def examples(data: str | None) -> list[dict]:
     "What judges learn from: text, label, group. Lines that follow each other are one group, and ways to ask of a card."
     from sciencetutor.app.cards import load_cards
     from sciencetutor.app.safety import safety_lines
-    files = {f: lines(f) for f in ('dev', 'held', 'lines')}
+    files = {f: lines(f) for f in ('dev', 'held', 'lines', 'oblique', 'grades')}
     files['older'] = [dict(text=r['text'], label=r['level'].replace('ok', 'harmless')) for r in safety_lines()
                       if r['side'] == 'in' and r['level'] != 'off-task']
     rows = [r | dict(group=f'{f} {i//BLOCK}') for f, some in files.items() for i, r in enumerate(some)]

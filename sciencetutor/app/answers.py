@@ -10,8 +10,9 @@ import re, tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from .calculations import calculate
 from .cards import TALK, Card
-from .retrieval import AUXILIARY, Finder, Found, document, finder, letters, plain_words
+from .retrieval import AUXILIARY, KNOWN, Finder, Found, document, finder, letters, plain_words
 from ..resources import asset
 
 # %% auto #0
@@ -345,7 +346,9 @@ def answer_question(
 ) -> Answer:
     "What the cards say to a question."
     if not any(w.isalpha() for w in plain_words(text)): return not_known([])
-    return tell(text, finder.find(text, 4), finder, grade)
+    found = finder.find(text, 4)
+    if result := calculate(text): return Answer(result, 'calculation', KNOWN, [f for f in found if f.sure >= ASK])
+    return tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #subject0001
 def subject(
