@@ -331,6 +331,7 @@ def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
     venv, install = (root/'calls').read_text().splitlines()
     assert '--python 3.11' in venv and 'constraints.txt' in install
     assert 'sciencetutor[train,track,deepspeed,quant,cloud] @ file://' in install
+    assert '--torch-backend auto' in install  # the build that the machine's driver can run
 
 
 def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
@@ -550,6 +551,8 @@ def test_on_the_command_line(google, built, capsys):
     ('pipeline -t --source gs://b/d', '"sciencetutor-train"'),
     ('pipeline -w', '"sciencetutor-all"'),
     ('pipeline -w --local', '"pipeline": "all"'),
+    ('images', 'docker build --target train -t train .'),
+    ('images --by cloud-build', '"storageSource"'),
     ('deploy vm --allow 0.0.0.0/0', '"guestAccelerators"'),
     ('deploy vm stop', 'sciencetutor/stop'),
     ('deploy vm start', 'sciencetutor/start'),
@@ -561,5 +564,5 @@ def test_on_the_command_line(google, built, capsys):
     ('cancel run', ':cancel')])
 def test_every_command_can_be_tried_dry(google, built, monkeypatch, capsys, line, shows):
     from sciencetutor.cli import main
-    for name in ('TRAIN_IMAGE_URI', 'SERVE_IMAGE_URI'): monkeypatch.setenv(name, 'i')
+    for name in ('train', 'serve'): monkeypatch.setenv(f'{name.upper()}_IMAGE_URI', name)
     assert main(['cloud', *line.split(), '--dry-run']) == 0 and shows in capsys.readouterr().out and not google.calls

@@ -1,8 +1,10 @@
 "Dockerfile, manifests, workflows and compiled pipelines; and the container's own command, run as the image would."
-import fnmatch, json, os, re, shutil, socket, subprocess, sys, time
+import fnmatch, json, os, re, shutil, socket, subprocess, sys, tarfile, time
 from pathlib import Path
 from urllib.request import urlopen
 import pytest, yaml
+from fastcore.script import CliError
+from test_cloud import gcs, google
 
 root = Path(__file__).resolve().parent.parent
 MANIFESTS = sorted(p for p in (root/'deploy').glob('*.yaml') if p.name != 'kustomization.yaml')
@@ -258,3 +260,60 @@ def test_the_install_cell(colab, monkeypatch):
     if colab: monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
     exec(''.join(docs.colab_cell()['source']), dict(get_ipython=lambda: SimpleNamespace(system=asked.append)))
     assert asked == [f'pip install -q "sciencetutor[train,serve,quant,cloud]=={docs.settings()["version"]}"']*colab
+
+
+DOCKER = '#!/bin/sh\necho "$@" >> "$CALLS"\n[ "$1" != "$FAILS" ]\n'
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    "A docker that only writes down what it is told."
+    (tmp_path/'bin').mkdir()
+    (tmp_path/'bin/docker').write_text(DOCKER)
+    (tmp_path/'bin/docker').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path/"bin"}:/usr/bin:/bin')
+    monkeypatch.setenv('CALLS', str(tmp_path/'calls'))
+    return lambda: (tmp_path/'calls').read_text().splitlines() if (tmp_path/'calls').exists() else []
+
+
+def names(kind):
+    from sciencetutor import __version__
+    return [f'us-west1-docker.pkg.dev/p/sciencetutor/{target}:{__version__}' for target in kind]
+
+
+def test_docker_builds_and_pushes_both_images(google, docker, monkeypatch, capsys):
+    "Printed and asked for first, their repository made, and the names said that the other commands look for."
+    from sciencetutor.cloud.builds import run_images
+    train, serve = names(['train', 'serve'])
+    run_images(dry_run=True)
+    assert not docker() and not google.calls and f'docker build --target train -t {train} .' in capsys.readouterr().out
+    monkeypatch.setattr('builtins.input', lambda *_: 'n')
+    with pytest.raises(CliError, match='nothing was started'): run_images()
+    made = run_images(torch_index='https://download.pytorch.org/whl/cu126', yes=True)
+    index = '--build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126'
+    builds = [f'build --target {t} {index} -t {name} .' for t, name in (('train', train), ('serve', serve))]
+    assert docker() == [*builds, f'push {train}', f'push {serve}'] and 'sciencetutor' in google.repositories
+    assert made == dict(TRAIN_IMAGE_URI=train, SERVE_IMAGE_URI=serve)
+    assert f'TRAIN_IMAGE_URI={train}\nSERVE_IMAGE_URI={serve}' in capsys.readouterr().out
+    monkeypatch.setenv('FAILS', 'push')
+    with pytest.raises(CliError, match=f'docker push {serve} ended with 1'): run_images(only='serve', yes=True)
+    monkeypatch.setenv('PATH', '/nowhere')
+    with pytest.raises(CliError, match='no docker here: install it, or say --by cloud-build'): run_images(yes=True)
+
+
+def test_cloud_build_gets_the_sources_and_both_targets(google, gcs, docker, tmp_path, capsys):
+    from sciencetutor.cloud.builds import context_files, run_images
+    from sciencetutor.data.hub import bucket
+    run_images('cloud-build', poll=.01, yes=True)
+    (build,) = google.builds
+    source = build['source']['storageSource']
+    assert source == dict(bucket='b', object='packages/images/sources.tar.gz') and not docker()
+    assert build['images'] == names(['train', 'serve'])
+    assert [step['args'][:3] for step in build['steps']] == [['build', '--target', t] for t in ('train', 'serve')]
+    bucket('b').blob(source['object']).download_to_filename(tmp_path/'sources.tar.gz')
+    with tarfile.open(tmp_path/'sources.tar.gz') as tar: packed = set(tar.getnames())
+    wanted = {n for n in let_in() if not n.startswith('nbs/') or n.count('/') == 1}  # a star ends at a folder
+    assert packed == set(context_files(root)) == wanted | {'Dockerfile', '.dockerignore'}
+    google.build_states = ['FAILURE']
+    with pytest.raises(CliError, match='ended as failure: its log is at https://console'):
+        run_images('cloud-build', poll=.01, yes=True)
