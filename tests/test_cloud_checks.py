@@ -37,9 +37,9 @@ def test_the_notebook_hands_on_what_was_checked():
     source = next(s for c in nb['cells'] if 'said | drop_limits' in (s := ''.join(c['source'])))
     lines = source[source.index('said ='):].split('\n')[:2]
     from sciencetutor.train.settings import drop_limits
-    def run_train(**kw): heard.append(kw)
+    def listen(processes, **kw): heard.append(kw)
     values = notebook_parameters(TRAINING) | read_config('vertex-l4')[0] | dict(steps=2)
-    exec('\n'.join(lines), dict(values, drop_limits=drop_limits, run_train=run_train, train_on=run_train))
+    exec('\n'.join(lines), dict(values, drop_limits=drop_limits, run_on_devices=listen))
     assert {k: v for k, v in heard[0].items() if k in LIMITS} == dict(steps=2) and heard[0]['lora_r'] == 64
 
 

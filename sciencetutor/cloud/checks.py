@@ -74,7 +74,8 @@ def run_settings(
     from sciencetutor.train.settings import (LIMITS, TrainSettings, as_list, check_limits, check_settings,
                                              drop_limits)
     said = {**notebook_parameters(notebook), **fit_parameters(notebook, params)}
-    options = said.pop('options', {})
+    options, processes = said.pop('options', {}), said.pop('processes', 0)
+    check_value('processes', processes, int)
     said = said | drop_limits(options, said)
     types = get_type_hints(TrainSettings, include_extras=True)
     for name, value in said.items():
