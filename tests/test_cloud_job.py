@@ -20,7 +20,7 @@ def job(data, out, **params) -> int:
 
 
 def test_two_processes_in_the_job_program_are_ddp(data, tmp_path, monkeypatch):
-    "Beneath papermill beneath the job, torchrun gives the losses and weights that it gives alone, and the record stays."
+    "Beneath papermill beneath the job, torchrun gives the losses and weights that it gives alone; the record stays."
     monkeypatch.chdir(tmp_path)
     assert job(data, tmp_path/'job', processes=2) == 0
     flags = [word for k, v in SMALL.items() for word in (f'--{k.replace("_", "-")}', str(v))]

@@ -8,15 +8,16 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/gcp.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'SAID', 'CALL', 'PACKAGES', 'Variable', 'setting', 'secret_references',
+__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'SAID', 'CALL', 'PACKAGES', 'PLACEHOLDER', 'Variable', 'setting', 'secret_references',
            'resolve_secrets', 'job_environment', 'endpoint', 'credentials', 'RequestPrinted', 'print_request',
            'make_client', 'NotFound', 'explain_error', 'note_retry', 'with_retries', 'call_api', 'list_api', 'get_api',
-           'rest_call', 'confirm', 'Check', 'check_variable', 'check_package', 'ask_vertex', 'ask_compute',
-           'ask_storage', 'check_services', 'run_doctor']
+           'rest_call', 'confirm', 'Check', 'check_variable', 'check_package', 'check_repository', 'ask_vertex',
+           'ask_compute', 'ask_storage', 'check_services', 'run_doctor']
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-003
 import base64, json, os, re
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -301,6 +302,16 @@ def check_package(
     extra = 'pipeline' if name == 'kfp' else 'cloud'
     return Check('installed') if installed else Check('missing', f'pip install "sciencetutor[{extra}]"')
 
+PLACEHOLDER = 'https://github.com/sciencetutor/sciencetutor'
+
+def check_repository() -> Check:
+    "Whether the repository is somebody's own: badges, Colab and images are found by it."
+    try: urls = dict(url.split(', ') for url in metadata('sciencetutor').get_all('Project-URL') or ())
+    except PackageNotFoundError: return Check('missing', 'this package is not installed: pip install -e .')
+    url = urls.get('Repository', '')
+    if url != PLACEHOLDER: return Check('set', url)
+    return Check('default', f'{url} is a placeholder: set user and repo in settings.ini, then `make docs`')
+
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-041
 def ask_vertex(dry: bool = False) -> str:
     "List the doctor's jobs, of which there are none."
@@ -347,6 +358,7 @@ def run_doctor(
     "What the cloud commands know, what is missing and how to get it."
     if gpu: return {what: Check('found', text) for what, text in gpu_report().items()}
     checks = {name: check_variable(name) for name in VARIABLES} | {name: check_package(name) for name in PACKAGES}
+    checks['REPO'] = check_repository()
     try:
         who = credentials('aiplatform', dry_run)
         account = (who.get_cred_info() or {}).get('principal') or type(who).__name__
