@@ -19,7 +19,7 @@ def has_gpu(devices=DEVICES) -> bool:
 def answers(index: str, seconds: float = 5) -> bool:
     "Whether an index can be reached and knows torch."
     request = Request(f'{index}/torch/', method='HEAD')
-    try: return urlopen(request, timeout=seconds).status == 200  # nosec B310: an address of ours
+    try: return urlopen(request, timeout=seconds).status == 200  # nosec B310
     except (URLError, OSError, ValueError): return False
 
 
