@@ -128,6 +128,7 @@ def wait_for_build(
     log = build.get('logUrl', name)
     if state != 'SUCCESS': raise CliError(f'the build ended as {state.lower()}: its log is at {log}')
 
+# %% ../../nbs/cloud/12_builds.ipynb #38b74e58
 def build_there(
     names: dict[str, str],  # of `image_names`
     torch_index: str = '',  # where torch comes from

@@ -302,6 +302,7 @@ def check_package(
     extra = 'pipeline' if name == 'kfp' else 'cloud'
     return Check('installed') if installed else Check('missing', f'pip install "sciencetutor[{extra}]"')
 
+# %% ../../nbs/cloud/01_gcp.ipynb #870c6346
 PLACEHOLDER = 'https://github.com/sciencetutor/sciencetutor'
 
 def check_repository() -> Check:

@@ -32,6 +32,7 @@ def torchrun(
     start = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(processes)]
     return [*start, '-m', 'sciencetutor.train.launch', str(file)]
 
+# %% ../../nbs/train/08_launch.ipynb #8ddb2919
 def follow(
     command: list[str],
 ) -> tuple[int, list[str]]:  # exit code, all lines
