@@ -4,6 +4,7 @@ python ?= python3
 bin    := $(CURDIR)/.venv/bin
 pip    := .venv/bin/pip install --quiet --disable-pip-version-check
 export PATH := $(bin):$(PATH)
+export TORCH_INDEX
 
 run: .venv ## samples, a short fine-tune, its accuracy, the page
 	sciencetutor quickstart
@@ -36,11 +37,11 @@ scan: .venv/dev ## what scanners of the code and of a running server find; needs
 soak: .venv/dev ## the long fault and load tests, at full count
 	pytest -m soak tests
 
-# torch goes first, at its exact pin: a range would pull gigabytes of CUDA onto a machine without a GPU
+# torch goes first, at its exact pin and without CUDA's gigabytes where there is no card for them; TORCH_INDEX=URL takes it from elsewhere
 .venv: .venv/user
-.venv/user: constraints.txt settings.ini setup.py
+.venv/user: constraints.txt settings.ini setup.py | tools/torch_index.py
 	$(python) -m venv .venv
-	$(pip) $$(grep '^torch==' constraints.txt)
+	index=$$($(python) tools/torch_index.py) && torch=$$(grep '^torch==' constraints.txt) && $(pip) $$index $$torch || $(pip) $$torch
 	$(pip) -c constraints.txt -e '.[train,serve,quant]'
 	@touch $@
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 
 # %% auto #0
-__all__ = ['asset', 'cards', 'word_lists', 'words']
+__all__ = ['CARRIED', 'asset', 'cards', 'word_lists', 'words', 'in_clone', 'repo_root', 'recipe_file']
 
 # %% ../nbs/02_resources.ipynb #6e0678d6
 def asset(
@@ -40,3 +41,23 @@ def words(
 ) -> list:  # its entries: strings, or tuples of their parts
     "A word list."
     return [tuple(p.strip() for p in e.split('|')) if '|' in e else e for e in word_lists()[name]]
+
+# %% ../nbs/02_resources.ipynb #67d682e5
+CARRIED = ['nbs', 'configs', 'pipelines', 'constraints.txt']  # what a wheel carries, as setup.py puts it there
+
+def in_clone() -> bool:
+    "Whether the package lies in its repository, with all that it is built from."
+    root = Path(str(files('sciencetutor'))).parent
+    return (root/'settings.ini').exists() and (root/'nbs/20_train.ipynb').exists()
+
+def repo_root() -> Path:  # with nbs/, configs/, pipelines/ and constraints.txt
+    "Where notebooks and recipes are: the clone, or what the wheel carries of it."
+    package = Path(str(files('sciencetutor')))
+    return package.parent if in_clone() else package/'assets'
+
+def recipe_file(
+    name: str,  # of a file in configs/, as cpu, or a path
+) -> Path:
+    "The file of a recipe."
+    named = repo_root()/'configs'/f'{name}.yaml'
+    return named if named.exists() else Path(name)

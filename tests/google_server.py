@@ -23,6 +23,7 @@ class FakeGoogle:
         self.jobs, self.pipelines, self.vms, self.rules, self.addresses, self.secrets = {}, {}, {}, {}, {}, {}
         self.job_states, self.operations, self.on_success = ['PENDING', 'RUNNING', 'RUNNING', 'SUCCEEDED'], {}, None
         self.operation_errors, self.errors, self.requests = [], {}, {}
+        self.builds, self.build_states, self.repositories = [], ['QUEUED', 'WORKING', 'SUCCESS'], {}
         self.storage_refusal, self.payers = None, []  # (status, message); with `requester pays` it ends with a payer
         self.dropped, self.page, self.t4, self.watch = 0, 1000, 1, lambda verb, path: None
         google = self
@@ -65,7 +66,7 @@ class FakeGoogle:
 
     def variables(self) -> dict:
         "What a client has to be told."
-        services = 'AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER'
+        services = 'AIPLATFORM', 'COMPUTE', 'LOGGING', 'SECRETMANAGER', 'CLOUDBUILD', 'ARTIFACTREGISTRY'
         return {f'CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}': self.url for service in services}
 
     def answer(self, verb, path, body, query):
@@ -86,11 +87,27 @@ class FakeGoogle:
             r'/v2/entries:list': self.log_entries,
             r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access': self.secret,
             r'/compute/v1/projects/(\w+)/(.*)': self.compute,
+            r'/v1/projects/(\w+)/builds(?:/(\d+))?': self.build,
+            rf'/v1/{place}/repositories(?:/([\w-]+))?': self.repository,
             r'/(?:upload/|download/)?storage/v1/b/([\w-]+)/o(?:/(.+))?': self.storage,
         }
         for pattern, method in routes.items():
             if m := re.fullmatch(pattern, path): return method(verb, body, query, *m.groups())
         raise Refused(404, f'{verb} {self.url}{path}: no such thing')
+
+    # Cloud Build and Artifact Registry have no client library here: the fields are those of their REST reference
+    def build(self, verb, body, query, project, number):
+        if verb == 'GET':
+            state = self.build_states.pop(0) if len(self.build_states) > 1 else self.build_states[0]
+            return dict(id=number, status=state, logUrl='https://console/builds/1')
+        assert set(body) <= {'source', 'steps', 'images', 'timeout', 'tags', 'options'} and body['steps'], body
+        self.builds.append(body)
+        return dict(metadata=dict(build=dict(id=str(len(self.builds)))))
+
+    def repository(self, verb, body, query, parent, name):
+        if verb == 'GET' and name not in self.repositories: raise Refused(404, f'{name} does not exist')
+        if verb == 'POST': self.repositories[query['repositoryId'][0]] = body
+        return {}
 
     # Vertex AI: what is created is read back with the same message class, and comes out as JSON of that class
     def listed(self, kind, cls, store, query):

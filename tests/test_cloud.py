@@ -99,7 +99,7 @@ def killed(google, code: str, when, *args):
 
 
 def train(**kw):
-    return run_cloud_train(**{**dict(config='vertex-v100', data='gs://b/data/sqa', poll=.01, yes=True), **kw})
+    return run_cloud_train(**{**dict(config='vertex-l4', data='gs://b/data/sqa', poll=.01, yes=True), **kw})
 
 
 def test_train_there_and_back(google, gcs, built, capsys):
@@ -122,20 +122,21 @@ def test_train_there_and_back(google, gcs, built, capsys):
         executorImageUri='us-docker.pkg.dev/vertex-ai/training/pytorch-gpu.2-4.py310:latest',
         packageUris=[f'gs://b/packages/{name}/trainer.tar.gz'], pythonModule='trainer.task',
         env=[dict(name='GCP_PROJECT', value='p'), dict(name='HF_TOKEN', value='sm://hf')])  # never a plain key
-    gpu = dict(machineType='n1-highmem-8', acceleratorType='NVIDIA_TESLA_V100', acceleratorCount=1)
+    gpu = dict(machineType='g2-standard-8', acceleratorType='NVIDIA_L4', acceleratorCount=1)
     disk = dict(bootDiskType='pd-ssd', bootDiskSizeGb=200)
     pool = dict(machineSpec=gpu, replicaCount='1', diskSpec=disk, pythonPackageSpec=package)
     assert job_spec == dict(
-        serviceAccount=MINE['GCS_SERVICE_ACCOUNT'], scheduling=dict(timeout='86400s', strategy='ON_DEMAND'),
+        serviceAccount=MINE['GCS_SERVICE_ACCOUNT'], scheduling=dict(timeout='86400s', strategy='STANDARD'),
         baseOutputDirectory=dict(outputUriPrefix=f'gs://b/runs/{name}'), workerPoolSpecs=[pool])
     args = dict(zip(args[::2], args[1::2]))
     params = json.loads(args.pop('--params'))
-    assert args == {'--data': 'gs://b/data/sqa', '--out': f'gs://b/runs/{name}', '--split': 'val', '--limit': '0'}
+    said = {'--split': 'val', '--limit': '0', '--gpus': '1'}
+    assert args == {'--data': 'gs://b/data/sqa', '--out': f'gs://b/runs/{name}', **said}
     assert params['lr'] == 1e-4 and params['grad_accum'] == 3 and 'grad_accum' not in params['options']
-    assert params['options']['deepspeed'] == 'zero3-offload'
+    assert params['options']['load_in_4bit'] and params['options']['epochs'] == 1
     trainer = bucket('b').blob(f'packages/{name}/trainer.tar.gz').download_as_bytes()
     with tarfile.open(fileobj=io.BytesIO(trainer)) as tar:
-        assert any(n.endswith('trainer/notebooks/20_train.ipynb') for n in tar.getnames())
+        assert any(n.endswith('trainer/constraints.txt') for n in tar.getnames())
 
 
 @pytest.mark.soak
@@ -151,12 +152,12 @@ def test_the_whole_way(google, gcs, built):
         (job,) = google.jobs.values()
         args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(repo_root()), os.environ.get('PYTHONPATH', '')])}
-        program = [sys.executable, '-m', 'sciencetutor.cloud.job', '--notebooks', repo_root()/'nbs']
+        program = [sys.executable, '-m', 'sciencetutor.cloud.job']
         ran = subprocess.run([*program, *args], env=env, capture_output=True, text=True)
         google.add_log(job.name.rpartition('/')[2], ran.stderr.strip().rpartition('\n')[2] or 'done')
         google.operations[job.name] = ['FAILED' if ran.returncode else 'SUCCEEDED']
     threading.Thread(target=machine, daemon=True).start()
-    done = train(config='cpu', data='mine', params=['model=tiny', 'steps=3', 'epochs=null'], poll=1)
+    done = train(config='cpu', data='mine', params=['model=tiny', 'steps=3'], poll=1)
     folder = Path(done['folder'])
     assert done['metrics']['count'] == json.loads((folder/'eval/metrics.json').read_text())['count'] > 0
     assert (folder/'eval/report.html').exists()
@@ -167,7 +168,7 @@ def test_the_whole_way(google, gcs, built):
 
 
 def test_own_image_and_spot(google, gcs, built, monkeypatch):
-    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
+    monkeypatch.setenv('TRAIN_IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
     train(detach=True, spot=True)
     (job,) = google.jobs.values()
     pool = job.job_spec.worker_pool_specs[0]
@@ -178,7 +179,7 @@ def test_own_image_and_spot(google, gcs, built, monkeypatch):
 
 def test_a_local_data_set_goes_up_first(google, gcs, built, tmp_path):
     (tmp_path/'mine').mkdir()
-    (tmp_path/'mine/dataset_dict.json').write_text('{"splits": []}')
+    (tmp_path/'mine/dataset_dict.json').write_text('{"splits": ["train", "val"]}')
     train(data=str(tmp_path/'mine'), detach=True)
     (job,) = google.jobs.values()
     args = list(job.job_spec.worker_pool_specs[0].python_package_spec.args)
@@ -188,16 +189,16 @@ def test_a_local_data_set_goes_up_first(google, gcs, built, tmp_path):
 def test_a_failed_job_says_why_and_may_be_tried_again(google, gcs, built):
     google.job_states = ['RUNNING', 'FAILED']
     google.add_log('1000', 'the loss is nan at step 3: try a lower --lr', 1)
-    with pytest.raises(CliError, match='exited with code 1.*loss is nan.*cloud logs vertex-v100-'): train()
+    with pytest.raises(CliError, match='exited with code 1.*loss is nan.*cloud logs vertex-l4-'): train()
     google.job_states = ['SUCCEEDED']
     leave_results(google)
     assert train()['state'] == 'succeeded' and len(google.jobs) == 2
 
 
 def test_quota_is_said_at_once_and_503_is_retried(google, gcs, built, capsys):
-    metric = 'aiplatform.googleapis.com/custom_model_training_nvidia_v100_gpus'
+    metric = 'aiplatform.googleapis.com/custom_model_training_nvidia_l4_gpus'
     google.failures = [(429, f'The following quota metrics exceed quota limits: {metric}')]
-    with pytest.raises(CliError, match='429.*v100_gpus.*quotas') as e: train()
+    with pytest.raises(CliError, match='429.*l4_gpus.*quotas') as e: train()
     assert '\n' not in str(e.value)
     asked = [c for c in google.calls if c[0] == 'POST' and c[1].endswith('customJobs')]
     assert asked == [('POST', '/v1/projects/p/locations/us-west1/customJobs')]
@@ -218,7 +219,7 @@ def test_the_same_command_joins_the_run(google, gcs, built, capsys):
 
 TRAIN = ('import sys; from pathlib import Path; from sciencetutor.cloud import vertex\n'
          'vertex.build_wheel = lambda out: Path(sys.argv[1])\n'
-         'vertex.run_cloud_train(config="vertex-v100", data="gs://b/data/sqa", poll=.05, yes=True)')
+         'vertex.run_cloud_train(config="vertex-l4", data="gs://b/data/sqa", poll=.05, yes=True)')
 
 
 def looks(verb, path): return verb == 'GET' and 'customJobs/' in path
@@ -298,7 +299,7 @@ def test_nothing_is_spent_without_a_yes(google, gcs, built, monkeypatch, capsys)
     monkeypatch.setattr('builtins.input', lambda *_: (_ for _ in ()).throw(EOFError))
     with pytest.raises(CliError, match='--yes'): run_deploy('vm', image='i', allow=['0.0.0.0/0'])
     assert not google.jobs and not google.vms
-    assert 'about $3.40 an hour (list price of early 2025, check' in capsys.readouterr().out
+    assert 'about $1.00 an hour (list price of early 2025, check' in capsys.readouterr().out
 
 
 def test_packages_are_the_same_byte_for_byte(package, tmp_path):
@@ -325,15 +326,16 @@ def test_the_task_runs_the_job_in_an_environment_of_its_own(package, tmp_path):
     (root/'uv.py').write_text(RECORDER)
     command = [sys.executable, '-m', 'trainer.task', '--data', 'samples', '--out', 'x y']
     done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 3 and '-m sciencetutor.cloud.job --notebooks' in done.stdout
+    assert done.returncode == 3 and '-m sciencetutor.cloud.job --data' in done.stdout
     assert done.stdout.strip().endswith('--data samples --out x y')
     venv, install = (root/'calls').read_text().splitlines()
     assert '--python 3.11' in venv and 'constraints.txt' in install
     assert 'sciencetutor[train,track,deepspeed,quant,cloud] @ file://' in install
+    assert '--torch-backend auto' in install  # the build that the machine's driver can run
 
 
 def test_vm_from_beginning_to_end(google, monkeypatch, capsys):
-    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/ui:1')
+    monkeypatch.setenv('SERVE_IMAGE_URI', 'us-docker.pkg.dev/p/tutor/ui:1')
     monkeypatch.setenv('GCS_BUCKET_NAME', '')
     google.failures = [(503, 'busy')]
     made = run_deploy('vm', model='llava-hf/llava-1.5-7b-hf', allow=['203.0.113.0/24'], yes=True)
@@ -449,7 +451,8 @@ def test_doctor_shows_no_secret(google, gcs, capsys):
     rows = gcp.run_doctor()
     out = capsys.readouterr().out
     assert 'plain-secret' not in out and rows['HF_TOKEN'] == ('set', 'sm://hf')
-    assert rows['IMAGE_URI'][0] == 'missing' and rows['GCS_PACKAGE_URI'] == ('default', 'gs://b/packages')
+    assert rows['TRAIN_IMAGE_URI'][0] == rows['SERVE_IMAGE_URI'][0] == 'missing'
+    assert rows['GCS_PACKAGE_URI'] == ('default', 'gs://b/packages')
     services = [rows[s] for s in ('Vertex AI', 'Compute Engine', 'Cloud Storage')]
     assert services == [('answers', ''), ('answers', 'the quota of us-west1 has 1 T4 left'), ('answers', '')]
 
@@ -469,7 +472,7 @@ def test_doctor_says_what_google_refuses(google, monkeypatch, capsys):
     assert '404' in rows['Cloud Storage'][1]
 
 
-@pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-v100', 't4'])
+@pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-l4', 't4'])
 def test_presets_arrive(name):
     "Every parameter is one of the notebook or an argument of the stage."
     import ast
@@ -484,21 +487,19 @@ def test_presets_arrive(name):
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-v100', 't4'])
+@pytest.mark.parametrize('name', ['cpu', 'colab-a100', 'vertex-a100', 'vertex-l4', 't4'])
 def test_presets_train(name, tmp_path, monkeypatch):
-    "Each file through papermill, adapters, ZeRO and 4-bit weights too, with a tiny model; fp16 is bf16 on a CPU."
+    "Each file through the job program, adapters, ZeRO and 4-bit weights too, with a tiny model and another limit."
     from sciencetutor.data.core import run_data
-    from sciencetutor.cloud.job import run_notebook
+    from sciencetutor.cloud.job import main
     monkeypatch.chdir(tmp_path)
     run_data('samples', 'data', n=24)
     params, _ = read_config(name)
-    changes = ['model=tiny', 'steps=2', 'epochs=null']
-    if params['options'].get('precision'): changes.append('precision=bf16')
-    small = vertex.override_params(params, changes)
-    run_notebook(repo_root()/'nbs/20_train.ipynb', 'out.ipynb', dict(small, data='data', out='checkpoint'))
-    used = json.loads(Path('checkpoint/training.json').read_text())['settings']
+    small = vertex.override_params(params, ['model=tiny', 'steps=2'])
+    assert main(['--data', 'data', '--out', 'out', '--split', '', '--params', json.dumps(small)]) == 0
+    report = json.loads(Path('out/checkpoint/training.json').read_text())
     kept = {k: v for k, v in params['options'].items() if k not in ('epochs', 'precision', 'deepspeed')}
-    assert {k: used[k] for k in kept} == kept
+    assert {k: report['settings'][k] for k in kept} == kept and report['steps'] == 2
 
 
 def test_every_price_has_its_assumption_and_date():
@@ -550,6 +551,8 @@ def test_on_the_command_line(google, built, capsys):
     ('pipeline -t --source gs://b/d', '"sciencetutor-train"'),
     ('pipeline -w', '"sciencetutor-all"'),
     ('pipeline -w --local', '"pipeline": "all"'),
+    ('images', 'docker build --target train -t train .'),
+    ('images --by cloud-build', '"storageSource"'),
     ('deploy vm --allow 0.0.0.0/0', '"guestAccelerators"'),
     ('deploy vm stop', 'sciencetutor/stop'),
     ('deploy vm start', 'sciencetutor/start'),
@@ -561,5 +564,5 @@ def test_on_the_command_line(google, built, capsys):
     ('cancel run', ':cancel')])
 def test_every_command_can_be_tried_dry(google, built, monkeypatch, capsys, line, shows):
     from sciencetutor.cli import main
-    monkeypatch.setenv('IMAGE_URI', 'i')
+    for name in ('train', 'serve'): monkeypatch.setenv(f'{name.upper()}_IMAGE_URI', name)
     assert main(['cloud', *line.split(), '--dry-run']) == 0 and shows in capsys.readouterr().out and not google.calls

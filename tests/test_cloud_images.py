@@ -1,8 +1,10 @@
 "Dockerfile, manifests, workflows and compiled pipelines; and the container's own command, run as the image would."
-import fnmatch, json, os, re, shutil, socket, subprocess, sys, time
+import fnmatch, json, os, re, shutil, socket, subprocess, sys, tarfile, time
 from pathlib import Path
 from urllib.request import urlopen
 import pytest, yaml
+from fastcore.script import CliError
+from test_cloud import gcs, google
 
 root = Path(__file__).resolve().parent.parent
 MANIFESTS = sorted(p for p in (root/'deploy').glob('*.yaml') if p.name != 'kustomization.yaml')
@@ -249,12 +251,128 @@ def test_every_notebook_opens_in_colab(path, tmp_path):
     assert re.search(rf'\(https://colab\.research\.google\.com/github/[\w/-]+/nbs/{path.name}\)$', badge)
 
 
-@pytest.mark.parametrize('colab', [True, False])
-def test_the_install_cell(colab, monkeypatch):
-    "On Colab it installs this version, elsewhere nothing."
+GIT = """#!/bin/sh
+echo "git $@" >> "$CALLS"
+case "$*" in *"$FAILS"*) exit 1;; clone*) mkdir -p "$CLONE/tools"; cp "$COLAB" "$CLONE/tools/";; esac
+"""
+
+
+@pytest.mark.parametrize('fails,clones', [('no-such', 1), ('-b v', 2), ('clone', 2)])
+def test_the_install_cell(fails, clones, tmp_path, monkeypatch):
+    "On Colab: the release, else the newest state, else one line; installed from the clone, where the notebook goes on."
     from types import SimpleNamespace
-    docs, asked = docs_tools(), []
+    docs, clone = docs_tools(), tmp_path/'clone'
+    (tmp_path/'git').write_text(GIT)
+    (tmp_path/'python').write_text('#!/bin/sh\necho "python $@" >> "$CALLS"\n')
+    for name in ('git', 'python'): (tmp_path/name).chmod(0o755)
+    values = dict(PATH=f'{tmp_path}:/usr/bin:/bin', CALLS=tmp_path/'calls', FAILS=fails, CLONE=clone)
+    for k, v in dict(values, COLAB=root/'tools/colab.py').items(): monkeypatch.setenv(k, str(v))
+    monkeypatch.chdir(tmp_path)
+    source = ''.join(docs.colab_cell()['source']).replace('/content/clone', str(clone))
+    ipython = SimpleNamespace(system=lambda line: subprocess.run(line, shell=True))
     monkeypatch.delitem(sys.modules, 'google.colab', raising=False)
-    if colab: monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
-    exec(''.join(docs.colab_cell()['source']), dict(get_ipython=lambda: SimpleNamespace(system=asked.append)))
-    assert asked == [f'pip install -q "sciencetutor[train,serve,quant,cloud]=={docs.settings()["version"]}"']*colab
+    exec(source, dict(get_ipython=lambda: ipython))
+    assert not (tmp_path/'calls').exists()  # nothing, anywhere else
+    monkeypatch.setitem(sys.modules, 'google.colab', SimpleNamespace())
+    url, version = docs.settings()['git_url'], docs.settings()['version']
+    if fails == 'clone':
+        with pytest.raises(SystemExit, match=f'{url} cannot be cloned'): exec(source, dict(get_ipython=lambda: ipython))
+    else: exec(source, dict(get_ipython=lambda: ipython))
+    calls = (tmp_path/'calls').read_text().splitlines()
+    wanted = [f'git clone -q --depth 1 {url} {clone}{tag}' for tag in (f' -b v{version}', '')][:clones]
+    assert calls == wanted + ['python tools/colab.py']*(fails != 'clone')
+    if fails != 'clone': assert Path.cwd() == clone
+
+
+def test_colab_keeps_its_torch_and_needs_a_new_python(monkeypatch, capsys):
+    import importlib
+    monkeypatch.syspath_prepend(str(root/'tools'))
+    colab, ran = importlib.import_module('colab'), []
+    assert colab.check((3, 11), '2.8.0+cu126') == ('', 'torch==2.8.0+cu126')
+    assert colab.check((3, 12), '2.3.1') == ('', '')
+    assert 'needs Python 3.11, and this is 3.10: Runtime' in colab.check((3, 10), '2.8.0')[0]
+
+    def run(command, **kw):
+        ran.append([*command, *(Path(command[6]).read_text() for _ in [0] if 'pip' in command)])
+        return subprocess.CompletedProcess(command, 0, stdout='v0.1.0\n')
+    monkeypatch.setattr(colab.subprocess, 'run', run)
+    monkeypatch.setattr(colab, 'installed', lambda name: '2.8.0+cu126')
+    assert colab.main() == 0 and ran[0][-2:] == [f'{root}[train,serve,quant,cloud]', 'torch==2.8.0+cu126']
+    assert 'ScienceTutor: v0.1.0; torch 2.8.0+cu126' in capsys.readouterr().out
+
+
+def test_repo_is_one_setting():
+    "The placeholder is said to be one, and what is built names the repository of settings.ini."
+    docs = docs_tools()
+    assert 'still the placeholder' in docs.check_repo(docs.PLACEHOLDER) and not docs.check_repo('https://github.com/a/b')
+    from sciencetutor.cloud import gcp
+    assert gcp.PLACEHOLDER == docs.PLACEHOLDER
+
+
+@pytest.mark.parametrize('url,mark', [('https://github.com/sciencetutor/sciencetutor', 'default'),
+                                      ('https://github.com/a/b', 'set')])
+def test_the_doctor_knows_the_placeholder(url, mark, monkeypatch):
+    from email.message import Message
+    from sciencetutor.cloud import gcp
+    message = Message()
+    message['Project-URL'] = f'Repository, {url}'
+    monkeypatch.setattr(gcp, 'metadata', lambda name: message)
+    check = gcp.check_repository()
+    assert check.mark == mark and url in check.text and ('placeholder' in check.text) == (mark == 'default')
+
+
+DOCKER = '#!/bin/sh\necho "$@" >> "$CALLS"\n[ "$1" != "$FAILS" ]\n'
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    "A docker that only writes down what it is told."
+    (tmp_path/'bin').mkdir()
+    (tmp_path/'bin/docker').write_text(DOCKER)
+    (tmp_path/'bin/docker').chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path/"bin"}:/usr/bin:/bin')
+    monkeypatch.setenv('CALLS', str(tmp_path/'calls'))
+    return lambda: (tmp_path/'calls').read_text().splitlines() if (tmp_path/'calls').exists() else []
+
+
+def names(kind):
+    from sciencetutor import __version__
+    return [f'us-west1-docker.pkg.dev/p/sciencetutor/{target}:{__version__}' for target in kind]
+
+
+def test_docker_builds_and_pushes_both_images(google, docker, monkeypatch, capsys):
+    "Printed and asked for first, their repository made, and the names said that the other commands look for."
+    from sciencetutor.cloud.builds import run_images
+    train, serve = names(['train', 'serve'])
+    run_images(dry_run=True)
+    assert not docker() and not google.calls and f'docker build --target train -t {train} .' in capsys.readouterr().out
+    monkeypatch.setattr('builtins.input', lambda *_: 'n')
+    with pytest.raises(CliError, match='nothing was started'): run_images()
+    made = run_images(torch_index='https://download.pytorch.org/whl/cu126', yes=True)
+    index = '--build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126'
+    builds = [f'build --target {t} {index} -t {name} .' for t, name in (('train', train), ('serve', serve))]
+    assert docker() == [*builds, f'push {train}', f'push {serve}'] and 'sciencetutor' in google.repositories
+    assert made == dict(TRAIN_IMAGE_URI=train, SERVE_IMAGE_URI=serve)
+    assert f'TRAIN_IMAGE_URI={train}\nSERVE_IMAGE_URI={serve}' in capsys.readouterr().out
+    monkeypatch.setenv('FAILS', 'push')
+    with pytest.raises(CliError, match=f'docker push {serve} ended with 1'): run_images(only='serve', yes=True)
+    monkeypatch.setenv('PATH', '/nowhere')
+    with pytest.raises(CliError, match='no docker here: install it, or say --by cloud-build'): run_images(yes=True)
+
+
+def test_cloud_build_gets_the_sources_and_both_targets(google, gcs, docker, tmp_path, capsys):
+    from sciencetutor.cloud.builds import context_files, run_images
+    from sciencetutor.data.hub import bucket
+    run_images('cloud-build', poll=.01, yes=True)
+    (build,) = google.builds
+    source = build['source']['storageSource']
+    assert source == dict(bucket='b', object='packages/images/sources.tar.gz') and not docker()
+    assert build['images'] == names(['train', 'serve'])
+    assert [step['args'][:3] for step in build['steps']] == [['build', '--target', t] for t in ('train', 'serve')]
+    bucket('b').blob(source['object']).download_to_filename(tmp_path/'sources.tar.gz')
+    with tarfile.open(tmp_path/'sources.tar.gz') as tar: packed = set(tar.getnames())
+    wanted = {n for n in let_in() if not n.startswith('nbs/') or n.count('/') == 1}  # a star ends at a folder
+    assert packed == set(context_files(root)) == wanted | {'Dockerfile', '.dockerignore'}
+    google.build_states = ['FAILURE']
+    with pytest.raises(CliError, match='ended as failure: its log is at https://console'):
+        run_images('cloud-build', poll=.01, yes=True)

@@ -16,7 +16,7 @@ def submit(**kw):
 
 
 def test_submitted_and_followed(google, monkeypatch, capsys):
-    monkeypatch.setenv('IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
+    monkeypatch.setenv('TRAIN_IMAGE_URI', 'us-docker.pkg.dev/p/tutor/train:1')
     google.failures = [(503, 'busy')]
     assert submit(min_accuracy=60, destination='gs://b/models/tutor', params=['lr=1e-4'])['state'] == 'succeeded'
     (job,) = google.pipelines.values()
@@ -27,17 +27,17 @@ def test_submitted_and_followed(google, monkeypatch, capsys):
     assert asked == dict(displayName=run, labels=dict(app='sciencetutor', run=run), serviceAccount=account)
     assert run.startswith('all-pipeline-')
     params = json.loads(config['parameterValues'].pop('params'))
-    values = dict(source='gs://b/data/sqa', n=0, split='val', min_accuracy=60, destination='gs://b/models/tutor')
+    values = dict(source='gs://b/data/sqa', n=0, gpus=1, split='val', min_accuracy=60, destination='gs://b/models/tutor')
     assert config == dict(gcsOutputDirectory='gs://b/pipelines', parameterValues=values)
-    assert params['lr'] == 1e-4 and params['steps'] is None and params['options']['precision'] == 'bf16'
+    assert params['lr'] == 1e-4 and params['options']['epochs'] == 1 and params['options']['precision'] == 'bf16'
     boxes = {k: v['container'] for k, v in spec['deploymentSpec']['executors'].items()}
     for name, box in boxes.items():
         env = box.pop('env')
         assert env == [dict(name='GCP_PROJECT', value='p'), dict(name='HF_TOKEN', value='sm://hf')]
         assert box.pop('image') == 'us-docker.pkg.dev/p/tutor/train:1'
-        gpu = box.pop('resources', {}).get('accelerator')
-        a100 = dict(type='NVIDIA_TESLA_A100', count='1')
-        assert gpu == (a100 if name in ('exec-train-step', 'exec-eval-step') else None)
+        a2_highgpu_1g = dict(cpuLimit=12, memoryLimit=85, accelerator=dict(type='NVIDIA_TESLA_A100', count='1'))
+        wanted = a2_highgpu_1g if name in ('exec-train-step', 'exec-eval-step') else {}
+        assert box.pop('resources', {}) == wanted
     compiled = yaml.safe_load((repo_root()/'pipelines/all.yaml').read_text())
     for executor in compiled['deploymentSpec']['executors'].values(): executor['container'].pop('image')
     assert spec == compiled  # everything else is as it was compiled
@@ -48,7 +48,7 @@ def test_submitted_and_followed(google, monkeypatch, capsys):
 
 
 def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
-    monkeypatch.setenv('IMAGE_URI', 'i')
+    monkeypatch.setenv('TRAIN_IMAGE_URI', 'i')
     google.failures = [(429, 'Quota exceeded for aiplatform.googleapis.com/restricted_image_training_a100_gpus')]
     with pytest.raises(CliError, match='a100_gpus.*quotas'): submit()
     google.job_states = ['RUNNING', 'FAILED']
@@ -66,7 +66,7 @@ def test_short_of_quota_failed_and_joined(google, monkeypatch, capsys):
 
 
 def test_killed_lost_and_cancelled(google, monkeypatch, capsys):
-    monkeypatch.setenv('IMAGE_URI', 'i')
+    monkeypatch.setenv('TRAIN_IMAGE_URI', 'i')
     code = ('from sciencetutor.cloud.pipeline import run_pipeline\n'
             'run_pipeline(all=True, config="vertex-a100", source="gs://b/data/sqa", poll=.01, yes=True)')
     killed(google, code, lambda verb, path: verb == 'GET' and 'pipelineJobs/' in path)
@@ -82,8 +82,8 @@ def test_killed_lost_and_cancelled(google, monkeypatch, capsys):
 def test_dry_run_and_choices(google, monkeypatch, capsys):
     with pytest.raises(CliError, match='one of --data, --train, --all'): run_pipeline(data=True, train=True)
     with pytest.raises(CliError, match='--source gs://'): run_pipeline(train=True)
-    with pytest.raises(CliError, match='IMAGE_URI is not set'): submit(dry_run=True)
-    monkeypatch.setenv('IMAGE_URI', 'i')
+    with pytest.raises(CliError, match='TRAIN_IMAGE_URI is not set'): submit(dry_run=True)
+    monkeypatch.setenv('TRAIN_IMAGE_URI', 'i')
     submit(dry_run=True)
     out = capsys.readouterr().out
     assert json.loads(out[out.index('\n{') + 1:])['runtimeConfig']['parameterValues']['split'] == 'val'
@@ -102,7 +102,7 @@ def test_data_pipeline_here(tmp_path, monkeypatch):
 def test_all_here(gate, tmp_path, monkeypatch):
     "Data, train, eval and the gate, with the tiny model."
     monkeypatch.chdir(tmp_path)
-    params = ['model=tiny', 'steps=20', 'epochs=null']
+    params = ['model=tiny', 'steps=20']
     go = lambda: run_pipeline(all=True, n=60, params=params, local=True, min_accuracy=gate, out=str(tmp_path/'out'))
     if gate:
         said = r'the gate is closed, accuracy \d+\.\d% is below 99\.0%, nothing was uploaded'
@@ -125,7 +125,7 @@ def test_a_job_that_fails_says_so_and_ends_with_1(tmp_path, capsys, monkeypatch)
     (tmp_path/'nbs/20_train.ipynb').write_text(json.dumps(nb))
     (tmp_path/'set').mkdir()
     (tmp_path/'set/dataset_dict.json').write_text('{}')
-    run = lambda params: main(['--data', 'set', '--out', 'o', '--params', json.dumps(params)])
+    run = lambda params: main(['--data', 'set', '--out', 'o', '--notebooks', 'nbs', '--params', json.dumps(params)])
     assert run(dict(lr=3)) == 1
     said = capsys.readouterr().err.replace('cell 2', 'cell 3')
     assert 'failed in its cell 3: ValueError: the loss is nan; see o/train.ipynb' in said

@@ -318,8 +318,18 @@ def test_contradictions_are_one_line(data, tmp_path):
                       (dict(freeze='visoin'), 'vision, projector'), (dict(deepspeed=str(bad)), 'no DeepSpeed')]:
         with pytest.raises(CliError, match=words): train(data, tmp_path/'ck', **kw)
     if not torch.cuda.is_available():
-        with pytest.raises(CliError, match='needs a GPU'): pick_precision('fp16')
         assert pick_precision('bf16') == 'bf16' and pick_precision() == ('bf16' if has_bf16() else 'fp32')
+
+
+@pytest.mark.parametrize('bf16', [True, False])
+def test_a_half_precision_on_a_cpu_is_noted(bf16, monkeypatch, capsys):
+    "A preset for a GPU runs without one, in what the CPU has, and says so."
+    from sciencetutor.train import efficiency
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(efficiency, 'cpu_has_bf16', lambda: bf16)
+    assert pick_precision('fp16') == ('bf16' if bf16 else 'fp32')
+    assert capsys.readouterr().out.startswith('note: fp16 is for a GPU')
+    assert pick_precision('bf16') == 'bf16' and ('emulated' in capsys.readouterr().out) == (not bf16)
 
 
 def test_a_single_word_is_a_list_of_one(data, tmp_path):

@@ -47,6 +47,9 @@ def sync_metadata():
     for key, value in values.items(): text = re.sub(rf'^{key} = ".*"$', f'{key} = "{value}"', text, flags=re.M)
     write(root / 'pyproject.toml', text)
     init = root / 'sciencetutor/__init__.py'
+    place = root / 'deploy/kustomization.yaml'
+    image = f'newName: ghcr.io/{cfg["user"]}/{cfg["repo"]}'
+    write(place, re.sub(r'newName: ghcr.io/.*', image, place.read_text(encoding='utf-8')))
     version = f'__version__ = "{cfg["version"]}"'
     write(init, re.sub(r'^__version__ = ".*"', version, init.read_text(encoding='utf-8'), flags=re.M))
     from nbdev.quarto import refresh_quarto_yml
@@ -76,11 +79,20 @@ def write_sidebar():
     write(nbs / 'sidebar.yml', '\n'.join(lines) + '\n')
 
 
+COLAB = """#| hide
+import os, sys
+if 'google.colab' in sys.modules:
+    REPO, TAG = '{git_url}', 'v{version}'
+    clone = f'git clone -q --depth 1 {{REPO}} /content/clone'
+    get_ipython().system(f'test -d /content/clone || {{clone}} -b {{TAG}} || {{clone}}')  # or the newest state
+    if not os.path.isdir('/content/clone'): raise SystemExit(f'{{REPO}} cannot be cloned: is it your REPO?')
+    os.chdir('/content/clone')  # nbs/ and configs/ are here
+    get_ipython().system('python tools/colab.py')"""
+
+
 def colab_cell() -> dict:
-    "The first code cell of every notebook: on Colab it installs this version, anywhere else it does nothing."
-    package = f'sciencetutor[train,serve,quant,cloud]=={settings()["version"]}'
-    source = ["#| hide\n", "import sys\n", "if 'google.colab' in sys.modules:\n",
-              f"    get_ipython().system('pip install -q \"{package}\"')"]
+    "The first code cell of every notebook: on Colab it installs the release, anywhere else it does nothing."
+    source = COLAB.format(**settings()).splitlines(True)
     return dict(cell_type='code', id='colab-install', execution_count=None, metadata={}, outputs=[], source=source)
 
 
@@ -133,7 +145,17 @@ def trim(out: Path):
     (out / '.nojekyll').touch()
 
 
+PLACEHOLDER = 'https://github.com/sciencetutor/sciencetutor'
+
+
+def check_repo(url: str) -> str:
+    "What is to be said of REPO, which is user and repo of settings.ini."
+    if url.rstrip('/') != PLACEHOLDER: return ''
+    return f'docs: {url} is still the placeholder: set user and repo in settings.ini, and badges and Colab follow'
+
+
 def main():
+    if said := check_repo(settings()['git_url']): print(said)
     from figures import draw
     from readme import write_readme
     sync_metadata()

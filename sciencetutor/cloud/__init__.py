@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     'vertex': ['run_cloud_train'],
     'pipeline': ['run_pipeline'],
     'vm': ['run_deploy'],
+    'builds': ['run_images'],
     'gcp': ['run_doctor'],
 })

@@ -8,20 +8,22 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/gcp.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'SAID', 'CALL', 'PACKAGES', 'Variable', 'setting', 'secret_references',
+__all__ = ['VARIABLES', 'RETRY', 'HINTS', 'SAID', 'CALL', 'PACKAGES', 'PLACEHOLDER', 'Variable', 'setting', 'secret_references',
            'resolve_secrets', 'job_environment', 'endpoint', 'credentials', 'RequestPrinted', 'print_request',
            'make_client', 'NotFound', 'explain_error', 'note_retry', 'with_retries', 'call_api', 'list_api', 'get_api',
-           'rest_call', 'confirm', 'Check', 'check_variable', 'check_package', 'ask_vertex', 'ask_compute',
-           'ask_storage', 'check_services', 'run_doctor']
+           'rest_call', 'confirm', 'Check', 'check_variable', 'check_package', 'check_repository', 'ask_vertex',
+           'ask_compute', 'ask_storage', 'check_services', 'run_doctor']
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-003
 import base64, json, os, re
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.util import find_spec
 from typing import NamedTuple
 from urllib.parse import unquote
 from fastcore.script import CliError
 from .compat import rest_session
+from .machines import gpu_report
 from ..data.hub import bucket, load_env
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-006
@@ -43,7 +45,8 @@ VARIABLES = {
     'GCS_BUCKET_URI': Variable('its address', 'gs:// and the name of the bucket', 'gs://{GCS_BUCKET_NAME}'),
     'GCS_PACKAGE_URI': Variable('where packages go', 'any folder in the bucket', '{GCS_BUCKET_URI}/packages'),
     'GCS_SERVICE_ACCOUNT': Variable('account that jobs run as', 'gcloud iam service-accounts create sciencetutor'),
-    'IMAGE_URI': Variable('container image of this package', 'docker build and push, see the page on images'),
+    'TRAIN_IMAGE_URI': Variable('image that trains: jobs and pipelines', '`sciencetutor cloud images` builds it'),
+    'SERVE_IMAGE_URI': Variable('image that answers: a machine with a GPU', '`sciencetutor cloud images` builds it'),
     'GOOGLE_APPLICATION_CREDENTIALS': Variable(
         'key file', 'gcloud auth application-default login needs no file; a service account has one'),
     'HF_TOKEN': Variable('Hugging Face key', 'https://huggingface.co/settings/tokens', secret=True),
@@ -59,6 +62,8 @@ def setting(
     load_env()
     variable = VARIABLES[name]
     if value := os.environ.get(name, '').strip(): return value
+    if name.endswith('_IMAGE_URI') and os.environ.get('IMAGE_URI'):
+        raise CliError('IMAGE_URI could mean two images: put TRAIN_IMAGE_URI or SERVE_IMAGE_URI in its place')
     parts = {other: setting(other, need) for other in VARIABLES if f'{{{other}}}' in variable.default}
     if variable.default and all(parts.values()): return variable.default.format(**parts)
     if not need: return ''
@@ -271,7 +276,9 @@ def check_variable(
     name: str,  # a key of `VARIABLES`
 ) -> Check:  # with its value, which for a secret is never the key
     "Whether a variable is set."
-    value, variable = setting(name, need=False), VARIABLES[name]
+    variable = VARIABLES[name]
+    try: value = setting(name, need=False)
+    except CliError as e: return Check('missing', str(e))
     if not value: return Check('missing', variable.how)
     if variable.secret and not value.startswith('sm://'):
         return Check('set', 'for this machine only; jobs need a reference, sm://NAME')
@@ -294,6 +301,17 @@ def check_package(
     except ModuleNotFoundError: installed = None  # not even the package above it
     extra = 'pipeline' if name == 'kfp' else 'cloud'
     return Check('installed') if installed else Check('missing', f'pip install "sciencetutor[{extra}]"')
+
+# %% ../../nbs/cloud/01_gcp.ipynb #870c6346
+PLACEHOLDER = 'https://github.com/sciencetutor/sciencetutor'
+
+def check_repository() -> Check:
+    "Whether the repository is somebody's own: badges, Colab and images are found by it."
+    try: urls = dict(url.split(', ') for url in metadata('sciencetutor').get_all('Project-URL') or ())
+    except PackageNotFoundError: return Check('missing', 'this package is not installed: pip install -e .')
+    url = urls.get('Repository', '')
+    if url != PLACEHOLDER: return Check('set', url)
+    return Check('default', f'{url} is a placeholder: set user and repo in settings.ini, then `make docs`')
 
 # %% ../../nbs/cloud/01_gcp.ipynb #51-project-041
 def ask_vertex(dry: bool = False) -> str:
@@ -335,10 +353,13 @@ def check_services(
     return checks
 
 def run_doctor(
+    gpu: bool = False,  # look at this machine's GPUs instead: can this installation use them?
     dry_run: bool = False,  # print every request and send none
 ) -> dict[str, Check]:  # name -> state, value or advice
     "What the cloud commands know, what is missing and how to get it."
+    if gpu: return {what: Check('found', text) for what, text in gpu_report().items()}
     checks = {name: check_variable(name) for name in VARIABLES} | {name: check_package(name) for name in PACKAGES}
+    checks['REPO'] = check_repository()
     try:
         who = credentials('aiplatform', dry_run)
         account = (who.get_cred_info() or {}).get('principal') or type(who).__name__

@@ -8,45 +8,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/job.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['parameter_names', 'fit_parameters', 'run_notebook', 'get_data', 'run_job', 'main']
+__all__ = ['run_notebook', 'step', 'get_data', 'check_job', 'run_job', 'main']
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-003
-import argparse, ast, json, os, shutil, sys, tempfile
+import argparse, json, os, shutil, sys, tempfile
 from pathlib import Path
 from fastcore.script import CliError
+from .checks import fit_parameters, run_settings
 from .gcp import resolve_secrets
+from .machines import check_device
 from ..files import Output, atomic_dir, open_folder
+from ..resources import repo_root
 from ..data.hub import run_download, run_upload
 
 # else gcsfs, which papermill writes with, asks for the bucket's kind before every file, for minutes if nobody answers
 os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
-
-# %% ../../nbs/cloud/03_job.ipynb #53-job-006
-def parameter_names(
-    notebook: str | Path,  # file or gs://
-) -> set[str]:
-    "What the cell tagged `parameters` sets."
-    from papermill.iorw import load_notebook_node
-    names = set()
-    for cell in load_notebook_node(str(notebook)).cells:
-        if 'parameters' not in cell.metadata.get('tags', []): continue
-        for line in ast.parse(cell.source).body:
-            targets = line.targets if isinstance(line, ast.Assign) else [line.target]
-            names |= {target.id for target in targets}
-    return names
-
-def fit_parameters(
-    notebook: str | Path,  # file or gs://
-    params: dict,  # what the notebook should get
-) -> dict:  # the same, with `options` for what the notebook does not name
-    "Parameters in the form in which the notebook takes them."
-    known, name = parameter_names(notebook), Path(notebook).name
-    named = {k: v for k, v in params.items() if k in known and k != 'options'}
-    others = {k: v for k, v in params.items() if k not in known and k != 'options'}
-    options = {**params.get('options', {}), **others}
-    if options and 'options' not in known:
-        raise CliError(f'{name} has no parameter {", ".join(options)}: it has {", ".join(sorted(known))}')
-    return {**named, 'options': options} if options else named
 
 # %% ../../nbs/cloud/03_job.ipynb #1cd8b85a
 def run_notebook(
@@ -66,10 +42,17 @@ def run_notebook(
         raise CliError(f'{where}: {e.ename}: {e.evalue}; see {out}') from None
 
 # %% ../../nbs/cloud/03_job.ipynb #53-job-010
+def step(
+    notebooks: str | Path,  # folder with the step notebooks; '' is the package's own
+    name: str,  # of a notebook
+) -> Path:
+    "The notebook of a step."
+    return Path(notebooks or repo_root()/'nbs')/name
+
 def get_data(
     data: str,  # gs://, a hub id, a folder, or `samples`
     dest: Path,  # folder to make
-    notebooks: str | Path,  # folder with the step notebooks
+    notebooks: str | Path = '',  # folder with the step notebooks; '' is the package's own
     out: str = '',  # where the notebook as it ran goes; '' is beside `dest`
     **params,  # more parameters of the data notebook
 ) -> str:  # folder of the data set
@@ -78,20 +61,32 @@ def get_data(
     if data.startswith(('gs://', 'hf://')): run_download(data, str(dest))
     else:
         params.update(source=data, out=str(dest))
-        run_notebook(Path(notebooks)/'00_data.ipynb', out or f'{dest}.ipynb', params)
+        run_notebook(step(notebooks, '00_data.ipynb'), out or f'{dest}.ipynb', params)
     return str(dest)
 
 # %% ../../nbs/cloud/03_job.ipynb #b6161ecd
+def check_job(
+    params: dict,  # of the training notebook
+    gpus: int = 0,  # how many the machine should have
+    notebooks: str | Path = '',  # folder with the step notebooks; '' is the package's own
+) -> None:
+    "End a job at its start, in one line, if its parameters or its GPUs cannot go well."
+    settings = run_settings(params, step(notebooks, '20_train.ipynb'))
+    check_device(gpus, settings.precision)
+
+# %% ../../nbs/cloud/03_job.ipynb #b3538e2c
 def run_job(
     data: str,  # gs://, a hub id, a folder, or `samples`
     out: str,  # folder in a bucket or on this machine
     params: dict,  # of the training notebook
-    notebooks: str | Path,  # folder with the step notebooks
+    notebooks: str | Path = '',  # folder with the step notebooks; '' is the package's own
     split: str = 'val',  # evaluate on this split; '' for no evaluation
     limit: int = 0,  # of samples to train on, 0 is the notebook's own
+    gpus: int = 0,  # how many the machine should have
 ) -> None:
     "Train and evaluate; leave checkpoint, evaluation and both notebooks in `out`."
-    work, notebooks, remote = Path(tempfile.mkdtemp()), Path(notebooks), '://' in out
+    check_job(params, gpus, notebooks)
+    work, remote = Path(tempfile.mkdtemp()), '://' in out
     parts = ['checkpoint', 'eval'] if split else ['checkpoint']
     if not remote:
         open_folder(out, ('data.ipynb', 'train.ipynb', 'eval.ipynb'))
@@ -99,10 +94,10 @@ def run_job(
     size = dict(n=limit) if limit else {}
     folder = get_data(data, work/'data', notebooks, f'{out}/data.ipynb', **size)
     params = dict(params, data=folder, out=str(work/'checkpoint'))
-    run_notebook(notebooks/'20_train.ipynb', f'{out}/train.ipynb', params)
+    run_notebook(step(notebooks, '20_train.ipynb'), f'{out}/train.ipynb', params)
     if split:
         params = dict(data=folder, model=str(work/'checkpoint'), split=split, out=str(work/'eval'))
-        run_notebook(notebooks/'30_eval.ipynb', f'{out}/eval.ipynb', params)
+        run_notebook(step(notebooks, '30_eval.ipynb'), f'{out}/eval.ipynb', params)
     for name in parts:
         if remote: run_upload(str(work/name), f'{out}/{name}')
         else:
@@ -111,14 +106,13 @@ def run_job(
 # %% ../../nbs/cloud/03_job.ipynb #53-job-012
 def main(
     argv: list[str] | None = None,  # default `sys.argv[1:]`
-    notebooks: str = 'nbs',  # folder with the step notebooks
 ) -> int:  # exit code
     "Run a job as the command line says."
     p = argparse.ArgumentParser(prog='python -m sciencetutor.cloud.job')
     for name in ('data', 'out', 'params'): p.add_argument(f'--{name}', required=True)
     p.add_argument('--split', default='val')
-    p.add_argument('--limit', type=int, default=0)
-    p.add_argument('--notebooks', default=notebooks)
+    for name in ('limit', 'gpus'): p.add_argument(f'--{name}', type=int, default=0)
+    p.add_argument('--notebooks', default='')
     args = vars(p.parse_args(argv))
     try:
         resolve_secrets()

@@ -29,13 +29,12 @@ def data_step(
     notebook: Output[Artifact],
 ):
     "Questions in, data set out."
-    import os, pathlib, shutil, tempfile
+    import pathlib, shutil, tempfile
     from sciencetutor.cloud.job import get_data
     from sciencetutor.cloud.gcp import resolve_secrets
     resolve_secrets()
-    notebooks, dest = os.environ.get('NOTEBOOKS', '/app/nbs'), pathlib.Path(tempfile.mkdtemp())/'data'
-    size = dict(n=n) if n else {}
-    folder = get_data(source, dest, notebooks, notebook.path + '.ipynb', **size)
+    dest, size = pathlib.Path(tempfile.mkdtemp())/'data', dict(n=n) if n else {}
+    folder = get_data(source, dest, out=notebook.path + '.ipynb', **size)
     shutil.copytree(folder, dataset.path, dirs_exist_ok=True)
 
 # %% ../../nbs/cloud/05_kfp_steps.ipynb #55-steps-008
@@ -43,17 +42,19 @@ def data_step(
 def train_step(
     dataset: Input[Dataset],
     params: str,  # of the training notebook, as JSON
+    gpus: int,  # how many the machine should have
     checkpoint: Output[Model],
     notebook: Output[Artifact],
 ):
     "Data set in, checkpoint out."
-    import json, os, pathlib, shutil, tempfile
-    from sciencetutor.cloud.job import run_notebook
+    import json, pathlib, shutil, tempfile
+    from sciencetutor.cloud.job import check_job, run_notebook, step
     from sciencetutor.cloud.gcp import resolve_secrets
     resolve_secrets()
-    out, notebooks = pathlib.Path(tempfile.mkdtemp())/'checkpoint', os.environ.get('NOTEBOOKS', '/app/nbs')
+    check_job(json.loads(params), gpus)
+    out = pathlib.Path(tempfile.mkdtemp())/'checkpoint'
     values = dict(json.loads(params), data=dataset.path, out=str(out))
-    run_notebook(f'{notebooks}/20_train.ipynb', notebook.path + '.ipynb', values)
+    run_notebook(step('', '20_train.ipynb'), notebook.path + '.ipynb', values)
     shutil.copytree(out, checkpoint.path, dirs_exist_ok=True)
 
 # %% ../../nbs/cloud/05_kfp_steps.ipynb #55-steps-010
@@ -67,11 +68,11 @@ def eval_step(
     notebook: Output[Artifact],
 ) -> float:  # accuracy, percent
     "Checkpoint in, accuracy and report out."
-    import json, os, pathlib, shutil, tempfile
-    from sciencetutor.cloud.job import run_notebook
-    out, notebooks = pathlib.Path(tempfile.mkdtemp())/'eval', os.environ.get('NOTEBOOKS', '/app/nbs')
+    import json, pathlib, shutil, tempfile
+    from sciencetutor.cloud.job import run_notebook, step
+    out = pathlib.Path(tempfile.mkdtemp())/'eval'
     params = dict(data=dataset.path, model=checkpoint.path, split=split, out=str(out))
-    run_notebook(f'{notebooks}/30_eval.ipynb', notebook.path + '.ipynb', params)
+    run_notebook(step('', '30_eval.ipynb'), notebook.path + '.ipynb', params)
     scores = json.loads((out/'metrics.json').read_text())
     for name in ('acc', 'lo', 'hi', 'chance', 'count'): metrics.log_metric(name, scores[name])
     shutil.copy(out/'report.html', report.path)
@@ -100,21 +101,22 @@ def data_pipeline(source: str = 'samples', n: int = 0, destination: str = ''):
     data = data_step(source=source, n=n)
     upload_step(folder=data.outputs['dataset'], destination=destination)
 
-def train_eval_upload(dataset, params, split, min_accuracy, destination):
+def train_eval_upload(dataset, params, gpus, split, min_accuracy, destination):
     "The steps from a data set to a checkpoint that passed the gate."
-    train = train_step(dataset=dataset, params=params)
+    train = train_step(dataset=dataset, params=params, gpus=gpus)
     scores = eval_step(dataset=dataset, checkpoint=train.outputs['checkpoint'], split=split)
     upload_step(folder=train.outputs['checkpoint'], destination=destination,
                 accuracy=scores.outputs['Output'], min_accuracy=min_accuracy)
 
 @dsl.pipeline(name='sciencetutor-train',
               description='A data set that is there to a checkpoint, measured and uploaded')
-def train_pipeline(source: str, params: str, split: str = 'val', min_accuracy: float = 0., destination: str = ''):
+def train_pipeline(source: str, params: str, gpus: int = 0, split: str = 'val', min_accuracy: float = 0.,
+                   destination: str = ''):
     data = data_step(source=source, n=0).set_display_name('fetch')
-    train_eval_upload(data.outputs['dataset'], params, split, min_accuracy, destination)
+    train_eval_upload(data.outputs['dataset'], params, gpus, split, min_accuracy, destination)
 
 @dsl.pipeline(name='sciencetutor-all', description='Questions to a checkpoint: data, train, eval, upload')
-def all_pipeline(params: str, source: str = 'samples', n: int = 0, split: str = 'val', min_accuracy: float = 0.,
-                 destination: str = ''):
+def all_pipeline(params: str, source: str = 'samples', n: int = 0, gpus: int = 0, split: str = 'val',
+                 min_accuracy: float = 0., destination: str = ''):
     data = data_step(source=source, n=n)
-    train_eval_upload(data.outputs['dataset'], params, split, min_accuracy, destination)
+    train_eval_upload(data.outputs['dataset'], params, gpus, split, min_accuracy, destination)

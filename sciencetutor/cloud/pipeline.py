@@ -8,18 +8,21 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/pipeline.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NAMES', 'NO_DATA', 'load_pipeline', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'environment',
-           'kfp_message', 'gate_message', 'run_local', 'pipelines_client', 'find_running', 'pipeline_price',
-           'submit_pipeline', 'run_here', 'chosen_pipeline', 'run_pipeline']
+__all__ = ['NAMES', 'NO_DATA', 'load_pipeline', 'compile_pipelines', 'pipeline_spec', 'pipeline_request', 'kfp_message',
+           'gate_message', 'run_local', 'pipelines_client', 'find_running', 'pipeline_price', 'submit_pipeline',
+           'run_here', 'training_values', 'chosen_pipeline', 'run_pipeline']
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-003
 import json, os, re, sys, tempfile
-from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from fastcore.script import CliError
+from .checks import check_image, check_run, run_settings
 from .gcp import call_api, confirm, job_environment, list_api, make_client, setting
-from .prices import machine_text, price_text, read_config, repo_root
+from .machines import environment, gpu_count, settle_machine
+from .prices import machine_text, price_text, read_config
 from .vertex import NameValues, override_params, parent, run_name, state_name, wait_for
+from ..resources import in_clone, repo_root
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-006
 NAMES = ['data', 'train', 'all']
@@ -32,10 +35,12 @@ def load_pipeline(
     return dict(data=steps.data_pipeline, train=steps.train_pipeline, all=steps.all_pipeline)[name]
 
 def compile_pipelines(
-    out: str | Path = 'pipelines',  # folder for the YAML files
+    out: str | Path = '',  # folder for the YAML files; '' is pipelines/ of the clone
 ) -> list[Path]:
     "Compile the three graphs with kfp."
     from kfp.compiler import Compiler
+    if not out and not in_clone(): raise CliError('pipelines/ belongs to a clone, and this is an installed package')
+    out = out or repo_root()/'pipelines'
     paths = [Path(out)/f'{name}.yaml' for name in NAMES]
     Path(out).mkdir(parents=True, exist_ok=True)
     for name, path in zip(NAMES, paths): Compiler().compile(load_pipeline(name), str(path))
@@ -45,7 +50,7 @@ def compile_pipelines(
 def pipeline_spec(
     name: str,  # data, train or all
     image: str,  # of every step
-    machine: dict,  # of the training step
+    machine: dict,  # of the training step, from `settle_machine`
 ) -> dict:  # a pipeline specification, as Vertex AI takes it
     "A compiled graph for this project."
     import yaml
@@ -55,8 +60,8 @@ def pipeline_spec(
         container = executor['container']
         container.update(image=image, env=env)
         if step not in ('exec-train-step', 'exec-eval-step'): continue
-        resources = dict(cpuLimit=float(machine.get('cpus', 4)), memoryLimit=float(machine.get('memory_gb', 15)))
-        if machine.get('gpu'): resources['accelerator'] = dict(type=machine['gpu'], count=str(machine.get('gpus', 1)))
+        resources = dict(cpuLimit=float(machine['cpus']), memoryLimit=float(machine['memory_gb']))
+        if machine.get('gpu'): resources['accelerator'] = dict(type=machine['gpu'], count=str(gpu_count(machine)))
         container['resources'] = resources
     return spec
 
@@ -70,7 +75,7 @@ def pipeline_request(
 ):  # a `PipelineJob` message
     "The pipeline as Vertex AI wants to be told."
     from google.cloud import aiplatform_v1 as v1
-    spec = pipeline_spec(name, setting('IMAGE_URI'), machine)
+    spec = pipeline_spec(name, check_image(setting('TRAIN_IMAGE_URI'), 'TRAIN_IMAGE_URI'), machine)
     if not caching:
         for task in spec['root']['dag']['tasks'].values(): task['cachingOptions'] = {}
     folder = f'{setting("GCS_BUCKET_URI")}/pipelines'
@@ -80,17 +85,6 @@ def pipeline_request(
                           service_account=setting('GCS_SERVICE_ACCOUNT', need=False))
 
 # %% ../../nbs/cloud/06_pipeline.ipynb #56-pipeline-011
-@contextmanager
-def environment(**values: str):
-    "Environment variables with other values for a while."
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try: yield
-    finally:
-        for name, value in before.items():
-            if value is None: os.environ.pop(name, None)
-            else: os.environ[name] = value
-
 def kfp_message(e: Exception) -> str:
     "What kfp says, without colours."
     return ' '.join(re.sub(r'\x1b\[[0-9;]*m', '', str(e)).split()).rstrip('.')
@@ -117,10 +111,9 @@ def run_local(
     root = Path(out).absolute()
     root.mkdir(parents=True, exist_ok=True)
     before = set(root.iterdir())
-    imports = [str(repo_root()), os.environ.get('PYTHONPATH', '')]
+    imports = [str(Path(str(files('sciencetutor'))).parent), os.environ.get('PYTHONPATH', '')]
     programs = [str(Path(sys.executable).parent), os.environ.get('PATH', '')]
-    with environment(NOTEBOOKS=str(repo_root()/'nbs'), PYTHONPATH=os.pathsep.join(filter(None, imports)),
-                     PATH=os.pathsep.join(programs)):
+    with environment(PYTHONPATH=os.pathsep.join(filter(None, imports)), PATH=os.pathsep.join(programs)):
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         try: load_pipeline(name)(**values)
         except RuntimeError as e:
@@ -193,6 +186,20 @@ def run_here(
 
 NO_DATA = '--train needs a data set: --source gs://BUCKET/PATH, as `cloud pipeline --data` uploads it'
 
+# %% ../../nbs/cloud/06_pipeline.ipynb #af2a7ba9
+def training_values(
+    config: str | None,  # parameter file
+    params: list[str] | str | None,  # NAME=VALUE
+    gpus: int = 0,  # how many to take instead of the preset's
+    local: bool = False,  # on this machine?
+) -> tuple[dict, dict]:  # of the graph: params and gpus; the machine of the training step
+    "What a graph trains with, checked as its step will check it."
+    values, machine = read_config(config or ('cpu' if local else 'vertex-a100'))
+    changed = override_params(values, params)
+    if local: run_settings(changed, repo_root()/'nbs/20_train.ipynb')
+    else: check_run(changed, machine := settle_machine(machine, gpus))
+    return dict(params=json.dumps(changed), gpus=0 if local else gpu_count(machine)), machine
+
 def chosen_pipeline(
     **flags: bool,  # name of a pipeline -> is it asked for?
 ) -> str:
@@ -213,6 +220,7 @@ def run_pipeline(
     min_accuracy: float = 0.,  # the gate, percent: a model below it is not uploaded
     destination: str = '',  # gs://BUCKET/PATH or hf://OWNER/NAME; '' uploads nothing
     params: NameValues = None,  # change parameters of training, as in `--params model=tiny steps=20`
+    gpus: int = 0,  # of the preset's kind; 0 is the preset's number
     no_cache: bool = False,  # run every step again
     local: bool = False,  # here, without a cloud
     compile: bool = False,  # only write pipelines/*.yaml anew
@@ -222,13 +230,11 @@ def run_pipeline(
     dry_run: bool = False,  # print every request and send none
 ) -> dict:  # name and state, or what the steps wrote
     "Run data, training and evaluation as one graph, and upload what is good enough."
-    if compile: return dict(compiled=list(map(str, compile_pipelines(repo_root()/'pipelines'))))
+    if compile: return dict(compiled=list(map(str, compile_pipelines())))
     name = chosen_pipeline(data=data, train=train, all=all)
     if name == 'train' and source == 'samples' and not local: raise CliError(NO_DATA)
-    training, machine = read_config(config or ('cpu' if local else 'vertex-a100'))
+    training, machine = training_values(config, params, gpus, local) if name != 'data' else ({}, {})
     values = dict(source=source, destination=destination) | (dict(n=n) if name != 'train' else {})
-    if name != 'data':
-        changed = json.dumps(override_params(training, params))
-        values.update(params=changed, split=split, min_accuracy=float(min_accuracy))
+    if name != 'data': values.update(training, split=split, min_accuracy=float(min_accuracy))
     if local: return run_here(name, values, out, dry_run)
     return submit_pipeline(name, values, machine, not no_cache, poll, yes, dry_run)

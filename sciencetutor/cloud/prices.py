@@ -8,31 +8,22 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/prices.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'repo_root', 'read_config', 'price_of', 'hourly_price',
-           'format_usd', 'machine_text', 'price_text', 'epoch_hours', 'cost_row', 'cost_table', 'assumption_table']
+__all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'read_config', 'price_of', 'hourly_price', 'format_usd',
+           'machine_text', 'price_text', 'epoch_hours', 'cost_row', 'cost_table', 'assumption_table']
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-003
 import json
-from importlib.resources import files
-from pathlib import Path
 from fastcore.script import CliError
-from ..resources import asset
+from ..resources import asset, recipe_file, repo_root
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-006
-def repo_root() -> Path:  # of the clone that this package runs from
-    "Where notebooks and parameter files are."
-    for folder in [Path(str(files('sciencetutor'))).parent, *Path.cwd().parents, Path.cwd()]:
-        if (folder/'nbs/20_train.ipynb').exists() and (folder/'settings.ini').exists(): return folder
-    raise CliError('notebooks and configs are not here: run this in a clone of the repository')
-
 def read_config(
     name: str,  # of a file in `configs/`, or the path of a file
 ) -> tuple[dict, dict]:  # parameters of the notebook, machine
     "Read a parameter file."
     import yaml
-    folder = repo_root()/'configs'
-    path = Path(name) if name.endswith(('.yaml', '.yml')) else folder/f'{name}.yaml'
-    presets = ', '.join(sorted(p.stem for p in folder.glob('*.yaml')))
+    path = recipe_file(name)
+    presets = ', '.join(sorted(p.stem for p in (repo_root()/'configs').glob('*.yaml')))
     try: config = yaml.safe_load(path.read_text())
     except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {presets}') from None
     except yaml.YAMLError as e: raise CliError(f'{path} is not YAML: {str(e).splitlines()[0]}') from None
@@ -107,7 +98,7 @@ def cost_row(
     price, hours = hourly_price(machine, vertex='vertex' in name), epoch_hours(name)
     serving = '$' + format_usd((hourly_price(machine) + price_of('address'))*HOURS_MONTH)
     if name.startswith('colab'): serving = 'not allowed'
-    gpu = machine.get('gpu', '').removeprefix('NVIDIA_TESLA_')
+    gpu = machine.get('gpu', '').removeprefix('NVIDIA_').removeprefix('TESLA_')
     what = ', '.join(filter(None, [machine['type'], gpu]))
     return f'| `{name}` | {what} | {format_usd(price)} | {hours:.1g} h | ${format_usd(price*hours)} | {serving} |'
 

@@ -8,44 +8,85 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/vertex.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['SOURCES', 'TASK', 'SETUP', 'NOTEBOOKS', 'PREBUILT', 'ENDED', 'NameValues', 'MACHINE_LINE', 'build_wheel',
-           'build_trainer', 'run_name', 'upload_package', 'TrainingRun', 'name_run', 'run_uri', 'job_arguments',
-           'worker_pool', 'job_request', 'pipeline_tasks', 'job_ids', 'state_name', 'log_entries', 'entry_text',
-           'LogTail', 'jobs_client', 'parent', 'find_job', 'find_live_job', 'print_states', 'failure', 'wait_for',
-           'fetch_run', 'run_summary', 'override_params', 'submit', 'find_or_submit', 'run_cloud_train']
+__all__ = ['SOURCES', 'DATE', 'ADDED', 'TASK', 'SETUP', 'PREBUILT', 'ENDED', 'NameValues', 'MACHINE_LINE', 'build_wheel',
+           'record_line', 'pack_wheel', 'build_trainer', 'run_name', 'upload_package', 'TrainingRun', 'name_run',
+           'run_uri', 'job_arguments', 'train_image', 'worker_pool', 'job_request', 'pipeline_tasks', 'job_ids',
+           'state_name', 'log_entries', 'entry_text', 'LogTail', 'jobs_client', 'parent', 'find_job', 'find_live_job',
+           'print_states', 'failure', 'wait_for', 'fetch_run', 'run_summary', 'override_params', 'submit',
+           'find_or_submit', 'run_cloud_train']
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-003
-import contextlib, gzip, hashlib, io, json, os, re, shutil, subprocess, sys, tarfile, tempfile, time
+import base64, contextlib, csv, gzip, hashlib, io, json, os, re
+import shutil, subprocess, sys, tarfile, tempfile, time, zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 from fastcore.script import CliError
+
+# %% ../../nbs/cloud/04_vertex.ipynb #fdc0cb4e
+from .checks import check_data, check_image, check_run
 from .gcp import call_api, confirm, job_environment, list_api, make_client, rest_call, setting
-from .prices import machine_text, price_text, read_config, repo_root
-from ..files import open_folder
+from .machines import gpu_count, settle_machine
+from .prices import machine_text, price_text, read_config
 from ..data.hub import bucket, fetch, parse_place, run_download, run_upload
+from ..files import open_folder
+from ..resources import CARRIED, in_clone, repo_root
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-006
-SOURCES = ['settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'constraints.txt',
-           'README.md', 'LICENSE', 'LICENSE-DATA.md']
+SOURCES = ['settings.ini', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'LICENSE-DATA.md',
+           'sciencetutor', *CARRIED]
+DATE = 1700000000  # of all that is packed: a fixed date makes the same bytes
 
 def build_wheel(
     out: Path,  # folder for it
 ) -> Path:
-    "The wheel of this package, built from a copy of its sources."
+    "The wheel of this package, built from a copy of its sources, or packed from what is installed."
+    if not in_clone(): return pack_wheel(out)
     root = repo_root()
     isolation = ['--no-build-isolation'] if find_spec('setuptools') else []
     pip = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--disable-pip-version-check']
-    env = dict(os.environ, SOURCE_DATE_EPOCH='1700000000')  # a fixed date makes the same bytes
+    env = dict(os.environ, SOURCE_DATE_EPOCH=str(DATE))
     with tempfile.TemporaryDirectory() as tmp:
-        for name in SOURCES: shutil.copy(root/name, tmp)
-        ignore = shutil.ignore_patterns('__pycache__')
-        shutil.copytree(root/'sciencetutor', Path(tmp)/'sciencetutor', ignore=ignore)
+        ignore = shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints')
+        for source in (root/name for name in SOURCES):
+            if source.is_dir(): shutil.copytree(source, Path(tmp)/source.name, ignore=ignore)
+            else: shutil.copy(source, tmp)
         done = subprocess.run([*pip, *isolation, '-w', str(out), tmp], capture_output=True, text=True, env=env)
     if done.returncode: raise CliError(f'the wheel could not be built: {done.stderr.strip().splitlines()[-1]}')
     return next(out.glob('sciencetutor-*.whl'))
+
+# %% ../../nbs/cloud/04_vertex.ipynb #7a5edcf7
+ADDED = {'INSTALLER', 'REQUESTED', 'RECORD', 'direct_url.json', 'uv_cache.json'}  # by pip and uv
+
+def record_line(
+    name: str,  # of a file in a wheel
+    content: bytes,
+) -> list[str]:  # name, digest, size
+    "A line of a wheel's list of files."
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()
+    return [name, f'sha256={digest}', str(len(content))]
+
+def pack_wheel(
+    out: Path,  # folder for it
+) -> Path:
+    "The wheel that this package was installed from."
+    package = distribution('sciencetutor')
+    names = sorted(f.as_posix() for f in package.files or () if '..' not in f.parts and f.suffix != '.pyc')
+    contents = {n: package.locate_file(n).read_bytes() for n in names if n.rpartition('/')[2] not in ADDED}
+    if 'sciencetutor/__init__.py' not in contents:
+        raise CliError('this package is neither a clone nor installed from a wheel: pip install it, without -e')
+    info = next(n.partition('/')[0] for n in names if n.endswith('.dist-info/METADATA'))
+    table = io.StringIO()
+    lines = [record_line(n, content) for n, content in contents.items()]
+    csv.writer(table, lineterminator='\n').writerows([*lines, [f'{info}/RECORD', '', '']])
+    wheel = out/f'{info.removesuffix(".dist-info")}-py3-none-any.whl'
+    with zipfile.ZipFile(wheel, 'w', zipfile.ZIP_DEFLATED) as z:
+        for n, content in {**contents, f'{info}/RECORD': table.getvalue().encode()}.items():
+            z.writestr(zipfile.ZipInfo(n, time.gmtime(DATE)[:6]), content, zipfile.ZIP_DEFLATED)
+    return wheel
 
 # %% ../../nbs/cloud/04_vertex.ipynb #54-vertex-007
 TASK = '''"""Make an environment with the tested versions and run the job in it: `python -m trainer.task ARGUMENTS`."""
@@ -61,23 +102,22 @@ def uv(*args): subprocess.run([sys.executable, '-m', 'uv', *args], check=True)
 
 uv('venv', '--quiet', '--python', '3.11', str(venv))
 package = f'sciencetutor[train,track,deepspeed,quant,cloud] @ {wheel.as_uri()}'
-uv('pip', 'install', '--quiet', '--python', str(venv), '-c', str(here / 'constraints.txt'), package)
-command = [venv / 'bin/python', '-m', 'sciencetutor.cloud.job', '--notebooks', here / 'notebooks', *sys.argv[1:]]
-sys.exit(subprocess.run([str(c) for c in command]).returncode)
+install = 'pip', 'install', '--quiet', '--torch-backend', 'auto', '--python', str(venv)
+uv(*install, '-c', str(here / 'constraints.txt'), package)
+command = [str(venv / 'bin/python'), '-m', 'sciencetutor.cloud.job', *sys.argv[1:]]
+sys.exit(subprocess.run(command).returncode)
 '''
 SETUP = '''from setuptools import setup
 setup(name='trainer', version='{version}', packages=['trainer'], install_requires=['uv'],
-      package_data=dict(trainer=['*.whl', '*.txt', 'notebooks/*']))
+      package_data=dict(trainer=['*.whl', '*.txt']))
 '''
 
 # %% ../../nbs/cloud/04_vertex.ipynb #a630f17f
-NOTEBOOKS = ['00_data.ipynb', '20_train.ipynb', '30_eval.ipynb']
-
 def build_trainer(
     wheel: Path,  # of this package
     out: Path,  # folder for it
 ) -> Path:
-    "`trainer.tar.gz`: the wheel, the notebooks and a module that runs them."
+    "`trainer.tar.gz`: the wheel, the tested versions and a module that runs the job."
     root, version = repo_root(), wheel.name.split('-')[1]
     files = {
         'PKG-INFO': f'Metadata-Version: 2.1\nName: trainer\nVersion: {version}\n'.encode(),
@@ -85,8 +125,7 @@ def build_trainer(
         'trainer/__init__.py': b'',
         'trainer/task.py': TASK.encode(),
         'trainer/constraints.txt': (root/'constraints.txt').read_bytes(),
-        f'trainer/{wheel.name}': wheel.read_bytes(),
-        **{f'trainer/notebooks/{name}': (root/'nbs'/name).read_bytes() for name in NOTEBOOKS}}
+        f'trainer/{wheel.name}': wheel.read_bytes()}
     zipped = gzip.GzipFile(out/'trainer.tar.gz', 'wb', compresslevel=1, mtime=0)
     with zipped, tarfile.open(fileobj=zipped, mode='w') as tar:
         for name, content in sorted(files.items()):
@@ -156,10 +195,15 @@ def run_uri(name: str) -> str:
 def job_arguments(run: TrainingRun) -> list[str]:
     "What the run says to `python -m sciencetutor.cloud.job`."
     return ['--data', run.data, '--out', run_uri(run.name), '--params', json.dumps(run.params),
-            '--split', run.split, '--limit', str(run.limit)]
+            '--split', run.split, '--limit', str(run.limit), '--gpus', str(gpu_count(run.machine))]
 
 # %% ../../nbs/cloud/04_vertex.ipynb #3951cd9e
 PREBUILT = 'us-docker.pkg.dev/vertex-ai/training/pytorch-{kind}.2-4.py310:latest'
+
+def train_image() -> str:  # '' for Vertex AI's own image and our package
+    "The image of our own that trains, if there is one."
+    image = setting('TRAIN_IMAGE_URI', need=False)
+    return image and check_image(image, 'TRAIN_IMAGE_URI')
 
 def worker_pool(
     run: TrainingRun,
@@ -170,15 +214,14 @@ def worker_pool(
     machine, args = run.machine, job_arguments(run)
     env = [v1.EnvVar(name=name, value=value) for name, value in job_environment().items()]
     spec = v1.MachineSpec(machine_type=machine['type'])
-    if machine.get('gpu'): spec.accelerator_type, spec.accelerator_count = machine['gpu'], machine.get('gpus', 1)
+    if gpus := gpu_count(machine): spec.accelerator_type, spec.accelerator_count = machine['gpu'], gpus
     disk = v1.DiskSpec(boot_disk_type='pd-ssd', boot_disk_size_gb=machine.get('disk_gb', 100))
     pool = v1.WorkerPoolSpec(machine_spec=spec, replica_count=1, disk_spec=disk)
-    if image := setting('IMAGE_URI', need=False):
+    if image := train_image():
         command = ['python', '-m', 'sciencetutor.cloud.job']
-        args = ['--notebooks', '/app/nbs', *args]
         pool.container_spec = v1.ContainerSpec(image_uri=image, command=command, args=args, env=env)
     else:
-        prebuilt = PREBUILT.format(kind='gpu' if machine.get('gpu') else 'cpu')
+        prebuilt = PREBUILT.format(kind='gpu' if gpus else 'cpu')
         pool.python_package_spec = v1.PythonPackageSpec(
             executor_image_uri=prebuilt, package_uris=[trainer], python_module='trainer.task', args=args, env=env)
     return pool
@@ -190,7 +233,7 @@ def job_request(
 ):  # a `CustomJob` message
     "The job as Vertex AI wants to be told."
     from google.cloud import aiplatform_v1 as v1
-    when = v1.Scheduling(timeout=dict(seconds=round(3600*run.hours)), strategy='SPOT' if run.spot else 'ON_DEMAND',
+    when = v1.Scheduling(timeout=dict(seconds=round(3600*run.hours)), strategy='SPOT' if run.spot else 'STANDARD',
                          restart_job_on_worker_restart=run.spot)
     job = v1.CustomJobSpec(
         worker_pool_specs=[worker_pool(run, trainer)], scheduling=when,
@@ -372,6 +415,7 @@ def override_params(
 ) -> dict:
     "Parameters with changes; values are read as YAML."
     import yaml
+    from sciencetutor.train.settings import drop_limits
     new = {}
     for param in [params] if isinstance(params, str) else params or ():
         name, equals, text = param.partition('=')
@@ -379,7 +423,7 @@ def override_params(
         scientific = re.fullmatch(r'[-+]?\d+(?:\.\d*)?[eE][-+]?\d+', text)  # YAML 1.1 takes 1e-4 for a word
         new[name] = float(text) if scientific else yaml.safe_load(text)
     options = {k: v for k, v in values.get('options', {}).items() if k not in new}
-    return {**values, 'options': options, **new}
+    return {**drop_limits(values, new), 'options': drop_limits(options, new), **new}
 
 # %% ../../nbs/cloud/04_vertex.ipynb #a75b94b1
 def submit(
@@ -427,6 +471,7 @@ def run_cloud_train(
     split: str = 'val',  # evaluate on this split afterwards; '' for no evaluation
     params: NameValues = None,  # change parameters, as in `--params lr=1e-4 epochs=2`
     limit: int = 0,  # of samples: how many to train on, 0 is the notebook's own number
+    gpus: int = 0,  # of the preset's kind, all of which train together; 0 is the preset's number
     spot: bool = False,  # a spot machine: a third of the price; if it is taken away, the run begins again on another
     hours: float = 24,  # end the job after so long
     again: bool = False,  # a new run even if the same one was done before
@@ -438,8 +483,11 @@ def run_cloud_train(
     "Train on Vertex AI: the package goes up, the training notebook runs there, its results come back."
     values, machine = read_config(config)
     if not machine: raise CliError(f'{config} names no machine: {MACHINE_LINE}')
-    run = TrainingRun(config, override_params(values, params), machine, data, split, limit, spot, hours)
+    machine, params = settle_machine(machine, gpus), override_params(values, params)
     for need in ('GCP_PROJECT', 'GCS_BUCKET_URI'): setting(need)
+    train_image()
+    check_data(data, split, *check_run(params, machine).split)
+    run = TrainingRun(config, params, machine, data, split, limit, spot, hours)
     run, job = find_or_submit(run, again, yes, dry_run)
     if dry_run: return dict(name=run.name, state='not submitted')
     if detach: return dict(name=run.name, state='submitted')

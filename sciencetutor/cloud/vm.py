@@ -9,16 +9,17 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['GPU_OPTIONS', 'PORTS', 'T4', 'DONE', 'CIDRS', 'cloud_init', 'Deployment', 'firewall_request', 'service_accounts',
-           'accelerators', 'instance_request', 'run_operation', 'ensure_address', 'ensure_firewall', 'check_networks',
-           'create_machine', 'switch_machine', 'delete_machine', 'run_deploy']
+           'accelerators', 'instance_request', 'run_operation', 'ensure_address', 'ensure_firewall', 'serving_image',
+           'check_networks', 'create_machine', 'switch_machine', 'delete_machine', 'run_deploy']
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-003
-import contextlib, re
+import contextlib, os, re
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Annotated
 from uuid import uuid4
 from fastcore.script import CliError
+from .checks import check_image
 from .gcp import NotFound, call_api, confirm, get_api, make_client, setting
 from .prices import HOURS_MONTH, format_usd, hourly_price, price_of, price_text
 from ..resources import asset
@@ -162,6 +163,14 @@ def ensure_firewall(
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-013
 T4 = dict(type='n1-highmem-2', gpu='NVIDIA_TESLA_T4', gpus=1, disk_gb=100)
 
+def serving_image(
+    image: str,  # as the command has it; '' is SERVE_IMAGE_URI
+) -> str:
+    "The image of a machine that answers, and not the one that trains."
+    image = check_image(image or setting('SERVE_IMAGE_URI'))
+    if image != os.environ.get('TRAIN_IMAGE_URI'): return image
+    raise CliError(f'{image} is TRAIN_IMAGE_URI: it trains, and does not serve')
+
 def check_networks(
     allow: list[str],  # CIDR
 ) -> None:
@@ -234,7 +243,7 @@ def run_deploy(
     what: Annotated[str, dict(choices=['vm'])],  # a virtual machine with a GPU
     do: Annotated[str, dict(choices=['create', *DONE], opt=False, nargs='?')] = 'create',  # what to do with it
     name: str = 'sciencetutor',  # of the machine
-    image: str = '',  # container image; '' is IMAGE_URI
+    image: str = '',  # container image; '' is SERVE_IMAGE_URI
     model: str = 'tutor',  # what the tutor answers with: a name that the image knows, or a hub id
     allow: CIDRS = None,  # who may reach it: 203.0.113.0/24, 0.0.0.0/0 for everybody
     spot: bool = False,  # a third of the price; if it is taken away, it is stopped until `vm start`
@@ -247,7 +256,8 @@ def run_deploy(
         raise CliError(f'--name {name}: lower case letters, digits and - only')
     if do == 'create':
         allow = [allow] if isinstance(allow, str) else allow
-        return create_machine(Deployment(name, image or setting('IMAGE_URI'), model, allow, spot, auth), yes, dry_run)
+        image = serving_image(image)
+        return create_machine(Deployment(name, image, model, allow, spot, auth), yes, dry_run)
     setting('GCP_PROJECT')
     if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
     if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry_run)

@@ -37,8 +37,11 @@ def pick_precision(
     if precision == 'auto': return 'bf16' if has_bf16() else 'fp16' if gpu else 'fp32'
     if precision == 'bf16' and gpu and not has_bf16():
         raise CliError(f'--precision bf16: {describe_hardware()} has no bf16; use fp16')
-    if precision == 'fp16' and not gpu: raise CliError('--precision fp16 needs a GPU: on a CPU use bf16 or fp32')
-    return precision
+    instead = 'bf16' if has_bf16() else 'fp32'
+    if not gpu and instead != precision and precision in ('bf16', 'fp16') and is_main_process():
+        does = f'{instead} is used instead' if precision == 'fp16' else 'it is emulated, slowly; fp32 is not'
+        print(f'note: {precision} is for a GPU, and this machine has none that torch can use: {does}', flush=True)
+    return instead if precision == 'fp16' and not gpu else precision
 
 def allow_tf32(
     tf32: bool,  # may fp32 matrix products be rounded?

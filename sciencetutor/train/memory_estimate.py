@@ -181,14 +181,16 @@ def check_memory(
     s: TrainSettings,  # the arguments, with `precision` bf16, fp16 or fp32
     size: dict,  # of the largest batch: rows, longest, pictures, predicted
     free: int | None = None,  # bytes of each device; asked of the machine if not given
+    where: str = '',  # the hardware in words; this machine's if not given
 ) -> dict:  # the estimate
     "Refuse what does not fit, and say what would."
     need, free = estimate_memory(s, size), free_memory() if free is None else free
     if need['total'] <= free: return need
     parts = ', '.join(f'{k} {gigabytes(v)}' for k, v in need.items() if k != 'total')
     total, have = gigabytes(need['total']), gigabytes(free)
-    raise CliError(f'{s.model} needs about {total} ({parts}) on each device, and {describe_hardware()} has {have} '
-                   f'free: try {advise(s, size, free)}, or go on with --force')
+    where = where or describe_hardware()
+    raise CliError(f'{s.model} needs about {total} ({parts}) on each device, and {where} has {have} free: '
+                   f'try {advise(s, size, free)}, or go on with --force')
 
 # %% ../../nbs/train/03_memory_estimate.ipynb #e9820cc4
 def split_batch(

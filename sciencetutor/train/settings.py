@@ -9,7 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['Words', 'NOT_RECORDED', 'TYPES', 'LIMITS', 'DEFAULTS', 'TrainSettings', 'recorded', 'read_recipe', 'as_list',
-           'overrides', 'settings_signature', 'takes_settings', 'check_limits', 'check_out', 'check_settings']
+           'drop_limits', 'overrides', 'settings_signature', 'takes_settings', 'check_limits', 'check_out',
+           'check_settings']
 
 # %% ../../nbs/train/06_settings.ipynb #ee5081ee
 import inspect, os
@@ -21,6 +22,7 @@ from typing import Annotated, get_type_hints
 import yaml
 from fastcore.script import CliError
 from ..files import Output
+from ..resources import recipe_file
 from ..models.core import BUILT_IN
 from .efficiency import PARTS, zero_stage
 
@@ -34,7 +36,7 @@ class TrainSettings:
     model: str = 'tutor-base'  # what to start from: tutor-base, tiny, a checkpoint folder or a hub id
     out: str = 'checkpoints/tutor'  # checkpoint folder to write
     split: Words = field(default_factory=lambda: ['train'])  # splits to train on
-    config: Words = field(default_factory=list)  # recipe files (YAML), for instance configs/llava-1.5-7b.yaml
+    config: Words = field(default_factory=list)  # recipes: names in configs/ such as cpu, or YAML files
     # rank the choices, or LLaVA's answer tokens
     objective: Annotated[str, {'choices': ['choices', 'answer']}] = 'choices'
     minutes: float = None  # stop after so many minutes of training
@@ -95,10 +97,10 @@ def recorded(
 TYPES = get_type_hints(TrainSettings)  # name of an argument -> its type, without the notes for the command line
 
 def read_recipe(
-    file: str,  # a YAML file
+    file: str,  # a YAML file, or the name of one in configs/
 ) -> dict:  # arguments
     "The arguments that one recipe gives."
-    try: values = yaml.safe_load(Path(file).read_text(encoding='utf-8')) or {}
+    try: values = yaml.safe_load(recipe_file(file).read_text(encoding='utf-8')) or {}
     except (OSError, yaml.YAMLError) as e:
         raise CliError(f'--config {file} could not be read: {str(e).splitlines()[0]}') from None
     values = {k: v for k, v in values.items() if k not in ('options', 'machine')} | (values.get('options') or {})
@@ -119,6 +121,14 @@ def as_list(
     "A single word will do for a list of one."
     return [value] if isinstance(value, str) and TYPES[name] is list else value
 
+def drop_limits(
+    recipe: dict,  # arguments
+    said: dict,  # arguments that stand over them
+) -> dict:  # the recipe, without its limits if another is said
+    "A run ends by one limit: the one that is said, else the recipe's."
+    said_one = any(said.get(k) is not None for k in LIMITS)
+    return {k: v for k, v in recipe.items() if not (said_one and k in LIMITS)}
+
 def overrides(
     **given,  # arguments of `TrainSettings` that somebody says
 ) -> dict:  # those and the recipes', what is said before what is read
@@ -126,8 +136,7 @@ def overrides(
     if len(given) == len(DEFAULTS): given = {k: v for k, v in given.items() if v != DEFAULTS[k]}
     recipe = {}
     for file in as_list('config', given.pop('config', None)) or []: recipe |= read_recipe(file)
-    if any(given.get(k) is not None for k in LIMITS): recipe = {k: v for k, v in recipe.items() if k not in LIMITS}
-    return {k: as_list(k, v) for k, v in (recipe | given).items()}
+    return {k: as_list(k, v) for k, v in (drop_limits(recipe, given) | given).items()}
 
 # %% ../../nbs/train/06_settings.ipynb #b1dee8d1
 def settings_signature() -> inspect.Signature:
@@ -180,7 +189,8 @@ def check_settings(
         raise CliError('--load-in-4bit puts the vision tower into 4 bits, too: add --freeze vision')
     if s.patience and not s.eval_steps:
         raise CliError('--patience stops on accuracy: say with --eval-steps how often to measure it')
-    if s.patience and zero_stage(s.deepspeed).stage == 3:
+    zero = zero_stage(s.deepspeed)
+    if s.patience and zero.stage == 3:
         raise CliError('--patience keeps the best weights, and ZeRO-3 has them in pieces: use --deepspeed zero2')
     if s.cache_features and 'vision' not in s.freeze:
         raise CliError('--cache-features needs a vision tower that stays as it is: add --freeze vision')
