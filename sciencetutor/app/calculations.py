@@ -49,7 +49,8 @@ PER = r'\s*(?:/|\bper\b|\ban?\b|\beach\b|\bevery\b)\s*'
 def quantity_pattern() -> re.Pattern:
     "A number with a unit, or with one unit per another, perhaps squared."
     words = sorted(spellings(), key=len, reverse=True)
-    any_of = lambda some: '(?:' + '|'.join(re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some) + r')(?![A-Za-z])'
+    def any_of(some):
+        return '(?:' + '|'.join(re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some) + r')(?![A-Za-z])'
     unit, alone = any_of(words), any_of([w for w in words if len(w) > 1])
     squared = r'(?:\s*(?:\^?2|²|squared)(?!\d))?'
     return re.compile(rf'({NUMBER})(?:\s*-?\s*({unit})(?:{PER}({unit})({squared}))?)?|(?<![\w°])({alone})')
@@ -79,7 +80,7 @@ def say_number(x: float) -> str:
 
 def say_unit(name: str, power: int, many: bool) -> str:
     "A unit and its power in words."
-    unit = {'degree_Celsius': 'degree Celsius', 'degree_Fahrenheit': 'degree Fahrenheit'}.get(name, name)
+    unit = name.replace('_', ' ')
     words = table()['units'].get(unit, [unit, unit+'s'])[int(many)]
     return {1: '', 2: 'square ', 3: 'cubic '}.get(power, f'{power}-fold ') + words
 
@@ -152,7 +153,8 @@ def of_many(
     n, listed = len(some), ', '.join(map(say_number, some))
     if 'median' in words:
         middle = (some[(n-1)//2]+some[n//2])/2
-        two = '' if n % 2 else f' Between the two in the middle, {say_number(some[n//2-1])} and {say_number(some[n//2])}, it is half way.'
+        pair = ' and '.join(map(say_number, some[n//2-1:n//2+1]))
+        two = '' if n % 2 else f' Between the two in the middle, {pair}, it is half way.'
         return f'The median is {show(middle)}. Sort the numbers and take the one in the middle: {listed}.{two}'
     if 'range' in words:
         far = f'{say_number(some[-1])} - {say_number(some[0])}'
