@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 # %% auto #0
-__all__ = ['asset', 'cards', 'word_lists', 'words']
+__all__ = ['asset', 'cards', 'word_lists', 'words', 'english_words']
 
 # %% ../nbs/02_resources.ipynb #6e0678d6
 def asset(
@@ -40,3 +40,10 @@ def words(
 ) -> list:  # its entries: strings, or tuples of their parts
     "A word list."
     return [tuple(p.strip() for p in e.split('|')) if '|' in e else e for e in word_lists()[name]]
+
+# %% ../nbs/02_resources.ipynb #848d3301
+@lru_cache(1)
+def english_words() -> dict[str, int]:  # in small letters -> how often
+    "The English words, the most frequent first."
+    text = (files('symspellpy')/'frequency_dictionary_en_82_765.txt').read_text(encoding='utf-8-sig')
+    return {word: int(count) for word, count in map(str.split, text.splitlines())}

@@ -465,7 +465,7 @@ def run_serve(
     open_browser: bool = False,  # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
-    from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.app.retrieval import finder, use_cards
     from sciencetutor.app.safety import help_numbers, use_country
     from sciencetutor.engine.lazy import LazyEngine
     from sciencetutor.models.names import check_name
@@ -493,7 +493,10 @@ def run_serve(
         else:
             check_name(model)
             how = load_in_4bit, max_rows, dtype, max_prompt_tokens
-            engine = LazyEngine(lambda: make_engine(model, None, *how), model)
+            def load():
+                finder().find('the sky', 1)  # what cards know is quickly there, and asked first
+                return make_engine(model, None, *how)
+            engine = LazyEngine(load, model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
