@@ -3,6 +3,7 @@ import hashlib, json
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.app import safety
 from sciencetutor.app.safety import (HELP, ContentFiltered, Guard, GuardedEngine, helpful_texts, measure,
                                      message_text, redact, safety_lines, split_latest, use_country)
@@ -208,7 +209,7 @@ def test_long_and_strange_texts_are_quick(guard):
 
 # The guarded engine
 
-class Parrot:
+class Parrot(AnyEngine):
     name, closed = 'parrot', False
     def __init__(self, *words): self.words, self.asked = words, []
     def score(self, messages, choices, images=()): return [1/len(choices)]*len(choices)

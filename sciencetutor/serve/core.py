@@ -424,7 +424,7 @@ def wait_for_end(server: Server):
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
         while server.thread.is_alive() and not asked.wait(.2):
-            if error := getattr(server.engine, 'error', None): raise error
+            if server.engine.error: raise server.engine.error
         if asked.is_set(): server.drain()
     except KeyboardInterrupt: pass
     print("ScienceTutor has stopped.")
