@@ -478,7 +478,7 @@ def run_serve(
     if cards: use_cards(cards)
     if country: use_country(country)
     help_numbers()
-    root_path = check_prefix(root_path)
+    root_path, warm = check_prefix(root_path), threading.Event()
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     raise_file_limit(2*MAX_OPEN)
@@ -494,7 +494,8 @@ def run_serve(
             check_name(model)
             how = load_in_4bit, max_rows, dtype, max_prompt_tokens
             def load():
-                finder().find('the sky', 1)  # what cards know is quickly there, and asked first
+                try: finder().find('the sky', 1)  # what cards know is quickly there, and asked first
+                finally: warm.set()
                 return make_engine(model, None, *how)
             engine = LazyEngine(load, model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
@@ -507,6 +508,7 @@ def run_serve(
             if open_browser: webbrowser.open(server.url)
             if not endpoint: engine.start()
             wait_for_end(server)
+            if engine.state == 'waking': warm.wait(10)  # Python must not end while onnxruntime starts
     finally:
         for s in socks: s.close()
 
