@@ -3,12 +3,15 @@
     python bench/engines_bench.py                 all, into bench/results/engines.json
     python bench/engines_bench.py --tokens 16     short, to see that it runs; nothing is kept
 
-openvino-genai reads GGUF, so the tutor's language model is written as one, in float16 and in eight bits a weight
-(Q8_0), into a temporary folder; it lives in `.venv-openvino`, made at the first run. Each engine is a process of its
-own: the seconds to the first token of a prompt of 100 tokens, tokens per second after it, for one stream and for eight
-at once (medians of `--runs`, greedy, no answer ends early), the largest difference of log-likelihoods of three replies
-from PyTorch's in float32, and the peak of its memory. Ours is the engine of the server with its default weights; both
-are without the page and the API.
+openvino-genai reads GGUF, so the tutor's language model is written as one, in float16 and in eight bits a weight (Q8_0:
+with its own arithmetic, in eight bits too, and "exact", in float32), into a temporary folder; it lives in
+`.venv-openvino`, made at the first run. Each engine is a process of its own: the seconds to the first token of a prompt
+of 100 tokens, tokens per second after it, for one stream and for eight at once (medians of `--runs`, greedy, no answer
+ends early), the largest difference of log-likelihoods of three replies from PyTorch's in float32, and the peak of its
+memory. Ours is the engine of the server with its default weights; both are without the page and the API. `alike` is how
+many of eight greedy answers are the same beside the others as alone, `choice_ms` the processor's time for one reply
+after a prompt of a hundred tokens. openvino-genai goes without its cache of prefixes: with one it gives no
+log-likelihoods of the tokens that it knows already, so that it could not score.
 """
 from __future__ import annotations
 import argparse, json, resource, statistics, subprocess, sys, tempfile, threading, time
@@ -17,6 +20,8 @@ from host import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON, GENAI = ROOT/'.venv-openvino/bin/python', 'openvino-genai==2026.4.1.0'
+EXACT = dict(INFERENCE_PRECISION_HINT='f32', KV_CACHE_PRECISION='f16', DYNAMIC_QUANTIZATION_GROUP_SIZE='0')
+ARITHMETIC = {'F16': EXACT | dict(KV_CACHE_PRECISION='f32'), 'Q8_0': {}, 'Q8_0 exact': EXACT}
 QUESTION, CHOICES = 'Which of these is a mammal?', ['a dog', 'a trout', 'a frog']
 
 
@@ -99,29 +104,37 @@ def prepare(folder: Path) -> dict:
 def openvino(folder: Path, kind: str, given: dict, tokens: int, runs: int) -> dict:
     "openvino-genai's continuous batching; runs in its own environment."
     import numpy as np, openvino as ov, openvino_genai as genai
-    settings, exact = genai.SchedulerConfig(), dict(INFERENCE_PRECISION_HINT='f32', KV_CACHE_PRECISION='f32')
-    settings.cache_size, settings.max_num_batched_tokens = 1, 256
-    settings.dynamic_split_fuse = settings.enable_prefix_caching = True
-    pipe = genai.ContinuousBatchingPipeline(str(folder/f'{kind}.gguf'), settings, 'CPU', exact if kind == 'F16' else {})
+    settings, file = genai.SchedulerConfig(), folder/f'{kind.split()[0]}.gguf'
+    settings.cache_size, settings.max_num_batched_tokens, settings.dynamic_split_fuse = 1, 4096, True
+    pipe = genai.ContinuousBatchingPipeline(str(file), settings, 'CPU', ARITHMETIC[kind])
 
     def ask(prompts, **kw):
         config = genai.GenerationConfig()
         for k, v in (dict(max_new_tokens=tokens, eos_token_id=2) | kw).items(): setattr(config, k, v)
-        begin, first, said = time.perf_counter(), {}, [[] for _ in prompts]
+        begin, first, said, ids = time.perf_counter(), {}, [[] for _ in prompts], [[] for _ in prompts]
         handles = [pipe.add_request(i, ov.Tensor(np.array([p], np.int64)), config) for i, p in enumerate(prompts)]
         while pipe.has_non_finished_requests():
             pipe.step()
             for i, h in enumerate(handles):
                 while h.can_read():
                     first.setdefault(i, time.perf_counter() - begin)
-                    for o in h.read().values(): said[i] += o.generated_log_probs
-        return time.perf_counter() - begin, first[0], said
+                    for o in h.read().values():
+                        said[i] += o.generated_log_probs
+                        ids[i] += o.generated_ids
+        return time.perf_counter() - begin, first[0], said, ids
     n, off = len(given['prompt']), 0.
     for r, want in zip(given['replies'], given['scores']):
         got = ask([given['prompt'] + r], echo=True, logprobs=1, max_new_tokens=1)[2][0][n:n + len(r)]
         off = max(off, *(abs(a - b) for a, b in zip(got, want)))
-    def together(k): return ask([[300 + i, *given['long'][1:]] for i in range(k)], ignore_eos=True)[:2]
-    return dict(off=off, **speed(together, tokens, runs))
+    def written(prompts): return ask(prompts, ignore_eos=True)
+    def together(k): return written([[300 + i, *given['long'][1:]] for i in range(k)])[:2]
+    some = [[300 + i, *(given['long']*3)[1:20 + 33*i]] for i in range(8)]  # of several lengths
+    alike = sum(a == written([p])[3][0] for a, p in zip(written(some)[3], some))
+    begin = time.process_time()
+    for i in range(4): ask([[500 + i, *given['long'][1:], *r] for r in given['replies']], echo=True, logprobs=1,
+                           max_new_tokens=1)
+    choice_ms = 1000*(time.process_time() - begin)/4/len(given['replies'])
+    return dict(off=off, alike=alike, choice_ms=choice_ms, **speed(together, tokens, runs))
 
 
 def ours(given: dict, tokens: int, runs: int) -> dict:
@@ -154,7 +167,15 @@ def ours(given: dict, tokens: int, runs: int) -> dict:
         for t in threads: t.start()
         for t in threads: t.join()
         return time.perf_counter() - begin, min(first)
-    return dict(off=run_in_thread(farthest), **speed(ask, tokens, runs))
+    def score(i):
+        ids = torch.tensor([[500 + i, *given['long'][1:]]])
+        r = Request(dict(input_ids=ids), engine.processor.tokenizer, branches=given['replies'])
+        return next(engine.outputs(r, None))
+    begin = time.process_time()
+    for i in range(4): score(i)
+    choice_ms = 1000*(time.process_time() - begin)/4/len(given['replies'])
+    off = run_in_thread(farthest)
+    return dict(off=off, choice_ms=choice_ms, **speed(ask, tokens, runs))  # all are alike: tests/test_engine.py
 
 
 def speed(ask, tokens: int, runs: int) -> dict:
@@ -191,12 +212,13 @@ def main():
             return json.loads(done.stdout.strip().splitlines()[-1]) if done.stdout.strip() else None
         run('prepare')
         report = dict(machine=machine(), openvino_genai=GENAI.partition('==')[2], tokens=a.tokens, runs=a.runs,
-                      ours=run('ours'), **{k: run(k, PYTHON) for k in ('F16', 'Q8_0')})
-    for k in ('ours', 'F16', 'Q8_0'):
+                      ours=run('ours'), **{k: run(k, PYTHON) for k in ARITHMETIC})
+    for k in ('ours', *ARITHMETIC):
         r = report[k]
-        print(f"{k:5} {r['one']:6.1f} tokens/s, eight at once {r['eight']:6.1f}, "
+        print(f"{k:10} {r['one']:6.1f} tokens/s, eight at once {r['eight']:6.1f}, "
               f"first token {1000*r['first_token_s']:4.0f} ms, peak {r['peak_mb']:,.0f} MB, "
-              f"log-likelihoods off by {r['off']:.4f} at most")
+              f"log-likelihoods off by {r['off']:.4f} at most, "
+              f"{r['choice_ms']:.0f} ms a choice, {r.get('alike', 8)} of 8 alike")
     if a.tokens == p.get_default('tokens'): (Path(a.out)/'engines.json').write_text(json.dumps(report, indent=1) + '\n')
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx, openai, pytest, requests, uvicorn, websockets
 from PIL import Image
 from websockets.sync.client import connect
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.serve import api
 from sciencetutor.serve.api import make_api
 from sciencetutor.engine.core import Engine
@@ -41,7 +42,7 @@ def serving(app, **kw):
         s.should_exit = s.force_exit = True
         t.join(10)
 
-class Slow:
+class Slow(AnyEngine):
     "An engine that says a word now and then, as often as it is asked to."
     name, waiting, pause = 'slow', 0, .02
     def __init__(self): self.stops, self.running, self.asked = {}, 0, []

@@ -3,6 +3,7 @@ import threading, time
 import pytest, torch
 from PIL import Image
 from transformers import DynamicCache
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.models.scoring import answer_scores
 from sciencetutor.engine.batching import ContinuousBatcher, PrefixCache, Request, Sampling
 from sciencetutor.app.turns import Turn, find_choices, reply
@@ -346,7 +347,7 @@ def test_halves_of_a_picture(engine):
     halves = [dict(role='prompt', content=[dict(type='text', text='Why <im'), dict(type='text', text='age>')])]
     assert engine.processor.image_token_id not in engine.encode(halves)['input_ids'][0].tolist()
 
-class Parrot:
+class Parrot(AnyEngine):
     "An engine that remembers what it was asked."
     def __init__(self): self.asked = []
     def score(self, messages, choices, images=()):

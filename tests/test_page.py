@@ -3,6 +3,7 @@ import os, shutil, threading, time
 from pathlib import Path
 import pytest
 from PIL import Image
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.app.turns import Turn
 from sciencetutor.app.core import (Page, PageSettings, PageTurn, bars, chat_messages, no_pictures, pick_examples,
                                     throttle)
@@ -12,7 +13,7 @@ from sciencetutor.serve.core import Server, open_port
 T = TEXTS['en']
 SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air in a balloon"
 
-class Script:
+class Script(AnyEngine):
     "Says the same words to everybody, a word at a time; certain words in a question make it fail or be slow."
     words = ("A rock keeps its shape wherever you put it. Milk takes the shape of its glass. $$E = m c^2$$ "
              "![x](http://example.com/x.png) <img src='http://example.com/y.png'> Finis coronat.").split(' ')

@@ -1,13 +1,15 @@
 "Finding a card: by other words, by misspelled words, by none; and how sure the finder is."
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sciencetutor.app.cards import TALK, Card, load_cards
+from sciencetutor.app.cards import TALK, Card, load_cards, talk_cards
 from sciencetutor.app.embedding import sentence_encoder
-from sciencetutor.app.retrieval import (Finder, candidates, features, finder, lead, left_out, opens_wrongly,
-                                         plain_words)
+from sciencetutor.app.retrieval import (Finder, Speller, WordIndex, candidates, derived, derived_key, document,
+                                         features, finder, lead, left_out, opens_wrongly, plain_words)
+from sciencetutor.files import cache_path, cached_arrays
 
 
 @pytest.fixture(scope='module')
@@ -127,3 +129,45 @@ def test_yes_or_no_is_no_answer_to_why():
     assert not opens_wrongly('why does it rain on mars', [*asks, 'why does it rain on mars'], says)
     assert not opens_wrongly('why does it rain', asks, 'Because clouds form.')
     assert not opens_wrongly("Isn't there rain on Mars?", asks, says)
+
+
+QUESTIONS = ('wat lives in our scool pond', 'are there newts in the pond', 'hello', 'is a bee an insect', 'xqzt', '',
+             'why do ants have feelers', 'how many legs has a spyder')
+
+
+def test_what_is_kept_finds_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    mine = Card('my-school-pond', 'The pond of our school', [2, 5], 'Our pond has newts.',
+                ['what lives in our school pond'], also=[[['is the pond deep'], 'It is one metre deep.']])
+    cards = [mine, *load_cards()[::20], *talk_cards()]
+    for _ in range(2): kept = cached_arrays('finder', 'k', lambda: derived(cards))  # the second comes from the file
+    assert cache_path('finder', 'k.arrays').is_relative_to(tmp_path)
+    at_once, later = Finder(cards), Finder(cards, kept)
+    asked = [*QUESTIONS, 'is the pond deep', *(c.asked[-1] for c in cards[::10])]
+    for q in asked: assert later.find(q, 3, near=[mine]) == at_once.find(q, 3, near=[mine]), q
+    assert later.known == at_once.known and later.spell.known == at_once.spell.known
+    assert later.meaning.fresh == at_once.meaning.fresh >= 2
+
+
+def test_words_are_weighed_as_bm25s_does():
+    import bm25s
+    cards = load_cards()[::25]
+    spell, bm25 = Speller(cards), bm25s.BM25(k1=1.2, b=.5)
+    bm25.index([document(c, spell) for c in cards], show_progress=False)
+    index = WordIndex(cards, spell)
+    for text in (*QUESTIONS, 'water water water', cards[3].answer):
+        words = plain_words(text)
+        want = bm25.get_scores(words) if words else np.zeros(len(cards), np.float32)
+        assert np.array_equal(index.scores(text), want) and index.scores(text).dtype == want.dtype
+
+
+def test_a_changed_card_has_another_key():
+    cards = load_cards()[:5]
+    assert derived_key(cards) == derived_key(list(cards)) != derived_key(cards[:4])
+    assert derived_key([replace(cards[0], answer='No.'), *cards[1:]]) != derived_key(cards)
+
+
+def test_only_a_misspelled_word_needs_the_index_of_near_words():
+    spell = Speller(load_cards()[:20])
+    assert spell('why is the sky blue') and 'index' not in vars(spell)
+    assert spell('a vulcano') and 'index' in vars(spell)

@@ -3,6 +3,7 @@ import hashlib, json
 from pathlib import Path
 import pytest
 from fastcore.script import CliError
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.app import safety
 from sciencetutor.app.safety import (HELP, ContentFiltered, Guard, GuardedEngine, helpful_texts, measure,
                                      message_text, redact, safety_lines, split_latest, use_country)
@@ -208,7 +209,7 @@ def test_long_and_strange_texts_are_quick(guard):
 
 # The guarded engine
 
-class Parrot:
+class Parrot(AnyEngine):
     name, closed = 'parrot', False
     def __init__(self, *words): self.words, self.asked = words, []
     def score(self, messages, choices, images=()): return [1/len(choices)]*len(choices)
@@ -322,3 +323,14 @@ def test_ask_helps_by_country(country, capsys):
     assert 'want to die' not in ask('i want to die', choices=['yes', 'no']).text
     assert '999' in capsys.readouterr().out
     with pytest.raises(CliError, match='--country'): ask('why?', country='zz')
+
+def test_words_are_cut_as_symspellpy_would():
+    from importlib.resources import files
+    from symspellpy import SymSpell
+    theirs = SymSpell(max_dictionary_edit_distance=0)
+    theirs.load_dictionary(files('symspellpy')/'frequency_dictionary_en_82_765.txt', 0, 1, encoding='utf-8-sig')
+    for word in safety.NEWER_WORDS: theirs.create_dictionary_entry(word, 10**7)
+    assert safety.word_cutter().words == theirs.words
+    longest = max(theirs.words, key=len)
+    for letters in ('whyistheskyblue', 'howdoesavolcanowork', 'zzzxqjk', 'iwannaplayminecraft', longest):
+        assert safety.cut_words(letters) == theirs.word_segmentation(letters, 0, 14).corrected_string

@@ -2,10 +2,10 @@
 import json, socket, threading
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 import httpx, psutil, pytest, requests
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from sciencetutor.engine.protocol import AnyEngine
 from sciencetutor.app.store import Store
 from sciencetutor.engine.remote import RemoteEngine
 from sciencetutor.serve import api, limits
@@ -55,7 +55,7 @@ def test_one_address_leaves_places_for_another():
 
 def test_one_address_leaves_rows_of_the_batch_for_another():
     engine = Slow()
-    engine.batcher = SimpleNamespace(max_rows=4)
+    engine.max_rows = 4
     with serve(engine) as s:
         answers = []
         def ask(): answers.append(requests.post(s.url+CHAT, json=body(max_tokens=900)).status_code)

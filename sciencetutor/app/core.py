@@ -612,7 +612,7 @@ def chat_updates(self: Page,
 def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request: gr.Request, **kw) -> Iterator[dict]:
     "Answer a turn, as updates; `kw` goes to `Engine.generate`."
     session, user, v = request.session_hash, self.user_of(request), self.chat_view
-    asleep = getattr(self.engine, 'state', 'ready') != 'ready'
+    asleep = self.engine.state != 'ready'
     waiting = self.t['waking' if asleep else 'waiting' if self.engine.waiting else 'thinking']
     chat_id = chat_id or next((b.chat_id for b in reversed(turns) if b.chat_id), None)
     if turn.message_id is None and not turn.unsaved: chat_id = self.admit(turn, user, chat_id, turns)

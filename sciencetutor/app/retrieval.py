@@ -10,7 +10,7 @@ import hashlib, re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from itertools import islice, product
 from typing import NamedTuple
@@ -18,14 +18,17 @@ import numpy as np
 from fastcore.basics import patch
 from .cards import Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
+from ..files import cached_arrays
+from ..resources import english_words
 
 # %% auto #0
 __all__ = ['STOP', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'AUXILIARY', 'BESIDE', 'stemmer',
-           'plain_words', 'letters', 'Speller', 'document', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped',
-           'mix_parts', 'principal', 'narrow', 'card_hash', 'weights', 'point_starts', 'MeaningIndex', 'Found',
-           'close_cards', 'lead', 'candidates', 'features', 'same_words', 'known_questions', 'Finder', 'numbers',
-           'opens_wrongly', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse',
-           'right_rank', 'save_weights', 'right_point', 'make_weights']
+           'plain_words', 'letters', 'packed', 'unpacked', 'word_counts', 'Speller', 'document', 'word_scores',
+           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
+           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates',
+           'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers', 'opens_wrongly',
+           'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank',
+           'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -52,21 +55,41 @@ def letters(text: str) -> list[str]:
     "The words of a text, in small letters."
     return re.findall('[a-z]+', text.lower())
 
+def packed(texts: Sequence[str]) -> np.ndarray:  # (bytes,) uint8
+    "Texts without line breaks as one array."
+    return np.frombuffer('\n'.join(texts).encode(), np.uint8)
+
+def unpacked(array: np.ndarray) -> list[str]:
+    "The texts in an array."
+    return array.tobytes().decode().split('\n') if array.size else []
+
+def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
+    "The words of the cards, and how often they stand there."
+    known, english = Counter(), english_words()
+    for c in cards:
+        for text in (c.title, c.answer, c.deeper, c.example, *c.facts): known.update(letters(text))
+    for c in cards:  # the ways to ask may be misspelled on purpose
+        for text in c.asked: known.update(w for w in letters(text) if w in english)
+    return dict(words=packed(known), counts=np.array([*known.values()], np.int64))
+
+# %% ../../nbs/app/03_retrieval.ipynb #speller001
 class Speller:
     "Puts misspelled words right, by the words of the cards."
-    def __init__(self, cards: Sequence[Card]):
+    def __init__(self,
+        cards: Sequence[Card],
+        made: dict | None = None,  # of `word_counts`, where that is known
+    ):
+        made = made or word_counts(cards)
+        self.known = dict(zip(unpacked(made['words']), made['counts'].tolist()))
+        self.english, self.near = english_words(), lru_cache(1 << 16)(self.near_words)
+
+    @cached_property
+    def index(self):  # `SymSpell`
+        "What is near to a word; made when the first word is misspelled."
         from symspellpy import SymSpell
-        listed = files('symspellpy')/'frequency_dictionary_en_82_765.txt'
-        lines = listed.read_text(encoding='utf-8-sig').splitlines()
-        self.english = {line.split()[0] for line in lines if line.strip()}
-        self.known = Counter()  # word of the cards -> how often it stands there
-        for c in cards:
-            for text in (c.title, c.answer, c.deeper, c.example, *c.facts): self.known.update(letters(text))
-        for c in cards:  # the ways to ask may be misspelled on purpose
-            for text in c.asked: self.known.update(w for w in letters(text) if w in self.english)
-        self.index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-        for word, count in self.known.items(): self.index.create_dictionary_entry(word, count)
-        self.near = lru_cache(1 << 16)(self.near_words)
+        index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
+        for word, count in self.known.items(): index.create_dictionary_entry(word, count)
+        return index
 
     def near_words(self, word: str) -> list[str]:
         "A word; if it is none, the nearest one, or two that are one letter away."
@@ -101,20 +124,36 @@ def document(
     for asks, says in card.also: said += [*map(spell, asks), says]
     return plain_words(' '.join(said))
 
+def word_scores(cards: Sequence[Card], spell: Speller) -> dict[str, np.ndarray]:
+    "What each stem adds to each card that has it: a sparse matrix, by columns."
+    import bm25s
+    bm25 = bm25s.BM25(k1=1.2, b=.5)
+    bm25.index([document(c, spell) for c in cards], show_progress=False)
+    stems = sorted(bm25.vocab_dict, key=bm25.vocab_dict.get)
+    return dict(stems=packed(stems), added=bm25.scores['data'], at=bm25.scores['indices'], ends=bm25.scores['indptr'])
+
+# %% ../../nbs/app/03_retrieval.ipynb #wordindex1
 class WordIndex:
     "Cards by their words."
-    def __init__(self, cards: Sequence[Card], spell: Speller):
-        import bm25s
-        self.bm25 = bm25s.BM25(k1=1.2, b=.5)
-        self.bm25.index([document(c, spell) for c in cards], show_progress=False)
-        self.n = len(cards)
+    def __init__(self,
+        cards: Sequence[Card],
+        spell: Speller,
+        made: dict | None = None,  # of `word_scores`, where that is known
+    ):
+        made = made or word_scores(cards, spell)
+        self.added, self.at, self.ends, self.n = made['added'], made['at'], made['ends'], len(cards)
+        self.stems = {stem: i for i, stem in enumerate(unpacked(made['stems']))}
 
     def scores(self,
         text: str,  # spelling put right
     ) -> np.ndarray:  # (cards,), 0 for no word in common
         "BM25 of a question and every card."
-        words = plain_words(text)
-        return self.bm25.get_scores(words) if words else np.zeros(self.n, np.float32)
+        out = np.zeros(self.n, np.float32)
+        for stem in plain_words(text):
+            if (i := self.stems.get(stem)) is None: continue
+            column = slice(self.ends[i], self.ends[i+1])
+            out[self.at[column]] += self.added[column]
+        return out
 
 # %% ../../nbs/app/03_retrieval.ipynb #60c9cdb1
 def means(
@@ -188,22 +227,31 @@ def point_starts(cards: Sequence[Card]) -> np.ndarray:  # (cards,)
     "Where the points of each card begin, if the points of all cards stand in one row."
     return np.cumsum([0, *(len(points(c)) for c in cards)])[:-1]
 
+def point_rows(cards: Sequence[Card], spell: Speller) -> dict[str, np.ndarray]:
+    "Which of the vectors that ship is each point's, -1 for none, and the vectors of those without."
+    w, parts = weights(), [p for c in cards for p in points(c)]
+    at = {bytes(k): i for i, k in enumerate(w['keys'])}
+    rows = np.array([at.get(bytes(card_hash(p)), -1) for p in parts], np.int64)
+    made = dict(rows=rows, starts=point_starts(cards), fresh=np.zeros((0, KEPT), np.float32))
+    if some := [p for p, r in zip(parts, rows) if r < 0]:
+        asked = means(*embedded([list(map(spell, p.asked)) for p in some]), len(some))
+        made['fresh'] = narrow(mix_parts(asked, said_parts(some), w), w['basis'])
+    return made
+
 # %% ../../nbs/app/03_retrieval.ipynb #meaning
 class MeaningIndex:
     "Cards by what they mean."
-    def __init__(self, cards: Sequence[Card], spell: Speller):
-        w = weights()
-        self.query, self.basis = (w['query_a'], w['query_b']), w['basis']
-        self.points = [p for c in cards for p in points(c)]
-        self.starts = point_starts(cards)
-        at = {bytes(k): i for i, k in enumerate(w['keys'])}
-        rows = [at.get(bytes(card_hash(p)), -1) for p in self.points]
-        self.vectors = unit(w['vectors'][rows].astype(np.float32))
-        if new := [i for i, r in enumerate(rows) if r < 0]:
-            some = [self.points[i] for i in new]
-            asked = means(*embedded([list(map(spell, p.asked)) for p in some]), len(some))
-            self.vectors[new] = narrow(mix_parts(asked, said_parts(some), w), self.basis)
-        self.fresh = len(new)
+    def __init__(self,
+        cards: Sequence[Card],
+        spell: Speller,
+        made: dict | None = None,  # of `point_rows`, where that is known
+    ):
+        w, made = weights(), made or point_rows(cards, spell)
+        self.query, self.basis, self.starts = (w['query_a'], w['query_b']), w['basis'], made['starts']
+        self.vectors = unit(w['vectors'][made['rows']].astype(np.float32))
+        self.vectors[made['rows'] < 0] = made['fresh']
+        self.fresh = len(made['fresh'])
+        self.ids = np.repeat([c.id for c in cards], np.diff([*self.starts, len(self.vectors)]))
 
     def scores(self,
         text: str,  # spelling put right
@@ -279,37 +327,63 @@ def known_questions(
             for a in asks: at[same_words(spell(a))].add((i, says))
     return {q: places.pop() for q, places in at.items() if len(places) == 1}
 
+# %% ../../nbs/app/03_retrieval.ipynb #derived001
+def derived(cards: Sequence[Card]) -> dict[str, np.ndarray]:
+    "All that a finder works out from cards."
+    spell = Speller(cards)
+    known = known_questions(cards, spell)
+    beside = [[s for _, s in cards[i].also].index(says) if says else -1 for i, says in known.values()]
+    asked_of = np.array([i for i, _ in known.values()], np.int64)
+    asked = dict(asked=packed(known), asked_of=asked_of, beside=np.array(beside, np.int64))
+    return word_counts(cards) | word_scores(cards, spell) | point_rows(cards, spell) | asked
+
+def derived_key(cards: Sequence[Card]) -> str:
+    "A hash of all that `derived` depends on: cards, weights, words, and the code."
+    import orjson, xxhash
+    package, own = files('sciencetutor'), ('app/retrieval.py', 'app/cards.py', 'app/embedding.py', 'assets/'+WEIGHTS)
+    parts = [orjson.dumps(cards), *((package/name).read_bytes() for name in own), str(len(english_words())).encode()]
+    return xxhash.xxh3_128_hexdigest(b''.join(parts))
+
 # %% ../../nbs/app/03_retrieval.ipynb #a63445b8
 NEAR = .03  # what a card gains by being the one shown last, or related to it: as a cosine
 
 class Finder:
     "Finds the card that answers a question."
-    def __init__(self, cards: Sequence[Card]):
-        self.cards = list(cards)
+    def __init__(self,
+        cards: Sequence[Card],
+        made: dict | None = None,  # of `derived`, where that is known
+    ):
+        self.cards, made = list(cards), made or derived(cards)
         self.by_id = {c.id: c for c in self.cards}
-        self.spell = Speller(self.cards)
-        self.words, self.meaning = WordIndex(self.cards, self.spell), MeaningIndex(self.cards, self.spell)
-        self.known = known_questions(self.cards, self.spell)
+        self.spell = Speller(self.cards, made)
+        self.words = WordIndex(self.cards, self.spell, made)
+        self.meaning = MeaningIndex(self.cards, self.spell, made)
+        places = zip(made['asked_of'].tolist(), made['beside'].tolist())
+        says = [(i, self.cards[i].also[j][1] if j >= 0 else '') for i, j in places]
+        self.known = dict(zip(unpacked(made['asked']), says))
         self.close = close_cards(self.meaning.vectors[self.meaning.starts])
 
-    def near_points(self,
-        text: str,  # spelling put right
-        near: Sequence[Card] = (),  # cards shown last
-    ) -> np.ndarray:  # (points,) cosines
-        "How near every point is to a question, after what was shown last."
-        close = {i for c in near for i in (c.id, *c.related)}
-        scores = self.meaning.scores(text)
-        return scores + NEAR*np.array([p.id in close for p in self.meaning.points]) if close else scores
+# %% ../../nbs/app/03_retrieval.ipynb #nearpoint1
+@patch
+def near_points(self: Finder,
+    text: str,  # spelling put right
+    near: Sequence[Card] = (),  # cards shown last
+) -> np.ndarray:  # (points,) cosines
+    "How near every point is to a question, after what was shown last."
+    close = {i for c in near for i in (c.id, *c.related)}
+    scores = self.meaning.scores(text)
+    return scores + NEAR*np.isin(self.meaning.ids, [*close]) if close else scores
 
-    def probabilities(self,
-        scores: np.ndarray,  # (points,) from `near_points`
-        text: str,  # spelling put right
-    ) -> tuple[np.ndarray, np.ndarray]:  # (n,) cards, (n,) how likely each answers a question
-        "The likeliest cards, in no order, with their probabilities."
-        w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
-        some = candidates(meaning, words)
-        p = 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
-        return some, p*words.any()  # nothing is known of a question none of whose words stands on a card
+@patch
+def probabilities(self: Finder,
+    scores: np.ndarray,  # (points,) from `near_points`
+    text: str,  # spelling put right
+) -> tuple[np.ndarray, np.ndarray]:  # (n,) cards, (n,) how likely each answers a question
+    "The likeliest cards, in no order, with their probabilities."
+    w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
+    some = candidates(meaning, words)
+    p = 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
+    return some, p*words.any()  # nothing is known of a question none of whose words stands on a card
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct
 def numbers(text: str) -> set[str]:
@@ -399,7 +473,9 @@ def finder() -> Finder:
     return _finder(_folder[0])
 
 @lru_cache(2)
-def _finder(folder: str) -> Finder: return Finder([*load_cards(folder), *talk_cards()])
+def _finder(folder: str) -> Finder:
+    cards = [*load_cards(folder), *talk_cards()]
+    return Finder(cards, cached_arrays('finder', derived_key(cards), lambda: derived(cards)))
 
 # %% ../../nbs/app/03_retrieval.ipynb #a3f0a704
 def left_out(

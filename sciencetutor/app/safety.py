@@ -10,12 +10,11 @@ import os, re, threading, tomllib, traceback, unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .cards import load_cards
-from ..resources import asset
+from ..resources import asset, english_words
 
 # %% auto #0
 __all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', 'LEET_INSIDE', 'ALL_LEET', 'DRAWN',
@@ -84,7 +83,8 @@ def word_cutter():
     "Cuts letters into words; `words` are those that it knows."
     from symspellpy import SymSpell
     cutter = SymSpell(max_dictionary_edit_distance=0)
-    cutter.load_dictionary(files('symspellpy')/'frequency_dictionary_en_82_765.txt', 0, 1, encoding='utf-8-sig')
+    cutter.create_dictionary_entry(max(english_words(), key=len), 1)  # the longest that it looks for
+    cutter.words.update(english_words())  # all at once: whole words only need no index
     for word in NEWER_WORDS: cutter.create_dictionary_entry(word, 10**7)
     return cutter
 
@@ -220,6 +220,7 @@ def read_rule(r: dict, words: dict) -> Rule:  # raises KeyError, TypeError, re.e
     return Rule(r['level'], r['where'], patterns, unless, r.get('help', ''), r.get('talk', False),
                 r.get('sure', 'phrases' in r))
 
+@lru_cache(2)
 def read_rules(
     text: str,  # TOML: `levels`, `[spelling]`, `[words]`, `[judge]`, `[[rule]]` with the fields of `Rule`
 ) -> RuleSet:  # raises `CliError`

@@ -190,9 +190,7 @@ OWN_WORDS = 1e9  # parameters from which a model may answer an open question in 
 
 def looks_up(engine) -> bool:
     "Whether open questions are answered from the cards rather than left to the model."
-    if tell := getattr(engine, 'smaller_than', None): return tell(OWN_WORDS)
-    count = getattr(getattr(engine, 'model', None), 'num_parameters', None)  # an endpoint has no model
-    return count is not None and count() < OWN_WORDS
+    return engine.smaller_than(OWN_WORDS)
 
 def talked_about(before: Sequence[Turn]) -> list[tuple[str, Answer]]:
     "Earlier turns as `converse` reads them; one with choices was about the cards that fit it."
@@ -293,8 +291,7 @@ def ignores_picture(
     turn: Turn,
 ) -> bool:
     "Whether a picture is not looked at: the engine reads words only, and no solved question is compared with it."
-    processor = turn.picture and getattr(engine, 'processor', None)  # an endpoint has none
-    if processor is None: return False
+    if not turn.picture or (processor := engine.processor) is None: return False  # an endpoint has none
     from sciencetutor.models.core import reads_pictures  # now that it is loaded: two threads must not import at once
     from sciencetutor.models.knn import index_of
     if reads_pictures(processor): return False

@@ -17,9 +17,11 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from .batching import ContinuousBatcher, Request, Sampling
 from .lazy import TooLong
+from .protocol import AnyEngine
 from ..models.fp16 import release_free_memory
-from ..models.core import IMAGE_TOKEN, load_model, reads_pictures, render_prompt
+from ..models.core import IMAGE_TOKEN, find_file, load_model, reads_pictures, render_prompt
 from ..models.inputs import encode_prompt, pad_prompts, picture_tokens, to_model
+from ..models.names import known_size
 from ..models.scoring import add_evidence, encode_reply
 
 # %% auto #0
@@ -39,7 +41,7 @@ def run_in_thread(f, *args, **kw):
     return result
 
 # %% ../../nbs/engine/02_engine.ipynb #90109acb
-class Engine:
+class Engine(AnyEngine):
     "One model in this process, asked by many."
     def __init__(self,
         model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder
@@ -48,7 +50,7 @@ class Engine:
         max_rows: int = 32,  # answers written at a time; the others wait in line
         dtype: str = 'auto',  # as for `load_model`: float32 on a CPU, or half for half of the memory
     ):
-        self.name, self.dtype = model, '4-bit' if load_in_4bit else dtype
+        self.name, self.max_rows, self.dtype = model, max_rows, '4-bit' if load_in_4bit else dtype
         self.model, self.processor = run_in_thread(load_model, model, dtype=dtype, load_in_4bit=load_in_4bit)
         release_free_memory()
         self.max_prompt_tokens = max_prompt_tokens or max(2048, 1024 + picture_tokens(self.processor))
@@ -62,6 +64,14 @@ class Engine:
     @property
     def running(self) -> int: return len(self.batcher.rows)
     def __repr__(self): return f"Engine({self.name!r}, {self.running} running, {self.waiting} waiting)"
+
+# %% ../../nbs/engine/02_engine.ipynb #smallerth1
+@patch
+def smaller_than(self: Engine, parameters: float) -> bool:
+    "Whether the model has fewer parameters, by its files: weights that were packed are no parameters any more."
+    size = known_size(self.name)
+    if not size and (config := find_file(self.name, 'config.json')): size = known_size(str(config.parent))
+    return (size or self.model.num_parameters()) < parameters
 
 # %% ../../nbs/engine/02_engine.ipynb #e2962de0
 @patch

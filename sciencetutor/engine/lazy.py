@@ -10,6 +10,7 @@ import threading, traceback
 from collections.abc import Callable, Iterator
 from fastcore.basics import patch
 from fastcore.script import CliError
+from .protocol import AnyEngine
 from ..models.names import known_size
 
 # %% auto #0
@@ -20,7 +21,7 @@ class TooLong(CliError):
     "A question that does not fit what the model can read."
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b000a
-class LazyEngine:
+class LazyEngine(AnyEngine):
     "An engine that is loaded when its model is first needed."
     def __init__(self,
         make: Callable,  # loads the engine
@@ -55,7 +56,8 @@ def start(self: LazyEngine):
 @patch
 def smaller_than(self: LazyEngine, parameters: float) -> bool:
     "Whether the model has fewer parameters; only an unknown one is loaded to tell."
-    return (known_size(self.name) or self.wake().model.num_parameters()) < parameters
+    size = known_size(self.name)
+    return size < parameters if size else self.wake().smaller_than(parameters)
 
 # %% ../../nbs/engine/05_lazy.ipynb #1a2b0010
 @patch

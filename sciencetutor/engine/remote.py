@@ -16,6 +16,7 @@ from ..data.formats import LETTERS
 from .endpoint import Endpoint, content_text, data_url, reply_lines, reply_pieces, shown_url
 from .batching import Sampling
 from .lazy import TooLong
+from .protocol import AnyEngine
 
 # %% auto #0
 __all__ = ['to_openai', 'RemoteEngine', 'EndpointError', 'ResponseStream', 'chat_options', 'letter_probs']
@@ -37,9 +38,8 @@ def to_openai(
     return [dict(role=role(m), content=content(m['content'])) for m in messages]
 
 # %% ../../nbs/engine/04_remote.ipynb #95fc1898
-class RemoteEngine:
+class RemoteEngine(AnyEngine):
     "An engine behind an OpenAI-compatible endpoint."
-    waiting = 0
     def __init__(self,
         url: str,  # such as http://127.0.0.1:8000/v1
         model: str,  # its name there

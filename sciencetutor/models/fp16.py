@@ -141,7 +141,6 @@ def to_fp16_weights(
     keep_vision: bool = True,  # False lets go of the vision tower
 ) -> None:
     "The weights of the language model in float16, everything else in float32."
-    total = model.num_parameters()
     if not keep_vision: model.model.vision_tower = model.model.multi_modal_projector = None
     model.set_output_embeddings(FP16Linear(model.get_output_embeddings()))
     words = model.get_input_embeddings()
@@ -154,7 +153,6 @@ def to_fp16_weights(
         for name, child in module.named_children():
             if type(child) is nn.Linear: setattr(module, name, FP16Linear(child))
     model.float()
-    model.num_parameters = lambda *_, **__: total
 
 def quickest_dtype() -> str:  # for `load_model`
     "Half on a CPU that can, what `auto` means elsewhere."
