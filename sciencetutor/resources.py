@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['CARRIED', 'asset', 'cards', 'word_lists', 'words', 'in_clone', 'repo_root', 'recipe_file']
+__all__ = ['CARRIED', 'asset', 'cards', 'word_lists', 'words', 'english_words', 'in_clone', 'repo_root', 'recipe_file']
 
 # %% ../nbs/02_resources.ipynb #6e0678d6
 def asset(
@@ -41,6 +41,13 @@ def words(
 ) -> list:  # its entries: strings, or tuples of their parts
     "A word list."
     return [tuple(p.strip() for p in e.split('|')) if '|' in e else e for e in word_lists()[name]]
+
+# %% ../nbs/02_resources.ipynb #848d3301
+@lru_cache(1)
+def english_words() -> dict[str, int]:  # in small letters -> how often
+    "The English words, the most frequent first."
+    text = (files('symspellpy')/'frequency_dictionary_en_82_765.txt').read_text(encoding='utf-8-sig')
+    return {word: int(count) for word, count in map(str.split, text.splitlines())}
 
 # %% ../nbs/02_resources.ipynb #67d682e5
 CARRIED = ['nbs', 'configs', 'pipelines', 'constraints.txt']  # what a wheel carries, as setup.py puts it there

@@ -30,7 +30,7 @@ def registry():
 
 def pint_name(unit: str) -> str:
     "A unit of the table as Pint has it."
-    return re.sub(r'cubic (\w+)', r'\1 ** 3', unit).replace('degree Celsius', 'degC').replace('degree Fahrenheit', 'degF')
+    return re.sub(r'cubic (\w+)', r'\1 ** 3', unit).replace(' ', '_' if unit.startswith('degree') else ' ')
 
 @lru_cache(1)
 def spellings() -> dict[str, str]:
@@ -50,7 +50,8 @@ def quantity_pattern() -> re.Pattern:
     "A number with a unit, or with one unit per another, perhaps squared."
     words = sorted(spellings(), key=len, reverse=True)
     def any_of(some):
-        return '(?:' + '|'.join(re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some) + r')(?![A-Za-z])'
+        as_written = [re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some]
+        return f"(?:{'|'.join(as_written)})(?![A-Za-z])"
     unit, alone = any_of(words), any_of([w for w in words if len(w) > 1])
     squared = r'(?:\s*(?:\^?2|²|squared)(?!\d))?'
     return re.compile(rf'({NUMBER})(?:\s*-?\s*({unit})(?:{PER}({unit})({squared}))?)?|(?<![\w°])({alone})')
@@ -163,7 +164,8 @@ def of_many(
     added = ' + '.join(map(say_number, numbers))
     total, mean = math.fsum(numbers), math.fsum(numbers)/n
     return (f'The {"mean" if "mean" in words else "average"} is {show(mean)}. Add all the numbers, '
-            f'{added} = {say_number(total)}, and divide by how many there are: {say_number(total)} ÷ {n} = {say_number(mean)}.')
+            f'{added} = {say_number(total)}, and divide by how many there are: '
+            f'{say_number(total)} ÷ {n} = {say_number(mean)}.')
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco20
 def calculate(text: str) -> str:  # '' if there is nothing that it is sure of

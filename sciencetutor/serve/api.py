@@ -139,7 +139,7 @@ class Gateway:
         self.admission, self.sockets = AdmissionControl(queue), AdmissionControl(MAX_SOCKETS, 'websockets are open')
         self.budget, self.pool = ByteBudget(), ThreadPoolExecutor(queue+8, thread_name_prefix='answer')
         self.running = {}  # id of a request -> its client, '' if it was stopped
-        self.rows = Places(getattr(getattr(engine, 'batcher', None), 'max_rows', queue))  # written at a time
+        self.rows = Places(engine.max_rows or queue)  # written at a time
         self.row_freed = asyncio.Event()
 
 # %% ../../nbs/serve/02_api.ipynb #ab20c0d1
@@ -871,8 +871,7 @@ def operator_routes(gateway: Gateway) -> APIRouter:
     async def readyz():
         "New requests are welcome."
         if gateway.admission.draining: return JSONResponse(dict(status='closing'), 503)
-        state = getattr(gateway.engine, 'state', 'ready')
-        if state != 'ready': return JSONResponse(dict(status=state, model=gateway.name), 503)
+        if (state := gateway.engine.state) != 'ready': return JSONResponse(dict(status=state, model=gateway.name), 503)
         return dict(status='ready', model=gateway.name)
 
     @api.head('/metrics', include_in_schema=False)

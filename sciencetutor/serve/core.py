@@ -424,7 +424,7 @@ def wait_for_end(server: Server):
     if threading.current_thread() is threading.main_thread(): signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
         while server.thread.is_alive() and not asked.wait(.2):
-            if error := getattr(server.engine, 'error', None): raise error
+            if server.engine.error: raise server.engine.error
         if asked.is_set(): server.drain()
     except KeyboardInterrupt: pass
     print("ScienceTutor has stopped.")
@@ -465,7 +465,7 @@ def run_serve(
     open_browser: bool = False,  # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
-    from sciencetutor.app.retrieval import use_cards
+    from sciencetutor.app.retrieval import finder, use_cards
     from sciencetutor.app.safety import help_numbers, use_country
     from sciencetutor.engine.lazy import LazyEngine
     from sciencetutor.models.names import check_name
@@ -478,7 +478,7 @@ def run_serve(
     if cards: use_cards(cards)
     if country: use_country(country)
     help_numbers()
-    root_path = check_prefix(root_path)
+    root_path, warm = check_prefix(root_path), threading.Event()
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     raise_file_limit(2*MAX_OPEN)
@@ -494,7 +494,11 @@ def run_serve(
         else:
             check_name(model)
             how = load_in_4bit, max_rows, dtype, max_prompt_tokens
-            engine = LazyEngine(lambda: make_engine(model, None, *how), model)
+            def load():
+                try: finder().find('the sky', 1)  # what cards know is quickly there, and asked first
+                finally: warm.set()
+                return make_engine(model, None, *how)
+            engine = LazyEngine(load, model)
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
@@ -505,6 +509,7 @@ def run_serve(
             if open_browser: webbrowser.open(server.url)
             if not endpoint: engine.start()
             wait_for_end(server)
+            if engine.state == 'waking': warm.wait(10)  # Python must not end while onnxruntime starts
     finally:
         for s in socks: s.close()
 
