@@ -41,6 +41,7 @@ class FrontPage(Page):
         self.at_hand = OrderedDict()  # id of a message -> its `PageTurn`
         self.unstored = OrderedDict()  # session -> turns that the store could not take
         self.quizzes, self.pins = OrderedDict(), LoginLimiter()  # session -> `Quiz`; who tries PINs
+        self.live = Counter()  # ids of the messages that are being answered
 
 def remember(kept: OrderedDict, key, value):
     "Keep a value, and no more than so many."
@@ -128,8 +129,11 @@ def stream_turn(self: FrontPage, turn: PageTurn, before: list, chat: str, reques
     if turn.message_id is None and not turn.unsaved: self.admit(turn, user, chat or None, before)
     if turn.message_id: remember(self.at_hand, turn.message_id, turn)
     if turn.unsaved: remember(self.unstored, session, [*before, turn])
-    for _ in self.answer(turn, list(before), session, user['grade'], **kw):
-        yield dict(turn=turn_data(turn, self.t), waiting=waiting, done=False)
+    self.live[turn.message_id] += 1
+    try:
+        for _ in self.answer(turn, list(before), session, user['grade'], **kw):
+            yield dict(turn=turn_data(turn, self.t), waiting=waiting, done=False)
+    finally: self.live -= Counter([turn.message_id])
     yield dict(turn=turn_data(turn, self.t), waiting='', done=True)
 
 @patch
@@ -252,9 +256,9 @@ def chat_list(self: FrontPage, search: str = '', request: gr.Request = None) -> 
 @patch
 def chat_open(self: FrontPage, chat: str, request: gr.Request = None) -> dict:  # turns, and which is being answered
     "A conversation."
-    turns, current = self.turns_of(chat, request), self.current.get(request.session_hash)
+    turns = self.turns_of(chat, request)
     return dict(turns=[turn_data(turn, self.t) for turn in turns], title=self.title_of(chat, request),
-                answering=current.message_id if current in turns else None)
+                answering=[turn.message_id for turn in turns if turn.message_id in self.live])
 
 @patch
 def title_of(self: FrontPage, chat: str, request: gr.Request) -> str:

@@ -141,8 +141,7 @@ def make_app(
     "The page behind the checks of who may see what."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     from fastapi.middleware.cors import CORSMiddleware
-    from sciencetutor.app.core import PageSettings
-    from sciencetutor.app.endpoints import make_front
+    from sciencetutor.app.endpoints import PageSettings, make_front
     from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.app.views import TEXTS
