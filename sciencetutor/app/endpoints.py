@@ -300,17 +300,17 @@ def stars_of(known: float | None) -> int:  # 0 to 3
     return 0 if known is None else 3 if known >= MASTERED else 2 if known >= .7 else 1
 
 @patch
-def quiz_skills(self: FrontPage, subject: str = '', request: gr.Request = None) -> dict:  # subjects, skills, next
-    "What can be practised."
+def quiz_skills(self: FrontPage, subject: str = '', grade: int = 0, request: gr.Request = None) -> dict:
+    "What can be practised: subjects, skills, and what is due next."
     user, bank = self.user_of(request), self.bank
     subjects = sorted({s['subject'] for s in bank.skills}, key=lambda s: (s != 'natural science', s))
     subject = subject if subject in subjects else subjects[0]
-    mastery, grade = self.store.mastery(user['id']), user['grade']
+    mastery, grade = self.store.mastery(user['id']), grade or user['grade'] or None
     fits = bank.pick(subject, grade) or bank.pick(subject)
     known = {s['skill']: mastery.get(s['skill'], {}).get('known') for s in fits}
     skills = [dict(skill=s['skill'], topic=s['topic'], stars=stars_of(known[s['skill']])) for s in fits]
     due, why = due_skill(self, Quiz(subject, grade), user)
-    return dict(subjects=subjects, subject=subject, next=due, why=self.t['why_'+why],
+    return dict(subjects=subjects, subject=subject, grade=grade or 0, next=due, why=self.t['why_'+why],
                 skills=sorted(skills, key=lambda s: (s['topic'], s['skill'])))
 
 # %% ../../nbs/app/14_endpoints.ipynb #e78ce587
@@ -323,10 +323,15 @@ def question_data(self: FrontPage, quiz: Quiz) -> dict:
                 context=p['hint'], choices=p['choices'], picture=picture, done=False)
 
 @patch
-def quiz_begin(self: FrontPage, subject: str = '', skill: str = '', request: gr.Request = None) -> dict:
-    "Begin a quiz of a subject, or of a skill and what is near it."
+def quiz_begin(self: FrontPage,
+    subject: str = '',  # of the questions; '' for any
+    skill: str = '',  # that comes first, and then what is near it
+    grade: int = 0,  # of the questions; 0 for the child's
+    request: gr.Request = None,
+) -> dict:
+    "Begin a quiz."
     user = self.user_of(request)
-    quiz = Quiz(subject, user['grade'], wanted=skill)
+    quiz = Quiz(subject, grade or user['grade'] or None, wanted=skill)
     remember(self.quizzes, request.session_hash, quiz)
     draw_question(self, quiz, user)
     return self.question_data(quiz)

@@ -485,6 +485,7 @@ def run_serve(
     store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
     auth: bool = False,  # visitors log in, the APIs ask for a login or a key; `sciencetutor user NAME` adds one
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
+    new_pin: bool = False,  # forget the PIN of the page's part for grown-ups: who opens that next sets another
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
@@ -519,6 +520,7 @@ def run_serve(
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. "
                   "Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
+        if new_pin and page['store']: page['store'].set_setting('pin', None)
         if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
         if endpoint: engine = make_engine(model, endpoint)
         else:

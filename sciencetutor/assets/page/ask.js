@@ -10,7 +10,7 @@ const LETTERS = 'ABCDEFGHIJ'
 const WISHES = {simpler: 'Make it easier', example: 'Give me an example', more: 'Tell me more'}
 
 let app, view, thread, box, found, preview, sendButton, stopButton
-let chat = '', turns = [], busy = null, picture = null  // picture: {file, url}
+let chat = null, turns = [], busy = null, picture = null  // picture: {file, url}
 const mode = () => localStorage.getItem('mode') === 'hint' ? 'hint' : 'explain'
 
 // What was typed and what is being answered outlive the page.
@@ -110,7 +110,7 @@ async function reduced(file) {  // a large photo becomes small before it travels
 }
 
 async function attach(file) {
-  app.go(chat ? `#/chat/${chat}` : '#/')
+  if (view.hidden) app.go(chat ? `#/chat/${chat}` : '#/')
   dropPicture()
   picture = {file: await reduced(file)}
   picture.url = URL.createObjectURL(picture.file)
@@ -298,8 +298,8 @@ function addTurn(data, url) {
   turn.node = el('div', {class: 'turn'}, turn.question, turn.card)
   thread.querySelector('.turn.last')?.classList.remove('last')
   turn.node.classList.add('last')
-  for (const other of turns) draw(other)
   turns.push(turn)
+  if (turns.length > 1) draw(turns.at(-2))
   thread.append(turn.node)
   view.classList.remove('empty')
   draw(turn)
@@ -396,6 +396,7 @@ function checkPart(check, intro) {  // a small question to check oneself
     said.replaceChildren(icon(right ? 'yes' : 'no'), t(right ? 'check_right' : 'check_wrong', {choice: check.choices[check.answer]}))
     said.className = `judged ${right ? 'right' : 'wrong'}`
     buttons.forEach((b, k) => { b.disabled = true; b.classList.toggle('key', k === check.answer) })
+    said.scrollIntoView({block: 'nearest'})
   }}, el('b', {}, LETTERS[i]), el('span', {}, c)))
   return el('div', {class: 'check'}, intro && el('p', {}, intro), el('p', {}, check.question), el('div', {class: 'choice-buttons'}, buttons), said)
 }
@@ -471,7 +472,7 @@ function clear(id) {
 }
 
 export async function openChat(id, force = false) {
-  if (id === chat && !force && (turns.length || !id)) return
+  if (id === chat && !force) return
   if (busy && force) return
   clear(id)
   if (!id) { if (innerWidth > 800) box.focus(); return resume(null) }

@@ -68,7 +68,7 @@ async function overview(body) {
   const d = await patient('class_overview')
   body.replaceChildren(el('h2', {}, t('attention')), flagList(d.flags, () => overview(body)),
     el('h2', {}, t('weakest')), table([t('col_skill'), t('col_known'), t('col_weakest')], d.weakest.slice(0, 5)),
-    el('h2', {}, t('week')), el('div', {class: 'weeks'}, d.children.map(c => el('div', {class: 'panel'}, el('a', {href: '#/grown/class'}, c.label), weekChart(c.week)))))
+    el('h2', {}, t('week')), el('div', {class: 'weeks'}, d.children.map(c => el('div', {class: 'panel'}, el('a', {href: '#/grown/class', class: 'tall'}, c.label), weekChart(c.week)))))
 }
 
 async function showClass(body) {
@@ -88,7 +88,7 @@ async function showClass(body) {
 }
 
 async function paper(body) {
-  const {subjects} = await patient('quiz_skills', '')
+  const {subjects} = await patient('quiz_skills', '', 0)
   const pick = (id, label, options) => el('label', {}, el('span', {}, label), el('select', {id}, options.map(([v, text]) => el('option', {value: v}, text))))
   const subject = pick('paper-subject', t('quiz_subject'), [['', t('all')], ...subjects.map(s => [s, t(`subject_${s.replace(/ .*/, '')}`)])])
   const grade = pick('paper-grade', t('quiz_grade'), [[0, t('all')], ...Array.from({length: 12}, (_, i) => [i+1, i+1])])

@@ -5,7 +5,7 @@ import {Offline, call, whenOnline} from './server.js'
 import {t} from './words.js'
 
 const LETTERS = 'ABCDEFGHIJ'
-let app, view, subject = '', quiz = null
+let app, view, subject = '', quiz = null, grade = Number(localStorage.getItem('grade') || 0)
 
 async function patient(name, ...data) {  // an endpoint, as soon as the server is there
   for (;;) try { return await call(name, ...data) } catch (e) {
@@ -29,10 +29,13 @@ export function makePractise(main) {
 async function tiles() {
   quiz = null
   document.querySelector('.quiz')?.remove()
-  const data = await patient('quiz_skills', subject)
+  const data = await patient('quiz_skills', subject, grade)
   subject = data.subject
+  const grades = el('select', {id: 'grade', 'aria-label': t('quiz_grade'), onchange: () => { grade = Number(grades.value); localStorage.setItem('grade', grade); tiles() }},
+    [0, ...Array.from({length: 12}, (_, i) => i+1)].map(g => el('option', {value: g}, g ? `${t('quiz_grade')} ${g}` : t('every_grade'))))
+  grades.value = String(grade)
   const tabs = el('div', {class: 'subjects', role: 'group', 'aria-label': t('quiz_subject')}, data.subjects.map(s =>
-    button(t(`subject_${s.replace(/ .*/, '')}`), () => { subject = s; tiles() }, {'aria-pressed': String(s === subject)})))
+    button(t(`subject_${s.replace(/ .*/, '')}`), () => { subject = s; tiles() }, {'aria-pressed': String(s === subject)})), grades)
   const by = Map.groupBy ? Map.groupBy(data.skills, s => s.topic) : data.skills.reduce((m, s) => m.set(s.topic, [...m.get(s.topic) || [], s]), new Map())
   const next = el('button', {type: 'button', class: 'primary next', id: 'quiz-start', onclick: () => start('')},
     el('span', {}, t('quiz_start')), el('small', {}, t('quiz_first', {skill: data.next})))
@@ -42,7 +45,7 @@ async function tiles() {
 }
 
 async function start(skill) {
-  const asked = await patient('quiz_begin', subject, skill)
+  const asked = await patient('quiz_begin', subject, skill, grade)
   quiz = {asked, dots: []}
   app.go('#/quiz')
   ask()
