@@ -516,6 +516,7 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.locator('.flags button').click()
         page.locator('.flags').wait_for(state='detached')
         page.click('#lock-again')
+        page.wait_for_selector('#view-ask:not([hidden])')
         page.goto(s.url+FRONT+'#/grown/data')
         unlock(page, '9999')
         page.get_by_text('That is not the PIN').wait_for()

@@ -65,7 +65,7 @@ function ask() {
   const q = quiz.asked
   quiz.chosen = null
   const choices = q.choices.map((c, i) => el('button', {type: 'button', class: `big-choice color-${i % 5}`, onclick: () => check(c)}, el('b', {}, i+1), el('span', {}, c)))
-  screen(el('div', {class: 'quiz-body'}, el('p', {class: 'small'}, q.skill), q.picture && el('img', {src: q.picture, alt: t('picture')}),
+  screen(el('div', {class: 'quiz-body', tabindex: 0}, el('p', {class: 'small'}, q.skill), q.picture && el('img', {src: q.picture, alt: t('picture')}),
     q.context && el('p', {class: 'context'}, q.context), el('h1', {tabindex: -1}, q.question), el('div', {class: 'big-choices', role: 'group', 'aria-label': t('quiz_choices')}, choices)))
   view.querySelector('h1').focus({preventScroll: true})
 }
@@ -94,7 +94,7 @@ async function onward() {
   const data = await patient('quiz_next')
   if (data.lost) return lost()
   if (!data.done) { quiz.asked = data; return ask() }
-  const node = screen(el('div', {class: 'quiz-body end-screen'}, el('h1', {tabindex: -1}, t('quiz_done', data)), el('p', {class: 'cheer'}, t(data.right >= data.n*.8 ? 'cheer_3' : data.right >= data.n*.5 ? 'cheer_2' : 'cheer_1')),
+  const node = screen(el('div', {class: 'quiz-body end-screen', tabindex: 0}, el('h1', {tabindex: -1}, t('quiz_done', data)), el('p', {class: 'cheer'}, t(data.right >= data.n*.8 ? 'cheer_3' : data.right >= data.n*.5 ? 'cheer_2' : 'cheer_1')),
     el('ul', {class: 'learned'}, data.skills.map(s => el('li', {}, el('span', {class: 'grow'}, s.skill), stars(s.stars)))),
     el('div', {class: 'row'}, button(t('quiz_again'), () => start(''), {class: 'primary', id: 'quiz-again'}), button(t('quiz_practise', {skill: data.next}), () => start(data.next), {id: 'quiz-due'}), button(t('quiz_leave'), () => app.go('#/practise'))),
     el('p', {class: 'small'}, data.why)))
