@@ -336,6 +336,7 @@ def quiz_begin(self: FrontPage,
     draw_question(self, quiz, user)
     return self.question_data(quiz)
 
+# %% ../../nbs/app/14_endpoints.ipynb #c92972cb
 @patch
 def quiz_next(self: FrontPage, request: gr.Request = None) -> dict:
     "The next question of a quiz, or what came of it."
@@ -414,6 +415,7 @@ def week_minutes(self: FrontPage, user: dict, days: int = 7) -> list[int]:  # to
 def class_overview(self: FrontPage, request: gr.Request = None) -> dict:
     "The class at a glance: children, what needs attention, skills."
     if not self.is_adult(request): return dict(locked=True)
+    self.user_of(request)  # who sits here is the first to be learning
     users = self.children()
     names = [child_name(u['name'], self.t) for u in users]
     skills, rows = class_table([(name, self.store.mastery(u['id'])) for name, u in zip(names, users)])
