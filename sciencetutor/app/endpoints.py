@@ -411,6 +411,7 @@ def week_minutes(self: FrontPage, user: dict, days: int = 7) -> list[int]:  # to
     by_day = [[t for t in times if since+86400*i <= t < since+86400*(i+1)] for i in range(days)]
     return [math.ceil(active_seconds(ts)/60) for ts in by_day]
 
+# %% ../../nbs/app/14_endpoints.ipynb #3dbb09a0
 @patch
 def class_overview(self: FrontPage, request: gr.Request = None) -> dict:
     "The class at a glance: children, what needs attention, skills."
