@@ -9,7 +9,7 @@ from sciencetutor.serve.core import Server, open_port
 from test_page import PASTE, SOLID, Script, browser, note_other_hosts
 
 T = TEXTS['en']
-FRONT = '/next'
+FRONT = '/'
 PAGE = Path(__file__).parent.parent/'sciencetutor/assets/page'
 SIZES = pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark'), (390, 844, 'light'),
                                                         (1280, 800, 'dark')])

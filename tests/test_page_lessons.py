@@ -252,7 +252,7 @@ def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
         c = browser.new_context(locale='en')
         page = c.new_page()
         page.set_default_timeout(60_000)
-        page.goto(s.url)
+        page.goto(f'{s.url}/lab')
         page.wait_for_selector('#chat .example')
         page.click('#go-adults')
         def tick(name):

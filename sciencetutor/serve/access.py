@@ -29,8 +29,8 @@ __all__ = ['PAGES', 'STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE
            'own_session', 'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
-PAGES = '/', '/lab', '/next'  # where there is a page
-STATIC = (r'/|/lab|/next|/(assets|static|svelte|page)(/[\w@+-][\w.@+-]*)+'
+PAGES = '/', '/lab'  # our own front end, and Gradio's widgets
+STATIC = (r'/|/lab|/(assets|static|svelte|page)(/[\w@+-][\w.@+-]*)+'
           r'|/(gradio_api/)?theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt')
 ROUTES = {  # method -> kind -> what is open
     'GET': dict(

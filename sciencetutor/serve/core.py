@@ -126,7 +126,7 @@ def mount_page(
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.logins = app.routes[-1].app, logins
     compat.check_app(app.state.gradio)
-    app.routes[-1:-1] = [Route('/next', front_page), Route('/page/{path:path}', front_file),
+    app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_file),
                          Route('/lab', WidgetPage(app.state.gradio))]
     return app
 
