@@ -126,7 +126,7 @@ def test_what_was_broken_off_goes_on(tmp_path):
 
 @pytest.mark.parametrize('probs, said, verdict', [
     ([.05, .95], 'b', 'right'), ([.05, .95], 'milk', 'wrong'), ([.4, .6], 'milk', 'unsure'),
-    ([.4, .6], 'hm', 'unread')])
+    ([.4, .6], 'b', 'agree'), ([.4, .6], 'hm', 'unread')])
 def test_a_try_is_judged(probs, said, verdict):
     assert judge_try(PageTurn('Which is a solid?', ['milk', 'a rock'], probs=probs), said) == verdict
 

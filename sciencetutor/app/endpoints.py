@@ -198,14 +198,14 @@ def chat_stop(self: FrontPage, request: gr.Request = None) -> bool:
     self.on_stop(request)
     return True
 
-# %% ../../nbs/app/14_endpoints.ipynb #57901cc1
-def judge_try(turn: PageTurn, said: str) -> str:  # right, wrong, near, unsure or unread
+# %% ../../nbs/app/14_endpoints.ipynb #203b47a5
+def judge_try(turn: PageTurn, said: str) -> str:  # right, agree, wrong, near, unsure or unread
     "What the tutor says to a try."
     if turn.choices:
         i = chosen_choice(said, turn.choices)
         if i is None: return 'unread'
-        if i == turn.best: return 'right'
-        return 'wrong' if turn.probs and max(turn.probs) >= SURE else 'unsure'
+        sure = bool(turn.probs) and max(turn.probs) >= SURE
+        return ('right' if sure else 'agree') if i == turn.best else 'wrong' if sure else 'unsure'
     card = next((s for s in turn.sources if s.get('kind') == 'card'), None)
     if not card or said.rstrip().endswith('?'): return 'unread'
     part = covered(said, card['text'], turn.question)
@@ -227,7 +227,7 @@ def chat_judge(self: FrontPage, said: str, chat: str, message: int | None = None
     verdict = 'unread' if found and not found.perhaps else judge_try(turn, said)
     if verdict != 'unread':
         turn.tries.append(dict(said=said, verdict=verdict, after=turn.hints_shown))
-        if verdict != 'right': self.next_hint(turn)
+        if verdict not in ('right', 'agree'): self.next_hint(turn)
     return dict(verdict=verdict, turn=turn_data(turn, self.t))
 
 @patch

@@ -269,7 +269,7 @@ async function tried(said) {  // whether this was a try, and is judged
   turn.data = judged.turn
   draw(turn, before)
   inView(turn)
-  if (judged.verdict === 'right') await tell(turn)
+  if (['right', 'agree'].includes(judged.verdict)) await tell(turn)
   else turn.card.querySelector('.choice-button:not([disabled]), .hint-more')?.focus({preventScroll: true})
   return true
 }
@@ -377,7 +377,7 @@ function hintParts(turn) {
   const bubble = (h, i) => { const what = line(h); return what && el('div', {class: 'hint'}, el('b', {}, t('hint_n', {n: i+1})), what) }
   d.hints.forEach((h, i) => {
     out.push(bubble(h, i))
-    for (const tried of d.tries.filter(x => x.after === i+1)) out.push(el('p', {class: 'try'}, tried.said), el('p', {class: `judged ${tried.verdict}`}, icon(tried.verdict === 'right' ? 'yes' : tried.verdict === 'wrong' ? 'no' : 'dots'), t(`try_${tried.verdict}`)))
+    for (const tried of d.tries.filter(x => x.after === i+1)) out.push(el('p', {class: 'try'}, tried.said), el('p', {class: `judged ${tried.verdict}`}, icon(['right', 'agree'].includes(tried.verdict) ? 'yes' : tried.verdict === 'wrong' ? 'no' : 'dots'), t(`try_${tried.verdict}`)))
   })
   if (!d.hinting) return out.filter(Boolean)
   if (d.choices.length) out.push(el('div', {class: 'choice-buttons'}, d.choices.map((c, i) => {
