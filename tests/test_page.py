@@ -1,4 +1,4 @@
-"The page in headless Chromium, against the real server with an engine that speaks from a script."
+"Gradio's page of widgets at /lab, in headless Chromium, on the real server with an engine that speaks from a script."
 import os, shutil, threading, time
 from pathlib import Path
 import pytest
@@ -142,7 +142,7 @@ def visit(browser, server):
         page = c.new_page()
         page.set_default_timeout(60_000)
         note_other_hosts(page, server.url, other)
-        page.goto(server.url)
+        page.goto(f'{server.url}/lab')
         page.wait_for_selector('#box textarea')
         page.wait_for_selector('#chat .example')
         return page

@@ -103,6 +103,15 @@ def test_hints_before_the_answer(quiet):
     list(quiet.answer(turn, [], 's'))
     assert turn.text and 'st-choices' in chat_messages([turn], T)[1]['content']
 
+def test_a_question_is_scored_once(quiet):
+    "Its answer was scored again with its own guess in the prompt, and contradicted the first."
+    turn = last_of(quiet, SOLID, mode='hint')
+    first, asked = list(turn.probs), len(quiet.engine.asked)
+    quiet.engine.score = lambda *a, **kw: 1/0
+    turn.hints_shown = len(turn.hints)
+    list(quiet.answer(turn, [], 's'))
+    assert turn.probs == first and turn.text and len(quiet.engine.asked) == asked+1
+
 def test_current_is_dropped(quiet):
     list(quiet.answer(PageTurn('Why?'), [], 'api-1'))
     assert not quiet.current and not [p for p in quiet.uploads.root.iterdir() if p.name.startswith('api')]
@@ -243,7 +252,7 @@ def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
         c = browser.new_context(locale='en')
         page = c.new_page()
         page.set_default_timeout(60_000)
-        page.goto(s.url)
+        page.goto(f'{s.url}/lab')
         page.wait_for_selector('#chat .example')
         page.click('#go-adults')
         def tick(name):

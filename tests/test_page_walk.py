@@ -40,7 +40,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     page = c.new_page()
     page.set_default_timeout(60_000)
     note_other_hosts(page, url, other)
-    page.goto(url)
+    page.goto(f'{url}/lab')
     page.wait_for_selector('#chat .example')
     look('hello')
     page.evaluate(LENGTHS)

@@ -105,7 +105,7 @@ def test_kill_again_and_again(tmp_path):
 # Migrations
 
 TABLES = ('feedback', 'messages', 'conversations', 'quiz_results', 'mastery', 'days', 'sessions', 'stores', 'users',
-          'alembic_version')
+          'accepted', 'settings', 'alembic_version')
 
 def old_message(i):
     "A message with the columns of the first schema."

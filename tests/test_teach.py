@@ -50,3 +50,12 @@ def test_bank_picks_by_subject_and_grade():
     assert not bank.pick('alchemy')
 
 def test_class(): assert class_table([('a', {}), ('b', {'X': dict(known=.5)})]) == (['X'], [('a', [None]), ('b', [.5])])
+
+def test_a_guess_strikes_nothing_out():
+    choices, sources = ['milk', 'a rock', 'air'], []
+    struck = lambda probs: [h['choice'] for h in hints('Which?', choices, 0, sources, probs) if h['kind'] == 'strike']
+    assert struck([.5, .3, .2]) == [] and struck([.9, .06, .04]) == [2] and struck([]) in ([1], [2])
+
+def test_a_skill_comes_twice_at_most():
+    skills = [dict(skill=s) for s in 'AB']
+    assert next_skill(skills, {}, ['A', 'B', 'A'])[0] == 'B' and next_skill(skills[:1], {}, ['A', 'A', 'A'])[0] == 'A'

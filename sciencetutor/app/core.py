@@ -26,7 +26,7 @@ from .guard import tutor_guard
 from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import DailyLimit, Store, to_json, to_markdown
+from .store import PIN, DailyLimit, Store, to_json, to_markdown
 from .teaching import data_bank, hints, sample_bank, smaller_question
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
@@ -36,8 +36,8 @@ __all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'P
            'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words', 'check_html',
            'source_html', 'hint_text', 'choice_parts', 'explanation', 'closing_parts', 'answer_message',
            'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle', 'PageSettings',
-           'Page', 'Actions', 'ChatView', 'ChatsView', 'chats_parts', 'make_theme', 'look', 'Navigation', 'show_view',
-           'make_page']
+           'Page', 'Actions', 'ChatView', 'typed_again', 'ChatsView', 'chats_parts', 'make_theme', 'look', 'Navigation',
+           'show_view', 'page_blocks', 'make_page']
 
 # %% ../../nbs/app/12_page.ipynb #b1b70c74
 def sure_words(
@@ -88,6 +88,7 @@ class PageTurn(Turn):
     chat_id: str | None = None  # its conversation in the store
     saves: dict | None = None  # what is to be stored of it besides question and answer; None for a program's
     unsaved: bool = False  # whether its question could not be stored
+    tries: list[dict] = field(default_factory=list)  # what the child said while hints were given: said, right
     @property
     def hinting(self) -> bool:
         "Whether hints stand where the answer will be."
@@ -295,7 +296,7 @@ class Page:
         self.store.db = self.store.db.execution_options(patience=PATIENCE)
         self.late = []  # turns that are still to be stored
         self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
-        self.current = {}  # by session: the turn that is being answered, or was last
+        self.current, self.unlocked = {}, {}  # session -> latest turn; visitor -> until when the PIN counts as given
         self.examples = pick_examples(s.examples) if s.examples else []
         pictures = [p['image'] for p in self.examples]
         self.example_files = [p and self.save_public(p) for p in pictures]
@@ -330,10 +331,18 @@ def user_of(self: Page, request: gr.Request) -> dict:
         print_error(e)
         return dict(id=None, name=name, role='child' if self.auth or self.shared else 'adult', grade=None)
 
+# %% ../../nbs/app/12_page.ipynb #166c2c38
+@patch
+def is_unlocked(self: Page, request: gr.Request) -> bool:
+    "Whether the grown-ups' PIN was given in this browser, or there is none."
+    if self.auth or self.shared or not self.store.setting(PIN): return True
+    return self.unlocked.get(owner_of(request.session_hash), 0) > time.time()
+
 @patch
 def is_adult(self: Page, request: gr.Request) -> bool:
     "Whether a request comes from an adult."
-    return not (self.auth or self.shared) or self.user_of(request)['role'] == 'adult'
+    adult = not (self.auth or self.shared) or self.user_of(request)['role'] == 'adult'
+    return adult and self.is_unlocked(request)
 
 # %% ../../nbs/app/12_page.ipynb #judgeturn
 @patch
@@ -609,11 +618,16 @@ def chat_updates(self: Page,
 
 # %% ../../nbs/app/12_page.ipynb #cd9c8818
 @patch
+def waiting_words(self: Page) -> str:
+    "What a child reads until there is something to say."
+    asleep = self.engine.state != 'ready'
+    return self.t['waking' if asleep else 'waiting' if self.engine.waiting else 'thinking']
+
+@patch
 def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request: gr.Request, **kw) -> Iterator[dict]:
     "Answer a turn, as updates; `kw` goes to `Engine.generate`."
     session, user, v = request.session_hash, self.user_of(request), self.chat_view
-    asleep = self.engine.state != 'ready'
-    waiting = self.t['waking' if asleep else 'waiting' if self.engine.waiting else 'thinking']
+    waiting = self.waiting_words()
     chat_id = chat_id or next((b.chat_id for b in reversed(turns) if b.chat_id), None)
     if turn.message_id is None and not turn.unsaved: chat_id = self.admit(turn, user, chat_id, turns)
     box, actions = dict(value=None), self.action_updates([], busy=True)
@@ -625,21 +639,27 @@ def stream(self: Page, turn: PageTurn, turns: list, chat_id: str | None, request
 
 # %% ../../nbs/app/12_page.ipynb #onsend001
 @patch
+def read_question(self: Page, text: str, path: str | None, mode: str, session: str) -> PageTurn:
+    "What was typed, with the upload that a path names if it is the visitor's."
+    visitor, picture = owner_of(session), None
+    if path: picture = self.uploads.read(path, visitor) or b''  # only the visitor's own pictures are read
+    save = lambda picture: save_decoded(picture, self.uploads, self.session_folder(session))
+    turn = new_turn(text, picture, save, self.t)
+    unused = path and os.path.dirname(path) == str(self.uploads.root/visitor)
+    if unused: self.uploads.drop(path)  # the decoded copy is enough
+    turn.mode = 'hint' if mode == 'hint' else 'explain'
+    return turn
+
+@patch
 def on_send(self: Page, box: dict, turns: list, chat_id: str | None, mode: str, request: gr.Request):
     "The child presses Enter."
     text, files = box.get('text') or '', box.get('files') or []
     if not text.strip() and not files:
         yield gr.skip()
         return
-    session = request.session_hash
-    visitor, picture = owner_of(session), None
-    if files: picture = self.uploads.read(files[0], visitor) or b''  # only the visitor's own pictures are read
-    save = lambda picture: save_decoded(picture, self.uploads, self.session_folder(session))
-    turn = new_turn(text, picture, save, self.t)
-    unused = files and os.path.dirname(files[0]) == str(self.uploads.root/visitor)
-    if unused: self.uploads.drop(files[0])  # the decoded copy is enough
-    turn.mode = 'hint' if mode == 'hint' else 'explain'
+    turn = self.read_question(text, files[0] if files else None, mode, request.session_hash)
     yield from self.stream(turn, turns, chat_id, request)
+
 
 # %% ../../nbs/app/12_page.ipynb #f4edf058
 @patch
@@ -683,6 +703,11 @@ def drop_turn(self: Page, turn: PageTurn):
     if turn.message_id: self.keep(self.store.drop_message, turn.message_id)
 
 # %% ../../nbs/app/12_page.ipynb #e10d7c81
+def typed_again(turn: Turn) -> str:
+    "A question as it would be typed, to change it."
+    head = f'Context: {turn.context}\nQuestion: {turn.question}' if turn.context else turn.question
+    return '\n'.join([head, *(f'{letter}. {choice}' for letter, choice in zip(LETTERS, turn.choices))])
+
 @patch
 def on_again(self: Page, turns: list, chat_id: str | None, request: gr.Request):
     "The child wants another answer to the same question."
@@ -700,10 +725,8 @@ def on_edit(self: Page, turns: list) -> dict:
     if not turns: return gr.skip()
     old, turns = turns[-1], turns[:-1]
     self.drop_turn(old)
-    head = f'Context: {old.context}\nQuestion: {old.question}' if old.context else old.question
-    text = '\n'.join([head, *(f'{letter}. {choice}' for letter, choice in zip(LETTERS, old.choices))])
     files = [old.file] if old.file and os.path.exists(old.file) else []
-    return self.chat_updates(turns, value=dict(text=text, files=files)) | self.action_updates(turns)
+    return self.chat_updates(turns, value=dict(text=typed_again(old), files=files)) | self.action_updates(turns)
 
 # %% ../../nbs/app/12_page.ipynb #74dfde4b
 @patch
@@ -1041,12 +1064,8 @@ def wire_navigation(self: Page, nav: Navigation, new: gr.Button, answers: list, 
     nav.go_adult.click(to_adult, None, list(nav), **EVENT_OPTIONS).then(opened, None, filled, **EVENT_OPTIONS)
 
 # %% ../../nbs/app/12_page.ipynb #cd7897a0
-def make_page(
-    engine: 'Engine',  # who answers
-    settings: PageSettings | None = None,  # the defaults if None
-) -> gr.Blocks:
-    "The page where a child asks; `make_app` serves it with `look()` behind a `PageGate`."
-    page = Page(engine, settings)
+def page_blocks(page: Page) -> gr.Blocks:
+    "The page where a child asks; `make_app` serves it with `look()` behind an `AccessControl`."
     t = page.t
     modes = [(t['mode_'+m], m) for m in ('explain', 'hint', 'quiz')]
     with gr.Blocks(title=t['title'], fill_height=True, analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
@@ -1069,3 +1088,11 @@ def make_page(
         blocks.unload(page.on_unload)
         if not (page.auth or page.daily_limit): gr.api(page.api_ask, api_name='ask', concurrency_limit=None)
     return blocks
+
+# %% ../../nbs/app/12_page.ipynb #bbc70fe7
+def make_page(
+    engine: 'Engine',  # who answers
+    settings: PageSettings | None = None,  # the defaults if None
+) -> gr.Blocks:
+    "A page of its own."
+    return page_blocks(Page(engine, settings))

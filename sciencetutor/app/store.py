@@ -22,10 +22,11 @@ from ..data.formats import LETTERS, question_text
 from .uploads import bare_png
 
 # %% auto #0
-__all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PAUSE', 'configure_sqlite', 'begin_immediate', 'make_db',
-           'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder', 'make_private',
-           'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'DailyLimit', 'title_of', 'message_markdown',
-           'to_markdown', 'to_json', 'active_seconds', 'accepted_key', 'older_than', 'feedback_record']
+__all__ = ['PATIENCE', 'PRAGMAS', 'PICTURE', 'RESERVE', 'MAX_SESSION', 'PIN', 'PAUSE', 'configure_sqlite', 'begin_immediate',
+           'make_db', 'migrate', 'default_store', 'is_url', 'hide_password', 'database_url', 'picture_folder',
+           'make_private', 'Store', 'is_full', 'check_user', 'token_hash', 'run_user', 'DailyLimit', 'title_of',
+           'message_markdown', 'to_markdown', 'to_json', 'active_seconds', 'accepted_key', 'older_than',
+           'feedback_record']
 
 # %% ../../nbs/app/09_store.ipynb #a643fda6
 PATIENCE = 30.  # seconds that a writer waits for another
@@ -383,6 +384,38 @@ def end_session(self: Store, token: str):
     "Forget a login."
     s = self['sessions']
     self.write_in_need(lambda c: c.execute(s.delete().where(s.c.token == token_hash(token))))
+
+# %% ../../nbs/app/09_store.ipynb #f969e0a7
+PIN = 'pin'  # key of the settings
+
+@patch
+def setting(self: Store, key: str) -> str | None:
+    "What is kept under a key."
+    s = self['settings']
+    return next((r['value'] for r in self.rows(s.select().where(s.c.key == key))), None)
+
+@patch
+def set_setting(self: Store, key: str, value: str | None):
+    "Keep a value under a key; None forgets it."
+    s = self['settings']
+    def work(c):
+        c.execute(s.delete().where(s.c.key == key))
+        if value is not None: c.execute(s.insert().values(key=key, value=value))
+    self.write_in_need(work)
+
+@patch
+def set_pin(self: Store, pin: str):
+    "Set the grown-ups' PIN, or refuse it with a sentence that says what to do."
+    if not re.fullmatch(r'[0-9]{4,12}', pin): raise CliError("A PIN has 4 to 12 digits.")
+    easy = len(set(pin)) < 2 or pin in '01234567890123 98765432109876'
+    if easy: raise CliError("This PIN is easy to guess: give another one.")
+    self.set_setting(PIN, hash_password(pin))
+
+@patch
+def is_pin(self: Store, pin: str) -> bool:
+    "Whether this is the grown-ups' PIN."
+    known = self.setting(PIN)
+    return bool(known) and same_password(pin, known)
 
 # %% ../../nbs/app/09_store.ipynb #b1817164
 def run_user(

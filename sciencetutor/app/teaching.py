@@ -11,12 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fastcore.script import CliError
+from .answers import SURE
+from ..data.formats import LETTERS
 from ..samples.core import lecture_cards, make_problem
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'PAPER_STYLE', 'trace', 'simulate', 'share', 'problem_key', 'Bank',
-           'sample_bank', 'grade_range', 'data_bank', 'next_skill', 'smaller_question', 'gives_away', 'hints',
-           'reading_grade', 'draw_quiz', 'print_quiz', 'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'MOST_OF_ONE', 'FILLER', 'SAYS', 'PAPER_STYLE', 'trace', 'simulate', 'share',
+           'problem_key', 'Bank', 'sample_bank', 'grade_range', 'data_bank', 'next_skill', 'smaller_question',
+           'gives_away', 'hints', 'key_words', 'chosen_choice', 'covered', 'reading_grade', 'draw_quiz', 'print_quiz',
+           'class_table']
 
 # %% ../../nbs/app/06_teaching.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -115,6 +118,8 @@ def data_bank(
     return Bank(skills, deal)
 
 # %% ../../nbs/app/06_teaching.ipynb #7fcb8efa
+MOST_OF_ONE = 2  # questions of a skill in one quiz, as long as there are other skills
+
 def next_skill(
     skills: Sequence[dict],  # to choose from, of `Bank.pick`
     mastery: dict[str, dict],  # skill -> known, asked
@@ -124,7 +129,8 @@ def next_skill(
     "What to practise next, and why."
     rng = rng or random.Random()
     tired = last[-1] if len(last) >= 2 and last[-1] == last[-2] else None
-    names = [s['skill'] for s in skills if s['skill'] != tired] or [s['skill'] for s in skills]
+    rested = [s['skill'] for s in skills if s['skill'] != tired] or [s['skill'] for s in skills]
+    names = [s for s in rested if last.count(s) < MOST_OF_ONE] or rested
     begun = [s for s in names if s in mastery and mastery[s]['known'] < MASTERED]
     new = [s for s in names if s not in mastery]
     best = max(begun, key=lambda s: mastery[s]['known'], default=None)
@@ -154,7 +160,7 @@ def hints(
     choices: Sequence[str],  # may be empty
     best: int | None,  # the answer, if it is known
     sources: Sequence[dict],  # of `find_cards`
-    probs: Sequence[float] = (),  # of the choices: the least likely one is struck out
+    probs: Sequence[float] = (),  # of the choices, where no key is known: the least likely one is struck out
     rng: random.Random | None = None,  # of chance
 ) -> list[dict]:  # kind (about, rule, smaller, strike, answer) with what it says
     "The ladder of hints for a question."
@@ -166,10 +172,48 @@ def hints(
         small = smaller_question(card, rng)
         told = f"{small['question']} {small['choices'][small['answer']]}" if small else ''
         if small and not gives_away(told, choices, best): out.append(dict(kind='smaller', **small))
-    if len(choices) > 2 and best is not None:
+    if len(choices) > 2 and best is not None and (not probs or probs[best] >= SURE):
         wrong = [i for i in range(len(choices)) if i != best]
         out.append(dict(kind='strike', choice=min(wrong, key=lambda i: probs[i]) if probs else rng.choice(wrong)))
     return [*out, dict(kind='answer')]
+
+# %% ../../nbs/app/06_teaching.ipynb #ae524512
+FILLER = frozenset('a an and are as at be because by can do does for from has have i in is it its maybe my no not of '
+                   'on or so that the their them then they think this to was we what when which with yes you'.split())
+SAYS = r"(?:(?:i think |i say |maybe |it is |it's |its |is it |the )*)(?:answer |letter )?(?:is )?"  # before a letter
+
+def key_words(text: str) -> set[str]:
+    "The words of a text that say something, without their endings."
+    words = re.findall(r"[^\W_]+", text.lower())
+    return {re.sub(r'(?<=\w{3})(ing|ies|ed|es|s|y)$', '', w) for w in words if w not in FILLER}
+
+# %% ../../nbs/app/06_teaching.ipynb #495629fd
+def chosen_choice(
+    said: str,  # by the child
+    choices: Sequence[str],  # of the question
+) -> int | None:  # place of the choice that is meant; None if that is not plain
+    "Which choice a child means."
+    bare = said.strip().strip('.!?()"').casefold()
+    exact = [i for i, c in enumerate(choices) if bare == c.strip().strip('.!?').casefold()]
+    if len(exact) == 1: return exact[0]
+    letters = ''.join(LETTERS[:len(choices)])
+    if m := re.fullmatch(rf'{SAYS}\(?([{letters}])\)?', bare, re.I): return letters.index(m[1].upper())
+    own = [key_words(c) for c in choices]
+    shared = set.intersection(*own) if own else set()
+    hits = [len(key_words(said) & (words-shared)) for words in own]
+    best = max(hits, default=0)
+    return hits.index(best) if best and hits.count(best) == 1 else None
+
+# %% ../../nbs/app/06_teaching.ipynb #f9ccf3aa
+def covered(
+    said: str,  # by the child
+    answer: str,  # of a card
+    question: str,  # whose words everybody has
+) -> float:  # 0 to 1
+    "How much of an answer's first sentences a child's own words say: four of its key words are enough."
+    first = ' '.join(re.split(r'(?<=[.!?])\s+', answer)[:3])
+    key = key_words(first)-key_words(question)
+    return min(1., len(key & key_words(said))/max(1, min(4, len(key))))
 
 # %% ../../nbs/app/06_teaching.ipynb #76129d24
 def reading_grade(

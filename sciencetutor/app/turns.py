@@ -273,7 +273,7 @@ def reply(
     history = recent_turns(turn, before)
     if turn.choices:
         request = dict(request=kw['request']) if 'request' in kw else {}  # by which a page cancels
-        turn.probs = engine.score(turn.messages(), turn.choices, images=turn.pictures, **request)
+        turn.probs = turn.probs or engine.score(turn.messages(), turn.choices, images=turn.pictures, **request)
         if not turn.probs: return  # cancelled
         yield turn
         kw = dict(kw, max_new_tokens=min(kw.get('max_new_tokens', EXPLANATION), EXPLANATION), repetition_penalty=1.)

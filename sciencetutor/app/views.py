@@ -13,16 +13,17 @@ from typing import NamedTuple
 import gradio as gr
 from ..resources import asset
 from ..data.images import png_bytes
-from .teaching import (KNOWN0, MASTERED, class_table, draw_quiz, next_skill, print_quiz, reading_grade,
-                                       trace)
+from .teaching import (KNOWN0, MASTERED, MOST_OF_ONE, class_table, draw_quiz, next_skill, print_quiz,
+                                       reading_grade, trace)
 
 # %% auto #0
 __all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'REPORTED', 'FILE_KINDS', 'NOT_ACCEPTED', 'bold_html', 'to_data_uri', 'known_bar',
            'table_html', 'Quiz', 'due_skill', 'draw_question', 'question_html', 'feedback_html', 'result_html',
-           'answer_question', 'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback', 'show_result',
-           'quiz_parts', 'child_name', 'date_of', 'flag_row', 'reading_html', 'child_html', 'child_row', 'skill_row',
-           'class_html', 'link_html', 'paper_link', 'feedback_link', 'export_parts', 'flag_choices', 'accept_flag',
-           'AdultView', 'show_child', 'open_adult_view', 'flag_parts', 'adult_parts']
+           'grade_answer', 'answer_question', 'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback',
+           'show_result', 'quiz_parts', 'child_name', 'date_of', 'flag_row', 'reading_words', 'reading_html',
+           'child_html', 'child_row', 'skill_row', 'class_html', 'link_html', 'paper_link', 'feedback_link',
+           'export_parts', 'flag_choices', 'accept_flag', 'AdultView', 'show_child', 'open_adult_view', 'flag_parts',
+           'adult_parts']
 
 # %% ../../nbs/app/11_views.ipynb #6a3721f8
 TEXTS = tomllib.loads(asset('texts.toml'))
@@ -76,12 +77,17 @@ class Quiz:
     right: int = 0  # answers
     problem: dict | None = None  # the question that is shown
     began: float = 0.  # when it was shown
+    wanted: str = ''  # skill that the child has chosen: it comes first, then others of its topic
     answered: bool = False  # whether it has been answered
 
+# %% ../../nbs/app/11_views.ipynb #2cfabfe9
 def due_skill(page, quiz: Quiz, user: dict, last=()) -> tuple[str, str]:  # skill, and why
     "What to practise next in a quiz."
     bank = page.bank
-    skills = bank.pick(quiz.subject, quiz.grade) or bank.pick(quiz.subject) or bank.skills
+    if wanted := next((s for s in bank.skills if s['skill'] == quiz.wanted), None):
+        if list(last).count(quiz.wanted) < MOST_OF_ONE: return quiz.wanted, 'begun'
+        skills = [s for s in bank.pick(wanted['subject']) if s['topic'] == wanted['topic']]
+    else: skills = bank.pick(quiz.subject, quiz.grade) or bank.pick(quiz.subject) or bank.skills
     return next_skill(skills, page.store.mastery(user['id']), last, quiz.rng)
 
 def draw_question(page, quiz: Quiz, user: dict):
@@ -122,8 +128,8 @@ def result_html(page, quiz: Quiz, user: dict) -> str:
     return f'<div class="st-quiz"><h2>{t["quiz_done"].format(right=quiz.right, n=QUIZ)}</h2>{bars}<p>{tip}</p></div>'
 
 # %% ../../nbs/app/11_views.ipynb #8ef1744b
-def answer_question(page, quiz: Quiz, user: dict, chosen: str) -> str:  # HTML
-    "Grade an answer, store it, and say so."
+def grade_answer(page, quiz: Quiz, user: dict, chosen: str) -> float:  # probability that the skill is known now
+    "Grade an answer, and store it."
     p, quiz.answered = quiz.problem, True
     correct = chosen == p['choices'][p['answer']]
     before = page.store.mastery(user['id']).get(p['skill'], {}).get('known', KNOWN0)
@@ -131,7 +137,13 @@ def answer_question(page, quiz: Quiz, user: dict, chosen: str) -> str:  # HTML
     result = user['id'], p['skill'], p['question'], chosen, correct, known, time.time()-quiz.began
     page.keep(page.store.add_result, *result)
     quiz.right += correct
-    return feedback_html(p, chosen, known, page.t)
+    return known
+
+def answer_question(page, quiz: Quiz, user: dict, chosen: str) -> str:  # HTML
+    "Grade an answer, store it, and say so."
+    known = grade_answer(page, quiz, user, chosen)
+    return feedback_html(quiz.problem, chosen, known, page.t)
+
 
 # %% ../../nbs/app/11_views.ipynb #8140c512
 def topic_choice(page, prefix: str) -> tuple[gr.Dropdown, gr.Dropdown]:  # subject and grade
@@ -224,11 +236,15 @@ def flag_row(m: dict, t: dict) -> tuple[str, str, str, str]:  # when, why, the w
     why = level if m['flag'] else t['perhaps'].format(level=level)
     return date_of(m['created']), why, m['flag_words'] or '', m['question'][:200]+gone
 
-def reading_html(asked: list[dict], t: dict) -> str:
-    "How hard the answers were to read."
+def reading_words(asked: list[dict], t: dict) -> str:
+    "How hard the answers were to read; '' if there are none."
     grades = [grade for m in asked if m['text'] and (grade := reading_grade(m['text'])) is not None]
-    if not grades: return ''
-    return f'<p class="st-small">{t["reading"].format(grade=max(1, round(sum(grades)/len(grades))))}</p>'
+    return t['reading'].format(grade=max(1, round(sum(grades)/len(grades)))) if grades else ''
+
+def reading_html(asked: list[dict], t: dict) -> str:
+    "The same as a paragraph."
+    words = reading_words(asked, t)
+    return f'<p class="st-small">{words}</p>' if words else ''
 
 # %% ../../nbs/app/11_views.ipynb #5ccd6340
 def child_html(page, user: dict) -> str:

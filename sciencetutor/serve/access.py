@@ -24,12 +24,13 @@ from .limits import (
 from .compat import has_event
 
 # %% auto #0
-__all__ = ['STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'USER', 'route_kind',
-           'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie', 'own_session',
-           'body_of']
+__all__ = ['PAGES', 'STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'USER',
+           'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie',
+           'own_session', 'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
-STATIC = (r'/|/(assets|static|svelte)(/[\w@+-][\w.@+-]*)+'
+PAGES = '/', '/lab'  # our own front end, and Gradio's widgets
+STATIC = (r'/|/lab|/(assets|static|svelte|page)(/[\w@+-][\w.@+-]*)+'
           r'|/(gradio_api/)?theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt')
 ROUTES = {  # method -> kind -> what is open
     'GET': dict(
@@ -159,7 +160,7 @@ async def admit(self: AccessControl, scope) -> tuple[str, str]:  # kind of route
     headers, address = Headers(scope=scope), (scope.get('client') or ['?'])[0]
     if kind != 'public': check_site(headers, self.origins)
     cookies = cookie_parser(headers.get('cookie', ''))
-    scope[USER] = await self.user_of(cookies) if kind != 'public' or scope['path'] == '/' else None
+    scope[USER] = await self.user_of(cookies) if kind != 'public' or scope['path'] in PAGES else None
     if self.logins and not scope[USER] and kind not in ('public', 'login'): raise Refusal(401, "Log in first.")
     return kind, visitor_of(cookies.get(COOKIE), address, scope[USER])
 
@@ -190,12 +191,12 @@ async def public(self: AccessControl, scope, receive, send, visitor):
     cookies = cookie_parser(Headers(scope=scope).get('cookie', ''))
     known = re.fullmatch(r'[A-Za-z0-9_-]{43}', cookies.get(COOKIE, ''), re.A)
     async def send_cookie(message):
-        if message['type'] == 'http.response.start' and scope['path'] == '/':
+        if message['type'] == 'http.response.start' and scope['path'] in PAGES:
             more = [(b'cache-control', b'no-store')]
             if not known: more += [(b'set-cookie', cookie(COOKIE, secrets.token_urlsafe(32), scope).encode())]
             message = {**message, 'headers': [*message['headers'], *more]}
         await send(message)
-    if scope['path'] != '/' or scope[USER] or not self.logins: return await self.app(scope, receive, send_cookie)
+    if scope['path'] not in PAGES or scope[USER] or not self.logins: return await self.app(scope, receive, send_cookie)
     await HTMLResponse(login_html(self.logins.t))(scope, receive, send_cookie)
 
 # %% ../../nbs/serve/03_access.ipynb #accesslog1

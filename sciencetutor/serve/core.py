@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from sciencetutor.app.turns import Turn
 
 # %% auto #0
-__all__ = ['POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error', 'open_port', 'open_ports', 'tune',
-           'mount_page', 'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names',
-           'PortRouter', 'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server',
-           'make_engine', 'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table',
-           'print_reply', 'ask']
+__all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error',
+           'open_port', 'open_ports', 'tune', 'front_file', 'front_page', 'WidgetPage', 'mount_page', 'make_app',
+           'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter', 'close_idle',
+           'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server', 'make_engine', 'page_options',
+           'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -85,13 +85,39 @@ def tune(page):
     compat.limit_sessions(page, MAX_CONNECTIONS)
     compat.slow_polling(page)
 
+# %% ../../nbs/40_serve.ipynb #f2233f99
+PAGE_FILES = 'assets/page'  # in this package
+STRICT_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+                 "connect-src 'self'; manifest-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none'")
+
+async def front_file(request):
+    "A file of our own front end."
+    from importlib.resources import files
+    from starlette.responses import FileResponse, PlainTextResponse
+    path = request.path_params.get('path', 'index.html')
+    file = files('sciencetutor').joinpath(PAGE_FILES, path)
+    if '..' in path.split('/') or not file.is_file(): return PlainTextResponse('There is no such file.', 404)
+    return FileResponse(file, headers={'content-security-policy': STRICT_POLICY, 'cache-control': 'no-cache'})
+
+async def front_page(request):
+    "Our own front end."
+    return await front_file(request)
+
+class WidgetPage:
+    "ASGI app: Gradio's page of widgets at another address than its own."
+    def __init__(self, gradio): self.gradio = gradio
+    async def __call__(self, scope, receive, send):
+        path = scope.get('root_path', '')+'/'
+        await self.gradio({**scope, 'path': path, 'raw_path': path.encode()}, receive, send)
+
 # %% ../../nbs/40_serve.ipynb #dcc43058
 def mount_page(
     page,  # `gr.Blocks`
     logins,  # who may come in; None where nobody has to log in
 ) -> 'fastapi.FastAPI':  # its Gradio app as `state.gradio`
-    "The page as an app."
+    "The page as an app: our own front end, and Gradio's at `/lab`."
     import fastapi, gradio as gr
+    from starlette.routing import Route
     from sciencetutor.app.core import look
     from sciencetutor.serve import compat
     from sciencetutor.serve.access import USER
@@ -100,7 +126,10 @@ def mount_page(
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.logins = app.routes[-1].app, logins
     compat.check_app(app.state.gradio)
+    app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_file),
+                         Route('/lab', WidgetPage(app.state.gradio))]
     return app
+
 
 # %% ../../nbs/40_serve.ipynb #makeapp002
 def make_app(
@@ -112,7 +141,7 @@ def make_app(
     "The page behind the checks of who may see what."
     os.environ.setdefault('GRADIO_ANALYTICS_ENABLED', 'False')
     from fastapi.middleware.cors import CORSMiddleware
-    from sciencetutor.app.core import PageSettings, make_page
+    from sciencetutor.app.endpoints import PageSettings, make_front
     from sciencetutor.app.logins import Logins
     from sciencetutor.app.uploads import Uploads
     from sciencetutor.app.views import TEXTS
@@ -124,7 +153,7 @@ def make_app(
     compat.disable_downloads()
     compat.hide_words()
     logins = Logins(options['store'], TEXTS[language]) if options.get('auth') else None
-    page = make_page(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
+    page = make_front(engine, PageSettings(language=language, uploads=uploads, **options)).queue(max_size=MAX_QUEUE)
     tune(page)
     app = mount_page(page, logins)
     app.state.streams = streams
@@ -144,9 +173,11 @@ class SecurityHeaders:
     "ASGI middleware: what every answer of the server tells the browser."
     def __init__(self, app): self.app = app
     async def __call__(self, scope, receive, send):
-        extra = [(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items()]
         async def send_with_headers(message):
-            if message['type'] == 'http.response.start': message = {**message, 'headers': [*message['headers'], *extra]}
+            if message['type'] == 'http.response.start':
+                own = {k for k, _ in message['headers']}  # our own front end has a stricter policy
+                extra = [(k.encode(), v.encode()) for k, v in SECURITY_HEADERS.items() if k.encode() not in own]
+                message = {**message, 'headers': [*message['headers'], *extra]}
             await send(message)
         await self.app(scope, receive, send_with_headers if scope['type'] == 'http' else send)
 
@@ -454,6 +485,7 @@ def run_serve(
     store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
     auth: bool = False,  # visitors log in, the APIs ask for a login or a key; `sciencetutor user NAME` adds one
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
+    new_pin: bool = False,  # forget the PIN of the page's part for grown-ups: who opens that next sets another
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
@@ -489,6 +521,7 @@ def run_serve(
             print(f"Warning: everybody who can reach {host}:{port} can ask the tutor. "
                   "Use this in a network that you trust, and give --api-key to guard the APIs.", file=sys.stderr)
         page = page_options(host, store, auth, retention, daily_limit=daily_limit, data=quiz_data)
+        if new_pin and page['store']: page['store'].set_setting('pin', None)
         if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
         if endpoint: engine = make_engine(model, endpoint)
         else:

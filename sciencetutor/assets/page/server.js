@@ -1,0 +1,86 @@
+// The server: its endpoints, the stream of an answer, and whether it is there at all.
+
+export const BASE = new URL('.', document.baseURI)
+const API = new URL('gradio_api/', BASE)
+const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
+
+export class Offline extends Error {}
+export class Broken extends Error {}
+export class Refused extends Error {}
+
+const state = {online: true, waiters: [], listeners: []}
+export const onConnection = f => state.listeners.push(f)
+export const isOnline = () => state.online
+
+function setOnline(online) {
+  const changed = state.online !== online
+  state.online = online
+  if (online) state.waiters.splice(0).forEach(f => f())
+  if (changed) state.listeners.forEach(f => f(online))
+}
+
+export const whenOnline = () => state.online ? Promise.resolve() : new Promise(r => state.waiters.push(r))
+
+let heart
+export function connect() {  // the server knows by this stream that the page is open, and we know that the server is there
+  heart?.close()
+  heart = new EventSource(new URL(`heartbeat/${session}`, API))
+  heart.onmessage = heart.onopen = () => setOnline(true)
+  heart.onerror = () => {
+    setOnline(false)
+    heart.close()
+    clearTimeout(connect.timer)
+    connect.timer = setTimeout(connect, 1500)
+  }
+}
+
+async function ask(path, options) {
+  let r
+  try { r = await fetch(new URL(path, API), options) }
+  catch { setOnline(false); connect(); throw new Offline('no server') }
+  if (r.status === 401) { location.reload(); throw new Refused('log in') }
+  if (r.status === 502 || r.status === 503 || r.status === 504) throw new Offline('no server')
+  if (r.status === 500) throw new Broken('an error')
+  if (!r.ok) throw new Refused((await r.json().catch(() => ({}))).error?.message || (await r.text().catch(() => '')) || String(r.status))
+  return r
+}
+
+const post = (path, data) => ask(path, {method: 'POST', headers: {'content-type': 'application/json'},
+  body: JSON.stringify({data, session_hash: session})})
+
+export async function call(name, ...data) {
+  const r = await post(`run/${name}`, data)
+  try { return (await r.json()).data[0] } catch { throw new Offline('cut off') }
+}
+
+// Every step of a streamed answer goes to `step`; the last one is returned.
+export async function stream(name, data, step) {
+  const {event_id} = await (await post(`call/${name}`, data)).json()
+  const reader = (await ask(`call/${name}/${event_id}`)).body.getReader(), decoder = new TextDecoder()
+  let text = '', last
+  for (;;) {
+    let part
+    try { part = await reader.read() } catch { throw new Offline('cut off') }
+    if (part.done) throw new Offline('cut off')
+    text += decoder.decode(part.value, {stream: true})
+    const events = text.split('\n\n')
+    text = events.pop()
+    for (const event of events) {
+      const kind = /^event: (.*)$/m.exec(event)?.[1], body = /^data: (.*)$/m.exec(event)?.[1]
+      if (kind === 'error') throw new Broken(body || 'an error')
+      if (kind !== 'generating' && kind !== 'complete') continue
+      const value = JSON.parse(body)?.[0]
+      if (value?.turn) step(last = value)
+      if (kind === 'complete') return last
+    }
+  }
+}
+
+export async function upload(file) {  // a picture; returns what names it
+  const form = new FormData()
+  form.append('files', file, file.name || 'picture.png')
+  const [path] = await (await ask('upload', {method: 'POST', body: form})).json()
+  return {path, meta: {_type: 'gradio.FileData'}}
+}
+
+export const fileUrl = path => path && new URL(`file=${path.split('/').map(encodeURIComponent).join('/')}`, API).href

@@ -1,0 +1,145 @@
+"What the front end calls, over HTTP: who may call it, with which paths, and that a program gets the same answers."
+import pytest, requests
+from PIL import Image
+from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, split_questions
+from sciencetutor.app.core import PageSettings, PageTurn
+from sciencetutor.app.store import Store
+from sciencetutor.serve import Server, open_port
+from test_page import SOLID, Script
+from test_serve_access import TOO, file_data, house, school, server, upload, visit
+
+def call(v, name, *data, session='sessionone', **kw):
+    r = v.post(f'{v.api}/run/{name}', json=dict(data=list(data), session_hash=session), **TOO, **kw)
+    return r.json()['data'][0] if r.ok else r.status_code
+
+def stream(v, name, *data, session='sessionone'):
+    "The last step of a streamed answer, or the status of a refusal."
+    r = v.post(f'{v.api}/call/{name}', json=dict(data=list(data), session_hash=session), **TOO)
+    if not r.ok: return r.status_code
+    said = v.get(f"{v.api}/call/{name}/{r.json()['event_id']}", **TOO).text
+    import json
+    return json.loads([line for line in said.splitlines() if line.startswith('data: [{')][-1][6:])[0]
+
+def test_gradio_client_gets_the_same(server):
+    client = pytest.importorskip('gradio_client').Client(server.url, verbose=False)
+    said = client.predict(SOLID, '', 'explain', None, api_name='/chat_ask')
+    assert said['done'] and said['turn']['choices'][1] == 'a rock' and 'Finis' in said['turn']['text']
+    assert said['turn']['chat'] in [c['id'] for c in client.predict('', api_name='/chat_list')]
+    asked = client.predict('natural science', '', 0, api_name='/quiz_begin')
+    assert asked['i'] == 1 and 'answer' not in asked
+
+def test_no_path_of_a_client_is_opened(server, house):
+    v = visit(server.url)
+    for path in '/etc/passwd', str(house/'secret.png'), 'http://127.0.0.1:9/x.png', '../../etc/passwd':
+        for data in (['What?', '', 'explain', file_data(path)], [file_data(path)]*4):
+            assert stream(v, 'chat_ask', *data) == 403
+            assert call(v, 'chat_open', file_data(path)) == 403
+    eve, path = visit(server.url), upload(v).json()[0]
+    assert stream(eve, 'chat_ask', 'What?', '', 'explain', file_data(path)) == 403
+    told = stream(v, 'chat_ask', 'What?', '', 'explain', file_data(path))
+    assert told['turn']['picture'] and v.get(f"{v.api}/file={told['turn']['picture']}", **TOO).ok
+    assert eve.get(f"{v.api}/file={told['turn']['picture']}", **TOO).status_code == 403
+
+@pytest.mark.parametrize('path', ['/page/../store.py', '/page/..%2f..%2fapp%2fstore.py', '/page/%2e%2e/words.txt',
+                                  '/page//etc/passwd', '/page/', '/page/lang', '/page/.git'])
+def test_only_files_of_the_page(server, path):
+    import socket
+    host, port = server.url.removeprefix('http://').split(':')
+    with socket.create_connection((host, int(port)), timeout=5) as s:
+        s.sendall(f'GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'.encode())
+        assert b' 404 ' in s.recv(4096).split(b'\r\n')[0]
+
+def test_policies(server):
+    v = visit(server.url)
+    for path in '/page/index.html', '/page/app.js':
+        policy = v.get(server.url+path, **TOO).headers['content-security-policy']
+        assert "default-src 'none'" in policy and 'unsafe' not in policy
+    assert 'unsafe-eval' in v.get(f'{server.url}/lab', **TOO).headers['content-security-policy']
+    assert 'gradio' in v.get(f'{server.url}/lab', **TOO).text
+
+def test_a_login_comes_first(school):
+    nobody = requests.Session()
+    nobody.api = f'{school.url}/gradio_api'
+    for name in 'chat_list', 'class_open', 'page_settings': assert call(nobody, name) == 401
+    for page in '/', '/lab': assert 'type="password"' in nobody.get(school.url+page, **TOO).text
+    ada, bob = visit(school.url, 'ada'), visit(school.url, 'bob')
+    chat = stream(ada, 'chat_ask', 'Why do owls hoot?', '', 'explain', None)['turn']['chat']
+    assert call(ada, 'chat_open', chat)['turns'] and not call(bob, 'chat_open', chat)['turns']
+    assert call(bob, 'chat_delete', chat) is True and call(ada, 'chat_open', chat)['turns']  # not his
+    assert call(bob, 'chat_save', chat, 'md') == {} and not call(bob, 'chat_list', 'owls')
+    assert call(bob, 'class_open', '2580') == dict(state='closed')
+    for data in (['class_overview'], ['class_child', 'ada'], ['class_delete', 'ada', ''], ['class_data'],
+                 ['class_paper', '', 0, 3, 0]): assert call(bob, *data)['locked']
+    assert call(bob, 'class_accept', 'ada', 1) is False
+    assert len(call(ada, 'chat_open', chat)['turns']) == 1
+
+def test_other_sites_may_not_ask(server):
+    v = visit(server.url)
+    assert call(v, 'chat_list', '', headers={'origin': 'https://elsewhere.example'}) == 403
+    assert call(v, 'class_open', '2580', headers={'sec-fetch-site': 'cross-site'}) == 403
+
+@pytest.fixture
+def home(tmp_path, house):
+    options = dict(store=Store(str(tmp_path)))
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=options, rate=0) as s: yield s
+
+def test_the_pin(home):
+    v, eve = visit(home.url), visit(home.url)
+    assert call(v, 'class_open', '')['state'] == 'new' and call(v, 'class_open', '1234')['state'] == 'new'
+    assert call(v, 'class_open', '2580')['state'] == 'open' and call(v, 'class_overview')['children']
+    assert call(v, 'class_overview', session='othertab')['children']  # for the browser, not for the tab
+    assert call(eve, 'class_open', '')['state'] == 'pin' and call(eve, 'class_overview') == dict(locked=True)
+    assert call(eve, 'class_delete', 'local', '2580') == dict(done=False, locked=True)
+    for _ in range(15): assert call(eve, 'class_open', '0000').get('note') == 'wrong'
+    assert 'Too many tries' in call(eve, 'class_open', '2580')['note']
+    assert call(v, 'class_close') is True and call(v, 'class_overview') == dict(locked=True)
+
+def test_the_widgets_ask_for_the_pin_too(tmp_path):
+    from types import SimpleNamespace as NS
+    page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
+    here, there = NS(session_hash='a', username=None, client=None), NS(session_hash='b', username=None, client=None)
+    assert page.is_adult(here)
+    page.class_open('2580', here)
+    assert page.is_adult(here) and not page.is_adult(there)
+
+def test_a_visit_to_a_public_page_is_its_own(tmp_path):
+    from types import SimpleNamespace as NS
+    page = FrontPage(Script(), PageSettings(examples=0, shared=True, store=Store(str(tmp_path))))
+    a, b = (NS(session_hash=s, username=None, client=None) for s in 'ab')
+    *_, said = page.chat_ask('Why?', request=a)
+    assert not page.chat_open(said['turn']['chat'], b)['turns'] and page.class_open('2580', a) == dict(state='closed')
+    assert not page.is_adult(a)
+
+def test_what_was_broken_off_goes_on(tmp_path):
+    "The question is in the store and nothing else: it is answered, and counted once."
+    from types import SimpleNamespace as NS
+    page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
+    me = NS(session_hash='a', username=None)
+    steps = page.chat_ask('Why is a rock solid?\nA. it is\nB. heat', request=me)
+    chat = next(steps)['turn']['chat']
+    steps.close()  # as when the line is cut
+    again = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))  # the server starts anew
+    *_, said = again.chat_again(chat, request=me)
+    assert said['done'] and 'Finis' in said['turn']['text']
+    stored, = again.store.messages(again.store.user(None)['id'], chat)
+    assert stored['text'] and stored['probs'] and again.store.asked_today(again.store.user(None)['id']) == 1
+
+@pytest.mark.parametrize('probs, said, verdict', [
+    ([.05, .95], 'b', 'right'), ([.05, .95], 'milk', 'wrong'), ([.4, .6], 'milk', 'unsure'),
+    ([.4, .6], 'b', 'agree'), ([.4, .6], 'hm', 'unread')])
+def test_a_try_is_judged(probs, said, verdict):
+    assert judge_try(PageTurn('Which is a solid?', ['milk', 'a rock'], probs=probs), said) == verdict
+
+def test_own_words_are_judged():
+    card = dict(kind='card', sure=.95, text='Plants make food from sunlight, water and air in their leaves.')
+    turn = PageTurn('How do plants eat?', sources=[card])
+    said = 'they make food from sunlight and water in leaves', 'no idea', 'what is air?'
+    assert [judge_try(turn, s) for s in said] == ['right', 'wrong', 'unread']
+
+def test_questions_and_choices():
+    before = [PageTurn('Which is a solid?')]
+    assert belongs_to(before, 'a) milk\nb) a rock').startswith('Which is a solid?')
+    assert belongs_to(before, 'A rock is a solid.') == 'A rock is a solid.'
+    assert belongs_to([PageTurn('Which?', ['a', 'b'])], 'A. milk\nB. rock') == 'A. milk\nB. rock'
+    assert split_questions('One thought.\n\nAnother one.') == ['One thought.\n\nAnother one.']
+    assert len(split_questions('Which is a gas?\nA. ice\nB. air\n\nWhich is a solid?\nA. ice\nB. air')) == 2

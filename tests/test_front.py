@@ -1,0 +1,599 @@
+"Our own front end in headless Chromium, against the real server with an engine that speaks from a script."
+import hashlib, os, re, time
+from pathlib import Path
+import pytest
+from PIL import Image
+from sciencetutor.app.store import Store
+from sciencetutor.app.views import TEXTS
+from sciencetutor.serve.core import Server, open_port
+from test_page import PASTE, SOLID, Script, browser, note_other_hosts
+
+T = TEXTS['en']
+FRONT = '/'
+PAGE = Path(__file__).parent.parent/'sciencetutor/assets/page'
+SIZES = pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark'), (390, 844, 'light'),
+                                                        (1280, 800, 'dark')])
+
+class Teacher(Script):
+    "A `Script` that is sure of the second choice."
+    def score(self, messages, choices, images=(), request=None):
+        self.asked.append((messages, list(images)))
+        return [.95 if i == 1 else .05/(len(choices)-1) for i in range(len(choices))]
+
+@pytest.fixture(scope='module')
+def engine(): return Teacher()
+
+@pytest.fixture(scope='module')
+def server(engine):
+    with Server(engine, open_port('127.0.0.1', 0)) as s: yield s
+
+def opened(browser, url, width=1280, height=800, scheme='light', path=FRONT, **kw):
+    "A page that is ready; what it says wrongly is noted in `page.wrong`."
+    c = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme, locale='en', **kw)
+    page = c.new_page()
+    page.wrong = []
+    page.set_default_timeout(60_000)
+    page.on('pageerror', lambda e: page.wrong.append(str(e)))
+    page.on('console', lambda m: page.wrong.append(m.text) if 'Content Security' in m.text else None)
+    page.goto(url+path)
+    page.wait_for_selector('html[data-ready]')
+    return page
+
+@pytest.fixture
+def visit(browser, server):
+    "A function that opens the page; a request to another host, an error and a breach of the policy fail the test."
+    pages, other = [], []
+    def open_page(*args, **kw):
+        pages.append(page := opened(browser, server.url, *args, **kw))
+        note_other_hosts(page, server.url, other)
+        return page
+    yield open_page
+    for page in pages: page.context.close()
+    assert not other and not [w for p in pages for w in p.wrong]
+
+def send(page, text):
+    page.fill('#box', text)
+    page.press('#box', 'Enter')
+
+def answered(page, n=1):
+    "The card of the n-th turn, once it is written."
+    page.wait_for_selector(f'.turn:nth-child({n}) .acts')
+    page.wait_for_selector('#stop', state='hidden')
+    page.wait_for_timeout(500)
+    return page.locator(f'.turn:nth-child({n}) .card')
+
+def ask(page, text, n=1):
+    send(page, text)
+    return answered(page, n)
+
+def in_view(page, *selectors):
+    "Whether all of these can be seen whole, and nothing lies over them."
+    for s in selectors:
+        box = page.locator(s).last.bounding_box()
+        size = page.viewport_size
+        assert box and box['x'] >= 0 and box['y'] >= 0, s
+        assert box['x']+box['width'] <= size['width'] and box['y']+box['height'] <= size['height'], (s, box)
+        seen = page.evaluate("""([s, x, y]) => {
+            const n = [...document.querySelectorAll(s)].at(-1), at = document.elementFromPoint(x, y)
+            return n.contains(at) || at?.contains(n) }""",
+                             [s, box['x']+box['width']/2, box['y']+min(box['height']/2, 8)])
+        assert seen, s
+
+def fits(page): return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+def accessible(page):
+    "No serious finding of axe-core."
+    axe = pytest.importorskip('axe_playwright_python', reason='the package axe-playwright-python is missing')
+    page.wait_for_timeout(300)  # colours that change slowly
+    page.evaluate((Path(axe.__file__).parent/'axe.min.js').read_text())
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")['violations']
+    serious = [v for v in found if v['impact'] in ('serious', 'critical')]
+    assert not [(v['id'], [(n['html'][:160], n['any'][:1]) for n in v['nodes'][:4]]) for v in serious]
+
+def large_enough(page):
+    "Whether all that can be pressed is 44 pixels wide and high."
+    small = page.evaluate("""() => [...document.querySelectorAll('button, a, select, summary, input')]
+        .filter(n => n.checkVisibility() && n.type != 'file')
+        .map(n => [n.outerHTML.slice(0, 80), n.getBoundingClientRect()])
+        .filter(([, r]) => r.width && (r.height < 43.5 || r.width < 43.5) && r.top > -1).map(([h]) => h)""")
+    assert not small
+
+def shot(page, name):
+    if folder := os.environ.get('SCREENSHOTS'):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/front-{name}-{page.viewport_size['width']}.png")
+
+# The files
+
+def test_the_page_is_small_and_its_own():
+    files = [f for f in PAGE.rglob('*') if f.is_file()]
+    assert sum(f.stat().st_size for f in files) < 400_000
+    html = (PAGE/'index.html').read_text()
+    assert '<style' not in html and not re.search(r'<script(?![^>]*src=)|\son\w+=|https?://', html)
+    ours = ''.join(f.read_text() for f in files if f.suffix == '.js' and f.parent == PAGE)
+    assert 'innerHTML' not in ours and 'insertAdjacentHTML' not in ours and 'document.write' not in ours
+    temml = hashlib.sha256((PAGE/'vendor/temml.min.js').read_bytes()).hexdigest()
+    assert temml == '1ab19148afe0dbc836b7a74f344071b3f3a70a7a8259ae4049e76894fcdf8d95'  # temml 0.13.5 of npm
+
+def test_every_word_is_in_the_tables():
+    import json
+    ours = ''.join(f.read_text() for f in PAGE.glob('*.js'))
+    tables = {f.stem: json.loads(f.read_text()) for f in (PAGE/'lang').glob('*.json')}
+    either = re.findall(r"\bt\([^()]*\? '(\w+)' : '(\w+)'", ours)
+    used = set(re.findall(r"\bt\('(\w+)'", ours)) | {k for pair in either for k in pair}
+    assert used and not used-set(tables['en'])
+    assert all(t.keys() == tables['en'].keys() for t in tables.values())
+    assert set(re.search(r'LANGUAGES = \[(.*)\]', ours)[1].replace("'", '').split(', ')) == set(tables)
+
+# Asking
+
+@SIZES
+def test_ask_with_choices(visit, width, height, scheme):
+    page = visit(width, height, scheme)
+    color = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3)"
+    dark = page.evaluate(f"{color}.reduce((a, b) => a+ +b, 0) < 300")
+    assert dark == (scheme == 'dark')
+    in_view(page, '#box', '.example', '#send')
+    accessible(page)
+    large_enough(page)
+    shot(page, f'hello-{scheme}')
+    card = ask(page, SOLID)
+    assert 'a rock' in page.locator('.verdict').inner_text() and 'Finis coronat.' in card.inner_text()
+    in_view(page, '.verdict', '.acts', '#box')
+    assert card.locator('math').count() == 1 and card.locator('img').count() == 0 and fits(page)
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    shot(page, f'answer-{scheme}')
+    accessible(page)
+    large_enough(page)
+    card.locator('.bars summary').click()
+    assert page.locator('.bars li').count() == 3 and '95%' in page.locator('.bars .best').inner_text()
+    accessible(page)
+
+def test_choices_are_recognised_while_typing(visit):
+    page = visit()
+    page.fill('#box', SOLID)
+    page.wait_for_selector('.chip')
+    assert page.locator('.chip').all_inner_texts() == ['A a glass of milk', 'B a rock', 'C the air in a balloon']
+    page.fill('#box', 'Why?')
+    page.wait_for_selector('.chip', state='detached')
+
+def test_choices_that_come_late_and_two_questions(visit, engine):
+    page = visit()
+    ask(page, 'Which of these is a solid?')
+    ask(page, 'A. milk\nB. a rock', 2)
+    assert 'a rock' in page.locator('.turn:nth-child(2) .verdict').inner_text()
+    assert 'solid' in page.locator('.turn:nth-child(2) .question').inner_text()
+    send(page, '1. Which is a gas?\nA. ice\nB. air\n\n2. Which is a liquid?\nA. iron\nB. milk')
+    answered(page, 4)
+    assert 'air' in page.locator('.turn:nth-child(3) .verdict').inner_text()
+    assert 'milk' in page.locator('.turn:nth-child(4) .verdict').inner_text()
+
+def test_example(visit):
+    page = visit()
+    page.locator('.example').first.click()
+    answered(page)
+    assert 'sky' in page.locator('.question').inner_text()
+
+def test_follow_ups_are_in_the_card(visit, engine):
+    page = visit(390, 844)
+    ask(page, 'What is hibernation?')
+    page.click('.act-example')
+    answered(page, 2)
+    assert engine.asked[-1][0][0]['content'][-1]['text'].endswith('What is hibernation?')
+    assert page.locator('.act-simpler').count() == 1  # of the last answer only
+    in_view(page, '.turn.last .question', '.turn.last .acts')
+    page.click('.turn.last .act-quiz')
+    page.locator('.turn.last .check .choice-button').first.click()
+    page.locator('.turn.last .check .judged').get_by_text(re.compile('right|Not quite')).wait_for()
+    in_view(page, '.turn.last .check .judged')
+
+@pytest.mark.parametrize('how', ['file', 'paste', 'drop'])
+def test_pictures(visit, engine, tmp_path, how):
+    page = visit()
+    if how == 'file':
+        Image.effect_noise((4000, 3000), 60).convert('RGB').save(tmp_path/'photo.jpg')
+        with page.expect_request('**/upload') as r:
+            page.set_input_files('#file', str(tmp_path/'photo.jpg'))
+            page.wait_for_selector('.thumb img')
+            send(page, 'What is this?')
+        assert len(r.value.post_data_buffer or b'') < 2_000_000
+    else:
+        script = PASTE.replace('#box textarea', '#box')
+        other = dict(ClipboardEvent='DragEvent', clipboardData='dataTransfer', paste='drop') if how == 'drop' else {}
+        for old, new in other.items(): script = re.sub(rf'\b{old}\b', new, script)
+        page.evaluate(script)
+        page.wait_for_selector('.thumb img')
+        page.press('#box', 'Enter')
+    answered(page)
+    size = engine.asked[-1][1][0].size
+    assert size == ((60, 40) if how != 'file' else (1024, 768))
+    page.wait_for_selector('.question img')
+    chat = page.url
+    page.goto('about:blank')
+    page.goto(chat)
+    page.wait_for_selector('.question img')
+    assert page.evaluate("document.querySelector('.question img').naturalWidth") or page.wait_for_timeout(1000) is None
+    assert page.evaluate("document.querySelector('.question img').naturalWidth") == size[0]
+
+def test_not_a_picture(visit, tmp_path):
+    (tmp_path/'words.png').write_text('these are words')
+    page = visit()
+    page.set_input_files('#file', str(tmp_path/'words.png'))
+    page.wait_for_selector('.thumb')
+    send(page, 'What is this?')
+    page.get_by_text(T['bad_picture']).wait_for()
+
+def test_stop(visit, engine):
+    page = visit()
+    send(page, 'Be slow')
+    page.get_by_text('Milk takes').first.wait_for()
+    began = time.time()
+    page.click('#stop')
+    page.get_by_text(T['stopped']).wait_for()
+    assert time.time()-began < 5 and not engine.running
+    assert 'A rock keeps' in page.locator('.card').inner_text()
+    page.wait_for_selector('#send')
+    ask(page, 'Again', 2)
+
+def test_two_children(visit, engine):
+    ada, bob = visit(), visit()
+    send(ada, 'Be slow, ada')
+    send(bob, 'Be slow, bob')
+    for page in (ada, bob): page.get_by_text('A rock').first.wait_for()
+    ada.click('#stop')
+    ada.get_by_text(T['stopped']).wait_for()
+    before = len(bob.locator('.card').inner_text())
+    bob.wait_for_timeout(1000)
+    assert len(bob.locator('.card').inner_text()) > before and 'ada' not in bob.locator('#thread').inner_text()
+    bob.close()
+    end = time.time()+20
+    while engine.running and time.time() < end: ada.wait_for_timeout(100)
+    assert not engine.running
+
+def test_a_bug_is_told_kindly(visit, capfd):
+    page = visit()
+    send(page, 'explode')
+    page.get_by_text(T['broken']).wait_for()
+    assert 'RuntimeError' in capfd.readouterr().err and 'RuntimeError' not in page.locator('body').inner_text()
+
+def test_too_much_and_nothing(visit):
+    page = visit()
+    send(page, '   ')
+    page.wait_for_timeout(300)
+    assert page.locator('.example').first.is_visible()
+    send(page, 'why '*2000)
+    page.get_by_text(T['too_long']).wait_for()
+
+def test_keyboard_alone(visit):
+    page = visit()
+    page.keyboard.type('Why?')
+    page.keyboard.press('Enter')
+    answered(page)
+    page.focus('#box')
+    page.keyboard.type('first')
+    page.keyboard.press('Shift+Enter')
+    page.keyboard.type('second')
+    assert page.input_value('#box') == 'first\nsecond'
+    for _ in range(60):
+        page.keyboard.press('Shift+Tab')
+        if page.evaluate("document.activeElement.className") == 'new': break
+    page.keyboard.press('Enter')
+    page.wait_for_selector('.example', state='visible')
+
+def test_markup_is_harmless(visit, monkeypatch):
+    bad = ("<img src=x onerror=\"document.title='x'\"> <script>document.title='x'</script> **bold** "
+           "[a](javascript:alert(1)) `<b>`")
+    monkeypatch.setattr(Teacher, 'words', bad.split(' '))
+    page = visit()
+    card = ask(page, f'Is this one: {bad}\nA. <img src=x onerror=alert(1)>\nB. <b onclick=alert(1)>b</b>')
+    assert page.title() == 'ScienceTutor' and card.locator('strong').count() >= 1
+    assert page.locator('#thread img, #thread script, #thread a, #thread [onclick], #thread [onerror]').count() == 0
+    assert '<img src=x' in card.inner_text()
+    page.get_by_text('<img src=x').first.wait_for()
+    assert not page.locator('.rail img:not(.logo)').count()
+
+def test_again_edit_and_rate(visit, engine, server):
+    page = visit()
+    ask(page, SOLID)
+    before = len(engine.asked)
+    page.click('.act-menu')
+    page.click('.menu >> text=Answer again')
+    page.wait_for_timeout(300)
+    answered(page)
+    assert len(engine.asked) > before and page.locator('.turn').count() == 1
+    page.click('.act-good')
+    page.get_by_text(T['thanks']).wait_for()
+    page.click('.act-bad')
+    page.fill('#correction', 'It is the ice.')
+    page.click('dialog .primary')
+    page.wait_for_selector('dialog', state='detached')
+    page.click('.act-menu')
+    page.click('.menu >> text=Change my question')
+    page.wait_for_selector('.turn', state='detached')
+    assert 'B. a rock' in page.input_value('#box')
+
+# Hints
+
+@SIZES
+def test_hints_are_a_dialogue(visit, engine, width, height, scheme):
+    page = visit(width, height, scheme)
+    page.click('[data-mode=hint]')
+    send(page, "Which of these is a solid, a liquid or a gas?\nA. a glass of milk\nB. a rock\nC. the air in a balloon")
+    page.wait_for_selector('.hint-tell')
+    page.wait_for_timeout(600)
+    scored = len(engine.asked)
+    assert not page.locator('.verdict').count() and '95%' not in page.locator('.card').inner_text()
+    in_view(page, '.choice-button', '.hint-tell')
+    shot(page, f'hint-{scheme}')
+    accessible(page)
+    large_enough(page)
+    page.locator('.choice-button').first.click()
+    page.locator('.judged.wrong').wait_for()
+    page.wait_for_timeout(600)
+    in_view(page, '.judged', '.hint-tell')
+    assert page.locator('.choice-button').first.is_disabled() and page.locator('.hint').count() == 2
+    send(page, 'I think it is the rock')
+    answered(page)
+    assert 'a rock' in page.locator('.verdict').inner_text()
+    in_view(page, '.verdict', '.acts')
+    page.click('.taken summary')
+    page.locator('.judged.right').wait_for()
+    assert len(engine.asked)-scored == 1  # the question was scored once; this is the explanation
+    assert engine.asked[-1][0][-2]['content'][0]['text'] == 'a rock'
+
+def test_a_question_amid_hints_is_a_question(visit):
+    page = visit()
+    page.click('[data-mode=hint]')
+    send(page, SOLID)
+    page.wait_for_selector('.hint-tell')
+    send(page, 'i want to kill myself')
+    page.get_by_text(T['refuse_self-harm'][:40]).wait_for()
+
+# Chats
+
+def test_back_reload_draft_search(visit):
+    page = visit()
+    ask(page, 'Why do zebras have stripes?')
+    zebras = page.url
+    assert '#/chat/' in zebras
+    page.locator('.rail .new').click()
+    page.wait_for_selector('.example', state='visible')
+    ask(page, 'Why do owls hoot?')
+    page.go_back()
+    page.get_by_text('zebras').last.wait_for()
+    page.wait_for_selector('.turn .acts')
+    page.fill('#box', 'a half sentence')
+    page.reload()
+    page.wait_for_selector('.turn .acts')
+    assert page.url == zebras and page.input_value('#box') == 'a half sentence'
+    assert 'zebras' in page.locator('.question').inner_text()
+    page.fill('#box', '')
+    page.fill('#search', 'zebras')
+    page.wait_for_timeout(900)
+    assert page.locator('.chat-row').count() == 1
+
+def test_rename_save_delete(visit):
+    page = visit()
+    ask(page, 'Why do tigers have stripes, too?')
+    row = page.locator('.chat-row', has_text='tigers').first
+    def choose(what):
+        page.locator('.chat-row.on button').click()
+        page.click(f'.menu >> text={what}')
+    choose('Rename')
+    page.fill('#title', 'Striped')
+    accessible(page)
+    page.click('dialog .primary')
+    page.locator('.chat-row', has_text='Striped').wait_for()
+    with page.expect_download() as d: choose('Save as text')
+    assert 'tigers' in Path(d.value.path()).read_text() and d.value.suggested_filename == 'chat.md'
+    choose('Delete')
+    page.click('dialog .danger')
+    page.locator('.chat-row', has_text='Striped').wait_for(state='detached')
+    page.wait_for_selector('.example', state='visible')
+    assert not row.count()
+
+def test_two_tabs_are_in_step(visit):
+    page = visit()
+    ask(page, 'Why do bats fly?')
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector('.turn .acts')
+    ask(page, 'And birds?', 2)
+    other.wait_for_selector('.turn:nth-child(2) .acts')
+
+def test_a_reload_amid_an_answer(visit, engine):
+    page = visit()
+    send(page, 'Be slow, please')
+    page.get_by_text('Milk takes').first.wait_for()
+    page.reload()
+    page.locator('.turn .question', has_text='Be slow, please').wait_for()
+    page.wait_for_selector('.turn .acts, .turn .waiting')
+
+@pytest.mark.parametrize('when', ['before', 'amid'])
+def test_the_server_is_gone_and_comes_back(browser, tmp_path, when):
+    store = lambda: Store(str(tmp_path))
+    sock = open_port('127.0.0.1', 0)
+    port = sock.getsockname()[1]
+    first = Server(Teacher(), sock, page_options=dict(store=store()))
+    with first:
+        page = opened(browser, first.url)
+        ask(page, 'What is hibernation?')
+        if when == 'amid':
+            send(page, 'Be slow, please')
+            page.get_by_text('A rock').nth(1).wait_for()
+    page.wait_for_selector('.banner', state='visible')
+    if when == 'before':
+        send(page, 'Why do owls hoot?')
+        page.locator('.turn:nth-child(2) .waiting').wait_for()
+    shot(page, f'gone-{when}')
+    with Server(Teacher(), open_port('127.0.0.1', port), page_options=dict(store=store())):
+        page.wait_for_selector('.banner', state='hidden')
+        answered(page, 2)
+        assert page.locator('.turn').count() == 2
+        questions = [m['question'] for m in store().asked(store().user(None)['id'])]
+    assert len(questions) == 2 and not page.wrong
+    page.context.close()
+
+# Practising
+
+@SIZES
+def test_ten_questions(visit, width, height, scheme):
+    page = visit(width, height, scheme, path=FRONT+'#/practise')
+    page.wait_for_selector('.tile')
+    accessible(page)
+    large_enough(page)
+    shot(page, f'practise-{scheme}')
+    page.click('#quiz-start')
+    for i in range(10):
+        page.wait_for_selector('.big-choice:not([disabled])')
+        assert f'Question {i+1} of 10' in page.locator('.steps').get_attribute('aria-label')
+        if i == 0: accessible(page)
+        page.keyboard.press('1')
+        page.wait_for_selector('#quiz-next')
+        in_view(page, '.sheet .verdict', '#quiz-next')
+        if i == 0:
+            accessible(page)
+            large_enough(page)
+            shot(page, f'sheet-{scheme}')
+        page.keyboard.press('Enter')
+    page.wait_for_selector('#quiz-due')
+    in_view(page, '#quiz-again')
+    accessible(page)
+    shot(page, f'end-{scheme}')
+    assert fits(page)
+
+def test_a_skill_of_ones_own(visit):
+    page = visit(path=FRONT+'#/practise')
+    page.locator('.subjects button', has_text='Language').click()
+    tile = page.locator('.tile').nth(2)
+    tile.wait_for()
+    page.wait_for_timeout(500)
+    skill = tile.locator('span').first.inner_text()
+    tile.click()
+    page.wait_for_selector('.big-choice')
+    assert skill in page.locator('.quiz-body .small').first.inner_text()
+    page.go_back()
+    page.wait_for_selector('.tile')
+
+# Grown-ups
+
+def unlock(page, pin='2580'):
+    page.wait_for_selector('#pin')
+    page.fill('#pin', pin)
+    page.click('#pin-ok')
+
+@pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark')])
+def test_grown_ups(browser, tmp_path, width, height, scheme):
+    store = Store(str(tmp_path))
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=store)) as s:
+        page = opened(browser, s.url, width, height, scheme)
+        ask(page, 'Why do owls hoot?')
+        send(page, 'my dad hits me')
+        page.get_by_text(T['refuse_hurt'][:24]).wait_for()
+        page.goto(s.url+FRONT+'#/grown')
+        page.wait_for_selector('#pin')
+        accessible(page)
+        unlock(page, '1234')
+        page.wait_for_selector('#view-grown .note:not([hidden])')
+        unlock(page)
+        page.locator('.flags', has_text='my dad hits me').wait_for()
+        for tab in 'overview', 'class', 'quiz', 'data':
+            page.click(f'.tabbar a[href="#/grown/{tab}"]')
+            page.wait_for_selector(f'#grown-{tab} > *')
+            page.wait_for_timeout(500)
+            accessible(page)
+            large_enough(page)
+            assert fits(page)
+            shot(page, f'{tab}-{scheme}')
+        page.click('.tabbar a[href="#/grown/quiz"]')
+        page.fill('#paper-own', 'Which is a gas?\nA. ice\nB. air')
+        page.click('#paper-make')
+        page.wait_for_selector('#paper li')
+        assert page.locator('#paper > ol > li').count() == 11 and page.locator('.answers li').count() == 11
+        with page.expect_download() as d: page.click('#paper-save')
+        assert Path(d.value.path()).read_text().count('type="A"') == 10
+        page.click('.tabbar a[href="#/grown/overview"]')
+        page.locator('.flags button').click()
+        page.locator('.flags').wait_for(state='detached')
+        page.click('#lock-again')
+        page.wait_for_selector('#view-ask:not([hidden])')
+        page.goto(s.url+FRONT+'#/grown/data')
+        unlock(page, '9999')
+        page.get_by_text('That is not the PIN').wait_for()
+        unlock(page)
+        page.click('[data-child=local]')
+        page.click('dialog .danger')
+        page.get_by_text('That is not the PIN').wait_for()
+        assert store.asked(store.user(None)['id'])
+        page.click('[data-child=local]')
+        page.fill('#delete-pin', '2580')
+        page.click('dialog .danger')
+        page.get_by_text(T['deleted']).wait_for()
+        assert not store.asked(store.user(None)['id']) and not page.wrong
+        page.context.close()
+
+def test_login(browser, tmp_path):
+    store, other = Store(str(tmp_path)), []
+    store.add_user('ada', 'a long password', grade=3)
+    store.add_user('miss', 'another long one', role='adult')
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=store, auth=True)) as s:
+        c = browser.new_context(locale='en')
+        page = c.new_page()
+        page.set_default_timeout(60_000)
+        note_other_hosts(page, s.url, other)
+        def enter(name, password):
+            page.goto(s.url+FRONT)
+            page.fill('input[name=username]', name)
+            page.fill('input[type=password]', password)
+            with page.expect_navigation(): page.keyboard.press('Enter')
+            page.goto(s.url+FRONT)
+        enter('ada', 'a long password')
+        page.wait_for_selector('html[data-ready]')
+        ask(page, 'Why do owls hoot?')
+        page.goto(s.url+FRONT+'#/grown')
+        page.get_by_text(T['adults_only']).wait_for()
+        page.click('#settings')
+        page.click('.menu >> text=Log out')
+        page.wait_for_selector('input[type=password]')
+        enter('miss', 'another long one')
+        page.wait_for_selector('html[data-ready]')
+        assert not page.locator('.chat-row').count()
+        page.goto(s.url+FRONT+'#/grown/class')
+        page.locator('table', has_text='ada').first.wait_for()
+        assert 'miss' not in page.locator('#grown-class').inner_text()
+        c.close()
+    assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
+
+# For everybody
+
+def test_right_to_left_motion_zoom(visit):
+    page = visit(path=FRONT+'?lang=ar', reduced_motion='reduce')
+    assert page.evaluate("document.documentElement.dir") == 'rtl'
+    rail = page.locator('.rail').bounding_box()
+    assert rail['x'] > 600
+    ask(page, SOLID)
+    in_view(page, '.verdict', '.acts')
+    assert fits(page)
+    assert page.evaluate("getComputedStyle(document.querySelector('.toast, .card')).animationName") == 'none'
+    page = visit(844, 390)
+    ask(page, SOLID)
+    in_view(page, '.verdict', '#box')
+    page = visit(640, 400)  # as at 200% zoom
+    ask(page, SOLID)
+    in_view(page, '.verdict', '#box')
+    assert fits(page)
+
+def test_text_is_large(visit):
+    page = visit()
+    ask(page, 'Why?')
+    size = page.evaluate("parseFloat(getComputedStyle(document.querySelector('.answer')).fontSize)")
+    assert size >= 18
+
+def test_the_look_can_be_chosen(visit):
+    page = visit()
+    for _ in range(2):
+        page.click('#settings')
+        page.locator('.menu button').first.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == 'dark'
+    page.reload()
+    page.wait_for_selector('html[data-ready][data-theme=dark]')
