@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/files.html.md"""
 # %% ../nbs/01_files.ipynb #imports
 from __future__ import annotations
 import contextlib, ctypes, errno, glob, json, os, re, shutil, stat, sys, tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -19,17 +19,17 @@ __all__ = ['CONTROL', 'READ_FLAGS', 'MARK', 'SCRATCH', 'NOBODYS', 'FULL', 'UNWRI
            'Refused', 'inner_name', 'plain_name', 'check_link', 'resolve_under', 'swap_dirs', 'process_exists',
            'files_in', 'listed_files', 'write_mark', 'foreign_files', 'is_same', 'check_apart', 'OutputError',
            'output_error', 'writing', 'Output', 'list_files', 'open_folder', 'finish_exchange', 'carry_over',
-           'atomic_dir', 'is_writable', 'private_folder', 'cache_path', 'settle_home']
+           'atomic_dir', 'is_writable', 'private_folder', 'cache_path', 'settle_home', 'cached_arrays']
 
 # %% ../nbs/01_files.ipynb #write-atomic
 def write_atomic(
     path: Path,  # file to write
-    text: str,  # what it shall hold
+    text: str | bytes,  # what it shall hold
 ):
     "Write a file whole or not at all."
     tmp = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
-        tmp.write_text(text, encoding='utf-8')
+        tmp.write_bytes(text.encode() if isinstance(text, str) else text)
         tmp.replace(path)
     except OSError:
         with contextlib.suppress(OSError): tmp.unlink()
@@ -476,3 +476,25 @@ def settle_home() -> str:  # what was chosen instead, '' where all is as it shou
             os.environ[variable] = str(private_folder()/folder)
     if not is_writable(user_cache_path('sciencetutor')): chosen = str(private_folder())
     return chosen
+
+# %% ../nbs/01_files.ipynb #3d23a837
+def cached_arrays(
+    kind: str,  # folder in the cache
+    key: str,  # hash of all that the arrays are made of
+    make: Callable[[], dict],  # makes them, by name
+    most: int = 4,  # files of this kind that are left
+) -> dict:  # numpy arrays by name
+    "What `make` makes, from the cache if it is there."
+    from safetensors.numpy import load, save
+    from xxhash import xxh3_128_digest
+    path = cache_path(kind, f'{key}.arrays')  # of safetensors, with a checksum behind
+    with contextlib.suppress(OSError):
+        body, check = (raw := path.read_bytes())[:-16], raw[-16:]
+        if xxh3_128_digest(body) == check: return load(body)
+    body = save(made := make())
+    with contextlib.suppress(OSError):  # a cache is a comfort, not a need
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, body + xxh3_128_digest(body))
+        kept = sorted(path.parent.glob('*.arrays'), key=lambda p: p.stat().st_mtime)
+        for old in kept[:-most]: old.unlink()
+    return made
