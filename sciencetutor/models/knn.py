@@ -284,6 +284,7 @@ def item_evidence(
     image = item['images'][-1] if item['images'] else None
     return evidence(index, last_question(item['messages']), item['choices'], image)
 
+# %% ../../nbs/models/02_knn.ipynb #f6039160
 def card_features(
     item: dict,  # {messages, images, choices}
 ) -> torch.Tensor:  # (choices, 4)
@@ -324,6 +325,7 @@ def fit_opinions(
     opt.step(loss)
     return w.detach()
 
+# %% ../../nbs/models/02_knn.ipynb #fab2bf1e
 def fit_mix(
     scores: list[torch.Tensor],  # the model's, (choices,) for each item
     evidences: list[torch.Tensor],  # the index's
