@@ -196,6 +196,8 @@ token most often followed two others in their solutions. `tutor.json` says how b
 - **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f}
   minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a
   row where they came three times or more.
+- **Cards**: four weights of what the knowledge cards say about a choice, fitted on training questions of ARC (Clark et
+  al. 2018, CC BY-SA 4.0) and OpenBookQA (Mihaylov et al. 2018, Apache-2.0) and on val; nothing else is of those.
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 
