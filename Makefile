@@ -23,9 +23,12 @@ docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
 	for script in bench/*_bench.py; do python $$script || exit 1; done
 
-tutor: .venv ## train the tutor that ships again, on the data set folder DATA
-	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor')"
+tutor: .venv ## train the tutor that ships again, on the data set folder DATA; OTHERS: questions of other tests
+	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor', others='$(OTHERS)')"
 	cp checkpoints/tutor/packed/* sciencetutor/assets/tutor/
+
+cards: .venv ## weigh the cards' evidence again, on DATA and on OTHERS, a data set of other questions
+	python -c "from sciencetutor.release import run_cards; print(run_cards('$(DATA)', '$(OTHERS)'))"
 
 finder: .venv ## learn again how cards are found, after cards have changed
 	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights())"
@@ -57,5 +60,6 @@ clean: ## forget what was built, keep what was trained
 	rm -rf .venv _proc build *.egg-info
 
 DATA ?= data/scienceqa
+OTHERS ?=
 
-.PHONY: .venv run test docs bench tutor finder scan soak help clean
+.PHONY: .venv run test docs bench tutor cards finder scan soak help clean

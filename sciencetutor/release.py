@@ -9,7 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['CARD', 'RECIPE', 'PASSES', 'Opinions', 'ask_both', 'cross_validate', 'percent', 'picked', 'compare_opinions', 'weigh',
-           'pack_tutor', 'training_summary', 'tutor_card', 'run_passes', 'run_tutor']
+           'worded', 'weigh_cards', 'other_splits', 'run_cards', 'pack_tutor', 'training_summary', 'tutor_card',
+           'run_passes', 'run_tutor']
 
 # %% ../nbs/62_release.ipynb #b9eebbff
 import json
@@ -21,9 +22,10 @@ from safetensors.torch import save_file
 from .data.core import load_split
 from .eval.metrics import calibration
 from .files import open_folder
-from .models.core import BUILT_IN, load_model
+from .models.core import ASSETS, BUILT_IN, load_model
 from .models.delta import apply_delta, make_delta
-from .models.knn import fit_mix, item_evidence, make_index, save_index
+from .models.knn import (card_features, fit_cards, fit_mix, index_of, item_evidence, make_index,
+                                      save_index)
 from .models.scoring import encode_reply, question_item, score_choices
 from .train.core import run_train
 
@@ -111,6 +113,51 @@ def weigh(
     model.knn_index = index
     return table
 
+# %% ../nbs/62_release.ipynb #83379135
+def worded(
+    rows,  # a split
+    most: int,  # questions
+):  # a `Dataset`
+    "Questions without a picture, drawn from a split."
+    images = rows.cast_column('image', datasets.Image(decode=False))['image']
+    found = rows.select([i for i, image in enumerate(images) if image is None]).shuffle(seed=0)
+    return found.select(range(min(most, len(found))))
+
+def weigh_cards(
+    model,
+    processor,
+    index,  # its mix is fitted; gets `cards`
+    splits: list,  # that the weights are fitted on
+    most: int = 2000,  # questions of each
+) -> int:  # questions that they were fitted on
+    "Fit how much the cards say beside model and memory."
+    columns = ['question', 'context', 'choices', 'image', 'answer_index']
+    rows = datasets.concatenate_datasets([worded(s, most).select_columns(columns) for s in splits])
+    opinions, (a, b) = ask_both(model, processor, index, rows), index.tensors['mix'][0]
+    mixed = [a*s + b*e for s, e in zip(opinions.scores, opinions.evidences)]
+    index.tensors['cards'] = fit_cards(mixed, [card_features(question_item(r)) for r in rows], opinions.answers)
+    return len(rows)
+
+# %% ../nbs/62_release.ipynb #e1efbf82
+def other_splits(
+    others: str,  # a data set folder, or '' for none
+) -> list:
+    "The training splits of a data set of other questions."
+    return [load_split(others, p.name) for p in sorted(Path(others).glob('*_train'))] if others else []
+
+def run_cards(
+    data: str,  # ScienceQA, from `sciencetutor data`
+    others: str,  # a data set of other questions, with splits that end in `_train`
+    out: str = str(ASSETS),  # folder of the tutor's memory
+    most: int = 2000,  # questions of each split
+) -> int:  # questions that they were fitted on
+    "Fit the cards' weights of the tutor again, and nothing else."
+    if not (splits := other_splits(others)): raise CliError(f'{others}: no data set with splits that end in _train')
+    model, processor = load_model('tutor', dtype='float32')
+    n = weigh_cards(model, processor, index_of(model), [load_split(data, 'val'), *splits], most)
+    save_index(index_of(model), out)
+    return n
+
 # %% ../nbs/62_release.ipynb #5de8423d
 def pack_tutor(
     tuned: str,  # the fine-tuned checkpoint
@@ -149,6 +196,8 @@ token most often followed two others in their solutions. `tutor.json` says how b
 - **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f}
   minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a
   row where they came three times or more.
+- **Cards**: four weights of what the knowledge cards say about a choice, fitted on training questions of ARC (Clark et
+  al. 2018, CC BY-SA 4.0) and OpenBookQA (Mihaylov et al. 2018, Apache-2.0) and on val; nothing else is of those.
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 
@@ -207,6 +256,7 @@ def run_tutor(
     model: str = 'tutor-base',  # what to start from
     out: str = 'checkpoints/tutor',  # folder for a checkpoint of each pass and OUT/packed, what ships
     steps: int = None,  # optimizer steps of each pass, in place of its minutes
+    others: str = '',  # data set of other questions to weigh the cards on, beside val; without it they have no say
 ) -> dict:  # what tutor.json holds: the trainings, and by kind of question the accuracies on val
     "Train the tutor that ships."
     out, packed = Path(out), Path(out)/'packed'
@@ -221,6 +271,7 @@ def run_tutor(
     net, processor = pack_tutor(str(out/[*PASSES][-1]), model, packed)
     index = make_index(solved, replies=[encode_reply(processor, s) for s in solved['solution'] if s])
     table = weigh(net, processor, index, held_out)
+    if foreign := other_splits(others): weigh_cards(net, processor, index, [held_out, *foreign])
     save_index(index, packed)
     report = dict(trained=[training_summary(t) for t in trainings], val=table)
     (packed/'tutor.json').write_text(json.dumps(report))

@@ -11,8 +11,8 @@ from __future__ import annotations
 __all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'INDEX_FILE', 'normalize',
            'choice_id', 'fingerprint', 'pool_neighbours', 'make_ranker', 'ranker_input', 'KNNIndex', 'features',
            'continuations', 'pad_choices', 'train_ranker', 'index_tensors', 'leave_one_out', 'fit_ranker', 'make_index',
-           'evidence', 'last_question', 'item_evidence', 'mix_scores', 'fit_mix', 'save_index', 'load_index',
-           'index_of']
+           'evidence', 'last_question', 'item_evidence', 'card_features', 'mix_scores', 'fit_opinions', 'fit_mix',
+           'fit_cards', 'save_index', 'load_index', 'index_of']
 
 # %% ../../nbs/models/02_knn.ipynb #9c20f3d1
 import re
@@ -30,6 +30,7 @@ from torch import nn
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..data.images import to_rgb
+from .card_evidence import card_evidence
 
 # %% ../../nbs/models/02_knn.ipynb #d3d926bc
 hasher = HashingVectorizer(n_features=2**18, ngram_range=(1, 3), token_pattern=r'\w+', alternate_sign=False, norm=None,
@@ -283,36 +284,64 @@ def item_evidence(
     image = item['images'][-1] if item['images'] else None
     return evidence(index, last_question(item['messages']), item['choices'], image)
 
+# %% ../../nbs/models/02_knn.ipynb #f6039160
+def card_features(
+    item: dict,  # {messages, images, choices}
+) -> torch.Tensor:  # (choices, 4)
+    "What the cards say about the choices of an item, by its last question."
+    return torch.from_numpy(card_evidence().features(last_question(item['messages']), item['choices']))
+
 def mix_scores(
     index: KNNIndex,
     item: dict,  # {messages, images, choices}
     scores: torch.Tensor,  # (choices,) the language model's mean log-likelihoods
 ) -> torch.Tensor:  # (choices,) log-odds
-    "The weighted sum of the language model's opinion and the index's."
+    "The weighted sum of the opinions of language model and index, and of the cards' where their weights were fitted."
     a, b = index.tensors['mix'][int(bool(item['images']))]
-    return a*scores + b*item_evidence(index, item)
+    mixed = a*scores + b*item_evidence(index, item)
+    if item['images'] or (cards := index.tensors.get('cards')) is None: return mixed
+    return mixed + card_features(item)@cards
 
 # %% ../../nbs/models/02_knn.ipynb #62e92124
-def fit_mix(
-    scores: list[torch.Tensor],  # the model's, (choices,) for each item
-    evidences: list[torch.Tensor],  # the index's
+def fit_opinions(
+    opinions: list[torch.Tensor],  # (choices, opinions) of each item
     answers: list[int],
+    known: list[torch.Tensor] | None = None,  # (choices,) log-odds of each item that are not weighed
     start: float = 1.,
     decay: float = 1e-3,  # pull towards 0: few questions, few certainties
-) -> torch.Tensor:  # (2,)
-    "Weights of the two opinions that make the right choices likeliest."
-    pairs = [torch.stack(p, -1).float() for p in zip(scores, evidences)]
-    x = nn.utils.rnn.pad_sequence(pairs, batch_first=True)
-    mask = torch.arange(x.shape[1]) < torch.tensor([len(s) for s in scores])[:, None]
-    w, y = torch.full((2,), start, requires_grad=True), torch.tensor(answers)
+) -> torch.Tensor:  # (opinions,)
+    "Weights of opinions that make the right choices likeliest."
+    pad = lambda xs: nn.utils.rnn.pad_sequence([x.float() for x in xs], batch_first=True)
+    x, y = pad(opinions), torch.tensor(answers)
+    mask = torch.arange(x.shape[1]) < torch.tensor([len(o) for o in opinions])[:, None]
+    held = pad(known) if known else 0
+    w = torch.full(x.shape[2:], start, requires_grad=True)
     opt = torch.optim.LBFGS([w], max_iter=100)
     def loss():
         opt.zero_grad()
-        l = F.cross_entropy((x @ w).masked_fill(~mask, -1e9), y) + decay*w.square().sum()
+        l = F.cross_entropy((x@w + held).masked_fill(~mask, -1e9), y) + decay*w.square().sum()
         l.backward()
         return l
     opt.step(loss)
     return w.detach()
+
+# %% ../../nbs/models/02_knn.ipynb #fab2bf1e
+def fit_mix(
+    scores: list[torch.Tensor],  # the model's, (choices,) for each item
+    evidences: list[torch.Tensor],  # the index's
+    answers: list[int],
+) -> torch.Tensor:  # (2,)
+    "Weights of the two opinions that make the right choices likeliest."
+    return fit_opinions([torch.stack(p, -1) for p in zip(scores, evidences)], answers)
+
+def fit_cards(
+    mixed: list[torch.Tensor],  # (choices,) log-odds of model and index, for each item
+    cards: list[torch.Tensor],  # (choices, features) of `card_features`
+    answers: list[int],
+) -> torch.Tensor:  # (features,)
+    "Weights of what the cards say, beside the other opinions."
+    std = torch.cat([x - x.mean(0) for x in cards]).square().mean(0).sqrt().clamp(min=1e-6)
+    return fit_opinions([x/std for x in cards], answers, mixed, start=0.)/std
 
 # %% ../../nbs/models/02_knn.ipynb #3d60f4f7
 INDEX_FILE = 'memory.safetensors'
