@@ -22,13 +22,13 @@ from ..files import cached_arrays
 from ..resources import english_words
 
 # %% auto #0
-__all__ = ['STOP', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'AUXILIARY', 'BESIDE', 'stemmer',
-           'plain_words', 'letters', 'packed', 'unpacked', 'word_counts', 'Speller', 'document', 'word_scores',
-           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
-           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead', 'candidates',
-           'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers', 'opens_wrongly',
-           'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse', 'right_rank',
-           'save_weights', 'right_point', 'make_weights']
+__all__ = ['STOP', 'AS_IT_SOUNDS', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'AUXILIARY', 'BESIDE',
+           'stemmer', 'plain_words', 'letters', 'packed', 'unpacked', 'word_counts', 'Speller', 'document',
+           'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
+           'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead',
+           'candidates', 'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers',
+           'opens_wrongly', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse',
+           'right_rank', 'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -72,6 +72,13 @@ def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
         for text in c.asked: known.update(w for w in letters(text) if w in english)
     return dict(words=packed(known), counts=np.array([*known.values()], np.int64))
 
+# %% ../../nbs/app/03_retrieval.ipynb #assounds01
+AS_IT_SOUNDS = dict(  # farther from the word that is meant than from others
+    nite='night', lite='light', brite='bright', hite='height', wate='weight', enuf='enough', ruff='rough',
+    thru='through', fone='phone', foto='photo', skool='school', brane='brain', wurld='world', erth='earth',
+    oshun='ocean', litening='lightning', litning='lightning', masheen='machine', ekko='echo', jerms='germs',
+    magnit='magnet', stummick='stomach')
+
 # %% ../../nbs/app/03_retrieval.ipynb #speller001
 class Speller:
     "Puts misspelled words right, by the words of the cards."
@@ -94,6 +101,7 @@ class Speller:
     def near_words(self, word: str) -> list[str]:
         "A word; if it is none, the nearest one, or two that are one letter away."
         from symspellpy import Verbosity
+        if word in AS_IT_SOUNDS: return [AS_IT_SOUNDS[word]]
         if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return [word]
         near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
         return [n.term for n in near[:2 if near[0].distance == 1 else 1]] if near else [word]
