@@ -148,14 +148,14 @@ def other_splits(
 def run_cards(
     data: str,  # ScienceQA, from `sciencetutor data`
     others: str,  # a data set of other questions, with splits that end in `_train`
-    out: str = str(ASSETS),  # folder of the tutor's memory
+    out: str = '',  # folder of the tutor's memory; its own if not given
     most: int = 2000,  # questions of each split
 ) -> int:  # questions that they were fitted on
     "Fit the cards' weights of the tutor again, and nothing else."
     if not (splits := other_splits(others)): raise CliError(f'{others}: no data set with splits that end in _train')
     model, processor = load_model('tutor', dtype='float32')
     n = weigh_cards(model, processor, index_of(model), [load_split(data, 'val'), *splits], most)
-    save_index(index_of(model), out)
+    save_index(index_of(model), out or ASSETS)
     return n
 
 # %% ../nbs/62_release.ipynb #5de8423d

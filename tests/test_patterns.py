@@ -7,9 +7,10 @@ from test_house import modules
 METHODS = 'sub', 'subn', 'search', 'match', 'findall', 'split', 'fullmatch', 'finditer'
 LOCALS = dict(  # what patterns that are put together inside a function have for their parts
     k='seed', tags='img|video|link', script='äöüß', part='[^/@?#]+', c='a choice',
+    letters='ABCD',
     pattern='/(assets|static)(/[a-z]+)*',
     mine='/tmp/uploads/(public|0{32})/[A-Za-z0-9_-]{1,64}')
-ASSEMBLED = {'app.answers', 'app.safety', 'models.core'}  # modules that compile patterns inside a function
+ASSEMBLED = {'app.answers', 'app.calculations', 'app.safety', 'models.core'}  # compile patterns inside a function
 SIZES = 16, 20, 24, 28, 34, 42, 54, 70, 100, 1000, 10_000  # characters; slowly at first, for what doubles with each
 MOST, SECONDS = 30, .05  # how much longer a text ten times as long may take, and what is too little to judge
 
@@ -51,6 +52,8 @@ def assembled_patterns():
     from sciencetutor.app.answers import LONGEST_TALK, talk
     for kind, p in [*talk()['follow'].items(), *((k, p) for k, p, _ in talk()['replies'])]:
         yield f'talk.toml {kind}', p, 'fullmatch', LONGEST_TALK
+    from sciencetutor.app.calculations import quantity_pattern
+    yield 'units', quantity_pattern(), 'findall', 500
     from sciencetutor.app.safety import Guard
     guard = Guard()
     yield 'safety.toml spelling', guard.misspelled, 'sub', 10**5

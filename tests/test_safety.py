@@ -124,6 +124,7 @@ def test_ordinary_life_is_left_alone(guard, text): assert guard.check(text) is N
 
 KINDS = {'i swallowed a magnet': 'poison', 'i got bleach in my eye': 'splash', 'my nose wont stop bleeding': 'injury',
          'can i mix bleach and ammonia': 'mix', 'can i stick a paperclip in the outlet': 'mains',
+         'i smell gas in the kitchen': 'gas', 'the carbon monoxide alarm keeps beeping': 'gas',
          'how do i make fire with hand sanitizer': 'fire', 'can i look at the sun with binoculars': 'sun',
          'i found a mushroom can i eat it': 'plants', 'can i walk on the frozen lake': 'ice',
          'can i cut open a battery': 'battery', 'my dad hits me': 'hurt',
