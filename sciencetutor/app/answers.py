@@ -345,9 +345,10 @@ def answer_question(
     grade: int | None = None,  # of the child
 ) -> Answer:
     "What the cards say to a question."
-    if not any(w.isalpha() for w in plain_words(text)): return not_known([])
+    result, known = calculate(text), any(w.isalpha() for w in plain_words(text))
+    if not known and not result: return not_known([])
     found = finder.find(text, 4)
-    if result := calculate(text): return Answer(result, 'calculation', KNOWN, [f for f in found if f.sure >= ASK])
+    if result: return Answer(result, 'calculation', KNOWN, [f for f in found if f.sure >= ASK])
     return tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #subject0001
@@ -379,9 +380,10 @@ def with_last(
     question, near = finder.spell(last[0]), [f.card for f in last[1].found]
     tried = [finder.find(f'{before} {text}', 4, near) for before in (last[0], subject(question, near[0]))]
     new = [w for w in letters(finder.spell(text)) if plain_words(w)]
-    if re.match(ANOTHER, bare(text)) and 0 < len(new) < 4:
-        some = [finder.find(asked, 4) for asked in about_another(question, ' '.join(new))]
-        tried += [f for f in some if set(plain_words(' '.join(new))) <= set(document(f[0].card, finder.spell))]
+    if re.match(ANOTHER, bare(text)) and 0 < len(new) < 4 and len(question) < 150:
+        for asked in about_another(question, ' '.join(new)):
+            found = finder.find(asked, 4)
+            if set(plain_words(asked)) <= set(document(found[0].card, finder.spell)): tried.append(found)
     return max(tried, key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up
@@ -421,7 +423,8 @@ def converse(
     if said := small_talk(text) or small_talk(finder.spell(text)): return Answer(said[1], 'talk')
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     alone = answer_question(text, finder, grade)
-    if not last or not leans_on_last(text) and (alone.kind == 'talk' or alone.sure >= TELL): return alone
+    clear = alone.kind == 'calculation' or not leans_on_last(text) and (alone.kind == 'talk' or alone.sure >= TELL)
+    if not last or clear: return alone
     if plain_words(text) and not finder.words.scores(finder.spell(text)).any(): return alone  # no word that we know
     found = follow_up(text, finder, grade, last)
     return found if found.found and (leans_on_last(text) or found.sure > alone.sure) else alone

@@ -8,13 +8,14 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/calculations.html.md"""
 from __future__ import annotations
 import math, re, tomllib
 from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['NUMBER', 'PER', 'ASKS_UNIT', 'table', 'registry', 'pint_name', 'spellings', 'unit_of', 'quantity_pattern', 'Quantity',
-           'read_quantities', 'say_number', 'say_unit', 'say', 'fits', 'by_formula', 'in_other_unit', 'of_many',
-           'calculate']
+__all__ = ['NUMBER', 'PER', 'END', 'ASKS_UNIT', 'IN_A_ROW', 'MIDDLE', 'LONGEST', 'LEFT_OVER', 'table', 'registry', 'pint_name',
+           'spellings', 'unit_of', 'quantity_pattern', 'Quantity', 'read_quantities', 'say_number', 'say_unit', 'say',
+           'fits', 'by_formula', 'in_other_unit', 'of_many', 'calculate']
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco07
 @lru_cache(1)
@@ -22,11 +23,15 @@ def table() -> dict:  # units: Pint's name -> what children write, one and many 
     "The units and formulas."
     return tomllib.loads(asset('formulas.toml'))
 
-@lru_cache(1)
+_registry, _making = [], Lock()  # Pint's quantities work with those of one registry alone
+
 def registry():
     "Pint's units, loaded when the first are needed."
-    import pint
-    return pint.UnitRegistry(autoconvert_offset_to_baseunit=True)
+    with _making:
+        if not _registry:
+            import pint
+            _registry.append(pint.UnitRegistry(autoconvert_offset_to_baseunit=True))
+    return _registry[0]
 
 def pint_name(unit: str) -> str:
     "A unit of the table as Pint has it."
@@ -42,42 +47,46 @@ def unit_of(word: str) -> str:
     return pint_name(spellings()[word.lower() if len(word) > 1 else word])
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco08
-NUMBER = r'(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d{1,12})(?:\.\d{1,12})?'
+NUMBER = r'(?<![\w.])(?:(?:\d{1,3}(?:,\d{3})+|\d{1,12})(?:\.\d{1,12})?|\.\d{1,12})(?!\d)'
 PER = r'\s*(?:/|\bper\b|\ban?\b|\beach\b|\bevery\b)\s*'
+END = r'(?![A-Za-z0-9²³^])(?! ?(?:squared|cubed)\b)'  # an area is no length
 
 @lru_cache(1)
 def quantity_pattern() -> re.Pattern:
-    "A number with a unit, or with one unit per another, perhaps squared."
+    "A number, with a unit or with one unit per another, perhaps squared; or a unit without a number."
     words = sorted(spellings(), key=len, reverse=True)
-    def any_of(some):
-        as_written = [re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some]
-        return f"(?:{'|'.join(as_written)})(?![A-Za-z])"
+    def any_of(some): return '|'.join(re.escape(w) if len(w) == 1 else f'(?i:{re.escape(w)})' for w in some)
     unit, alone = any_of(words), any_of([w for w in words if len(w) > 1])
-    squared = r'(?:\s*(?:\^?2|²|squared)(?!\d))?'
-    return re.compile(rf'({NUMBER})(?:\s*-?\s*({unit})(?:{PER}({unit})({squared}))?)?|(?<![\w°])({alone})')
+    per = rf'{PER}({unit})(?:(\s*(?:\^?2|²|squared)(?!\w))|{END})'
+    return re.compile(rf'({NUMBER})(?:\s*-?\s*({unit})(?:{per}|{END}))?|(?<![\w°])({alone}){END}')
 
 class Quantity(NamedTuple):
     "What a text gives or asks for."
     value: float | None  # None for a unit without a number
     unit: str  # as Pint has it, '' for a number without a unit
 
-def read_quantities(text: str) -> list[Quantity]:
-    "The numbers and units of a text, in order."
-    found = []
-    for number, unit, per, squared, bare in quantity_pattern().findall(text[:500]):
+# %% ../../nbs/app/15_calculations.ipynb #calcread01
+def read_quantities(
+    text: str,
+) -> tuple[str, list[Quantity]]:  # in small letters, with Q, N and U in their places; quantities, numbers, units
+    "The numbers and units of a text, in order, and what is left of it."
+    rest, found, at = '', [], 0
+    for m in quantity_pattern().finditer(text):
+        number, unit, per, squared, bare = m.groups()
+        rest, at = rest + text[at:m.start()].lower() + ('U' if bare else 'Q' if unit else 'N'), m.end()
         if bare: found.append(Quantity(None, unit_of(bare)))
         else:
             name = unit_of(unit) if unit else ''
-            if per: name += ' / ' + unit_of(per) + (' ** 2' if squared.strip() else '')
+            if per: name += ' / ' + unit_of(per) + (' ** 2' if squared else '')
             found.append(Quantity(float(number.replace(',', '')), name))
-    return found
+    return rest + text[at:].lower(), found
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco11
 def say_number(x: float) -> str:
-    "A number with at most four digits that mean something, or all of a whole one."
-    if x == round(x) and abs(x) < 1e15: return f'{int(x):,}'
-    digits = max(0, 3-math.floor(math.log10(abs(x))))
-    return f'{round(x, digits):,.{min(digits, 12)}f}'.rstrip('0').rstrip('.')
+    "A number with four digits that mean something, or all of a whole one."
+    if x == round(x) or abs(x) >= 1000: return f'{round(x):,}'
+    digits = min(12, 3-math.floor(math.log10(abs(x))))
+    return f'{x:,.{digits}f}'.rstrip('0').rstrip('.')
 
 def say_unit(name: str, power: int, many: bool) -> str:
     "A unit and its power in words."
@@ -88,7 +97,7 @@ def say_unit(name: str, power: int, many: bool) -> str:
 def say(q) -> str:  # q: a Pint quantity
     "A quantity in words."
     some = [(u, int(p)) for u, p in q.unit_items() if p > 0]
-    above = [say_unit(u, p, i == len(some)-1 and abs(q.magnitude) != 1) for i, (u, p) in enumerate(some)]
+    above = [say_unit(u, p, i == len(some)-1 and say_number(q.magnitude) != '1') for i, (u, p) in enumerate(some)]
     below = [(u, int(-p)) for u, p in q.unit_items() if p < 0]
     per = ''.join(' per ' + (say_unit(u, 1, False) + ' squared' if p == 2 else say_unit(u, p, False)) for u, p in below)
     return f"{say_number(q.magnitude)} {' '.join(above)}{per}".strip()
@@ -111,25 +120,33 @@ def by_formula(
     "What a formula makes of the quantities, with the way to it."
     words, unit = set(re.findall('[a-z]+', text.lower())), registry()
     for f in table()['formula']:
-        if not words & set(f['asks']) or not (named := fits(f, given)): continue
+        if not words & set(f['asks']) or words & set(f.get('unless', ())) or not (named := fits(f, given)): continue
         result = math.prod((q**f['powers'][k] for k, q in named.items()), start=unit.Quantity(f.get('factor', 1)))
         result = result.to(f['unit']) if 'unit' in f else result.to_reduced_units()
         if wanted and 'unit' not in f and result.is_compatible_with(wanted): result = result.to(wanted)
+        for smaller in ('minute', 'second'):
+            if not wanted and result.check('[time]') and result.magnitude < 1: result = result.to(smaller)
         shown = f['shows'].format(**{k: say(q) for k, q in named.items()})
         return f"{say(result).capitalize()}. {f['says']} {shown} = {say(result)}."
     return ''
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco16
-ASKS_UNIT = re.compile(r'\bhow (many|much)\b|\bconvert|\bchange\b|\bturn\b|\bwhat(\'?s| is| are)\b|\bin\b|\bto\b')
+ASKS_UNIT = re.compile(
+    r'(?:so |ok |and )?(?:how (?:many|much) U (?:(?:are|is|r|there|in|make|equal) )*Q'
+    r'|(?:can you |please )?(?:convert|change|turn) Q (?:to|into|in) U'
+    r'|(?:what.?s|what is|what are|how much is|how much are) Q in U'
+    r'|Q (?:is|are|equals?|=|in|to|into) (?:how many )?U'
+    r'|[^QNU]{0,60}Q[^QNU]{0,20}how many U (?:is|are) (?:that|it|this))')  # what `read_quantities` leaves of the text
 
 def in_other_unit(
-    text: str,
+    rest: str,  # of the text, from `read_quantities`
     given,  # a Pint quantity
     wanted: str,  # unit that is asked for
 ) -> str:  # '' if it is of another kind
     "A quantity in another unit, with the way to it."
     unit = registry()
-    if not ASKS_UNIT.search(text.lower()) or not given.is_compatible_with(wanted): return ''
+    asked = ' '.join(re.sub('[?.!,]', '', rest).split())
+    if not ASKS_UNIT.fullmatch(asked) or not given.is_compatible_with(wanted): return ''
     result = given.to(wanted)
     if result.units == given.units: return ''
     if str(given.units) == 'degree_Celsius': way = 'Multiply by 1.8 and add 32.'
@@ -143,11 +160,15 @@ def in_other_unit(
     return f'{say(given)} {"is" if given.magnitude == 1 else "are"} {say(result)}. {way}'
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco18
+IN_A_ROW = re.compile(r'[NQ](?:(?:,? and |, ?| )[NQ]){2,}')
+MIDDLE = re.compile(r'\b(?:the|find|calculate|whats) (?:mean|average|median|range)\b'
+                    r'|\b(?:mean|average|median|range) (?:of|for)\b')  # as nouns: "what does it mean" is none
+
 def of_many(
     text: str,
     numbers: list[float],
     unit: str,  # of all of them, or ''
-) -> str:  # '' if none of the three is asked for
+) -> str:
     "Mean, median or range, with the way to it."
     words, some = set(re.findall('[a-z]+', text.lower())), sorted(numbers)
     show = lambda x: say(registry().Quantity(float(x), unit)) if unit else say_number(x)
@@ -160,7 +181,6 @@ def of_many(
     if 'range' in words:
         far = f'{say_number(some[-1])} - {say_number(some[0])}'
         return f'The range is {show(some[-1]-some[0])}. Take the smallest away from the largest: {far}.'
-    if not words & {'mean', 'average'}: return ''
     added = ' + '.join(map(say_number, numbers))
     total, mean = math.fsum(numbers), math.fsum(numbers)/n
     return (f'The {"mean" if "mean" in words else "average"} is {show(mean)}. Add all the numbers, '
@@ -168,15 +188,23 @@ def of_many(
             f'{say_number(total)} ÷ {n} = {say_number(mean)}.')
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco20
+LONGEST = 300  # characters of a question
+LEFT_OVER = re.compile(r'[\d²³^%−]|\b(?:minus|negative|square[ds]?|cube[ds]?|cubic)\b|(?<!\w)-\s?[QN]')
+
 def calculate(text: str) -> str:  # '' if there is nothing that it is sure of
     "The answer to a question that asks for a calculation."
-    found = read_quantities(text)
+    if len(text) > LONGEST or not re.search(r'\d', text): return ''
+    rest, found = read_quantities(text)
     given, wanted = [q for q in found if q.value is not None], [q.unit for q in found if q.value is None]
-    if len(given) > 2 and len({q.unit for q in given if q.unit}) < 2:
-        return of_many(text, [q.value for q in given], next((q.unit for q in given if q.unit), ''))
-    if not given or not all(q.unit for q in given) or any(abs(q.value) > 1e12 for q in given): return ''
-    quantities = [registry().Quantity(q.value, q.unit) for q in given]
+    if not given or LEFT_OVER.search(rest) or any(q.value > 1e12 for q in given): return ''
+    units, row = [q.unit for q in given], IN_A_ROW.search(rest)
+    if row and MIDDLE.search(rest):
+        alike = len(set(units)) == 1 or not any(units[:-1])  # all the same, or one behind the last for all
+        alone = not re.search('[NQU]', rest[:row.start()]+rest[row.end():])
+        return of_many(rest, [q.value for q in given], units[-1]) if alike and alone else ''
+    if not all(units) or len(wanted) > 1: return ''
     try:
-        if len(given) == 1: return in_other_unit(text, quantities[0], wanted[0]) if len(wanted) == 1 else ''
-        return by_formula(text, quantities, wanted[0] if len(wanted) == 1 else '')
+        quantities = [registry().Quantity(q.value, q.unit) for q in given]
+        if len(given) == 1: return in_other_unit(rest, quantities[0], wanted[0]) if wanted else ''
+        return by_formula(text, quantities, *wanted)
     except (ZeroDivisionError, OverflowError): return ''

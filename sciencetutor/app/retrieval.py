@@ -74,7 +74,7 @@ def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
 
 # %% ../../nbs/app/03_retrieval.ipynb #assounds01
 AS_IT_SOUNDS = dict(  # farther from the word that is meant than from others
-    nite='night', lite='light', brite='bright', hite='height', wate='weight', enuf='enough', ruff='rough',
+    nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough',
     thru='through', fone='phone', foto='photo', skool='school', brane='brain', wurld='world', erth='earth',
     oshun='ocean', litening='lightning', litning='lightning', masheen='machine', ekko='echo', jerms='germs',
     magnit='magnet', stummick='stomach')
