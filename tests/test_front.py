@@ -346,8 +346,27 @@ def test_a_question_amid_hints_is_a_question(visit):
     page.click('[data-mode=hint]')
     send(page, SOLID)
     page.wait_for_selector('.hint-tell')
-    send(page, 'i want to kill myself')
+    send(page, 'kill myself')
     page.get_by_text(T['refuse_self-harm'][:40]).wait_for()
+
+def test_wishes_and_taps_leave_the_box_alone(visit):
+    page = visit()
+    page.fill('#box', 'a half sentence')
+    page.locator('.example').first.click()
+    answered(page)
+    page.evaluate(PASTE.replace('#box textarea', '#box'))
+    page.wait_for_selector('.thumb img')
+    page.click('.act-more')
+    answered(page, 2)
+    assert page.input_value('#box') == 'a half sentence' and page.locator('.thumb img').count() == 1
+
+def test_no_voice_leaves_the_device(visit):
+    page = visit()
+    assert not page.locator('#mic').count()
+    page.evaluate('''() => { window.voices = [{localService: false, lang: 'en-US'}]; window.said = []
+      speechSynthesis.getVoices = () => voices; speechSynthesis.speak = u => said.push(u) }''')
+    ask(page, 'Why do owls hoot?')
+    assert not page.locator('.aloud').count()
 
 # Chats
 
@@ -382,8 +401,13 @@ def test_rename_save_delete(visit):
     choose('Rename')
     page.fill('#title', 'Striped')
     accessible(page)
-    page.click('dialog .primary')
+    page.press('#title', 'Enter')
     page.locator('.chat-row', has_text='Striped').wait_for()
+    choose('Rename')
+    page.fill('#title', 'Dotted')
+    page.click('dialog >> text=Cancel')
+    page.wait_for_selector('dialog', state='detached')
+    assert not page.locator('.chat-row', has_text='Dotted').count()
     with page.expect_download() as d: choose('Save as text')
     assert 'tigers' in Path(d.value.path()).read_text() and d.value.suggested_filename == 'chat.md'
     choose('Delete')
@@ -461,6 +485,17 @@ def test_ten_questions(visit, width, height, scheme):
     accessible(page)
     shot(page, f'end-{scheme}')
     assert fits(page)
+
+def test_an_answer_that_failed_can_be_tapped_again(visit):
+    page = visit(path=FRONT+'#/practise')
+    page.click('#quiz-start')
+    page.wait_for_selector('.big-choice')
+    page.route('**/run/quiz_answer', lambda r: r.fulfill(status=500, body='{}'))
+    with page.expect_response('**/run/quiz_answer'): page.keyboard.press('1')
+    page.unroute('**/run/quiz_answer')
+    page.wait_for_timeout(300)
+    page.keyboard.press('1')
+    page.wait_for_selector('#quiz-next')
 
 def test_a_skill_of_ones_own(visit):
     page = visit(path=FRONT+'#/practise')

@@ -35,7 +35,7 @@ export function makeAsk(main) {
     ['explain', 'hint'].map(m => button(t(`mode_${m}`), () => { localStorage.setItem('mode', m); showMode() }, {'data-mode': m})))
   const composer = el('form', {class: 'composer', id: 'composer', onsubmit: e => { e.preventDefault(); submit() }},
     found, preview, box, el('div', {class: 'row tools'}, iconButton('camera', t('add_picture'), () => file.click()), file,
-      dictation(), modes, el('span', {class: 'grow'}), stopButton, sendButton))
+      modes, el('span', {class: 'grow'}), stopButton, sendButton))
   const examples = el('div', {class: 'examples', role: 'list'}, ['example_1', 'example_2', 'example_3'].map(k =>
     el('div', {role: 'listitem'}, button(t(k), () => send(t(k)), {class: 'example'}))))
   const hello = el('div', {class: 'hello'}, el('h1', {}, t('hello')), el('p', {}, t('how')))
@@ -77,21 +77,7 @@ function showFound({choices, questions}) {
 
 function setText(text) { box.value = text; grow(); keepDraft() }
 
-function dictation() {
-  const Recognition = window.SpeechRecognition || window.webkitSpeechRecognition
-  if (!Recognition) return null
-  let listening = null
-  const mic = iconButton('mic', t('dictate'), () => {
-    if (listening) return listening.stop()
-    listening = new Recognition()
-    listening.lang = 'en-US'
-    listening.onresult = e => setText([box.value, ...[...e.results].map(r => r[0].transcript)].filter(Boolean).join(' '))
-    listening.onend = listening.onerror = () => { listening = null; mic.setAttribute('aria-pressed', 'false') }
-    mic.setAttribute('aria-pressed', 'true')
-    listening.start()
-  }, {'aria-pressed': 'false', id: 'mic'})
-  return mic
-}
+function putBack(text) { setText([text, box.value].filter(Boolean).join('\n\n')); typed() }  // what was not sent
 
 // ---- pictures
 
@@ -134,12 +120,16 @@ async function submit() {
   const text = box.value.trim()
   if (busy || !(text || picture)) return
   const last = turns.at(-1)
-  if (last?.data.hinting && !picture && text.length < 200 && await tried(text)) return
+  if (last?.data.hinting && !picture && text.length < 200 && await tried(text, true)) return
   let questions = [text]
   if (text.includes('\n\n')) try { questions = (await call('page_choices', text)).questions } catch {}
+  if (busy) return
   const sent = picture
+  setText('')
+  showFound({choices: [], questions: []})
+  dropPicture()
   for (const [i, q] of questions.entries()) {
-    if (i && (await busy)?.stopped) return setText([...questions.slice(i)].join('\n\n'))
+    if (i && (await busy)?.stopped) return putBack(questions.slice(i).join('\n\n'))
     await send(q, i ? null : sent)
   }
 }
@@ -149,9 +139,6 @@ export function send(text, sent = null, how = mode()) {
   stopReading()
   const blank = {question: text || t('picture_only'), choices: [], context: '', hints: [], tries: [], probs: []}
   const turn = addTurn(blank, sent?.url)
-  setText('')
-  showFound({choices: [], questions: []})
-  dropPicture()
   const entry = {chat, text, mode: how, at: Date.now(), message: null}
   pending.set({...entry, picture: Boolean(sent)})
   return run(turn, entry, async step => {
@@ -235,6 +222,7 @@ function adopt(entry, id, home) {  // the conversation has a name now
   if (home.turns !== turns || chat) return
   localStorage.removeItem(key)
   chat = id
+  keepDraft()
   app.replace(`#/chat/${id}`)
 }
 
@@ -255,16 +243,17 @@ function setBusy(now) {
 
 // ---- hints are a dialogue
 
-async function tried(said) {  // whether this was a try, and is judged
+async function tried(said, typed = false) {  // whether this was a try, and is judged
   const turn = turns.at(-1)
   let judged
   try { judged = await call('chat_judge', said, chat, turn.data.id) }
   catch { return false }
+  if (judged.verdict === 'guard') return false  // it is asked, so that it is answered with help and flagged
   if (judged.verdict === 'unread') {
     if (!/\?$/.test(said) && said.split(/\s+/).length < 4) { say(t('unread')); return true }
     return false
   }
-  setText('')
+  if (typed) setText('')
   const before = turn.data
   turn.data = judged.turn
   draw(turn, before)
