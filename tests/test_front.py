@@ -256,6 +256,16 @@ def test_a_bug_is_told_kindly(visit, capfd):
     page.get_by_text(T['broken']).wait_for()
     assert 'RuntimeError' in capfd.readouterr().err and 'RuntimeError' not in page.locator('body').inner_text()
 
+@pytest.mark.parametrize('status, key', [(413, 'too_large'), (429, 'too_many'), (400, 'broken')])
+def test_a_refusal_is_told_kindly(visit, status, key):
+    import json
+    page = visit()
+    body = json.dumps(dict(error=dict(message='send it as Authorization: Bearer KEY')))
+    page.route('**/call/chat_ask', lambda r: r.fulfill(status=status, body=body, content_type='application/json'))
+    send(page, 'Why?')
+    page.get_by_text(json.loads((PAGE/'lang/en.json').read_text())[key]).wait_for()
+    assert 'Bearer' not in page.locator('body').inner_text()
+
 def test_too_much_and_nothing(visit):
     page = visit()
     send(page, '   ')
@@ -598,6 +608,44 @@ def test_login(browser, tmp_path):
         assert 'miss' not in page.locator('#grown-class').inner_text()
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
+
+def test_what_was_not_sent_is_kept_for_its_writer(browser, tmp_path):
+    "The login is over amid a chat: the next child sees nothing of the words; their writer has them again."
+    store = Store(str(tmp_path))
+    for name in 'ada', 'bob': store.add_user(name, 'a long password')
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=store, auth=True)) as s:
+        c = browser.new_context(locale='en')
+        page = c.new_page()
+        page.set_default_timeout(20_000)
+        def enter(name):
+            c.clear_cookies()
+            page.goto('about:blank')
+            page.goto(s.url+FRONT)
+            page.fill('input[name=username]', name)
+            page.fill('input[type=password]', 'a long password')
+            with page.expect_navigation(): page.keyboard.press('Enter')
+            page.wait_for_selector('html[data-ready]')
+        def send_logged_out(text):
+            c.clear_cookies()
+            send(page, text)
+            page.wait_for_selector('input[type=password]')
+        enter('ada')
+        send_logged_out('Why do bats fly?')
+        enter('bob')
+        page.wait_for_timeout(500)
+        assert not page.locator('.turn').count() and not page.input_value('#box')
+        enter('ada')
+        answered(page)
+        chat = page.url
+        send_logged_out('And birds?')
+        enter('ada')
+        page.goto(chat)
+        page.wait_for_selector('.turn .acts')
+        page.wait_for_timeout(500)
+        assert page.input_value('#box') == 'And birds?'
+        c.close()
+    assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do bats fly?']
+    assert not store.asked(store.user('bob')['id'])
 
 # For everybody
 

@@ -1,7 +1,7 @@
 // Asking: the box, the conversation, and what can be done with an answer.
 
 import {button, dialog, el, icon, iconButton, markdown, menu, save, say} from './dom.js'
-import {Broken, Offline, Refused, call, fileUrl, stream, upload, whenOnline} from './server.js'
+import {Broken, Offline, Refused, call, fileUrl, stream, told, upload, whenOnline} from './server.js'
 import {canRead, read, stopReading} from './speech.js'
 import {t} from './words.js'
 
@@ -16,9 +16,12 @@ const mode = () => localStorage.getItem('mode') === 'hint' ? 'hint' : 'explain'
 // What was typed and what is being answered outlive the page.
 const draftKey = () => `draft:${app.settings.name}:${chat || 'new'}`
 const keepDraft = () => app.settings.shared || (box.value ? localStorage.setItem(draftKey(), box.value) : localStorage.removeItem(draftKey()))
-const pending = {
-  get: () => JSON.parse(sessionStorage.getItem('pending') || 'null'),
-  set: entry => entry ? sessionStorage.setItem('pending', JSON.stringify(entry)) : sessionStorage.removeItem('pending'),
+const pending = {  // of one user: the next to log in here sees nothing of it
+  get: () => {
+    const entry = JSON.parse(sessionStorage.getItem('pending') || 'null')
+    return entry && !app.settings.shared && entry.user === app.settings.name ? entry : null
+  },
+  set: entry => entry && !app.settings.shared ? sessionStorage.setItem('pending', JSON.stringify({...entry, user: app.settings.name})) : sessionStorage.removeItem('pending'),
 }
 
 export function makeAsk(main) {
@@ -177,9 +180,9 @@ async function run(turn, entry, begin) {
         retry = step => goOn(turn, entry, begin, step)
         continue
       }
-      turn.error = e instanceof Refused ? e.message : t('broken')
+      turn.error = told(e)
       turn.again = () => { turn.error = ''; turn.done = false; turn.again = null; draw(turn); run(turn, entry, begin) }
-      pending.set(null)
+      if (e.status !== 401) pending.set(null)  // after a login it goes on
       if (!(e instanceof Broken || e instanceof Refused)) console.error(e)
       break
     }
@@ -276,7 +279,7 @@ async function nextHint(turn) {
   inView(turn)
 }
 
-const failed = e => say(e instanceof Offline ? t('reconnecting') : e.message || t('broken'))
+const failed = e => say(told(e))
 
 // ---- the conversation
 
@@ -482,14 +485,20 @@ export async function openChat(id, force = false) {
 async function resume(last, answering = false) {  // an answer that was cut off by a reload goes on
   const entry = pending.get()
   if (!last) {
-    if (!entry || entry.chat || Date.now()-entry.at > 600_000) return
+    if (!entry || entry.chat) return
     pending.set(null)
-    if (entry.picture) return setText(entry.text)
+    if (entry.picture || Date.now()-entry.at > 600_000) return putBack(entry.text)
     const turn = addTurn({question: entry.text, choices: [], context: '', hints: [], tries: [], probs: []})
     run(turn, entry, step => goOn(turn, entry, step => stream('chat_ask', [entry.text, '', entry.mode, null], step), step))
     return
   }
-  const d = last.data
+  const d = last.data, plain = text => text.split(/\s+/).join(' ')
+  let mine = entry?.chat === chat ? entry : null
+  if (mine && !mine.message && !plain(mine.text).includes(plain(d.question).slice(0, 40))) {  // it never came to the server
+    pending.set(null)
+    putBack(mine.text)
+    mine = null
+  }
   if (answering) {
     last.done = false
     last.waiting = t('thinking')
@@ -497,9 +506,9 @@ async function resume(last, answering = false) {  // an answer that was cut off 
     run(last, entry, step => goOn(last, entry, () => {}, step))
     return
   }
-  if (d.text || d.note || d.hinting || (!entry && d.mode === 'hint')) { if (entry?.chat === chat) pending.set(null); return }
+  if (d.text || d.note || d.hinting || (!mine && d.mode === 'hint')) { if (mine) pending.set(null); return }
   last.done = false
-  const again = entry || {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
+  const again = mine || {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
   run(last, {...again, chat, message: d.id}, step => stream('chat_again', [chat, d.id], step))
 }
 
