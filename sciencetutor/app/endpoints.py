@@ -81,7 +81,7 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
                 stopped=turn.note == 'stopped', source=source_data(turn), check=turn.self_check if own else None,
                 blind=turn.picture_ignored, unsaved=turn.unsaved)
 
-# %% ../../nbs/app/14_endpoints.ipynb #dce6873c
+# %% ../../nbs/app/14_endpoints.ipynb #4e1f0a21
 def chat_of(turn: PageTurn) -> str:
     "The conversation that a turn belongs to, or will when it is stored; '' if none has begun."
     before = turn.saves['before'] if turn.saves else []
@@ -100,6 +100,7 @@ def forget_turns(self: FrontPage, gone: Callable):  # gone(turn): whether it was
         if gone(turn): self.at_hand.pop(key, None)
     for turns in list(self.unstored.values()): turns[:] = [turn for turn in turns if not gone(turn)]
 
+# %% ../../nbs/app/14_endpoints.ipynb #4e1f0a23
 @patch
 def drop_turn(self: FrontPage, turn: PageTurn):
     "A turn is taken back, and forgotten."
@@ -119,6 +120,7 @@ def drop_child(self: FrontPage, user: dict):
     Page.drop_child(self, user)
     self.forget_turns(lambda turn: turn.saves and turn.saves['name'] == user['name'])
 
+# %% ../../nbs/app/14_endpoints.ipynb #dce6873c
 @patch
 def turns_of(self: FrontPage, chat: str, request: gr.Request) -> list[PageTurn]:
     "A conversation of the user behind a request, as far as it has come."
