@@ -136,6 +136,57 @@ def test_own_words_are_judged():
     said = 'they make food from sunlight and water in leaves', 'no idea', 'what is air?'
     assert [judge_try(turn, s) for s in said] == ['right', 'wrong', 'unread']
 
+@pytest.mark.parametrize('said', ['kill myself', 'I wanna die', 'i want to kill myself'])
+@pytest.mark.parametrize('told', [False, True])
+def test_a_cry_for_help_is_no_try(tmp_path, said, told):
+    "Amid hints, and where another tab has ended them: it goes the way of a question, with help and a flag."
+    from types import SimpleNamespace as NS
+    page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
+    me = NS(session_hash='a', username=None)
+    *_, asked = page.chat_ask(SOLID, mode='hint', request=me)
+    chat = asked['turn']['chat']
+    if told: list(page.chat_tell(chat, request=me))
+    assert page.chat_judge(said, chat, request=me) == dict(verdict='guard')
+    assert page.chat_judge('hm', chat, request=me)['verdict'] == 'unread'
+    *_, helped = page.chat_ask(said, chat, 'hint', request=me)
+    assert helped['turn']['refused'] and page.store.asked(page.store.user(None)['id'])[0]['flag'] == 'self-harm'
+
+@pytest.mark.parametrize('how', ['edit', 'chat', 'child', 'elsewhere'])
+def test_a_deleted_turn_is_shown_to_nobody(tmp_path, how):
+    "The store gives the id of the newest deleted message to the next one."
+    from types import SimpleNamespace as NS
+    store = Store(str(tmp_path))
+    for name in 'ada', 'bob': store.add_user(name, 'a long password')
+    page = FrontPage(Script(), PageSettings(examples=0, store=store, auth=True))
+    ada, bob = (NS(session_hash=name, username=name) for name in ('ada', 'bob'))
+    *_, said = page.chat_ask('Why do owls hoot?', request=ada)
+    old = said['turn']
+    if how == 'edit': page.chat_edit(old['chat'], request=ada)
+    elif how == 'chat': page.chat_delete(old['chat'], ada)
+    elif how == 'child': page.drop_child(store.user('ada'))
+    else: store.drop_message(old['id'])  # as when old chats are cleared away
+    assert how == 'elsewhere' or not page.at_hand
+    chat, new = store.add_message(store.user('bob')['id'], None, 'Why is the sky blue?')
+    assert new == old['id']
+    assert [t['question'] for t in page.chat_open(chat, bob)['turns']] == ['Why is the sky blue?']
+
+def test_what_waits_is_shown_in_its_own_chat(tmp_path):
+    import sqlite3
+    from types import SimpleNamespace as NS
+    page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
+    me, asked = NS(session_hash='a', username=None), ('Why do owls hoot?', 'Why do bats fly?')
+    owls, bats = ([*page.chat_ask(q, request=me)][-1]['turn']['chat'] for q in asked)
+    page.store.db = page.store.db.execution_options(patience=.05)
+    lock = sqlite3.connect(page.store.folder/'tutor.db', isolation_level=None)
+    lock.execute('BEGIN IMMEDIATE')
+    for chat, q in (owls, 'And by day?'), (bats, 'And by night?'): list(page.chat_ask(q, chat, request=me))
+    shown = [[t['question'] for t in page.chat_open(chat, me)['turns']] for chat in (owls, bats)]
+    assert shown == [['Why do owls hoot?', 'And by day?'], ['Why do bats fly?', 'And by night?']]
+    assert not page.turns_of('', me)
+    lock.execute('ROLLBACK')
+    page.late.clear()
+    lock.close()
+
 def test_questions_and_choices():
     before = [PageTurn('Which is a solid?')]
     assert belongs_to(before, 'a) milk\nb) a rock').startswith('Which is a solid?')

@@ -256,6 +256,16 @@ def test_a_bug_is_told_kindly(visit, capfd):
     page.get_by_text(T['broken']).wait_for()
     assert 'RuntimeError' in capfd.readouterr().err and 'RuntimeError' not in page.locator('body').inner_text()
 
+@pytest.mark.parametrize('status, key', [(413, 'too_large'), (429, 'too_many'), (400, 'broken')])
+def test_a_refusal_is_told_kindly(visit, status, key):
+    import json
+    page = visit()
+    body = json.dumps(dict(error=dict(message='send it as Authorization: Bearer KEY')))
+    page.route('**/call/chat_ask', lambda r: r.fulfill(status=status, body=body, content_type='application/json'))
+    send(page, 'Why?')
+    page.get_by_text(json.loads((PAGE/'lang/en.json').read_text())[key]).wait_for()
+    assert 'Bearer' not in page.locator('body').inner_text()
+
 def test_too_much_and_nothing(visit):
     page = visit()
     send(page, '   ')
@@ -346,8 +356,27 @@ def test_a_question_amid_hints_is_a_question(visit):
     page.click('[data-mode=hint]')
     send(page, SOLID)
     page.wait_for_selector('.hint-tell')
-    send(page, 'i want to kill myself')
+    send(page, 'kill myself')
     page.get_by_text(T['refuse_self-harm'][:40]).wait_for()
+
+def test_wishes_and_taps_leave_the_box_alone(visit):
+    page = visit()
+    page.fill('#box', 'a half sentence')
+    page.locator('.example').first.click()
+    answered(page)
+    page.evaluate(PASTE.replace('#box textarea', '#box'))
+    page.wait_for_selector('.thumb img')
+    page.click('.act-more')
+    answered(page, 2)
+    assert page.input_value('#box') == 'a half sentence' and page.locator('.thumb img').count() == 1
+
+def test_no_voice_leaves_the_device(visit):
+    page = visit()
+    assert not page.locator('#mic').count()
+    page.evaluate('''() => { window.voices = [{localService: false, lang: 'en-US'}]; window.said = []
+      speechSynthesis.getVoices = () => voices; speechSynthesis.speak = u => said.push(u) }''')
+    ask(page, 'Why do owls hoot?')
+    assert not page.locator('.aloud').count()
 
 # Chats
 
@@ -382,8 +411,13 @@ def test_rename_save_delete(visit):
     choose('Rename')
     page.fill('#title', 'Striped')
     accessible(page)
-    page.click('dialog .primary')
+    page.press('#title', 'Enter')
     page.locator('.chat-row', has_text='Striped').wait_for()
+    choose('Rename')
+    page.fill('#title', 'Dotted')
+    page.click('dialog >> text=Cancel')
+    page.wait_for_selector('dialog', state='detached')
+    assert not page.locator('.chat-row', has_text='Dotted').count()
     with page.expect_download() as d: choose('Save as text')
     assert 'tigers' in Path(d.value.path()).read_text() and d.value.suggested_filename == 'chat.md'
     choose('Delete')
@@ -461,6 +495,17 @@ def test_ten_questions(visit, width, height, scheme):
     accessible(page)
     shot(page, f'end-{scheme}')
     assert fits(page)
+
+def test_an_answer_that_failed_can_be_tapped_again(visit):
+    page = visit(path=FRONT+'#/practise')
+    page.click('#quiz-start')
+    page.wait_for_selector('.big-choice')
+    page.route('**/run/quiz_answer', lambda r: r.fulfill(status=500, body='{}'))
+    with page.expect_response('**/run/quiz_answer'): page.keyboard.press('1')
+    page.unroute('**/run/quiz_answer')
+    page.wait_for_timeout(300)
+    page.keyboard.press('1')
+    page.wait_for_selector('#quiz-next')
 
 def test_a_skill_of_ones_own(visit):
     page = visit(path=FRONT+'#/practise')
@@ -563,6 +608,44 @@ def test_login(browser, tmp_path):
         assert 'miss' not in page.locator('#grown-class').inner_text()
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
+
+def test_what_was_not_sent_is_kept_for_its_writer(browser, tmp_path):
+    "The login is over amid a chat: the next child sees nothing of the words; their writer has them again."
+    store = Store(str(tmp_path))
+    for name in 'ada', 'bob': store.add_user(name, 'a long password')
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=store, auth=True)) as s:
+        c = browser.new_context(locale='en')
+        page = c.new_page()
+        page.set_default_timeout(20_000)
+        def enter(name):
+            c.clear_cookies()
+            page.goto('about:blank')
+            page.goto(s.url+FRONT)
+            page.fill('input[name=username]', name)
+            page.fill('input[type=password]', 'a long password')
+            with page.expect_navigation(): page.keyboard.press('Enter')
+            page.wait_for_selector('html[data-ready]')
+        def send_logged_out(text):
+            c.clear_cookies()
+            send(page, text)
+            page.wait_for_selector('input[type=password]')
+        enter('ada')
+        send_logged_out('Why do bats fly?')
+        enter('bob')
+        page.wait_for_timeout(500)
+        assert not page.locator('.turn').count() and not page.input_value('#box')
+        enter('ada')
+        answered(page)
+        chat = page.url
+        send_logged_out('And birds?')
+        enter('ada')
+        page.goto(chat)
+        page.wait_for_selector('.turn .acts')
+        page.wait_for_timeout(500)
+        assert page.input_value('#box') == 'And birds?'
+        c.close()
+    assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do bats fly?']
+    assert not store.asked(store.user('bob')['id'])
 
 # For everybody
 

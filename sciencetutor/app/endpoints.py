@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/endpoints.html.md"""
 from __future__ import annotations
 import io, math, re, time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import gradio as gr
 import sqlalchemy as sa
 from fastcore.basics import patch
@@ -28,8 +28,8 @@ from ..data.images import png_bytes
 
 # %% auto #0
 __all__ = ['AT_HAND', 'MARKED', 'UNLOCKED', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
-           'verdict_data', 'turn_data', 'belongs_to', 'split_questions', 'judge_try', 'file_data', 'stars_of',
-           'add_endpoints', 'make_front']
+           'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
+           'stars_of', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
 AT_HAND = 64  # turns, quizzes or visitors that are remembered beside the store
@@ -81,19 +81,58 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
                 stopped=turn.note == 'stopped', source=source_data(turn), check=turn.self_check if own else None,
                 blind=turn.picture_ignored, unsaved=turn.unsaved)
 
+# %% ../../nbs/app/14_endpoints.ipynb #4e1f0a21
+def chat_of(turn: PageTurn) -> str:
+    "The conversation that a turn belongs to, or will when it is stored; '' if none has begun."
+    before = turn.saves['before'] if turn.saves else []
+    return turn.chat_id or next((b.chat_id for b in reversed(before) if b.chat_id), '')
+
+@patch
+def turn_at_hand(self: FrontPage, message: int, chat: str) -> PageTurn | None:
+    "A remembered turn, if it is of this conversation: the store gives the id of a deleted message to another one."
+    turn = self.at_hand.get(message)
+    return turn if turn and turn.chat_id == chat else None
+
+@patch
+def forget_turns(self: FrontPage, gone: Callable):  # gone(turn): whether it was deleted
+    "Remember nothing of what was deleted."
+    for key, turn in list(self.at_hand.items()):
+        if gone(turn): self.at_hand.pop(key, None)
+    for turns in list(self.unstored.values()): turns[:] = [turn for turn in turns if not gone(turn)]
+
+# %% ../../nbs/app/14_endpoints.ipynb #4e1f0a23
+@patch
+def drop_turn(self: FrontPage, turn: PageTurn):
+    "A turn is taken back, and forgotten."
+    Page.drop_turn(self, turn)
+    self.forget_turns(lambda t: t is turn or (turn.message_id and t.message_id == turn.message_id))
+
+@patch
+def drop_chat(self: FrontPage, user_id: int, chat: str):
+    "Delete a child's chat, and forget its turns."
+    mine = chat in [c['id'] for c in self.store.history(user_id, limit=10**6)]
+    Page.drop_chat(self, user_id, chat)
+    if mine: self.forget_turns(lambda turn: chat_of(turn) == chat)
+
+@patch
+def drop_child(self: FrontPage, user: dict):
+    "Delete all of a child, and forget its turns."
+    Page.drop_child(self, user)
+    self.forget_turns(lambda turn: turn.saves and turn.saves['name'] == user['name'])
+
 # %% ../../nbs/app/14_endpoints.ipynb #dce6873c
 @patch
 def turns_of(self: FrontPage, chat: str, request: gr.Request) -> list[PageTurn]:
     "A conversation of the user behind a request, as far as it has come."
-    session, waiting = request.session_hash, self.unstored.get(request.session_hash, [])
-    waiting = [turn for turn in waiting if turn.unsaved]
+    session = request.session_hash
+    waiting = [turn for turn in self.unstored.get(session, []) if turn.unsaved and chat_of(turn) == (chat or '')]
     if not chat: return waiting
     try: rows = self.store.messages(self.user_of(request)['id'], chat)
     except sa.exc.SQLAlchemyError as e:
         print_error(e)
         return [turn for turn in self.at_hand.values() if turn.chat_id == chat and turn.saves
                 and turn.saves['name'] == self.name_of(request)] + waiting
-    turns = [self.at_hand.get(m['id']) or self.turn_of(m, self.session_folder(session)) for m in rows]
+    turns = [self.turn_at_hand(m['id'], chat) or self.turn_of(m, self.session_folder(session)) for m in rows]
     for turn in turns: self.show_picture(turn, session)
     return turns + waiting
 
@@ -128,7 +167,8 @@ def stream_turn(self: FrontPage, turn: PageTurn, before: list, chat: str, reques
     chat = chat or next((b.chat_id for b in reversed(before) if b.chat_id), None)
     if turn.message_id is None and not turn.unsaved: self.admit(turn, user, chat or None, before)
     if turn.message_id: remember(self.at_hand, turn.message_id, turn)
-    if turn.unsaved: remember(self.unstored, session, [*before, turn])
+    others = [t for t in self.unstored.get(session, []) if t.unsaved and t is not turn]
+    if turn.unsaved: remember(self.unstored, session, [*others, turn])
     self.live[turn.message_id] += 1
     try:
         for _ in self.answer(turn, list(before), session, user['grade'], **kw):
@@ -219,12 +259,14 @@ def next_hint(self: FrontPage, turn: PageTurn):
 # %% ../../nbs/app/14_endpoints.ipynb #e8fee911
 @patch
 def chat_judge(self: FrontPage, said: str, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
-    "Judge what a child tries while hints are given: verdict, turn."
+    "Judge what a child tries while hints are given: verdict, turn; guard is for what is to be asked, and helped with."
     _, turn = self.one_turn(chat, message, request)
     said = said[:500].strip()
-    if not turn or not turn.hinting or not said: return dict(verdict='unread')
-    found = self.judge_turn(PageTurn(said), turn.question)
-    verdict = 'unread' if found and not found.perhaps else judge_try(turn, said)
+    found = self.judge_turn(PageTurn(said), turn.question if turn else '') if said else None
+    hinting = bool(turn and turn.hinting and said)
+    verdict = judge_try(turn, said) if hinting else 'unread'
+    if found and (verdict == 'unread' or not found.perhaps): return dict(verdict='guard')
+    if not hinting: return dict(verdict=verdict)
     if verdict != 'unread':
         turn.tries.append(dict(said=said, verdict=verdict, after=turn.hints_shown))
         if verdict not in ('right', 'agree'): self.next_hint(turn)

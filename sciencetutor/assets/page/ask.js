@@ -1,7 +1,7 @@
 // Asking: the box, the conversation, and what can be done with an answer.
 
 import {button, dialog, el, icon, iconButton, markdown, menu, save, say} from './dom.js'
-import {Broken, Offline, Refused, call, fileUrl, stream, upload, whenOnline} from './server.js'
+import {Broken, Offline, Refused, call, fileUrl, stream, told, upload, whenOnline} from './server.js'
 import {canRead, read, stopReading} from './speech.js'
 import {t} from './words.js'
 
@@ -16,9 +16,12 @@ const mode = () => localStorage.getItem('mode') === 'hint' ? 'hint' : 'explain'
 // What was typed and what is being answered outlive the page.
 const draftKey = () => `draft:${app.settings.name}:${chat || 'new'}`
 const keepDraft = () => app.settings.shared || (box.value ? localStorage.setItem(draftKey(), box.value) : localStorage.removeItem(draftKey()))
-const pending = {
-  get: () => JSON.parse(sessionStorage.getItem('pending') || 'null'),
-  set: entry => entry ? sessionStorage.setItem('pending', JSON.stringify(entry)) : sessionStorage.removeItem('pending'),
+const pending = {  // of one user: the next to log in here sees nothing of it
+  get: () => {
+    const entry = JSON.parse(sessionStorage.getItem('pending') || 'null')
+    return entry && !app.settings.shared && entry.user === app.settings.name ? entry : null
+  },
+  set: entry => entry && !app.settings.shared ? sessionStorage.setItem('pending', JSON.stringify({...entry, user: app.settings.name})) : sessionStorage.removeItem('pending'),
 }
 
 export function makeAsk(main) {
@@ -35,7 +38,7 @@ export function makeAsk(main) {
     ['explain', 'hint'].map(m => button(t(`mode_${m}`), () => { localStorage.setItem('mode', m); showMode() }, {'data-mode': m})))
   const composer = el('form', {class: 'composer', id: 'composer', onsubmit: e => { e.preventDefault(); submit() }},
     found, preview, box, el('div', {class: 'row tools'}, iconButton('camera', t('add_picture'), () => file.click()), file,
-      dictation(), modes, el('span', {class: 'grow'}), stopButton, sendButton))
+      modes, el('span', {class: 'grow'}), stopButton, sendButton))
   const examples = el('div', {class: 'examples', role: 'list'}, ['example_1', 'example_2', 'example_3'].map(k =>
     el('div', {role: 'listitem'}, button(t(k), () => send(t(k)), {class: 'example'}))))
   const hello = el('div', {class: 'hello'}, el('h1', {}, t('hello')), el('p', {}, t('how')))
@@ -77,21 +80,7 @@ function showFound({choices, questions}) {
 
 function setText(text) { box.value = text; grow(); keepDraft() }
 
-function dictation() {
-  const Recognition = window.SpeechRecognition || window.webkitSpeechRecognition
-  if (!Recognition) return null
-  let listening = null
-  const mic = iconButton('mic', t('dictate'), () => {
-    if (listening) return listening.stop()
-    listening = new Recognition()
-    listening.lang = 'en-US'
-    listening.onresult = e => setText([box.value, ...[...e.results].map(r => r[0].transcript)].filter(Boolean).join(' '))
-    listening.onend = listening.onerror = () => { listening = null; mic.setAttribute('aria-pressed', 'false') }
-    mic.setAttribute('aria-pressed', 'true')
-    listening.start()
-  }, {'aria-pressed': 'false', id: 'mic'})
-  return mic
-}
+function putBack(text) { setText([text, box.value].filter(Boolean).join('\n\n')); typed() }  // what was not sent
 
 // ---- pictures
 
@@ -134,12 +123,16 @@ async function submit() {
   const text = box.value.trim()
   if (busy || !(text || picture)) return
   const last = turns.at(-1)
-  if (last?.data.hinting && !picture && text.length < 200 && await tried(text)) return
+  if (last?.data.hinting && !picture && text.length < 200 && await tried(text, true)) return
   let questions = [text]
   if (text.includes('\n\n')) try { questions = (await call('page_choices', text)).questions } catch {}
+  if (busy) return
   const sent = picture
+  setText('')
+  showFound({choices: [], questions: []})
+  dropPicture()
   for (const [i, q] of questions.entries()) {
-    if (i && (await busy)?.stopped) return setText([...questions.slice(i)].join('\n\n'))
+    if (i && (await busy)?.stopped) return putBack(questions.slice(i).join('\n\n'))
     await send(q, i ? null : sent)
   }
 }
@@ -149,9 +142,6 @@ export function send(text, sent = null, how = mode()) {
   stopReading()
   const blank = {question: text || t('picture_only'), choices: [], context: '', hints: [], tries: [], probs: []}
   const turn = addTurn(blank, sent?.url)
-  setText('')
-  showFound({choices: [], questions: []})
-  dropPicture()
   const entry = {chat, text, mode: how, at: Date.now(), message: null}
   pending.set({...entry, picture: Boolean(sent)})
   return run(turn, entry, async step => {
@@ -190,9 +180,9 @@ async function run(turn, entry, begin) {
         retry = step => goOn(turn, entry, begin, step)
         continue
       }
-      turn.error = e instanceof Refused ? e.message : t('broken')
+      turn.error = told(e)
       turn.again = () => { turn.error = ''; turn.done = false; turn.again = null; draw(turn); run(turn, entry, begin) }
-      pending.set(null)
+      if (e.status !== 401) pending.set(null)  // after a login it goes on
       if (!(e instanceof Broken || e instanceof Refused)) console.error(e)
       break
     }
@@ -235,6 +225,7 @@ function adopt(entry, id, home) {  // the conversation has a name now
   if (home.turns !== turns || chat) return
   localStorage.removeItem(key)
   chat = id
+  keepDraft()
   app.replace(`#/chat/${id}`)
 }
 
@@ -255,16 +246,17 @@ function setBusy(now) {
 
 // ---- hints are a dialogue
 
-async function tried(said) {  // whether this was a try, and is judged
+async function tried(said, typed = false) {  // whether this was a try, and is judged
   const turn = turns.at(-1)
   let judged
   try { judged = await call('chat_judge', said, chat, turn.data.id) }
   catch { return false }
+  if (judged.verdict === 'guard') return false  // it is asked, so that it is answered with help and flagged
   if (judged.verdict === 'unread') {
     if (!/\?$/.test(said) && said.split(/\s+/).length < 4) { say(t('unread')); return true }
     return false
   }
-  setText('')
+  if (typed) setText('')
   const before = turn.data
   turn.data = judged.turn
   draw(turn, before)
@@ -287,7 +279,7 @@ async function nextHint(turn) {
   inView(turn)
 }
 
-const failed = e => say(e instanceof Offline ? t('reconnecting') : e.message || t('broken'))
+const failed = e => say(told(e))
 
 // ---- the conversation
 
@@ -493,14 +485,20 @@ export async function openChat(id, force = false) {
 async function resume(last, answering = false) {  // an answer that was cut off by a reload goes on
   const entry = pending.get()
   if (!last) {
-    if (!entry || entry.chat || Date.now()-entry.at > 600_000) return
+    if (!entry || entry.chat) return
     pending.set(null)
-    if (entry.picture) return setText(entry.text)
+    if (entry.picture || Date.now()-entry.at > 600_000) return putBack(entry.text)
     const turn = addTurn({question: entry.text, choices: [], context: '', hints: [], tries: [], probs: []})
     run(turn, entry, step => goOn(turn, entry, step => stream('chat_ask', [entry.text, '', entry.mode, null], step), step))
     return
   }
-  const d = last.data
+  const d = last.data, plain = text => text.split(/\s+/).join(' ')
+  let mine = entry?.chat === chat ? entry : null
+  if (mine && !mine.message && !plain(mine.text).includes(plain(d.question).slice(0, 40))) {  // it never came to the server
+    pending.set(null)
+    putBack(mine.text)
+    mine = null
+  }
   if (answering) {
     last.done = false
     last.waiting = t('thinking')
@@ -508,9 +506,9 @@ async function resume(last, answering = false) {  // an answer that was cut off 
     run(last, entry, step => goOn(last, entry, () => {}, step))
     return
   }
-  if (d.text || d.note || d.hinting || (!entry && d.mode === 'hint')) { if (entry?.chat === chat) pending.set(null); return }
+  if (d.text || d.note || d.hinting || (!mine && d.mode === 'hint')) { if (mine) pending.set(null); return }
   last.done = false
-  const again = entry || {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
+  const again = mine || {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
   run(last, {...again, chat, message: d.id}, step => stream('chat_again', [chat, d.id], step))
 }
 

@@ -19,7 +19,6 @@ export function el(tag, props = {}, ...kids) {
 const PATHS = {
   plus: 'M12 5v14M5 12h14', up: 'M12 19V5M5 12l7-7 7 7', stop: 'M7 7h10v10H7z', close: 'M6 6l12 12M18 6L6 18',
   camera: 'M4 8h3l2-3h6l2 3h3v11H4zM12 16.5a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4z',
-  mic: 'M12 3a3 3 0 0 1 3 3v5a3 3 0 0 1-6 0V6a3 3 0 0 1 3-3zM6 11a6 6 0 0 0 12 0M12 17v4',
   search: 'M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5', dots: 'M12 5.5v.01M12 12v.01M12 18.5v.01',
   lock: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3', speaker: 'M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM15.5 9a4 4 0 0 1 0 6M18 6.5a8 8 0 0 1 0 11',
   chat: 'M4 5h16v11H10l-4 4v-4H4z', star: 'M12 3.5l2.6 5.4 5.9.8-4.3 4.1 1 5.9-5.2-2.8-5.2 2.8 1-5.9L3.500 9.700l5.900-.8z',
@@ -113,7 +112,8 @@ export function menu(anchor, items) {  // items: [icon, text, what to do]
 export function dialog(title, body, buttons) {  // resolves to the value of the button that was pressed; null when closed
   return new Promise(resolve => {
     const form = el('form', {method: 'dialog'}, el('h2', {}, title), body,
-      el('div', {class: 'row end'}, buttons.map(([text, value, style]) => el('button', {value, class: style || ''}, text))))
+      el('div', {class: 'row end'}, buttons.map(([text, value, style]) => value
+        ? el('button', {value, class: style || ''}, text) : button(text, () => box.close(''), {class: style || ''}))))
     const box = el('dialog', {'aria-label': title, onclose: () => {
       const value = box.returnValue || null
       box.remove()

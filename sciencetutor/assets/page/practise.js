@@ -73,9 +73,14 @@ function ask() {
 async function check(chosen) {
   if (quiz.chosen !== null) return
   quiz.chosen = chosen
-  const node = view.querySelector('.quiz'), told = await patient('quiz_answer', chosen)
+  const mine = quiz, node = view.querySelector('.quiz')
+  let told
+  try {
+    told = await patient('quiz_answer', chosen)
+    if (told.again && quiz === mine) return await onward()
+  } catch { mine.chosen = null; return }  // it can be tapped again
+  if (quiz !== mine) return
   if (told.lost) return lost()
-  if (told.again) return onward()
   quiz.dots.push(told.right)
   node.querySelectorAll('.big-choice').forEach((b, i) => {
     b.disabled = true

@@ -1,12 +1,17 @@
 // The server: its endpoints, the stream of an answer, and whether it is there at all.
 
+import {t} from './words.js'
+
 export const BASE = new URL('.', document.baseURI)
 const API = new URL('gradio_api/', BASE)
 const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
 
 export class Offline extends Error {}
 export class Broken extends Error {}
-export class Refused extends Error {}
+export class Refused extends Error { constructor(status) { super(String(status)); this.status = status } }
+
+// What a child is told of a failure; what the server says of it is for programs.
+export const told = e => e instanceof Offline ? t('reconnecting') : e.status === 401 ? t('log_in') : e.status === 413 ? t('too_large') : e.status === 429 ? t('too_many') : t('broken')
 
 const state = {online: true, waiters: [], listeners: []}
 export const onConnection = f => state.listeners.push(f)
@@ -38,10 +43,10 @@ async function ask(path, options) {
   let r
   try { r = await fetch(new URL(path, API), options) }
   catch { setOnline(false); connect(); throw new Offline('no server') }
-  if (r.status === 401) { location.reload(); throw new Refused('log in') }
+  if (r.status === 401) { location.reload(); throw new Refused(401) }
   if (r.status === 502 || r.status === 503 || r.status === 504) throw new Offline('no server')
   if (r.status === 500) throw new Broken('an error')
-  if (!r.ok) throw new Refused((await r.json().catch(() => ({}))).error?.message || (await r.text().catch(() => '')) || String(r.status))
+  if (!r.ok) throw new Refused(r.status)
   return r
 }
 

@@ -1,11 +1,13 @@
-// Reading aloud with the browser's own voices; the word that is said is marked.
+// Reading aloud with voices of the device alone, as others send the text away; the word that is said is marked.
 
-export const canRead = () => 'speechSynthesis' in window
+const voice = () => globalThis.speechSynthesis?.getVoices().find(v => v.localService && v.lang.startsWith('en'))
+export const canRead = () => Boolean(voice())
+canRead()  // some browsers load their voices when first asked
 
 let pressed = null
 
 export function stopReading() {
-  if (canRead()) speechSynthesis.cancel()
+  globalThis.speechSynthesis?.cancel()
   pressed?.setAttribute('aria-pressed', 'false')
   pressed = null
   globalThis.CSS?.highlights?.delete('spoken')
@@ -20,13 +22,13 @@ function textNodes(node) {
 export function read(node, button) {
   const again = pressed === button && button
   stopReading()
-  if (!node || again) return
+  const local = voice()
+  if (!node || again || !local) return
   const nodes = textNodes(node), text = nodes.map(n => n.data).join(' ')
   const speech = new SpeechSynthesisUtterance(text)
-  speech.lang = 'en-US'
+  speech.voice = local
+  speech.lang = local.lang
   speech.rate = .9
-  const local = speechSynthesis.getVoices().find(v => v.localService && v.lang.startsWith('en'))
-  if (local) speech.voice = local
   speech.onboundary = e => {
     if (e.name !== 'word' || !globalThis.Highlight) return
     let at = e.charIndex
