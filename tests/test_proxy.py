@@ -80,7 +80,7 @@ def test_page_answers(proxy, browser, tmp_path):
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(60_000)
-    page.goto(f'{url}/')
+    page.goto(f'{url}/lab')
     page.wait_for_selector('#chat .example')
     send(page, SOLID)
     page.get_by_text('Finis coronat.').wait_for()
@@ -95,6 +95,19 @@ def test_page_answers(proxy, browser, tmp_path):
     cookies = [c for c in context.cookies() if c['name'] == 'sciencetutor-visit']
     assert [c['path'] for c in cookies] == ['/tutor/'] and not [e for e in p.elsewhere if e != '/favicon.ico']
     context.close()
+
+def test_front_end_answers(proxy, browser):
+    "Our own front end below a path: its modules, a question and its answer."
+    p, url = proxy
+    p.elsewhere.clear()
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f'{url}/')
+    page.locator('textarea').first.fill('Tell me a story of a rock')
+    page.locator('textarea').first.press('Enter')
+    page.get_by_text('Finis coronat.').wait_for()
+    assert not [e for e in p.elsewhere if e != '/favicon.ico']
+    page.close()
 
 def test_apis_answer(proxy):
     p, url = proxy

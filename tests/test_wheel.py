@@ -15,7 +15,7 @@ def installed(tmp_path_factory):
     wheel, venv = build_wheel(folder), folder/'venv'
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', venv], check=True)
     pip = [sys.executable, '-m', 'pip', '--python', venv/'bin/python', 'install', '--quiet', '--no-deps', wheel]
-    subprocess.run(pip, check=True)
+    subprocess.run(pip, check=True, env=dict(os.environ, PYTHONPATH=''))  # where it may be installed already
     (site,) = venv.glob('lib/python*/site-packages')
     here = [p for p in sys.path if p.endswith('site-packages')]
     (site/'needs.pth').write_text('\n'.join(here))

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error',
-           'open_port', 'open_ports', 'tune', 'front_file', 'front_page', 'WidgetPage', 'mount_page', 'make_app',
-           'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter', 'close_idle',
-           'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server', 'make_engine', 'page_options',
-           'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply', 'ask']
+           'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_page', 'WidgetPage', 'mount_page',
+           'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
+           'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server', 'make_engine',
+           'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply',
+           'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -90,18 +91,22 @@ PAGE_FILES = 'assets/page'  # in this package
 STRICT_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
                  "connect-src 'self'; manifest-src 'self'; frame-ancestors 'self'; form-action 'self'; base-uri 'none'")
 
-async def front_file(request):
-    "A file of our own front end."
+def front_file(path: str, **headers):
+    "A file of our own front end, as a response; 404 for any other."
     from importlib.resources import files
     from starlette.responses import FileResponse, PlainTextResponse
-    path = request.path_params.get('path', 'index.html')
-    file = files('sciencetutor').joinpath(PAGE_FILES, path)
-    if '..' in path.split('/') or not file.is_file(): return PlainTextResponse('There is no such file.', 404)
-    return FileResponse(file, headers={'content-security-policy': STRICT_POLICY, 'cache-control': 'no-cache'})
+    root = Path(str(files('sciencetutor'))).joinpath(PAGE_FILES).resolve()
+    file = root.joinpath(path).resolve()
+    if not file.is_relative_to(root) or not file.is_file(): return PlainTextResponse('There is no such file.', 404)
+    return FileResponse(file, headers={'content-security-policy': STRICT_POLICY, **headers})
+
+async def front_part(request):
+    "A module, a style or a picture of our own front end."
+    return front_file(request.path_params['path'], **{'cache-control': 'no-cache'})
 
 async def front_page(request):
-    "Our own front end."
-    return await front_file(request)
+    "Our own front end; what brings a visitor's cookie says of it that nobody may keep it."
+    return front_file('index.html')
 
 class WidgetPage:
     "ASGI app: Gradio's page of widgets at another address than its own."
@@ -126,7 +131,7 @@ def mount_page(
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
     app.state.gradio, app.state.logins = app.routes[-1].app, logins
     compat.check_app(app.state.gradio)
-    app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_file),
+    app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_part),
                          Route('/lab', WidgetPage(app.state.gradio))]
     return app
 
