@@ -11,7 +11,7 @@ from __future__ import annotations
 __all__ = ['DTYPES', 'MIN_BATCH_SECONDS', 'DISK_FULL', 'lr_factor', 'Budget', 'last_checkpoint', 'device_args', 'training_args',
            'prepare_model', 'all_batches', 'fit_batches', 'Plan', 'plan_run', 'TrainingRun', 'TutorTrainer',
            'is_disk_full', 'final_model', 'save_result', 'gathered', 'check_pictures', 'projector_stage',
-           'train_projector', 'prepare_processor', 'held_out', 'plan_and_fit', 'train', 'run_train']
+           'train_projector', 'prepare_processor', 'held_out', 'plan_and_fit', 'leave_group', 'train', 'run_train']
 
 # %% ../../nbs/20_train.ipynb #a1819345
 import json, math, os, shutil, tempfile, time
@@ -551,13 +551,19 @@ def plan_and_fit(
     return run.fit()
 
 # %% ../../nbs/20_train.ipynb #bedfbd0f
+def leave_group():
+    "Leave the processes that torchrun started: threads of theirs that are alive at the exit can abort it."
+    if 'LOCAL_RANK' in os.environ and torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+
 def train(
     s: TrainSettings,  # the arguments
 ) -> dict:  # what training.json holds
     "Check, plan, prepare and fit."
     check_settings(s)
     out = check_out(s)
-    with out.lock() if is_main_process() else nullcontext(): return plan_and_fit(s, out)
+    with out.lock() if is_main_process() else nullcontext(): report = plan_and_fit(s, out)
+    leave_group()
+    return report
 
 @takes_settings
 def run_train(
