@@ -519,7 +519,7 @@ def run_serve(
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     raise_file_limit(2*MAX_OPEN)
-    sys.setswitchinterval(.001)  # seconds after which a computing thread lets others in
+    sys.setswitchinterval(.0002)  # seconds after which a computing thread lets others in
     socks = open_ports(host, ports)
     try:
         if not is_loopback(host) and not keys and not auth:
