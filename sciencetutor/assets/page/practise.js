@@ -100,9 +100,9 @@ async function onward() {
   if (data.lost) return lost()
   if (!data.done) { quiz.asked = data; return ask() }
   const node = screen(el('div', {class: 'quiz-body end-screen', tabindex: 0}, el('h1', {tabindex: -1}, t('quiz_done', data)), el('p', {class: 'cheer'}, t(data.right >= data.n*.8 ? 'cheer_3' : data.right >= data.n*.5 ? 'cheer_2' : 'cheer_1')),
-    el('ul', {class: 'learned'}, data.skills.map(s => el('li', {}, el('span', {class: 'grow'}, s.skill), stars(s.stars)))),
     el('div', {class: 'row'}, button(t('quiz_again'), () => start(''), {class: 'primary', id: 'quiz-again'}), button(t('quiz_practise', {skill: data.next}), () => start(data.next), {id: 'quiz-due'}), button(t('quiz_leave'), () => app.go('#/practise'))),
-    el('p', {class: 'small'}, data.why)))
+    el('p', {class: 'small'}, data.why),
+    el('ul', {class: 'learned'}, data.skills.map(s => el('li', {}, el('span', {class: 'grow'}, s.skill), stars(s.stars))))))
   node.querySelector('h1').focus({preventScroll: true})
 }
 
