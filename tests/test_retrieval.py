@@ -7,8 +7,10 @@ import pytest
 
 from sciencetutor.app.cards import TALK, Card, load_cards, talk_cards
 from sciencetutor.app.embedding import sentence_encoder
-from sciencetutor.app.retrieval import (Finder, Speller, WordIndex, candidates, derived, derived_key, document,
-                                         features, finder, lead, left_out, opens_wrongly, plain_words)
+from sciencetutor.app.reranking import opens_wrongly
+from sciencetutor.app.retrieval import (Finder, WordIndex, candidates, derived, derived_key, document, features,
+                                         finder, lead, left_out)
+from sciencetutor.app.spelling import Speller, plain_words
 from sciencetutor.files import cache_path, cached_arrays
 
 

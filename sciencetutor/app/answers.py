@@ -10,20 +10,24 @@ import re, tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+import numpy as np
 from .calculations import calculate
 from .cards import TALK, Card
-from .retrieval import AUXILIARY, KNOWN, Finder, Found, document, finder, letters, plain_words
+from .embedding import sentence_encoder
+from .reranking import AUXILIARY
+from .retrieval import KNOWN, Finder, Found, document, finder
+from .spelling import letters, plain_words
 from ..resources import asset
 
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
            'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'ANOTHER',
-           'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
-           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
-           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
-           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another', 'with_last',
-           'follow_up', 'converse']
+           'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap',
+           'same_order', 'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared',
+           'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card',
+           'names_both', 'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another',
+           'with_last', 'sentences', 'part_of', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -331,7 +335,7 @@ def tell(
     found = [f for f in found if f.card.topic != TALK]
     sure = found[0].sure if found else 0.
     things = compared(text)
-    if things and not (sure >= SURE and names_both(found[0].card, things)):
+    if things and not (sure >= TELL and names_both(found[0].card, things)):
         if answer := compare_cards(things, finder): return answer
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
@@ -386,6 +390,28 @@ def with_last(
             if set(plain_words(asked)) <= set(document(found[0].card, finder.spell)): tried.append(found)
     return max(tried, key=lambda f: f[0].sure)
 
+# %% ../../nbs/app/04_answers.ipynb #partcell01
+NEAR_ENOUGH = .5  # what the first sentence must have
+
+def sentences(card: Card) -> list[str]:
+    "All that a card says, sentence by sentence."
+    said = [card.answer, card.deeper, card.example, card.care, *card.facts, *(t for _, t in card.misconceptions)]
+    return list(dict.fromkeys(s for text in said for s in re.split(r'(?<=[.!?])\s+', text) if s))
+
+def part_of(
+    text: str,  # a follow-up, spelling put right
+    question: str,  # the one before, spelling put right
+    card: Card,  # that answered it
+) -> str:  # one or two sentences, '' if none is near
+    "What a card says to a question that follows it."
+    said, about = sentences(card), subject(question, card)
+    new = set(plain_words(text)) - set(plain_words(about))
+    both, alone, before, *rows = sentence_encoder()([f'{about} {text}', text, question, *said])
+    shared = np.array([len(new & set(plain_words(s)))/max(len(new), 1) for s in said])
+    scores = np.stack(rows)@(both + .5*alone - .5*before) + .15*shared
+    best = [i for i in np.argsort(-scores, kind='stable')[:2] if scores[i] >= NEAR_ENOUGH]
+    return ' '.join(said[i] for i in best)
+
 # %% ../../nbs/app/04_answers.ipynb #follow-up
 def follow_up(
     text: str,  # a message that leans on the one before
@@ -401,8 +427,10 @@ def follow_up(
     if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
     if direct := finder.beside(f'{about} {text}', card): return Answer(direct, 'follow-up', found[0].sure, found)
     own = alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK and not POINTS_BACK.search(bare(text))
-    if own: found = alone
-    return tell(text, found, finder, grade)
+    answer = tell(text, alone if own else found, finder, grade)
+    again = answer.kind in ('card', 'nearest') and answer.found[0].card.id == card.id and not answer.found[0].direct
+    said = part_of(finder.spell(text), finder.spell(last[0]), card) if again else ''
+    return Answer(said, 'follow-up', found[0].sure, found) if said else answer
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
 NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'

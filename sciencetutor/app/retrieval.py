@@ -6,121 +6,31 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/retrieval.html.md"""
 
 # %% ../../nbs/app/03_retrieval.ipynb #27f96655
 from __future__ import annotations
-import hashlib, re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import hashlib, math, re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.resources import files
-from itertools import islice, product
 from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
-from .cards import Card, load_cards, points, talk_cards
+from .cards import TALK, Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
+from sciencetutor.app.reranking import (
+    Asked, Choice, chosen_well, compare, learn_odds, log_odds, numbers, opens_wrongly, pair_features, read_choices,
+    taken_apart)
+from .spelling import Speller, packed, plain_words, unpacked, word_counts
 from ..files import cached_arrays
 from ..resources import english_words
 
 # %% auto #0
-__all__ = ['STOP', 'AS_IT_SOUNDS', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'KNOWN', 'NEAR', 'AUXILIARY', 'BESIDE',
-           'stemmer', 'plain_words', 'letters', 'packed', 'unpacked', 'word_counts', 'Speller', 'document',
-           'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
-           'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead',
-           'candidates', 'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers',
-           'opens_wrongly', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse',
-           'right_rank', 'save_weights', 'right_point', 'make_weights']
-
-# %% ../../nbs/app/03_retrieval.ipynb #60856457
-STOP = frozenset(
-    'a an the is are was were am be been being of in on at to for from with by as and or but so it its '
-    'that this these those there they them their he she his her him we us our you your i me my mine do '
-    'does did done doing can could will would shall should may might must have has had what which who '
-    'whom whose when where why how come tell explain please really just like get got some any about '
-    'into than then if because also too very much many thing things stuff whats hows whys thats dont '
-    'isnt arent doesnt cant im youre theyre happen happens work works mean means called call kind kinds'.split())
-
-@lru_cache(1)
-def stemmer():
-    "The English stemmer of Snowball."
-    import Stemmer
-    return Stemmer.Stemmer('english')
-
-def plain_words(text: str) -> list[str]:
-    "The stems of a text's meaningful words, in order."
-    found = re.findall(r"[a-z0-9₀-₉]+", text.lower().replace("'", '').replace('’', ''))
-    return stemmer().stemWords([w for w in found if w not in STOP and (len(w) > 1 or w.isdigit())])
-
-# %% ../../nbs/app/03_retrieval.ipynb #7259ff51
-def letters(text: str) -> list[str]:
-    "The words of a text, in small letters."
-    return re.findall('[a-z]+', text.lower())
-
-def packed(texts: Sequence[str]) -> np.ndarray:  # (bytes,) uint8
-    "Texts without line breaks as one array."
-    return np.frombuffer('\n'.join(texts).encode(), np.uint8)
-
-def unpacked(array: np.ndarray) -> list[str]:
-    "The texts in an array."
-    return array.tobytes().decode().split('\n') if array.size else []
-
-def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
-    "The words of the cards, and how often they stand there."
-    known, english = Counter(), english_words()
-    for c in cards:
-        for text in (c.title, c.answer, c.deeper, c.example, *c.facts): known.update(letters(text))
-    for c in cards:  # the ways to ask may be misspelled on purpose
-        for text in c.asked: known.update(w for w in letters(text) if w in english)
-    return dict(words=packed(known), counts=np.array([*known.values()], np.int64))
-
-# %% ../../nbs/app/03_retrieval.ipynb #assounds01
-AS_IT_SOUNDS = dict(  # farther from the word that is meant than from others
-    nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough',
-    thru='through', fone='phone', foto='photo', skool='school', brane='brain', wurld='world', erth='earth',
-    oshun='ocean', litening='lightning', litning='lightning', masheen='machine', ekko='echo', jerms='germs',
-    magnit='magnet', stummick='stomach')
-
-# %% ../../nbs/app/03_retrieval.ipynb #speller001
-class Speller:
-    "Puts misspelled words right, by the words of the cards."
-    def __init__(self,
-        cards: Sequence[Card],
-        made: dict | None = None,  # of `word_counts`, where that is known
-    ):
-        made = made or word_counts(cards)
-        self.known = dict(zip(unpacked(made['words']), made['counts'].tolist()))
-        self.english, self.near = english_words(), lru_cache(1 << 16)(self.near_words)
-
-    @cached_property
-    def index(self):  # `SymSpell`
-        "What is near to a word; made when the first word is misspelled."
-        from symspellpy import SymSpell
-        index = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
-        for word, count in self.known.items(): index.create_dictionary_entry(word, count)
-        return index
-
-    def near_words(self, word: str) -> list[str]:
-        "A word; if it is none, the nearest one, or two that are one letter away."
-        from symspellpy import Verbosity
-        if word in AS_IT_SOUNDS: return [AS_IT_SOUNDS[word]]
-        if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return [word]
-        near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
-        return [n.term for n in near[:2 if near[0].distance == 1 else 1]] if near else [word]
-
-# %% ../../nbs/app/03_retrieval.ipynb #readings001
-@patch
-def readings(self: Speller,
-    text: str,
-    most: int = 8,
-) -> list[str]:  # in small letters; the first has the nearest words
-    "What a text may say, its words put right: *planit* may be a plant or a planet."
-    parts = re.split('([a-z]+)', text.lower().replace("'", '').replace('’', ''))
-    choices = [self.near(p) if i % 2 else [p] for i, p in enumerate(parts)]
-    return [''.join(c) for c in islice(product(*choices), most)]
-
-@patch
-def __call__(self: Speller, text: str) -> str:
-    "A text in small letters, its words put right."
-    return self.readings(text, 1)[0]
+__all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'NEAR', 'BESIDE', 'document', 'word_scores',
+           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
+           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'lead', 'candidates',
+           'features', 'Pairs', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards',
+           'finder', 'left_out', 'held_out', 'without', 'learn', 'cards_before', 'finding', 'look_at_choices', 'share',
+           'taught_by', 'all_pairs', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -148,20 +58,33 @@ class WordIndex:
         spell: Speller,
         made: dict | None = None,  # of `word_scores`, where that is known
     ):
-        made = made or word_scores(cards, spell)
+        made, self.weigh_stem = made or word_scores(cards, spell), lru_cache(1 << 16)(self.weight)
         self.added, self.at, self.ends, self.n = made['added'], made['at'], made['ends'], len(cards)
         self.stems = {stem: i for i, stem in enumerate(unpacked(made['stems']))}
 
-    def scores(self,
-        text: str,  # spelling put right
-    ) -> np.ndarray:  # (cards,), 0 for no word in common
-        "BM25 of a question and every card."
-        out = np.zeros(self.n, np.float32)
-        for stem in plain_words(text):
-            if (i := self.stems.get(stem)) is None: continue
-            column = slice(self.ends[i], self.ends[i+1])
-            out[self.at[column]] += self.added[column]
-        return out
+# %% ../../nbs/app/03_retrieval.ipynb #wordscore1
+@patch
+def scores(self: WordIndex,
+    text: str,  # spelling put right
+) -> np.ndarray:  # (cards,), 0 for no word in common
+    "BM25 of a question and every card."
+    out = np.zeros(self.n, np.float32)
+    for stem in plain_words(text):
+        if (i := self.stems.get(stem)) is None: continue
+        column = slice(self.ends[i], self.ends[i+1])
+        out[self.at[column]] += self.added[column]
+    return out
+
+@patch
+def weight(self: WordIndex, stem: str) -> float:
+    "How much a stem says: the logarithm of how rare it is among the cards."
+    i = self.stems.get(stem)
+    return math.log((self.n+1)/(.5 + (0 if i is None else self.ends[i+1]-self.ends[i])))
+
+@patch
+def weigh(self: WordIndex, stems: Iterable[str]) -> float:
+    "How much some stems say together."
+    return sum(map(self.weigh_stem, stems))
 
 # %% ../../nbs/app/03_retrieval.ipynb #60c9cdb1
 def means(
@@ -275,7 +198,7 @@ class MeaningIndex:
 
 # %% ../../nbs/app/03_retrieval.ipynb #9dc95437
 CLOSE = .8  # cosine of the vectors of cards that answer much the same
-CANDIDATES = 30  # cards that are looked at for a question
+CANDIDATES, POINTS = 30, 40  # cards, and points of these, that are looked at for a question
 
 class Found(NamedTuple):
     "A card that was found."
@@ -283,8 +206,8 @@ class Found(NamedTuple):
     sure: float  # probability that it answers the question
     direct: str = ''  # the answer to the question beside the card that was asked, if it was one
 
-def close_cards(vectors: np.ndarray) -> np.ndarray:  # (cards, 384) -> (cards, cards) bool
-    "Which cards answer much the same."
+def close_points(vectors: np.ndarray) -> np.ndarray:  # (cards, 384) -> (cards, cards) bool
+    "Which cards or points answer much the same."
     return vectors@vectors.T > CLOSE
 
 def lead(
@@ -310,10 +233,46 @@ def features(
     some: np.ndarray,  # (n,) from `candidates`
     close: np.ndarray,  # (cards, cards) bool
 ) -> np.ndarray:  # (n, 5)
-    "What the fusion looks at."
+    "What is seen of cards."
     relative, near = words/(words.max()+1e-6), close[np.ix_(some, some)]
     meaning, words, relative = meaning[some], words[some], relative[some]
     return np.stack([meaning, lead(meaning, near), words/30, relative, lead(relative, near)], -1).astype(np.float32)
+
+# %% ../../nbs/app/03_retrieval.ipynb #pairsclass
+class Pairs:
+    "A question beside each point that is near to it."
+    def __init__(self,
+        asked: Callable[[int], Asked],  # a point, taken apart
+        starts: np.ndarray,  # (cards,) from `point_starts`
+        close: np.ndarray,  # (cards, cards) bool
+        words: WordIndex,
+    ):
+        self.asked, self.starts, self.close, self.words = asked, starts, close, words
+
+# %% ../../nbs/app/03_retrieval.ipynb #pairsnear1
+@patch
+def near(self: Pairs,
+    text: str,  # spelling put right
+    scores: np.ndarray,  # (points,) cosines
+) -> tuple[np.ndarray, np.ndarray]:  # (n,) points, 40 or fewer; (n, 5) features of their cards
+    "The points that are worth a look."
+    meaning, words = np.maximum.reduceat(scores, self.starts), self.words.scores(text)
+    some, ends = candidates(meaning, words), np.append(self.starts[1:], len(scores))
+    points = np.concatenate([np.arange(self.starts[c], ends[c]) for c in some])
+    cards = np.repeat(features(meaning, words, some, self.close), ends[some]-self.starts[some], 0)
+    best = np.argsort(-(scores[points] + cards[:, 2] + .3*cards[:, 3]), kind='stable')[:POINTS]
+    return points[best], cards[best]
+
+@patch
+def __call__(self: Pairs,
+    text: str,  # spelling put right
+    scores: np.ndarray,  # (points,) cosines
+) -> tuple[np.ndarray, np.ndarray]:  # (n,) points, 40 or fewer; (n, 21) from `pair_features`
+    "What is seen of a question and each point that is near."
+    points, cards = self.near(text, scores)
+    question = taken_apart([text])
+    compared = np.array([compare(question, self.asked(p), self.words.weigh) for p in points.tolist()])
+    return points, pair_features(compared, np.isin(points, self.starts), cards, scores[points])
 
 # %% ../../nbs/app/03_retrieval.ipynb #known
 KNOWN = .95  # probability that a card answers a question which stands on it
@@ -348,7 +307,8 @@ def derived(cards: Sequence[Card]) -> dict[str, np.ndarray]:
 def derived_key(cards: Sequence[Card]) -> str:
     "A hash of all that `derived` depends on: cards, weights, words, and the code."
     import orjson, xxhash
-    package, own = files('sciencetutor'), ('app/retrieval.py', 'app/cards.py', 'app/embedding.py', 'assets/'+WEIGHTS)
+    own = [*(f'app/{name}.py' for name in ('retrieval', 'spelling', 'cards', 'embedding')), 'assets/'+WEIGHTS]
+    package = files('sciencetutor')
     parts = [orjson.dumps(cards), *((package/name).read_bytes() for name in own), str(len(english_words())).encode()]
     return xxhash.xxh3_128_hexdigest(b''.join(parts))
 
@@ -369,7 +329,19 @@ class Finder:
         places = zip(made['asked_of'].tolist(), made['beside'].tolist())
         says = [(i, self.cards[i].also[j][1] if j >= 0 else '') for i, j in places]
         self.known = dict(zip(unpacked(made['asked']), says))
-        self.close = close_cards(self.meaning.vectors[self.meaning.starts])
+        close = close_points(self.meaning.vectors[self.meaning.starts])
+        self.pairs = Pairs(lru_cache(1 << 15)(self.asked), self.meaning.starts, close, self.words)
+
+    def place(self, point: int) -> tuple[int, int]:
+        "Which card a point belongs to, and which of its points it is: 0 for the card itself."
+        i = int(np.searchsorted(self.meaning.starts, point, 'right'))-1
+        return i, int(point-self.meaning.starts[i])
+
+    def asked(self, point: int) -> Asked:
+        "A point, taken apart."
+        i, j = self.place(point)
+        p = points(self.cards[i])[j]
+        return taken_apart(p.asked, p.answer, ' '.join([p.title, *p.facts]))
 
 # %% ../../nbs/app/03_retrieval.ipynb #nearpoint1
 @patch
@@ -382,49 +354,36 @@ def near_points(self: Finder,
     scores = self.meaning.scores(text)
     return scores + NEAR*np.isin(self.meaning.ids, [*close]) if close else scores
 
-@patch
-def probabilities(self: Finder,
-    scores: np.ndarray,  # (points,) from `near_points`
-    text: str,  # spelling put right
-) -> tuple[np.ndarray, np.ndarray]:  # (n,) cards, (n,) how likely each answers a question
-    "The likeliest cards, in no order, with their probabilities."
-    w, meaning, words = weights()['fusion'], self.meaning.by_card(scores), self.words.scores(text)
-    some = candidates(meaning, words)
-    p = 1/(1+np.exp(-features(meaning, words, some, self.close)@w[:-1] - w[-1]))
-    return some, p*words.any()  # nothing is known of a question none of whose words stands on a card
-
 # %% ../../nbs/app/03_retrieval.ipynb #direct
-def numbers(text: str) -> set[str]:
-    "The numbers in a text."
-    return set(re.findall(r'\d+(?:\.\d+)?', text))
-
-AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
-                       r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
-
-def opens_wrongly(
-    text: str,  # a question
-    asks: Sequence[str],  # questions
-    says: str,  # the answer to them
-) -> bool:
-    "Whether an answer begins with yes or no, and this question, other than those, asks for something else."
-    bare = lambda q: re.sub('^(so|and|but) ', '', re.sub("['’]", '', q.lower()).strip())
-    wants = lambda q: bool(AUXILIARY.match(bare(q)))
-    return bool(re.match(r'(yes|no)\b', says, re.I)) and not wants(text) and all(map(wants, asks))
+@patch
+def direct(self: Finder,
+    text: str,  # the question, as typed
+    i: int,  # a card
+    j: int,  # which of its points
+) -> str | None:  # '' if the card itself is to be said, None if the point is not for this question
+    "What is said first at a point of a card."
+    if not j or not self.cards[i].also: return ''
+    asks, says = self.cards[i].also[j-1]
+    if opens_wrongly(text, asks, says): return None
+    return says if numbers(text) <= numbers(' '.join([*asks, says])) else ''
 
 # %% ../../nbs/app/03_retrieval.ipynb #direct00002
 @patch
-def direct(self: Finder,
-    text: str,  # the question
+def ranked(self: Finder,
+    asked: str,  # spelling put right
+    text: str,  # as typed
     scores: np.ndarray,  # (points,) from `near_points`
-    i: int,  # of a card
-) -> str:  # '' if the card's own point is nearer
-    "The answer to the question beside a card that is nearest."
-    start, also = self.meaning.starts[i], self.cards[i].also
-    near = scores[start:start+1+len(also)]
-    best = next(j for j in np.argsort(-near, kind='stable') if not j or not opens_wrongly(text, *also[j-1]))
-    if not best: return ''
-    asks, says = also[best-1]
-    return says if numbers(text) <= numbers(' '.join([*asks, says])) else ''
+) -> list[Found]:  # best first, each card once
+    "The cards that most likely answer a question, by their best points."
+    some, rows = self.pairs(asked, scores)
+    odds, found = log_odds(rows, weights()['choice']), {}
+    sure = 1/(1+np.exp(-odds))
+    if not rows[:, 2].any(): sure[:] = 0  # nothing is known of a question none of whose words stands on a card
+    for k in np.argsort(-odds, kind='stable'):
+        i, j = self.place(some[k])
+        if i not in found and (says := self.direct(text, i, j)) is not None:
+            found[i] = Found(self.cards[i], float(sure[k]), says)
+    return [*found.values()]
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
@@ -435,12 +394,10 @@ def find_spelled(self: Finder,
     near: Sequence[Card] = (),  # cards shown last
 ) -> list[Found]:  # best first
     "The cards that most likely answer one reading of a question."
-    scores = self.near_points(asked, near)
-    some, p = self.probabilities(scores, asked)
-    at, says = self.known.get(same_words(asked), (-1, ''))
-    found = [Found(self.cards[i], float(q), self.direct(text, scores, i)) for i, q in zip(some, p) if i != at]
-    found = sorted(found, key=lambda f: -f.sure)
-    return ([Found(self.cards[at], KNOWN, says)] if at >= 0 else [])+found[:k-(at >= 0)]
+    found = self.ranked(asked, text, self.near_points(asked, near))
+    i, says = self.known.get(same_words(asked), (-1, ''))
+    if i < 0: return found[:k]
+    return [Found(self.cards[i], KNOWN, says), *(f for f in found if f.card is not self.cards[i])][:k]
 
 @patch
 def find(self: Finder,
@@ -463,8 +420,10 @@ def beside(self: Finder,
     "The answer to the question beside a card that a follow-up asks."
     i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
     if i is None: return ''
-    scores = self.near_points(self.spell(text[:1000]))
-    return self.direct(text, scores, i) if self.meaning.by_card(scores)[i] > BESIDE else ''
+    asked = self.spell(text[:1000])
+    scores = self.near_points(asked)
+    if self.meaning.by_card(scores)[i] <= BESIDE: return ''
+    return next((f.direct for f in self.ranked(asked, text, scores) if f.card.id == card.id), '')
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder = ['']  # of a teacher's own cards
@@ -488,7 +447,7 @@ def _finder(folder: str) -> Finder:
 # %% ../../nbs/app/03_retrieval.ipynb #a3f0a704
 def left_out(
     cards: Sequence[Card],  # or points
-    salt: str,  # measure or fuse
+    salt: str = 'measure',
 ) -> list[int]:  # for each the place of a way to ask; -1 where there are fewer than three
     "One way to ask for each card, chosen by a hash."
     chosen = lambda c: int(hashlib.sha256(f'{salt} {c.id}'.encode()).hexdigest(), 16) % len(c.asked)
@@ -500,9 +459,12 @@ def held_out(cards: Sequence[Card], salt: str) -> np.ndarray:  # (all ways to as
     return np.array([j == place for c, place in zip(cards, places) for j in range(len(c.asked))])
 
 def without(cards: Sequence[Card], *salts: str) -> list[Card]:
-    "Cards without the ways to ask that are left out; what stands beside them is kept."
-    hidden = zip(*(left_out(cards, salt) for salt in salts))
-    return [replace(c, asked=[a for j, a in enumerate(c.asked) if j not in places]) for c, places in zip(cards, hidden)]
+    "Cards without the ways to ask that are left out, also of the questions beside them."
+    def kept(point: Card) -> list[str]:
+        hidden = [left_out([point], salt)[0] for salt in salts]
+        return [a for j, a in enumerate(point.asked) if j not in hidden]
+    beside = lambda c: [(kept(p), p.answer) for p in points(c)[1:]] if c.also else c.also
+    return [replace(c, asked=kept(c), also=beside(c)) for c in cards]
 
 # %% ../../nbs/app/03_retrieval.ipynb #learn
 def learn(
@@ -537,45 +499,85 @@ def learn(
     return {k: m.detach().numpy() for k, m in zip(names, maps)} | dict(mix=mix.detach().numpy())
 
 # %% ../../nbs/app/03_retrieval.ipynb #1e85fa59
-class Seen(NamedTuple):
-    "What the fusion sees of questions whose cards are known."
-    features: np.ndarray  # (questions, n, 5)
-    same: np.ndarray  # (questions, n) bool: the right card
-    close: np.ndarray  # (questions, n) bool: the right card or one that is close
+def cards_before(
+    cards: np.ndarray,  # (n,) of points, best first
+    right: np.ndarray,  # (n,) bool
+) -> int:  # the number of cards if none is right
+    "How many cards stand before the first right one."
+    return len(set(cards[:right.argmax() if right.any() else len(cards)].tolist()))
 
-def look(
-    meaning: np.ndarray,  # (questions, cards) cosines
-    words: np.ndarray,  # (questions, cards) BM25
-    answers: np.ndarray,  # (questions,) the right cards
-    close: np.ndarray,  # (cards, cards) bool
-) -> Seen:
-    "The features of the candidates of each question."
-    some = [candidates(m, w) for m, w in zip(meaning, words)]
-    seen = np.stack([features(m, w, s, close) for m, w, s in zip(meaning, words, some)])
-    some = np.stack(some)
-    return Seen(seen, some == answers[:, None], close[answers[:, None], some])
+def finding(
+    pairs: Pairs,
+    texts: Sequence[str],  # questions, spelling put right
+    queries: np.ndarray,  # (questions, 256) their vectors
+    place: np.ndarray,  # (points, 256) the vectors of points
+    owner: np.ndarray,  # (questions,) the right points
+    w: np.ndarray,  # (22,) of the regression
+) -> dict[str, np.ndarray]:  # (questions,) bool each
+    "Whether the right card is first or among three, also counting a close one, and whether the best point answers."
+    card, found = lambda p: np.searchsorted(pairs.starts, p, 'right')-1, []
+    for text, query, mine in zip(texts, queries, owner):
+        points, rows = pairs(text, place@query)
+        points = points[np.argsort(-log_odds(rows, w), kind='stable')]
+        cards, own = card(points), card(mine)
+        rank, fair = (cards_before(cards, right) for right in (cards == own, pairs.close[cards, own]))
+        found.append((rank == 0, rank < 3, fair == 0, fair < 3, place[points[0]]@place[mine] > CLOSE))
+    names = ('first', 'among_three', 'first_or_close', 'among_three_or_close', 'point')
+    return dict(zip(names, np.array(found).T))
 
 # %% ../../nbs/app/03_retrieval.ipynb #fuse-fit
-def fuse(seen: Seen) -> np.ndarray:  # (6,) slopes and intercept
-    "Fit the logistic regression that says whether a candidate answers."
-    from sklearn.linear_model import LogisticRegression
-    x, y = seen.features.reshape(-1, seen.features.shape[-1]), seen.close.ravel()
-    model = LogisticRegression(C=10., max_iter=1000).fit(x, y)
-    return np.append(model.coef_[0], model.intercept_).astype(np.float32)
+def look_at_choices(
+    choices: Sequence[Choice],
+    cards: Sequence[Card],
+    spell: Speller,
+    pairs: Pairs,
+    place: np.ndarray,  # (points, 256) the vectors of points
+    w: dict[str, np.ndarray],  # query_a, query_b, basis
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # for each choice (shown, 21) features, (shown,) bool
+    "What is seen of the points that people chose among, and which are good."
+    name = lambda c, j, p: (c.id, p.asked[0] if j or c.topic == TALK else '')
+    named = ((name(c, j, p), start+j) for c, start in zip(cards, pairs.starts) for j, p in enumerate(points(c)))
+    at, texts, rows, good = dict(named), [spell(c.question) for c in choices], [], []
+    queries = narrow(mapped(sentence_encoder()(texts), w['query_a'], w['query_b']), w['basis'])
+    for choice, text, query in zip(choices, texts, queries):
+        shown, scores = [at.get(s, -1) for s in choice.shown], place@query
+        scores[scores > scores[shown].max() + 1e-6] = -1
+        near, seen = pairs(text, scores)
+        row = {p: i for i, p in enumerate(near.tolist())}
+        kept = [j for j, p in enumerate(shown) if p in row]
+        if not kept: continue
+        rows.append(seen[[row[shown[j]] for j in kept]])
+        good.append(np.isin(kept, choice.good))
+    return rows, good
 
-def right_rank(
-    seen: Seen,
-    right: np.ndarray,  # (questions, n) bool: `seen.same` or `seen.close`
-    fusion: np.ndarray,  # (6,) from `fuse`
-) -> np.ndarray:  # (questions,)
-    "How many candidates stand before the first right one of each question; the number of candidates if none is."
-    order = np.argsort(-seen.features@fusion[:-1], 1)
-    ranked = np.take_along_axis(right, order, 1)
-    return np.where(ranked.any(1), ranked.argmax(1), ranked.shape[1])
+# %% ../../nbs/app/03_retrieval.ipynb #taughtcell
+def share(some: Sequence[bool]) -> float:
+    "How many are true, in percent."
+    return round(100*float(np.mean(some)), 1)
+
+def taught_by(
+    rows: Sequence[np.ndarray],  # (shown, 21) for each choice
+    good: Sequence[np.ndarray],  # (shown,) bool for each choice
+) -> tuple[np.ndarray, dict]:  # (22,) the regression, and how well it chooses
+    "Learn from choices, and measure it in five folds."
+    there, well = share([g.any() for g in good]), share(chosen_well(rows, good))
+    told = dict(choices=len(rows), answerable=there, chosen_well=well)
+    return learn_odds(np.concatenate(rows), np.concatenate(good)), told
+
+# %% ../../nbs/app/03_retrieval.ipynb #allpairsc1
+def all_pairs(
+    cards: Sequence[Card],
+    place: np.ndarray,  # (points, 256) the vectors of their points
+    spell: Speller,
+) -> Pairs:
+    "Questions beside the points of some cards."
+    parts, starts = [p for c in cards for p in points(c)], point_starts(cards)
+    apart = [taken_apart(p.asked, p.answer, ' '.join([p.title, *p.facts])) for p in parts]
+    return Pairs(apart.__getitem__, starts, close_points(place[starts]), WordIndex(cards, spell))
 
 # %% ../../nbs/app/03_retrieval.ipynb #save-weights
 def save_weights(
-    w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, basis, mix, fusion
+    w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, basis, mix, choice
     vectors: np.ndarray,  # (cards, 256)
     cards: Sequence[Card],
     out: str = '',  # safetensors file; the package's own if not given
@@ -583,50 +585,38 @@ def save_weights(
     "Write what `weights` reads."
     from safetensors.numpy import save_file
     tensors = {k: w[k].astype(np.float16) for k in ('query_a', 'query_b', 'card_a', 'card_b', 'basis')}
-    tensors |= dict(mix=w['mix'], fusion=w['fusion'].astype(np.float32),
-                    vectors=np.round(vectors/np.abs(vectors).max(1, keepdims=True)*127).astype(np.int8),
+    rows = np.round(vectors/np.abs(vectors).max(1, keepdims=True)*127).astype(np.int8)
+    tensors |= dict(mix=w['mix'], choice=w['choice'].astype(np.float32), vectors=rows,
                     keys=np.stack([card_hash(c) for c in cards]))
     save_file(tensors, out or str(files('sciencetutor')/'assets'/WEIGHTS))
     weights.cache_clear()
-
-# %% ../../nbs/app/03_retrieval.ipynb #point
-def right_point(
-    near: np.ndarray,  # (questions, points) cosines
-    owner: np.ndarray,  # (questions,) the right points
-    starts: np.ndarray,  # (cards,) from `point_starts`
-) -> np.ndarray:  # (questions,) bool
-    "Whether the right point of the right card is nearer to each question than the card's other points."
-    best = np.maximum.reduceat(near, starts, axis=1)
-    return near[np.arange(len(owner)), owner] >= best[np.arange(len(owner)), np.searchsorted(starts, owner, 'right')-1]
 
 # %% ../../nbs/app/03_retrieval.ipynb #0cc48caf
 def make_weights(
     out: str = '',  # safetensors file; the package's own if not given
     cards: Sequence[Card] | None = None,  # ours if not given
     steps: int = 500,
-) -> dict:  # cards, points; in percent: first, among three (the right card, or a close one), point
+    choices: str = '',  # file of choices for the regression; it is kept as it is if not given
+) -> dict:  # cards, points, choices; in percent: answerable and chosen_well of these, and what `finding` tells
     "Learn what `Finder` needs, write it, and measure it on ways to ask that were left out."
     cards = list(cards or [*load_cards(), *talk_cards()])
-    parts, starts, spell = [p for c in cards for p in points(c)], point_starts(cards), Speller(cards)
+    parts, spell = [p for c in cards for p in points(c)], Speller(cards)
     asked = [list(map(spell, p.asked)) for p in parts]
     texts = [t for some in asked for t in some]
     (vectors, owner), said = embedded(asked), said_parts(parts)
-    measure, fusing = held_out(parts, 'measure'), held_out(parts, 'fuse')
-    kept = ~(measure | fusing)
-    w = learn(vectors[kept], owner[kept], said, steps)
-    index = WordIndex(without(cards, 'measure', 'fuse'), spell)
-    wide = mix_parts(means(vectors[kept], owner[kept], len(parts)), said, w)
+    measure = held_out(parts, 'measure')
+    w = learn(vectors[~measure], owner[~measure], said, steps) | dict(choice=weights()['choice'])
+    wide = mix_parts(means(vectors[~measure], owner[~measure], len(parts)), said, w)
     w['basis'] = principal(wide)
-    place = narrow(wide, w['basis'])
-    close = close_cards(place[starts])
-    near = lambda held: narrow(mapped(vectors[held], w['query_a'], w['query_b']), w['basis'])@place.T
-    def seen(held):
-        words = np.stack([index.scores(t) for t, h in zip(texts, held) if h])
-        answers = np.searchsorted(starts, owner[held], 'right')-1
-        return look(np.maximum.reduceat(near(held), starts, axis=1), words, answers, close)
-    w['fusion'], test = fuse(seen(fusing)), seen(measure)
-    save_weights(w, narrow(mix_parts(means(vectors, owner, len(parts)), said, w), w['basis']), parts, out)
-    rank, fair = (right_rank(test, right, w['fusion']) for right in (test.same, test.close))
-    shares = dict(first=rank == 0, among_three=rank < 3, first_or_close=fair == 0, among_three_or_close=fair < 3,
-                  point=right_point(near(measure), owner[measure], starts))
-    return dict(cards=len(cards), points=len(parts)) | {k: round(100*float(v.mean()), 1) for k, v in shares.items()}
+    place = narrow(mix_parts(means(vectors, owner, len(parts)), said, w), w['basis'])
+    report = dict(cards=len(cards), points=len(parts))
+    if choices:
+        seen = look_at_choices(read_choices(choices), cards, spell, all_pairs(cards, place, spell), place, w)
+        w['choice'], taught = taught_by(*seen)
+        report |= taught
+    save_weights(w, place, parts, out)
+    apart, hidden = narrow(wide, w['basis']), without(cards, 'measure')
+    queries = narrow(mapped(vectors[measure], w['query_a'], w['query_b']), w['basis'])
+    asked = [t for t, held in zip(texts, measure) if held]
+    found = finding(all_pairs(hidden, apart, spell), asked, queries, apart, owner[measure], w['choice'])
+    return report | {k: share(v) for k, v in found.items()}
