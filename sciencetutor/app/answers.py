@@ -22,12 +22,12 @@ from ..resources import asset
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'TELL_DIRECT', 'POINTS', 'NEEDS_CHOICES', 'ANOTHER',
-           'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap',
-           'same_order', 'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared',
-           'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card',
-           'names_both', 'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another',
-           'with_last', 'sentences', 'part_of', 'follow_up', 'converse']
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'ANOTHER', 'NEAR_ENOUGH',
+           'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
+           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
+           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
+           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another', 'with_last',
+           'sentences', 'part_of', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -257,7 +257,6 @@ def other_language(text: str) -> str | None:  # a key of `SORRY`
 
 # %% ../../nbs/app/04_answers.ipynb #2991fa47
 SURE, TELL, ASK = .8, .5, .15  # calibrated probabilities that the card answers the question
-TELL_DIRECT = .35  # a question beside the card that is nearest is more to the point than the card
 
 def not_known(near: Sequence[Found]) -> Answer:
     "An honest answer, with the nearest topics by name."
@@ -339,8 +338,7 @@ def tell(
         if answer := compare_cards(things, finder): return answer
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
-    enough = TELL_DIRECT if found[0].direct else TELL
-    return nearest_card(found, grade) if sure < enough else tell_card(text, found, grade)
+    return nearest_card(found, grade) if sure < TELL else tell_card(text, found, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #answer-question
 def answer_question(

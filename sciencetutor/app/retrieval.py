@@ -410,7 +410,7 @@ def find(self: Finder,
     return max((self.find_spelled(r, text, k, near) for r in readings), key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
-BESIDE = .45  # cosine that a message has with a question beside the card, if it asks that
+BESIDE = .5  # probability from which a follow-up is taken to ask for a question beside the card
 
 @patch
 def beside(self: Finder,
@@ -418,12 +418,9 @@ def beside(self: Finder,
     card: Card,  # shown last
 ) -> str:  # '' if there is none
     "The answer to the question beside a card that a follow-up asks."
-    i = next((i for i, c in enumerate(self.cards) if c.id == card.id), None)
-    if i is None: return ''
     asked = self.spell(text[:1000])
-    scores = self.near_points(asked)
-    if self.meaning.by_card(scores)[i] <= BESIDE: return ''
-    return next((f.direct for f in self.ranked(asked, text, scores) if f.card.id == card.id), '')
+    found = self.ranked(asked, text, self.near_points(asked))
+    return next((f.direct for f in found if f.card.id == card.id and f.sure >= BESIDE), '')
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder = ['']  # of a teacher's own cards
