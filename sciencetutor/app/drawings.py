@@ -19,7 +19,7 @@ from PIL import ImageFont
 __all__ = ['WIDE', 'PAD', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS', 'FONT_RULES', 'RULES', 'STATES', 'WAYS', 'PARTS', 'BESIDE',
            'PHASES', 'LONGEST', 'KINDS', 'VALUES', 'BadPicture', 'typeface', 'text_width', 'wrap', 'text_height',
            'theme_rules', 'Sheet', 'arrow', 'Label', 'make_label', 'put_label', 'entries', 'number_text', 'draw_chain',
-           'Box', 'ring', 'between', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings', 'draw_orbits',
+           'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings', 'draw_orbits',
            'draw_bars', 'move_apart', 'draw_scale', 'draw_share', 'bullets', 'draw_compare', 'draw_tree', 'grid',
            'spread', 'two_kinds', 'draw_particles', 'draw_waves', 'wave_parts', 'draw_forces', 'draw_part',
            'draw_circuit', 'draw_atom', 'draw_punnett', 'draw_moon', 'Kind', 'text_fault', 'is_number', 'texts_fault',
@@ -144,7 +144,7 @@ def entries(items: list) -> list[tuple]:  # of (name, what is said about it)
 
 def number_text(value: float, unit: str = '') -> str:
     "A number with its unit as people write it."
-    digits = f'{value:,.10g}' if unit and abs(value) >= 10_000 else f'{value:.15g}'
+    digits = f'{value:,.15g}' if unit and abs(value) >= 10_000 else f'{value:.15g}'
     return f'{digits.replace("-", "−")}{"" if unit in ("%", "°") else " "}{unit}'.strip()
 
 # %% ../../nbs/app/17_drawings.ipynb #673c5364
@@ -173,38 +173,37 @@ class Box(NamedTuple):
         "Whether a point is in it, or nearly."
         return abs(x-self.x) < self.w/2+gap and abs(y-self.y) < self.h/2+gap
 
-def ring(labels: Sequence[Label], high: float) -> list[Box]:
-    "Boxes for labels on an ellipse around (0, 0), from the top clockwise."
-    turns = [2*math.pi*i/len(labels) for i in range(len(labels))]
+def on_ring(turn: float, wide: float, high: float, n: int) -> tuple[float, float]:
+    "A point of the ring around (0, 0) on which n boxes stand; a turn of 0 is its top."
+    across = math.sin(turn)
+    return wide*math.copysign(abs(across)**(.3 if n in (5, 7) else 1), across), -high*math.cos(turn)
+
+def ring(labels: Sequence[Label], high: float) -> tuple[list[Box], list[list]]:
+    "Boxes for labels on a ring, from the top clockwise, and the points of the arrow from each to the next."
+    n, step = len(labels), 2*math.pi/len(labels)
     sizes = [(label.width+16, label.height+12) for label in labels]
     wide = WIDE/2-PAD-max(w for w, _ in sizes)/2
-    return [Box(wide*math.sin(t), -high*math.cos(t), *size) for t, size in zip(turns, sizes)]
-
-def between(boxes: Sequence[Box], i: int, wide: float, high: float) -> list[tuple[float, float]]:
-    "The points of the ellipse from a box to the next, outside of both."
-    step = 2*math.pi/len(boxes)
-    turns = [step*(i+k/60) for k in range(61)]
-    points = [(wide*math.sin(t), -high*math.cos(t)) for t in turns]
-    ends = boxes[i], boxes[(i+1) % len(boxes)]
-    return [q for q in points if not any(b.has(*q, 4) for b in ends)]
+    boxes = [Box(*on_ring(step*i, wide, high, n), *size) for i, size in enumerate(sizes)]
+    paths = [[on_ring(step*(i+k/150), wide, high, n) for k in range(151)] for i in range(n)]
+    return boxes, [[q for q in path if not (boxes[i].has(*q, 4) or boxes[(i+1) % n].has(*q, 4))]
+                   for i, path in enumerate(paths)]
 
 # %% ../../nbs/app/17_drawings.ipynb #3270abdb
 def draw_cycle(s: Sheet, p: dict):
     "Steps that come round again: water, rocks, lives."
     labels = [make_label(*e, 122) for e in entries(p['cycle'])]
-    for high in range(70, 900, 5):
-        boxes = ring(labels, high)
-        wide = max(b.x for b in boxes)/max(math.sin(2*math.pi*i/len(boxes)) for i in range(len(boxes)))
-        paths = [between(boxes, i, wide, high) for i in range(len(boxes))]
+    for high in range(70, 600, 5):
+        boxes, paths = ring(labels, high)
         apart = all(abs(a.x-b.x) >= (a.w+b.w)/2+10 or abs(a.y-b.y) >= (a.h+b.h)/2+10
                     for a, b in combinations(boxes, 2))
-        if apart and all(path and math.dist(path[0], path[-1]) > 22 for path in paths): break
+        if apart and all(path and math.dist(path[0], path[-1]) > 18 for path in paths): break
+    else: raise BadPicture('there is no room for the arrows: take fewer or shorter words')
     down = s.y-min(b.y-b.h/2 for b in boxes)
     for path in paths: arrow(s, [(x+WIDE/2, y+down) for x, y in path])
     for i, (b, label) in enumerate(zip(boxes, labels)):
         s.box(b.x+WIDE/2-b.w/2, b.y+down-b.h/2, b.w, b.h, i)
         put_label(s, b.x+WIDE/2, b.y+down-b.h/2+6, label, 'middle')
-    s.y = down+max(b.y+b.h/2 for b in boxes)
+    s.y = down+max(*(b.y+b.h/2 for b in boxes), *(y for path in paths for _, y in path))
 
 # %% ../../nbs/app/17_drawings.ipynb #abdc40ec
 def draw_layers(s: Sheet, p: dict):
@@ -221,11 +220,15 @@ def number(s: Sheet, x: float, y: float, n: int):
     s.words(x, y-STYLES['note'][0]*LINE*.52, [str(n)], 'note', 'middle')
 
 def legend(s: Sheet, items: Sequence[tuple]):
-    "Numbered names below each other."
-    for i, e in enumerate(items):
-        label = make_label(*e, WIDE-2*PAD-32)
-        number(s, PAD+12, s.y+12, i+1)
-        s.y = max(put_label(s, PAD+32, s.y+3, label), s.y+22)+4
+    "Numbered names below each other, in two columns where nothing is said about them."
+    columns = 1 if any(note for _, note in items) or len(items) < 5 else 2
+    wide = (WIDE-2*PAD)/columns
+    for i in range(0, len(items), columns):
+        ends = []
+        for k, e in enumerate(items[i:i+columns]):
+            number(s, PAD+wide*k+12, s.y+12, i+k+1)
+            ends.append(put_label(s, PAD+wide*k+32, s.y+3, make_label(*e, wide-36)))
+        s.y = max(*ends, s.y+22)+4
 
 # %% ../../nbs/app/17_drawings.ipynb #34fef30b
 def draw_rings(s: Sheet, p: dict):
@@ -293,7 +296,7 @@ def draw_scale(s: Sheet, p: dict):
     "Places on a scale, from top to bottom: a thermometer, pH, a timeline."
     items, unit, x = entries(p['scale']), p.get('unit', ''), PAD+22
     short = len(unit) <= 5
-    said = [number_text(v, unit if short else '') if short else f'{v:,.10g}'.replace('-', '−') for _, v in items]
+    said = [number_text(v, unit if short else '') if short else f'{v:,.15g}'.replace('-', '−') for _, v in items]
     labels = [make_label(value, name, WIDE-PAD-x-46) for value, (name, _) in zip(said, items)]
     heights = [label.height+8 for label in labels]
     if not short: s.y = s.words(PAD, s.y, wrap(unit, WIDE-2*PAD, 'note'), 'note')+4
@@ -460,7 +463,7 @@ def draw_forces(s: Sheet, p: dict):
     s.y = y+h/2+max(reach('down'), 0)
 
 # %% ../../nbs/app/17_drawings.ipynb #f9feea7c
-def draw_part(s: Sheet, x: float, y: float, part: str, state: str):
+def draw_part(s: Sheet, x: float, y: float, part: str, state: str, room: float):
     "The sign of a part of a circuit, on a wire from left to right, and its name."
     s.add('rect', x=x-22, y=y-14, width=44, height=28, class_='paper')
     if part == 'battery':
@@ -478,7 +481,7 @@ def draw_part(s: Sheet, x: float, y: float, part: str, state: str):
         if part == 'bulb':
             for d in (1, -1): s.line([(x-9, y-9*d), (x+9, y+9*d)])
         else: s.words(x, y-9, [part[0].upper()], 'name', 'middle')
-    said = wrap(f'{part}, {state}' if state else part, 92, 'note')
+    said = wrap(f'{part}, {state}' if state else part, room, 'note')
     s.words(x, y+18, said, 'note', 'middle')
 
 # %% ../../nbs/app/17_drawings.ipynb #5cc04a1a
@@ -497,7 +500,8 @@ def draw_circuit(s: Sheet, p: dict):
     for i, row in enumerate(rows):
         s.line([(left, top+step*i), (right, top+step*i)])
         for k, (part, state) in enumerate(row):
-            draw_part(s, left+(right-left)*(k+.5)/len(row), top+step*i, part, state)
+            room = min(100, (right-left)/len(row)-6)
+            draw_part(s, left+(right-left)*(k+.5)/len(row), top+step*i, part, state, room)
     s.y = bottom+40
 
 # %% ../../nbs/app/17_drawings.ipynb #dc268507
@@ -594,7 +598,7 @@ KINDS = dict(
 # %% ../../nbs/app/17_drawings.ipynb #d10cde8f
 def text_fault(value, key: str, empty: bool = False) -> str:
     "What is wrong with a text of a picture."
-    if not isinstance(value, str): return f'{value!r} must be a text: put numbers, yes and no in quotes'
+    if not isinstance(value, str): return f'{repr(value)[:30]} must be a text: put numbers, yes and no in quotes'
     if not (value.strip() or empty): return 'a text is empty'
     if len(value) > LONGEST[key]: return f'{value[:20]!r}... is longer than {LONGEST[key]} characters'
     if any(unicodedata.category(c)[0] == 'C' for c in value): return f'{value[:20]!r} has characters that are not seen'
@@ -661,7 +665,8 @@ def numbers_fault(kind: str, p: dict) -> str:
     "What is wrong with the numbers of a picture."
     values = [v for _, v in entries(p[kind])]
     if kind == 'bars' and min(values) <= 0: return 'bars are for numbers above zero; scale takes others'
-    if p.get('log') and min(values) <= 0: return 'with log all numbers are above zero'
+    if p.get('log') and (min(values) <= 0 or max(values) > 1e15*min(values)):
+        return 'with log all numbers are above zero, and none is too far from the others'
     rising = all(a < b for a, b in zip(values, values[1:]))
     if kind == 'scale' and not (rising or all(a > b for a, b in zip(values, values[1:]))):
         return 'a scale goes from top to bottom: write its numbers rising or falling, each once'

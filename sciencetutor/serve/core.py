@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error',
-           'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_drawing', 'front_page', 'WidgetPage',
+           'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_page', 'WidgetPage', 'front_drawing',
            'mount_page', 'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names',
            'PortRouter', 'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server',
            'make_engine', 'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table',
@@ -104,14 +104,6 @@ async def front_part(request):
     "A module, a style or a picture of our own front end."
     return front_file(request.path_params['path'], **{'cache-control': 'no-cache'})
 
-def front_drawing(request):
-    "The picture of a card."
-    from starlette.responses import PlainTextResponse
-    from sciencetutor.app.uploads import Refusal
-    from sciencetutor.serve.api import picture_response
-    try: return picture_response(request.path_params['name'])
-    except Refusal as e: return PlainTextResponse(e.message, e.status)
-
 async def front_page(request):
     "Our own front end; what brings a visitor's cookie says of it that nobody may keep it."
     return front_file('index.html')
@@ -122,6 +114,15 @@ class WidgetPage:
     async def __call__(self, scope, receive, send):
         path = scope.get('root_path', '')+'/'
         await self.gradio({**scope, 'path': path, 'raw_path': path.encode()}, receive, send)
+
+# %% ../../nbs/40_serve.ipynb #d7a81c22
+def front_drawing(request):
+    "The picture of a card."
+    from starlette.responses import PlainTextResponse
+    from sciencetutor.app.uploads import Refusal
+    from sciencetutor.serve.api import picture_response
+    try: return picture_response(request.path_params['name'])
+    except Refusal as e: return PlainTextResponse(e.message, e.status)
 
 # %% ../../nbs/40_serve.ipynb #dcc43058
 def mount_page(
