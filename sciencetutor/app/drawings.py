@@ -16,18 +16,18 @@ from xml.etree import ElementTree
 from PIL import ImageFont
 
 # %% auto #0
-__all__ = ['WIDE', 'PAD', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS', 'FONT_RULES', 'RULES', 'STATES', 'WAYS', 'PARTS', 'BESIDE',
-           'PHASES', 'LONGEST', 'KINDS', 'VALUES', 'BadPicture', 'typeface', 'text_width', 'wrap', 'text_height',
-           'theme_rules', 'Sheet', 'arrow', 'Label', 'make_label', 'put_label', 'entries', 'number_text', 'draw_chain',
-           'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings', 'draw_orbits',
-           'draw_bars', 'move_apart', 'draw_scale', 'draw_share', 'bullets', 'draw_compare', 'draw_tree', 'grid',
-           'spread', 'two_kinds', 'draw_particles', 'draw_waves', 'wave_parts', 'draw_forces', 'draw_part',
+__all__ = ['WIDE', 'PAD', 'HIGHEST', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS', 'FONT_RULES', 'RULES', 'STATES', 'WAYS', 'PARTS',
+           'BESIDE', 'PHASES', 'LONGEST', 'KINDS', 'VALUES', 'BadPicture', 'typeface', 'text_width', 'wrap',
+           'text_height', 'theme_rules', 'Sheet', 'arrow', 'Label', 'make_label', 'put_label', 'entries', 'number_text',
+           'draw_chain', 'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings',
+           'draw_orbits', 'draw_bars', 'move_apart', 'draw_scale', 'draw_share', 'bullets', 'draw_compare', 'draw_tree',
+           'grid', 'spread', 'two_kinds', 'draw_particles', 'draw_waves', 'wave_parts', 'draw_forces', 'draw_part',
            'draw_circuit', 'draw_atom', 'draw_punnett', 'draw_moon', 'Kind', 'text_fault', 'is_number', 'texts_fault',
            'tree_fault', 'entries_fault', 'part_fault', 'numbers_fault', 'option_fault', 'kind_fault', 'find_fault',
            'picture_fault', 'told', 'alt_text', 'draw_picture', 'picture_data']
 
-# %% ../../nbs/app/17_drawings.ipynb #6f09b211
-WIDE, PAD = 340, 12  # width of a picture and its margin, in units of which a phone shows about one a pixel
+# %% ../../nbs/app/17_drawings.ipynb #315b0a5a
+WIDE, PAD, HIGHEST = 340, 12, 900  # of a picture: width, margin, greatest height; a unit is about a phone's pixel
 STYLES = dict(title=(16, True), name=(14, True), text=(14, False), note=(13, False))  # size, bold
 LINE = 1.3  # height of a line, in sizes
 
@@ -66,7 +66,7 @@ def text_height(lines: Sequence[str], style: str = 'text') -> float:
 LIGHT = dict(paper='#ffffff', ink='#22302f', soft='#4a5857', line='#5b6b69', fills=(
     '#d6ebf7', '#fbe3b5', '#cdebe0', '#f3d9e6', '#fbf3b0', '#e3e3ea', '#f7d3bd', '#d9dcf5'))
 DARK = dict(paper='#1b2327', ink='#e6ecea', soft='#b4c2c0', line='#93a5a3', fills=(
-    '#1f4a63', '#5e4510', '#1c5342', '#5c2f48', '#55500f', '#41454f', '#693d24', '#363d70'))
+    '#1f4a63', '#5e4510', '#1c5342', '#5c2f48', '#4f4a0d', '#41454f', '#693d24', '#363d70'))
 FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
 
 def theme_rules(theme: dict) -> str:
@@ -192,7 +192,7 @@ def ring(labels: Sequence[Label], high: float) -> tuple[list[Box], list[list]]:
 def draw_cycle(s: Sheet, p: dict):
     "Steps that come round again: water, rocks, lives."
     labels = [make_label(*e, 122) for e in entries(p['cycle'])]
-    for high in range(70, 600, 5):
+    for high in range(70, 400, 5):
         boxes, paths = ring(labels, high)
         apart = all(abs(a.x-b.x) >= (a.w+b.w)/2+10 or abs(a.y-b.y) >= (a.h+b.h)/2+10
                     for a, b in combinations(boxes, 2))
@@ -754,6 +754,7 @@ def _draw(description: str) -> str:
     KINDS[name].draw(body, p)
     s.parts += body.parts
     s.y = s.words(PAD, body.y+8, wrap(p.get('note', ''), room, 'note'), 'note')+(PAD if p.get('note') else PAD-8)
+    if s.y > HIGHEST: raise BadPicture('this is too much for one picture: take fewer or shorter words')
     svg = ElementTree.Element('svg', xmlns='http://www.w3.org/2000/svg', viewBox=f'0 0 {WIDE} {math.ceil(s.y)}',
                               width=str(WIDE), height=str(math.ceil(s.y)), role='img')
     for tag, text in ('title', p['title']), ('desc', alt_text(p)), ('style', RULES):
