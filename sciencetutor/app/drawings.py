@@ -22,9 +22,9 @@ __all__ = ['WIDE', 'PAD', 'HIGHEST', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS',
            'draw_chain', 'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings',
            'draw_orbits', 'draw_bars', 'move_apart', 'draw_scale', 'draw_share', 'bullets', 'draw_compare', 'draw_tree',
            'grid', 'spread', 'two_kinds', 'draw_particles', 'draw_waves', 'wave_parts', 'draw_forces', 'draw_part',
-           'draw_circuit', 'draw_atom', 'draw_punnett', 'draw_moon', 'Kind', 'text_fault', 'is_number', 'texts_fault',
-           'tree_fault', 'entries_fault', 'part_fault', 'numbers_fault', 'option_fault', 'kind_fault', 'find_fault',
-           'picture_fault', 'told', 'alt_text', 'draw_picture', 'picture_data']
+           'draw_circuit', 'draw_atom', 'cross', 'draw_punnett', 'draw_moon', 'Kind', 'text_fault', 'is_number',
+           'texts_fault', 'tree_fault', 'entries_fault', 'part_fault', 'numbers_fault', 'option_fault', 'kind_fault',
+           'find_fault', 'picture_fault', 'told', 'alt_text', 'draw_picture', 'picture_data']
 
 # %% ../../nbs/app/17_drawings.ipynb #315b0a5a
 WIDE, PAD, HIGHEST = 340, 12, 900  # of a picture: width, margin, greatest height; a unit is about a phone's pixel
@@ -520,11 +520,16 @@ def draw_atom(s: Sheet, p: dict):
     s.circle(x, y, 40, 'f1 edge')
     counts = [f'{parts["protons"]} p⁺', f'{parts["neutrons"]} n']
     s.words(x, y-text_height(counts, 'name')/2, counts, 'name', 'middle')
-    said = (f'In the middle, the nucleus: {parts["protons"]} protons (p⁺), {parts["neutrons"]} neutrons (n). '
-            f'Around it: {sum(shells)} electron{"s"*(sum(shells) != 1)}.')
+    some = lambda n, what: f'{n} {what}{"s"*(n != 1)}'
+    said = (f'In the middle, the nucleus: {some(parts["protons"], "proton")} (p⁺), '
+            f'{some(parts["neutrons"], "neutron")} (n). Around it: {some(sum(shells), "electron")}.')
     s.y = s.words(PAD, y+radius+14, wrap(said, WIDE-2*PAD, 'note'), 'note')
 
-# %% ../../nbs/app/17_drawings.ipynb #e259cc90
+# %% ../../nbs/app/17_drawings.ipynb #495fcc34
+def cross(one: str, two: str) -> list[str]:
+    "The pairs that two parents can give, row by row."
+    return [''.join(sorted(a+b)) for b in two for a in one]
+
 def draw_punnett(s: Sheet, p: dict):
     "What the children of two parents can get."
     (one, of), (two, other) = entries(p['punnett'])
@@ -536,7 +541,7 @@ def draw_punnett(s: Sheet, p: dict):
     for j, b in enumerate(two):
         s.words(x-34-16, top+side*(j+.5)-10, [b], 'title', 'middle')
         for i, a in enumerate(one):
-            pair = ''.join(sorted(a+b))
+            pair = cross(one, two)[2*j+i]
             s.box(x-34+side*i, top+side*j, side, side, 0 if pair.isupper() else 2 if pair.islower() else 1, 0)
             s.words(x-34+side*(i+.5), top+side*(j+.5)-10, [pair], 'title', 'middle')
     s.y = top+2*side
@@ -586,7 +591,7 @@ KINDS = dict(
     scale=Kind(draw_scale, 'On a scale, from top to bottom', 2, 9, 'number', ('unit', 'log')),
     share=Kind(draw_share, 'Parts of a whole', 2, 7, 'number'),
     compare=Kind(draw_compare, 'Side by side', 2, 2, 'texts', ('both',)),
-    tree=Kind(draw_tree, 'Kinds', 1, 1, 'tree'),
+    tree=Kind(draw_tree, 'Kinds or parts', 1, 1, 'tree'),
     particles=Kind(draw_particles, 'Particles', 1, 3, 'state'),
     waves=Kind(draw_waves, 'Waves', 1, 3, 'wave', ('parts',)),
     forces=Kind(draw_forces, 'Arrows', 1, 4, 'force', ('thing',)),
@@ -727,7 +732,7 @@ def told(name: str, value, unit: str = '') -> str:
     if is_number(value): return f'{name}: {number_text(value, unit)}'
     if name == 'electrons': return f'electrons by shell: {", ".join(map(str, value))}'
     if isinstance(value, list) and len(value) == 2 and is_number(value[1]):
-        return f'{name} (longer)' if is_number(value[0]) else f'{name}: {value[0]}'
+        return f'{name}: {value[0]} (arrow length {value[1]:g})'
     if isinstance(value, list):
         return f'{name}: {", ".join(told(*e).replace(": ", " (", 1)+")"*(": " in told(*e)) for e in entries(value))}'
     return f'{name}: {value}' if value else name
@@ -738,6 +743,7 @@ def alt_text(p: dict) -> str:
     unit = p.get('unit', '%' if name == 'share' else '')
     said = '; '.join(told(*e, unit) for e in entries(p[name]))
     if name == 'waves': said = '; '.join(f'{n}: {c:g} waves, {h:g} high' for n, (c, h) in entries(p[name]))
+    if name == 'punnett': said += f'. In the boxes: {", ".join(cross(*(n for n, _ in entries(p[name]))))}'
     more = [f'On this: {p["thing"]}' if p.get('thing') else '',
             f'Both: {", ".join(p["both"])}' if p.get('both') else '', p.get('note', '')]
     parts = p['title'], f'{KINDS[name].tells}: {said}', *more
