@@ -540,7 +540,7 @@ def draw_punnett(s: Sheet, p: dict):
     for i, a in enumerate(one): s.words(x+side*(i+.5)-34, s.y, [a], 'title', 'middle')
     for j, b in enumerate(two):
         s.words(x-34-16, top+side*(j+.5)-10, [b], 'title', 'middle')
-        for i, a in enumerate(one):
+        for i in range(2):
             pair = cross(one, two)[2*j+i]
             s.box(x-34+side*i, top+side*j, side, side, 0 if pair.isupper() else 2 if pair.islower() else 1, 0)
             s.words(x-34+side*(i+.5), top+side*(j+.5)-10, [pair], 'title', 'middle')
