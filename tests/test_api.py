@@ -254,7 +254,7 @@ def test_answer(url):
     r = requests.post(f'{url}/v1/tutor/answer',
                       json=dict(question='Which is red?', choices=['this', 'that'], picture=uri(),
                                 max_new_tokens=10)).json()
-    assert set(r) == {'choice', 'choices', 'probabilities', 'confidence', 'explanation'}
+    assert set(r) == {'choice', 'choices', 'probabilities', 'confidence', 'explanation', 'picture'}
     assert r['choice'] in r['choices'] == ['this', 'that']
     assert sum(r['probabilities']) == pytest.approx(1, abs=1e-3) and r['confidence'] == max(r['probabilities'])
     r = requests.post(f'{url}/v1/tutor/answer', json=dict(question='Which? A. milk B. a rock', max_new_tokens=5)).json()

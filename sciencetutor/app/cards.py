@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 import yaml
 from fastcore.script import CliError
+from .drawings import picture_fault
 from ..files import cache_path, write_atomic
 from ..resources import asset
 
@@ -54,7 +55,7 @@ class Card:
     related: tuple | list = ()  # ids
     activity: str = ''  # something safe to do or observe
     care: str = ''  # what not to do, and whom to ask
-    picture: str = ''  # a drawing of `sciencetutor.samples`
+    picture: dict | None = None  # described as in `sciencetutor.app.drawings`
     topic: str = ''  # of its file
     owner: str = ''  # folder of a teacher's card; '' for ours
 
@@ -70,7 +71,7 @@ def points(card: Card) -> list[Card]:
 # %% ../../nbs/app/01_cards.ipynb #43423af4
 FIELDS = {'not': 'misconceptions', 'try': 'activity'}  # names in the file that differ from those of `Card`
 NEEDED = ('id', 'title', 'grades', 'answer', 'asked')
-TEXTS = ('id', 'title', 'idea', 'answer', 'deeper', 'example', 'try', 'care', 'picture')
+TEXTS = ('id', 'title', 'idea', 'answer', 'deeper', 'example', 'try', 'care')
 LISTS = ('asked', 'facts', 'hints', 'keywords', 'related')
 
 class Fault(NamedTuple):
@@ -88,7 +89,7 @@ def is_texts(value) -> bool:
 # %% ../../nbs/app/01_cards.ipynb #0dfca872
 def field_faults(raw: dict) -> Iterable[str]:
     "What is wrong with the fields of one card as it stands in the file."
-    known = {*TEXTS, *LISTS, 'grades', 'not', 'also', 'check'}
+    known = {*TEXTS, *LISTS, 'grades', 'not', 'also', 'check', 'picture'}
     for key in raw:
         if key not in known: yield f'there is no field {key!r}; there are {", ".join(sorted(known))}'
     for key in NEEDED:
@@ -105,7 +106,7 @@ def field_faults(raw: dict) -> Iterable[str]:
 
 # %% ../../nbs/app/01_cards.ipynb #e13d9e2b
 def part_faults(raw: dict) -> Iterable[str]:
-    "What is wrong with the misconceptions, the questions beside it and the check of one card."
+    "What is wrong with the misconceptions, the questions beside it, the picture and the check of one card."
     wrong = raw.get('not', [])
     paired = lambda w: isinstance(w, dict) and set(w) == {'says', 'truth'} and is_texts([*w.values()])
     if not isinstance(wrong, list) or not all(map(paired, wrong)):
@@ -115,6 +116,7 @@ def part_faults(raw: dict) -> Iterable[str]:
     asked = lambda a: whole(a) and is_texts([a['says']])
     if not isinstance(also, list) or not all(map(asked, also)):
         yield 'also must be a list of asks (a list of texts) and says (a text)'
+    if 'picture' in raw and (fault := picture_fault(raw['picture'])): yield fault
     if (check := raw.get('check')) is None: return
     if not isinstance(check, dict) or set(check) != {'question', 'choices', 'answer'}:
         yield 'check needs question, choices and answer'

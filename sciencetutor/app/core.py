@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .uploads import PrivateFolder, Refusal, Uploads, bare_png, owner_of, print_error
-from .turns import Turn, find_cards, find_choices, ignores_picture, looks_up, reply, sure_key
+from .turns import (Turn, find_cards, find_choices, ignores_picture, looks_up,
+                                    reply, shown_picture, sure_key)
 from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image, open_upload
@@ -34,10 +35,10 @@ if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 __all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'MAX_LATE', 'LATEX',
            'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars', 'PageTurn',
            'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words', 'check_html',
-           'source_html', 'hint_text', 'choice_parts', 'explanation', 'closing_parts', 'answer_message',
-           'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle', 'PageSettings',
-           'Page', 'Actions', 'ChatView', 'typed_again', 'ChatsView', 'chats_parts', 'make_theme', 'look', 'Navigation',
-           'show_view', 'page_blocks', 'make_page']
+           'source_html', 'hint_text', 'choice_parts', 'explanation', 'drawing_parts', 'closing_parts',
+           'answer_message', 'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle',
+           'PageSettings', 'Page', 'Actions', 'ChatView', 'typed_again', 'ChatsView', 'chats_parts', 'make_theme',
+           'look', 'Navigation', 'show_view', 'page_blocks', 'make_page']
 
 # %% ../../nbs/app/12_page.ipynb #b1b70c74
 def sure_words(
@@ -165,13 +166,18 @@ def explanation(turn: PageTurn, t: dict) -> str:
     if turn.origin: return small_html(t['how_'+turn.origin], 'st-how')+f'\n\n{text}'
     return text
 
+def drawing_parts(turn: PageTurn) -> list[str]:
+    "The picture of the card that is said, as HTML."
+    drawn = shown_picture(turn.card_text or turn.text, turn.sources)
+    return [f'<img class="st-drawing" src="cards/{drawn["file"]}" alt="{html.escape(drawn["alt"])}">'] if drawn else []
+
 def closing_parts(turn: PageTurn, t: dict, waiting: str = '') -> list[str]:
     "What went wrong, that more is coming, or what the answer leans on."
     if turn.note: return [t[turn.note]]
     if waiting: return [small_html(f'{"" if turn.text else waiting}{DOTS}', 'st-wait')]
     if not (turn.text and turn.sources): return []
     check = [check_html(turn.self_check, t['check'], t)] if turn.self_check else []
-    return [*check, source_html(turn, t)]
+    return [*drawing_parts(turn), *check, source_html(turn, t)]
 
 # %% ../../nbs/app/12_page.ipynb #54aba5ea
 ANSWER_NOTES = dict(blind='picture_ignored', not_kept='unsaved')  # text -> when it is said

@@ -19,7 +19,7 @@ from .core import (Page, PageSettings, PageTurn, choice_words, page_blocks, sure
 from .logins import LoginLimiter
 from .store import PIN, active_seconds, to_json, to_markdown
 from .teaching import MASTERED, chosen_choice, class_table, covered, draw_quiz, print_quiz
-from .turns import find_choices
+from .turns import find_choices, shown_picture
 from .uploads import Refusal, bare_png, owner_of, print_error
 from .views import (FILE_KINDS, QUIZ, REPORTED, Quiz, accept_flag, child_name, child_row, date_of,
                                     draw_question, due_skill, flag_choices, flag_row, grade_answer, reading_words,
@@ -72,9 +72,10 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
     "A turn as the browser shows it."
     shown = [h for h in turn.hints[:turn.hints_shown] if h['kind'] != 'answer']
     own = '' if turn.hinting else turn.text
+    said = turn.card_text if own and turn.card_text else own
     return dict(id=turn.message_id, chat=turn.chat_id, question=turn.question, context=turn.context, mode=turn.mode,
                 choices=turn.choices, picture=turn.file, **verdict_data(turn, t),
-                text=turn.card_text if own and turn.card_text else own, own=own if turn.card_text else '',
+                text=said, own=own if turn.card_text else '', drawing=shown_picture(said, turn.sources),
                 by_model=bool(turn.origin), hinting=turn.hinting, hints=[hint_data(h, turn) for h in shown],
                 more_hints=turn.hinting and turn.hints_shown < len(turn.hints)-1, tries=turn.tries,
                 note=t[turn.note] if turn.note else '', refused=turn.note.startswith('refuse_'),

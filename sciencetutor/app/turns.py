@@ -14,6 +14,7 @@ from PIL.Image import Image
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .cards import TALK
+from .drawings import draw_picture, picture_data
 from .answers import ASK, SURE, TELL, Answer, converse, leans_on_last
 from .retrieval import finder
 from .safety import ContentFiltered
@@ -24,9 +25,9 @@ if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
 __all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'CHOICE_NOTES', 'EXPLANATION', 'MAX_QUESTION', 'MEMORY', 'find_choices',
-           'Turn', 'sure_key', 'find_cards', 'as_source', 'looks_up', 'talked_about', 'answer_open', 'add_notes',
-           'recent_turns', 'whole_sentences', 'reply', 'ignores_picture', 'choice_sentence', 'tell',
-           'text_and_pictures', 'read_messages', 'recall', 'with_notes', 'until_stop', 'answer_messages']
+           'Turn', 'sure_key', 'find_cards', 'as_source', 'shown_picture', 'card_picture', 'looks_up', 'talked_about',
+           'answer_open', 'add_notes', 'recent_turns', 'whole_sentences', 'reply', 'ignores_picture', 'choice_sentence',
+           'tell', 'text_and_pictures', 'read_messages', 'recall', 'with_notes', 'until_stop', 'answer_messages']
 
 # %% ../../nbs/app/05_turns.ipynb #bbb7e3ef
 _spaced_letter = r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*'  # (A) milk, A. milk, A) milk, A: milk
@@ -183,7 +184,22 @@ def as_source(found) -> dict:  # from a `Found`
     "A card that was found, as the page and the APIs show it."
     c = found.card
     return dict(kind='card', id=c.id, title=c.title, text=c.answer, sure=round(found.sure, 3), hints=list(c.hints),
-                check=c.check, topic=c.topic, owner=c.owner)
+                check=c.check, topic=c.topic, owner=c.owner, picture=c.picture)
+
+# %% ../../nbs/app/05_turns.ipynb #d7a81c02
+def shown_picture(
+    text: str,  # of an answer
+    sources: Sequence[dict],  # that it leans on, from `as_source`
+) -> dict | None:  # file, alt, width, height
+    "The picture of the card that an answer says; None if it has none."
+    cards = [s for s in sources if s.get('kind') == 'card' and s.get('picture')]
+    said = next((s for s in cards if s['text'] in text), None)
+    return picture_data(said['id'], said['picture']) if said else None
+
+def card_picture(name: str) -> str | None:  # SVG
+    "The picture of a card, by the card's id."
+    card = finder().by_id.get(name)
+    return draw_picture(card.picture) if card and card.picture else None
 
 # %% ../../nbs/app/05_turns.ipynb #answer-open
 OWN_WORDS = 1e9  # parameters from which a model may answer an open question in its own words

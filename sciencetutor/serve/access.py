@@ -36,7 +36,7 @@ ROUTES = {  # method -> kind -> what is open
     'GET': dict(
         public=STATIC,
         login='/logout',
-        read=r'/config|/gradio_api/(login_check|user|app_id|info|openapi\.json|startup-events|queue/status)',
+        read=r'/config|/cards/[a-z0-9-]{1,100}\.svg|/gradio_api/(login_check|user|app_id|info|openapi\.json|startup-events|queue/status)',
         file=r'/gradio_api/file=.+',
         stream=rf'/gradio_api/(heartbeat/{NAME}|queue/data|call/{NAME}/{NAME})'),
     'POST': dict(

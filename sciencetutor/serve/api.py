@@ -25,7 +25,8 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from .. import __version__
-from ..app.turns import MEMORY, Turn, answer_messages, recall, read_messages, tell
+from ..app.turns import (MEMORY, Turn, answer_messages, card_picture, recall, read_messages,
+                                    shown_picture, tell)
 from ..app.uploads import Refusal
 from .proxy import WithPrefix
 from sciencetutor.serve.limits import (
@@ -36,15 +37,15 @@ from sciencetutor.serve.limits import (
 
 # %% auto #0
 __all__ = ['MAX_ITEMS', 'ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS', 'ENDS', 'ANSWER_MARK', 'PICTURE_ONLY',
-           'OPENAI_NEUTRAL', 'SWAGGER_FILES', 'ABOUT', 'iterate_in_thread', 'until_disconnect', 'Metrics',
-           'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse', 'body_size', 'json_body', 'documented',
-           'clip', 'sampling', 'ignored', 'Ask', 'Generate', 'parts_of', 'prompt_messages', 'prompt_sampling',
-           'split_prompt', 'webui_routes', 'webui_model_routes', 'SocketSession', 'webui_socket', 'form_messages',
-           'chat_form', 'flask_routes', 'status_routes', 'Sampled', 'Completion', 'check_supported', 'image_url',
-           'chat_message', 'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk', 'text_chunk',
-           'completion_sampling', 'completion_head', 'completion_routes', 'TextCompletion', 'text_completion_routes',
-           'model_routes', 'Question', 'read_question', 'tutor_routes', 'operator_routes', 'documentation_routes',
-           'ErrorReporting', 'make_api']
+           'OPENAI_NEUTRAL', 'SVG_ANSWER', 'SVG_HEADERS', 'SWAGGER_FILES', 'ABOUT', 'iterate_in_thread',
+           'until_disconnect', 'Metrics', 'RequestMetrics', 'Gateway', 'join', 'event_stream', 'Body', 'parse',
+           'body_size', 'json_body', 'documented', 'clip', 'sampling', 'ignored', 'Ask', 'Generate', 'parts_of',
+           'prompt_messages', 'prompt_sampling', 'split_prompt', 'webui_routes', 'webui_model_routes', 'SocketSession',
+           'webui_socket', 'form_messages', 'chat_form', 'flask_routes', 'status_routes', 'Sampled', 'Completion',
+           'check_supported', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk',
+           'text_chunk', 'completion_sampling', 'completion_head', 'completion_routes', 'TextCompletion',
+           'text_completion_routes', 'model_routes', 'Question', 'read_question', 'picture_response', 'picture_address',
+           'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -831,6 +832,22 @@ def read_question(q: Question) -> tuple[Turn, list[Turn], list]:  # also turns b
     before = read_messages([dict(m, content=m['content'][-1]['text']) for m in said])[-MEMORY:] if said else []
     return turn, before, check_pictures([q.picture] if q.picture else [])
 
+# %% ../../nbs/serve/02_api.ipynb #d7a81c12
+SVG_ANSWER = {200: {'content': {'image/svg+xml': {}}}, 404: dict(description='A card without a picture, or none')}
+SVG_HEADERS = {'cache-control': 'private, max-age=604800', 'x-content-type-options': 'nosniff',
+               'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'"}
+
+def picture_response(name: str) -> Response:  # SVG
+    "The picture of the card with this id."
+    svg = card_picture(name)
+    if not svg: raise Refusal(404, "There is no picture of this name.")
+    return Response(svg, media_type='image/svg+xml', headers=SVG_HEADERS)
+
+def picture_address(turn: Turn, root: str) -> dict | None:  # url, alt
+    "Where the picture of an answer is, and what it shows."
+    drawn = shown_picture(turn.text, turn.sources)
+    return drawn and dict(url=f'{root}/v1/tutor/pictures/{drawn["file"]}', alt=drawn['alt'])
+
 # %% ../../nbs/serve/02_api.ipynb #tutorroute
 def tutor_routes(gateway: Gateway) -> APIRouter:
     "The tutor's own API."
@@ -852,7 +869,12 @@ def tutor_routes(gateway: Gateway) -> APIRouter:
         await until_disconnect(request, finish())
         choice = None if turn.best is None else turn.choices[turn.best]
         return dict(choice=choice, choices=turn.choices, probabilities=turn.probs, confidence=turn.confidence,
-                    explanation=turn.text)
+                    explanation=turn.text, picture=picture_address(turn, request.scope.get('root_path', '')))
+
+    @api.get('/pictures/{name}.svg', responses=SVG_ANSWER, response_class=Response)
+    def picture(name: str, client: str = Depends(gateway.identify)):
+        "The picture of a card."
+        return picture_response(name)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #75906eec

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error',
-           'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_page', 'WidgetPage', 'mount_page',
-           'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names', 'PortRouter',
-           'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server', 'make_engine',
-           'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table', 'print_reply',
-           'ask']
+           'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_page', 'WidgetPage', 'front_drawing',
+           'mount_page', 'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names',
+           'PortRouter', 'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server',
+           'make_engine', 'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table',
+           'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -115,6 +115,15 @@ class WidgetPage:
         path = scope.get('root_path', '')+'/'
         await self.gradio({**scope, 'path': path, 'raw_path': path.encode()}, receive, send)
 
+# %% ../../nbs/40_serve.ipynb #d7a81c22
+def front_drawing(request):
+    "The picture of a card."
+    from starlette.responses import PlainTextResponse
+    from sciencetutor.app.uploads import Refusal
+    from sciencetutor.serve.api import picture_response
+    try: return picture_response(request.path_params['name'])
+    except Refusal as e: return PlainTextResponse(e.message, e.status)
+
 # %% ../../nbs/40_serve.ipynb #dcc43058
 def mount_page(
     page,  # `gr.Blocks`
@@ -132,6 +141,7 @@ def mount_page(
     app.state.gradio, app.state.logins = app.routes[-1].app, logins
     compat.check_app(app.state.gradio)
     app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_part),
+                         Route('/cards/{name}.svg', front_drawing),
                          Route('/lab', WidgetPage(app.state.gradio))]
     return app
 

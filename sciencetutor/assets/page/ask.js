@@ -332,7 +332,7 @@ function draw(turn) {
     d.blind && d.text && el('p', {class: 'small'}, t('blind')), d.unsaved && el('p', {class: 'small'}, t('not_kept')),
     ...(d.hinting ? hintParts(turn) : []),
     d.say && el('div', {class: 'verdict'}, markdown(d.say)),
-    (d.text || '') && answerPart(d), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, markdown(d.note)),
+    (d.text || '') && answerPart(d), turn.done && d.drawing && drawingPart(d.drawing), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, markdown(d.note)),
     turn.error && el('div', {class: 'note', role: 'alert'}, turn.error, turn.again && button(t('retry'), turn.again, {class: 'retry'})),
     !turn.done && !turn.error && el('p', {class: 'waiting', role: 'status'}, d.text ? '' : turn.waiting, dots()),
     ...(turn.done && !d.hinting ? detailParts(d) : []),
@@ -347,6 +347,8 @@ const dots = () => el('span', {class: 'dots', 'aria-hidden': 'true'}, el('i', {}
 function answerPart(d) {
   return el('div', {class: 'answer'}, d.by_model && !d.own && !d.source ? el('p', {class: 'small'}, t('how_own')) : null, markdown(d.text))
 }
+
+const drawingPart = ({file, alt, width, height}) => el('img', {class: 'drawing', src: `cards/${file}`, alt, width, height, onerror: e => e.target.remove()})
 
 function detailParts(d) {
   return [
