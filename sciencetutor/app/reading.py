@@ -19,10 +19,10 @@ from .turns import find_choices
 from ..data.images import shrink
 
 # %% auto #0
-__all__ = ['READ_SIDE', 'READ_TIME', 'CANNOT', 'LETTER', 'NUMBER', 'TITLE', 'draw_sheet', 'CannotRead', 'Line', 'can_read',
+__all__ = ['READ_SIDE', 'READ_TIME', 'CANNOT', 'LETTER', 'BOX', 'NUMBER', 'TITLE', 'draw_sheet', 'CannotRead', 'Line', 'can_read',
            'read_here', 'read_stdin', 'read_words', 'Placed', 'level', 'rows_of', 'counted', 'gaps_of', 'shared_gaps',
-           'bands_of', 'band_order', 'placed_order', 'reading_order', 'Asked', 'spaced', 'number_choices', 'blocks_of',
-           'block_text', 'worksheet']
+           'bands_of', 'band_order', 'placed_order', 'reading_order', 'Asked', 'spaced', 'with_points',
+           'number_choices', 'blocks_of', 'block_text', 'with_choices', 'worksheet']
 
 # %% ../../nbs/app/16_reading.ipynb #90436228
 def draw_sheet(
@@ -148,6 +148,7 @@ def rows_of(placed: Sequence[Placed]) -> list[list[Placed]]:
 # %% ../../nbs/app/16_reading.ipynb #88eef988
 # A. milk, (a) milk, [A] milk, ○ A. milk; 1. Why, (1) Why, Q1: Why
 LETTER = re.compile(r'(?:[O○◯□☐口•]\s+)?[(\[]?([A-Ja-j])[.):\]]\s*(?=\S)')
+BOX = re.compile(r'[Oo0○◯□☐口•]\s+(?=\S)')  # a box or a circle to tick, as it may be read
 NUMBER = re.compile(r'(?:(?:Q|Question|No\.?)\s*)?[(\[]?(\d{1,2})[.):\]]\s*(?=[^\d\s])', re.I)
 
 def counted(order: Sequence[Placed]) -> int:
@@ -215,6 +216,14 @@ def spaced(text: str) -> str:
         if m := mark.match(text): return f'{m[0].rstrip()} {text[m.end():]}'
     return text
 
+def with_points(placed: Sequence[Placed]) -> list[Placed]:
+    "Lines in reading order; letters that count up without a point (A milk, B tea) get theirs."
+    letters = [(m := re.match(r'([A-J])\s+(?=\S)', p.line.text)) and m[1] for p in placed]
+    pairs = {i for i, (a, b) in enumerate(zip(letters, letters[1:])) if a and b and ord(b) == ord(a)+1}
+    marked = pairs | {i+1 for i in pairs}
+    return [p._replace(line=p.line._replace(text=f'{letters[i]}. {p.line.text[1:].strip()}')) if i in marked else p
+            for i, p in enumerate(placed)]
+
 def number_choices(texts: Sequence[str]) -> bool:
     "Whether the numbers of a page stand before choices and not before questions."
     numbered = [t for t in texts if NUMBER.match(t)]
@@ -247,14 +256,27 @@ def block_text(block: Sequence[Placed]) -> str:
         beside = before and abs(p.middle-before.middle) < .5*p.height and not LETTER.match(p.line.text)
         if beside: lines[-1] += ' '+p.line.text.strip()
         else: lines.append(spaced(p.line.text.strip()))
+    boxes = sum(bool(BOX.match(line)) for line in lines)
+    if boxes > 1: lines = [BOX.sub('• ', line, count=1) if BOX.match(line) else line for line in lines]
     return re.sub(r'(?<=[a-z])-\n(?=[a-z])', '', '\n'.join(lines))
 
+def with_choices(blocks: Sequence[list[Placed]]) -> list[list[Placed]]:
+    "Blocks, each question with the choices that stand apart from it."
+    joined = []
+    for block in blocks:
+        text, marked = block_text(block), LETTER.match(block[0].line.text) or NUMBER.match(block[0].line.text)
+        open_end = bool(joined) and block_text(joined[-1]).endswith(('?', ':')) and '?' not in text and not marked
+        if open_end and find_choices(f'{block_text(joined[-1])}\n{text}')[1]: joined[-1] = joined[-1]+block
+        else: joined.append(block)
+    return joined
+
+# %% ../../nbs/app/16_reading.ipynb #ac9b0a5a
 def worksheet(
     lines: Sequence[Line],  # from `read_words`
 ) -> list[Asked]:
     "The questions of a worksheet, with their choices."
     found, before, by_number = [], [], not number_choices([line.text for line in lines])
-    for block in blocks_of(reading_order(lines)):
+    for block in with_choices(blocks_of(with_points(reading_order(lines)))):
         text, n = block_text(block), by_number and NUMBER.match(block[0].line.text)
         question, choices = find_choices(NUMBER.sub('', text, count=1) if n else text)
         question = ' '.join(question.split())
