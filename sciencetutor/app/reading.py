@@ -47,7 +47,7 @@ def draw_sheet(
 
 # %% ../../nbs/app/16_reading.ipynb #b6782fd2
 READ_SIDE = 1600  # pixels; larger pictures are made smaller
-READ_TIME = 30.  # seconds, for reading and for waiting until it is one's turn
+READ_TIME = 60.  # seconds, for reading and for waiting until it is one's turn
 CANNOT = dict(missing="Words in pictures are read once a grown-up has installed it: pip install 'sciencetutor[ocr]'",
               busy="Another picture is being read: try again in a minute",
               slow=f"There is too much in this picture to read in {READ_TIME:.0f} seconds: take one of a smaller part",
@@ -235,7 +235,8 @@ def number_choices(texts: Sequence[str]) -> bool:
 def blocks_of(placed: Sequence[Placed]) -> list[list[Placed]]:
     "Lines in reading order, cut where questions begin."
     steps = [b.middle-a.middle for a, b in zip(placed, placed[1:])]
-    usual, texts = median([s for s in steps if s > 5] or [0.]), [p.line.text for p in placed]
+    down, texts = sorted(s for s in steps if s > 5), [p.line.text for p in placed]
+    usual = down[len(down)//4] if down else 0.  # most gaps of a short page are wide
     by_number, blocks, lettered = not number_choices(texts), [], False
     for p, step in zip(placed, [0., *steps]):
         m, numbered = LETTER.match(p.line.text), by_number and NUMBER.match(p.line.text)

@@ -152,13 +152,14 @@ def load(
 # %% ../../nbs/data/04_images.ipynb #01747ce2
 def usable(
     data: bytes,  # a whole file
-) -> bytes:  # the same bytes; a PNG without its words, or of 8 bits where it had more
+) -> bytes:  # the same bytes; a PNG without its words, of 8 bits where it had more, or of a HEIC
     "A file that every decoder can use, `BadImage` where there is no such thing."
     try: im = load(data)
     except BadImage:
         if data[:8] != PNG: raise
         im = load(data := without_words(data))
-    return png_bytes(to_rgb(im)) if im.mode[:1] in 'IF' else data  # Pillow's own way to RGB makes 16 bits white
+    rare = im.mode[:1] in 'IF' or im.format == 'HEIF'  # Pillow's own way to RGB makes 16 bits white
+    return png_bytes(to_rgb(im)) if rare else data
 
 def decode(
     data: bytes,  # a whole file
