@@ -224,20 +224,20 @@ def with_points(placed: Sequence[Placed]) -> list[Placed]:
     return [p._replace(line=p.line._replace(text=f'{letters[i]}. {p.line.text[1:].strip()}')) if i in marked else p
             for i, p in enumerate(placed)]
 
-def number_choices(texts: Sequence[str]) -> bool:
+def number_choices(placed: Sequence[Placed]) -> bool:
     "Whether the numbers of a page stand before choices and not before questions."
-    numbered = [t for t in texts if NUMBER.match(t)]
-    plain = [t for t in texts if not NUMBER.match(t)]
-    lettered = any(LETTER.match(t) for t in texts)
-    return len(numbered) > 1 and not lettered and not any('?' in t for t in numbered) and any('?' in t for t in plain)
+    texts = [p.line.text.strip() for p in placed]
+    numbered = [i for i, t in enumerate(texts) if NUMBER.match(t)]
+    after_question = len(numbered) > 1 and texts[numbered[0]-1 if numbered[0] else 0].endswith('?')
+    return after_question and not any(LETTER.match(t) or (NUMBER.match(t) and '?' in t) for t in texts)
 
 # %% ../../nbs/app/16_reading.ipynb #7a2174f2
 def blocks_of(placed: Sequence[Placed]) -> list[list[Placed]]:
     "Lines in reading order, cut where questions begin."
     steps = [b.middle-a.middle for a, b in zip(placed, placed[1:])]
-    down, texts = sorted(s for s in steps if s > 5), [p.line.text for p in placed]
+    down = sorted(s for s in steps if s > 5)
     usual = down[len(down)//4] if down else 0.  # most gaps of a short page are wide
-    by_number, blocks, lettered = not number_choices(texts), [], False
+    by_number, blocks, lettered = not number_choices(placed), [], False
     for p, step in zip(placed, [0., *steps]):
         m, numbered = LETTER.match(p.line.text), by_number and NUMBER.match(p.line.text)
         first, apart = bool(m and m[1] in 'aA'), step > 1.45*usual or step < -2*p.height
@@ -276,8 +276,9 @@ def worksheet(
     lines: Sequence[Line],  # from `read_words`
 ) -> list[Asked]:
     "The questions of a worksheet, with their choices."
-    found, before, by_number = [], [], not number_choices([line.text for line in lines])
-    for block in with_choices(blocks_of(with_points(reading_order(lines)))):
+    placed, found, before = with_points(reading_order(lines)), [], []
+    by_number = not number_choices(placed)
+    for block in with_choices(blocks_of(placed)):
         text, n = block_text(block), by_number and NUMBER.match(block[0].line.text)
         question, choices = find_choices(NUMBER.sub('', text, count=1) if n else text)
         question = ' '.join(question.split())
