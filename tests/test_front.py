@@ -223,8 +223,8 @@ def test_not_a_picture(visit, tmp_path):
     send(page, 'What is this?')
     page.get_by_text(T['bad_picture']).wait_for()
 
-SHEET = [('1. Which of these is a solld?', .7), ('A. a glass of milk', .99), ('B. a rock', .99), ('2. Which is a gas?', .99),
-         ('A. air', .99), ('B. ice', .99)]
+SHEET = [('1. Which of these is a solld?', .7), ('A. a glass of milk', .99), ('B. a rock', .99),
+         ('2. Which is a gas?', .99), ('A. air', .99), ('B. ice', .99)]
 
 @pytest.fixture
 def sheet(monkeypatch, tmp_path):
@@ -244,6 +244,7 @@ def test_a_worksheet_is_put_right_and_asked(visit, engine, sheet, width, height,
     page = visit(width, height, scheme)
     page.set_input_files('#file', sheet[0])
     in_view(page, '#read-words')
+    assert '.heic' in page.get_attribute('#file', 'accept')
     large_enough(page)
     shot(page, f'picture-{scheme}')
     page.click('#read-words')
@@ -253,6 +254,7 @@ def test_a_worksheet_is_put_right_and_asked(visit, engine, sheet, width, height,
     accessible(page)
     large_enough(page)
     shot(page, f'read-{scheme}')
+    in_view(page, 'dialog button.primary')
     page.wait_for_timeout(300)
     assert not page.locator('.turn').count()  # nothing is asked before it was seen
     page.fill('fieldset.unsure textarea', 'Which of these is a solid?')

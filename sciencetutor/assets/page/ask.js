@@ -115,7 +115,7 @@ async function readPicture(quiet = false) {  // whether its words take the place
   if (pressed.disabled) return true
   pressed.disabled = true
   pressed.replaceChildren(t('reading'), dots())
-  const questions = await readQuestions(sent.file, () => picture === sent, quiet)
+  const questions = await readQuestions(sent, () => picture === sent, quiet)
   pressed.disabled = false
   pressed.replaceChildren(t('read_words'))
   if (questions?.length && picture === sent) { dropPicture(); await sendAll(questions) }

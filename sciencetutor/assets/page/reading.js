@@ -20,7 +20,7 @@ function questionField({question, choices, look}, i, n) {
   }, {class: 'pill'})
   const field = el('fieldset', {class: look ? 'read unsure' : 'read'}, el('legend', {}, n > 1 ? t('read_number', {n: i+1}) : t('box_label')),
     look && el('p', {class: 'small'}, t('read_look')), text, list, el('div', {class: 'row'}, more,
-      n > 1 && iconButton('box', t('read_leave'), () => { field.remove(); document.querySelector('fieldset.read textarea')?.focus() })))
+      n > 1 && iconButton('close', t('read_leave'), () => { field.remove(); document.querySelector('fieldset.read textarea')?.focus() })))
   return field
 }
 
@@ -30,25 +30,25 @@ function written(field) {  // as a child would type it
   return [question, ...choices.map((c, i) => `${LETTERS[i]}. ${c}`)].filter(Boolean).join('\n')
 }
 
-async function corrected(questions) {
-  const body = el('div', {class: 'read-all'}, el('p', {}, t('read_check')), questions.map((q, i) => questionField(q, i, questions.length)))
+async function corrected(questions, url) {
+  const body = el('div', {class: 'read-all'}, el('p', {}, t('read_check')), el('img', {src: url, alt: t('picture'), onerror: e => e.target.remove()}), questions.map((q, i) => questionField(q, i, questions.length)))
   const pressed = await dialog(t('read_title'), body, [[t('cancel'), ''], [t('read_ask'), 'ask', 'primary']])
   return pressed === 'ask' ? [...body.querySelectorAll('fieldset')].map(written).filter(Boolean) : []
 }
 
 // The questions in a picture, as the child lets them be asked. None: there is nothing to ask now. Null: nothing was read that could be asked.
-// `wanted()` says whether the picture is still there; quiet, when the child did not ask for its words.
-export async function readQuestions(file, wanted, quiet) {
+// `picture` is {file, url}; `wanted()` says whether it is still there; quiet, when the child did not ask for its words.
+export async function readQuestions(picture, wanted, quiet) {
   let found
-  try { found = await call('page_words', await upload(file)) } catch (e) {
+  try { found = await call('page_words', await upload(picture.file)) } catch (e) {
     if (!quiet) say(told(e))
     return quiet ? null : []
   }
   if (!wanted()) return []
   const {questions, words, note} = found
-  if (questions.length) return corrected(questions)
+  if (questions.length) return corrected(questions, picture.url)
   if (quiet) return null
-  if (!note && words) return corrected([{question: words, choices: [], look: true}])
+  if (!note && words) return corrected([{question: words, choices: [], look: true}], picture.url)
   say(t(note ? `read_${note}` : 'read_nothing'))
   return []
 }
