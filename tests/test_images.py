@@ -164,7 +164,8 @@ def test_seven_uploads_at_once(tmp_path, mode, size, want, megabytes):
 
 
 @settings(max_examples=300, deadline=None)
-@given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8), format=st.sampled_from([f for f in FORMATS if f != 'HEIF']))
+@given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8),
+       format=st.sampled_from([f for f in FORMATS if f != 'HEIF']))
 def test_damage_never_escapes(at, junk, format):
     data = bytearray(encoded(RED.resize((20, 10)), format))
     data[at:at + len(junk)] = junk
@@ -277,8 +278,8 @@ def test_a_large_avif():
     data = encoded(RED.resize((64, 64)), 'AVIF')
     size = data.index(b'ispe')+8
     says = lambda width, height: data[:size]+struct.pack('>II', width, height)+data[size+8:]
-    with pytest.raises(BadImage, match='6000 x 5000 pixels .at most 26,000,000 in all'): open_upload(says(6000, 5000), 64)
-    assert open_upload(says(5712, 4284), 64).size == (64, 64)  # a photograph of a telephone may be as large
+    with pytest.raises(BadImage, match='6000 x 5000 pixels .at most 26,000,000'): open_upload(says(6000, 5000), 64)
+    assert open_upload(says(5712, 4284), 64).size == (64, 48)  # as large as a telephone's
 
 
 def test_what_is_accepted_can_be_trained_on(tmp_path):
