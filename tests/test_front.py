@@ -223,6 +223,120 @@ def test_not_a_picture(visit, tmp_path):
     send(page, 'What is this?')
     page.get_by_text(T['bad_picture']).wait_for()
 
+SHEET = [('1. Which of these is a solld?', .7), ('A. a glass of milk', .99), ('B. a rock', .99),
+         ('2. Which is a gas?', .99), ('A. air', .99), ('B. ice', .99)]
+
+@pytest.fixture
+def sheet(monkeypatch, tmp_path):
+    "A picture, and a function that says what is read in it."
+    from sciencetutor.app import endpoints
+    from sciencetutor.app.reading import Line
+    Image.new('RGB', (60, 80), 'white').save(tmp_path/'sheet.png')
+    def says(lines):
+        box = lambda i: [[0, 40*i], [300, 40*i], [300, 40*i+20], [0, 40*i+20]]
+        found = [Line(text, box(i), sure) for i, (text, sure) in enumerate(lines)]
+        monkeypatch.setattr(endpoints, 'read_words', lambda picture: found)
+    says(SHEET)
+    return str(tmp_path/'sheet.png'), says
+
+@SIZES
+def test_a_worksheet_is_put_right_and_asked(visit, engine, sheet, width, height, scheme):
+    page = visit(width, height, scheme)
+    page.set_input_files('#file', sheet[0])
+    in_view(page, '#read-words')
+    assert '.heic' in page.get_attribute('#file', 'accept')
+    large_enough(page)
+    shot(page, f'picture-{scheme}')
+    page.click('#read-words')
+    page.wait_for_selector('dialog .read-all')
+    assert page.locator('fieldset.read').count() == 2 and page.locator('fieldset.unsure').count() == 1
+    assert page.input_value('fieldset.unsure textarea') == 'Which of these is a solld?' and fits(page)
+    accessible(page)
+    large_enough(page)
+    shot(page, f'read-{scheme}')
+    in_view(page, 'dialog button.primary')
+    page.wait_for_timeout(300)
+    assert not page.locator('.turn').count()  # nothing is asked before it was seen
+    page.fill('fieldset.unsure textarea', 'Which of these is a solid?')
+    page.fill('fieldset.read:nth-of-type(2) input >> nth=1', 'ice, which melts')
+    page.click('dialog button.primary')
+    answered(page, 2)
+    assert [q.split('\n')[0] for q in page.locator('.turn .question').all_inner_texts()] == [
+        'Which of these is a solid?', 'Which is a gas?']
+    assert 'ice, which melts' in page.inner_text('.turn:nth-child(2) .question')
+    assert not page.locator('.thumb').count() and not engine.asked[-1][1]
+
+def test_a_picture_sent_alone_is_read_first(visit, sheet):
+    page = visit()
+    page.set_input_files('#file', sheet[0])
+    page.press('#box', 'Enter')
+    page.wait_for_selector('dialog .read-all')
+    page.click('fieldset.read:nth-of-type(2) [aria-label="Leave this question out"]')
+    page.keyboard.press('Escape')
+    page.wait_for_selector('dialog', state='detached')
+    assert page.locator('.thumb').count() == 1 and not page.locator('.turn').count()  # nothing is lost, nothing asked
+    page.click('#read-words')
+    page.click('fieldset.read:nth-of-type(1) [aria-label="Leave this question out"]')
+    page.click('dialog button.primary')
+    answered(page)
+    assert page.locator('.turn').count() == 1 and 'Which is a gas?' in page.inner_text('.turn .question')
+
+def test_words_without_a_question_and_no_words(visit, sheet):
+    page = visit()
+    page.set_input_files('#file', sheet[0])
+    sheet[1]([('stem', .9), ('root', .9)])
+    page.click('#read-words')
+    page.wait_for_selector('dialog .read-all')
+    assert page.input_value('fieldset.read textarea') == 'stem root'
+    page.keyboard.press('Escape')
+    sheet[1]([])
+    page.click('#read-words')
+    page.get_by_text('I see no words in this picture.').wait_for()
+    sheet[1](SHEET)
+    page.set_input_files('#file', sheet[0])
+    send(page, 'Which is a solid?')  # who writes is not asked what the picture says
+    answered(page)
+    assert not page.locator('dialog').count()
+
+def test_what_a_grown_up_installs(visit, sheet, monkeypatch):
+    from sciencetutor.app import endpoints, reading
+    monkeypatch.setattr(endpoints, 'read_words', reading.read_words)
+    monkeypatch.setattr(reading, 'find_spec', lambda name: None)
+    page = visit()
+    page.set_input_files('#file', sheet[0])
+    page.click('#read-words')
+    page.get_by_text("pip install 'sciencetutor[ocr]'").wait_for()
+    page.press('#box', 'Enter')  # it is sent as it is
+    answered(page)
+
+def test_a_picture_that_is_of_no_use_is_asked_back(browser, sheet):
+    class Small(Script):
+        def smaller_than(self, n): return True
+    sheet[1]([])
+    with Server(Small(), open_port('127.0.0.1', 0)) as s:
+        page = opened(browser, s.url, 390, 844)
+        for n, how in enumerate(['explain', 'hint'], 1):
+            page.click(f'[data-mode={how}]')
+            page.set_input_files('#file', sheet[0])
+            send(page, 'What cloud is this?')
+            page.wait_for_selector(f'.turn:nth-child({n}) .seen')
+            card = page.locator(f'.turn:nth-child({n}) .card')
+            assert 'What do you see in it?' in card.inner_text() and not card.locator('.source, .hint').count()
+            page.wait_for_selector('#stop', state='hidden')
+        page.click('[data-mode=explain]')
+        accessible(page)
+        large_enough(page)
+        page.wait_for_timeout(500)
+        in_view(page, '.seen')
+        shot(page, 'seen')
+        page.get_by_role('button', name='The sky').click()
+        assert page.input_value('#box') == 'I see the sky. It '
+        page.fill('#box', '')
+        page.get_by_role('button', name='Kinds of clouds').click()
+        assert 'cloud' in answered(page, 3).inner_text() and not page.locator('.seen').count()
+        assert not page.wrong
+        page.context.close()
+
 def test_stop(visit, engine):
     page = visit()
     send(page, 'Be slow')

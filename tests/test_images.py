@@ -1,5 +1,5 @@
 "Hostile and odd pictures: an upright RGB picture, or one line; and memory stays bounded."
-import io, struct, subprocess, sys, zlib
+import base64, io, struct, subprocess, sys, zlib
 import pytest
 from hypothesis import given, settings, strategies as st
 from fastcore.script import CliError
@@ -164,7 +164,8 @@ def test_seven_uploads_at_once(tmp_path, mode, size, want, megabytes):
 
 
 @settings(max_examples=300, deadline=None)
-@given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8), format=st.sampled_from(FORMATS))
+@given(at=st.integers(0, 400), junk=st.binary(min_size=1, max_size=8),
+       format=st.sampled_from([f for f in FORMATS if f != 'HEIF']))
 def test_damage_never_escapes(at, junk, format):
     data = bytearray(encoded(RED.resize((20, 10)), format))
     data[at:at + len(junk)] = junk
@@ -234,6 +235,51 @@ def test_avif_is_read_and_heic_is_named():
     assert abs(open_image(data).getpixel((45, 59))[0] - RED.getpixel((45, 59))[0]) < 4
     with pytest.raises(BadImage, match='a HEIC photograph: save it as JPEG'):
         open_image(b'\0\0\0\x18ftypheic' + bytes(40))
+
+
+HEIC = base64.b64decode(  # 64 x 64 pixels: the left half blue, the right half red
+    'AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAVZtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9j'
+    'AAAAAERAAAEAAQAAAAABegABAAAAAAAAACgAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA1mlw'
+    'cnAAAAC3aXBjbwAAAHhodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQArQgEBA3AA'
+    'AAMAkAAAAwAAAwAeoCCBBZbqSSmubgIaDAgAAAMAyAAAAwAIQGIAAQAHRAHBcrAiQAAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAA'
+    'AABAAAAAQAAAABBwaXhpAAAAAAMICAgAAAAXaXBtYQAAAAAAAAABAAEEgQIDBAAAADBtZGF0AAAAJCgBr1j5DpJf//iAfI/Ken/0ZyJLe1qj'
+    '/3GH1/Tt1EcSceafYA==')
+needs_heic = pytest.mark.skipif('HEIF' not in FORMATS, reason='the package pi-heif is missing')
+
+def says(width, height):
+    "The HEIC, with another size in its header."
+    return HEIC.replace(b'ispe'+bytes(4)+struct.pack('>II', 64, 64), b'ispe'+bytes(4)+struct.pack('>II', width, height))
+
+
+@needs_heic
+def test_a_photograph_of_a_telephone():
+    picture = open_upload(HEIC, 32)
+    assert picture.size == (32, 32) and picture.mode == 'RGB'
+    assert picture.getpixel((4, 16))[2] > 150 and picture.getpixel((28, 16))[0] > 150
+    found, kept = check_image(HEIC)
+    assert found == ('HEIF', 64, 64, '') and Image.open(io.BytesIO(kept)).format == 'PNG'  # few programs read HEIC
+
+
+@needs_heic
+def test_a_hostile_heic_is_refused():
+    for width, height in ((30_000, 30_000), (7000, 4000), (1 << 31, 1 << 31)):
+        with pytest.raises(BadImage, match='pixels|unreadable|HEIC'): open_upload(says(width, height), 1024)
+    for width, height in ((5712, 4284), (8, 8)):  # fewer or more pixels come than are named
+        with pytest.raises(BadImage, match='broken picture'): open_upload(says(width, height), 1024)
+    for n in range(0, len(HEIC)-1, 7):
+        with pytest.raises(BadImage): open_upload(HEIC[:n], 1024)
+    for n in range(30, len(HEIC), 11):
+        try: open_upload(HEIC[:n]+bytes([HEIC[n] ^ 255])+HEIC[n+1:], 1024)
+        except BadImage as e: assert '\n' not in str(e)
+
+
+@pytest.mark.skipif('AVIF' not in FORMATS, reason='this Pillow has no AVIF')
+def test_a_large_avif():
+    data = encoded(RED.resize((64, 64)), 'AVIF')
+    size = data.index(b'ispe')+8
+    says = lambda width, height: data[:size]+struct.pack('>II', width, height)+data[size+8:]
+    with pytest.raises(BadImage, match='6000 x 5000 pixels .at most 26,000,000'): open_upload(says(6000, 5000), 64)
+    assert open_upload(says(5712, 4284), 64).size == (64, 48)  # as large as a telephone's
 
 
 def test_what_is_accepted_can_be_trained_on(tmp_path):

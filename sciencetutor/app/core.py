@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from PIL import Image, ImageChops
 from fastcore.basics import patch
 from .uploads import PrivateFolder, Refusal, Uploads, bare_png, owner_of, print_error
-from .turns import (Turn, find_cards, find_choices, ignores_picture, looks_up,
-                                    reply, shown_picture, sure_key)
+from .turns import (Turn, asks_back, find_cards, find_choices, ignores_picture, looks_up, reply,
+                                    shown_picture, sure_key)
 from ..engine.lazy import TooLong
 from ..data.formats import LETTERS
 from ..data.images import BadImage, data_uri, open_image, open_upload
@@ -496,7 +496,7 @@ def write_answer(self: Page,
 ) -> Iterator[None]:  # a step for everything new
     "Let the engine answer, and look at every word before it is shown."
     turn.picture_ignored = ignores_picture(self.engine, turn)
-    if turn.mode == 'hint' and not turn.hints:
+    if turn.mode == 'hint' and not turn.hints and not asks_back(self.engine, turn):
         self.give_hints(turn, request)
         if turn.hinting or not turn.hints: return
     turn.text = ''

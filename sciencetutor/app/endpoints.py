@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/endpoints.html.md"""
 
 # %% ../../nbs/app/14_endpoints.ipynb #aeb7dea0
 from __future__ import annotations
-import io, math, re, time
+import io, math, os, re, time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 import gradio as gr
@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .answers import SURE
-from .core import (Page, PageSettings, PageTurn, choice_words, page_blocks, sure_words,
-                                   typed_again)
+from .core import (MAX_QUESTION, MAX_SIDE, Page, PageSettings, PageTurn, choice_words,
+                                   page_blocks, sure_words, typed_again)
 from .logins import LoginLimiter
+from .reading import CannotRead, read_words, worksheet
 from .store import PIN, active_seconds, to_json, to_markdown
 from .teaching import MASTERED, chosen_choice, class_table, covered, draw_quiz, print_quiz
 from .turns import find_choices, shown_picture
@@ -24,12 +25,12 @@ from .uploads import Refusal, bare_png, owner_of, print_error
 from .views import (FILE_KINDS, QUIZ, REPORTED, Quiz, accept_flag, child_name, child_row, date_of,
                                     draw_question, due_skill, flag_choices, flag_row, grade_answer, reading_words,
                                     skill_row, to_data_uri)
-from ..data.images import png_bytes
+from ..data.images import BadImage, open_upload, png_bytes
 
 # %% auto #0
-__all__ = ['AT_HAND', 'MARKED', 'UNLOCKED', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
-           'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
-           'stars_of', 'add_endpoints', 'make_front']
+__all__ = ['AT_HAND', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember',
+           'hint_data', 'source_data', 'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions',
+           'judge_try', 'file_data', 'stars_of', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
 AT_HAND = 64  # turns, quizzes or visitors that are remembered beside the store
@@ -41,6 +42,7 @@ class FrontPage(Page):
         self.at_hand = OrderedDict()  # id of a message -> its `PageTurn`
         self.unstored = OrderedDict()  # session -> turns that the store could not take
         self.quizzes, self.pins = OrderedDict(), LoginLimiter()  # session -> `Quiz`; who tries PINs
+        self.reading = set()  # visitors who have a picture read
         self.live = Counter()  # ids of the messages that are being answered
 
 def remember(kept: OrderedDict, key, value):
@@ -71,8 +73,9 @@ def verdict_data(turn: PageTurn, t: dict) -> dict:
 def turn_data(turn: PageTurn, t: dict) -> dict:
     "A turn as the browser shows it."
     shown = [h for h in turn.hints[:turn.hints_shown] if h['kind'] != 'answer']
-    own = '' if turn.hinting else turn.text
+    own, look = '' if turn.hinting else turn.text, bool(turn.picture) and turn.text == t['what_see']
     said = turn.card_text if own and turn.card_text else own
+    topics = [f.card.title for f in turn.answer.offer] if look and turn.answer else []
     return dict(id=turn.message_id, chat=turn.chat_id, question=turn.question, context=turn.context, mode=turn.mode,
                 choices=turn.choices, picture=turn.file, **verdict_data(turn, t),
                 text=said, own=own if turn.card_text else '', drawing=shown_picture(said, turn.sources),
@@ -80,7 +83,7 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
                 more_hints=turn.hinting and turn.hints_shown < len(turn.hints)-1, tries=turn.tries,
                 note=t[turn.note] if turn.note else '', refused=turn.note.startswith('refuse_'),
                 stopped=turn.note == 'stopped', source=source_data(turn), check=turn.self_check if own else None,
-                blind=turn.picture_ignored, unsaved=turn.unsaved)
+                blind=turn.picture_ignored and not look, unsaved=turn.unsaved, look=look, topics=topics)
 
 # %% ../../nbs/app/14_endpoints.ipynb #4e1f0a21
 def chat_of(turn: PageTurn) -> str:
@@ -210,6 +213,29 @@ def page_choices(self: FrontPage, text: str) -> dict:  # choices of the first qu
     "What is recognised while the child types."
     questions = split_questions(text[:4000])
     return dict(choices=find_choices(questions[0])[1], questions=questions)
+
+# %% ../../nbs/app/14_endpoints.ipynb #0c5b11d1
+READERS = 4  # visitors who have a picture read, or wait for it
+LOOK_CLOSELY = .9  # below this, the child is asked to look closely at what was read
+
+@patch
+def read_upload(self: FrontPage, path: str, visitor: str) -> list:  # of `Line`
+    "The words of a visitor's upload, which is dropped."
+    data = self.uploads.read(path, visitor) if path else None
+    if path and os.path.dirname(path) == str(self.uploads.root/visitor): self.uploads.drop(path)
+    if visitor in self.reading or len(self.reading) >= READERS: raise CannotRead('busy')
+    self.reading.add(visitor)
+    try: return read_words(open_upload(data or b'', MAX_SIDE))
+    except BadImage: raise CannotRead('failed') from None
+    finally: self.reading.discard(visitor)
+
+@patch
+def page_words(self: FrontPage, picture: dict | None = None, request: gr.Request = None) -> dict:
+    "The words in a picture that was uploaded: questions, each with question, choices and look; words; note."
+    try: lines = self.read_upload((picture or {}).get('path'), owner_of(request.session_hash))
+    except CannotRead as e: return dict(questions=[], words='', note=e.why)
+    questions = [dict(question=a.question, choices=a.choices, look=a.sure < LOOK_CLOSELY) for a in worksheet(lines)]
+    return dict(questions=questions[:20], words=' '.join(line.text for line in lines)[:MAX_QUESTION], note='')
 
 # %% ../../nbs/app/14_endpoints.ipynb #1dddad2e
 @patch
@@ -547,7 +573,7 @@ STREAMED = 'chat_ask', 'chat_again', 'chat_tell'
 AT_ONCE = ('chat_edit', 'chat_stop', 'chat_judge', 'chat_hint', 'chat_list', 'chat_open', 'chat_rename', 'chat_delete',
            'chat_save', 'chat_rate', 'quiz_skills', 'quiz_begin', 'quiz_answer', 'quiz_next', 'class_open',
            'class_close', 'class_overview', 'class_child', 'class_accept', 'class_paper', 'class_data',
-           'class_delete', 'page_settings', 'page_choices')
+           'class_delete', 'page_settings', 'page_choices', 'page_words')
 
 def add_endpoints(
     page: FrontPage,

@@ -24,10 +24,11 @@ from ..resources import asset
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
-__all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'NOTES', 'CHOICE_NOTES', 'EXPLANATION', 'MAX_QUESTION', 'MEMORY', 'find_choices',
-           'Turn', 'sure_key', 'find_cards', 'as_source', 'shown_picture', 'card_picture', 'looks_up', 'talked_about',
-           'answer_open', 'add_notes', 'recent_turns', 'whole_sentences', 'reply', 'ignores_picture', 'choice_sentence',
-           'tell', 'text_and_pictures', 'read_messages', 'recall', 'with_notes', 'until_stop', 'answer_messages']
+__all__ = ['PHRASES', 'SAID_AS', 'OWN_WORDS', 'POINTS_AT', 'PERHAPS_AT', 'NOTES', 'CHOICE_NOTES', 'EXPLANATION', 'MAX_QUESTION',
+           'MEMORY', 'find_choices', 'Turn', 'sure_key', 'find_cards', 'as_source', 'shown_picture', 'card_picture',
+           'looks_up', 'talked_about', 'needs_eyes', 'asks_back', 'ask_back', 'answer_open', 'add_notes',
+           'recent_turns', 'whole_sentences', 'reply', 'ignores_picture', 'choice_sentence', 'tell',
+           'text_and_pictures', 'read_messages', 'recall', 'with_notes', 'until_stop', 'answer_messages']
 
 # %% ../../nbs/app/05_turns.ipynb #bbb7e3ef
 _spaced_letter = r'(?:^|(?<=\s))(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])(?=\s|$)\s*'  # (A) milk, A. milk, A) milk, A: milk
@@ -219,6 +220,35 @@ def talked_about(before: Sequence[Turn]) -> list[tuple[str, Answer]]:
         if answer: talked.append((turn.question, answer))
     return talked
 
+# %% ../../nbs/app/05_turns.ipynb #a11ce5ef
+POINTS_AT = re.compile(r'\b(this|these|those|here|picture|photo|image|diagram|shown)\b')  # surely at the picture
+PERHAPS_AT = re.compile(r'\b(it|its|that|they|their)\b')
+
+def needs_eyes(
+    question: str,  # with a picture that is not looked at
+    answer: Answer,  # from the cards
+) -> bool:
+    "Whether the picture would have to be looked at."
+    said = question.lower()
+    if answer.kind in ('unknown', 'nearest') or POINTS_AT.search(said): return True
+    return answer.kind == 'card' and answer.sure < SURE and bool(PERHAPS_AT.search(said))
+
+def asks_back(
+    engine: 'Engine',
+    turn: Turn,
+) -> bool:
+    "Whether the answer to a turn is the question what there is to see."
+    open_picture = turn.picture and not turn.choices and looks_up(engine)
+    return bool(open_picture) and needs_eyes(turn.asked, converse(turn.asked, finder()))
+
+def ask_back(
+    answer: Answer,  # from the cards, to a question with a picture
+    phrases: dict,  # a column of `PHRASES`
+) -> Answer:
+    "Ask what there is to see."
+    near = [f for f in [*answer.found, *answer.offer] if f.card.topic != TALK]
+    return Answer(phrases['what_see'], 'picture', 0., [], near[:3])
+
 # %% ../../nbs/app/05_turns.ipynb #answeropen2
 def answer_open(
     engine: 'Engine',
@@ -232,6 +262,8 @@ def answer_open(
         turn.text, turn.sure = why, 0.
         return
     turn.answer = converse(turn.asked, finder(), grade, talked_about(before))
+    if turn.picture and needs_eyes(turn.asked, turn.answer):
+        turn.answer = ask_back(turn.answer, getattr(engine, 'texts', PHRASES['en']))
     turn.text, turn.sure = turn.answer.text, turn.answer.sure
     turn.sources = [as_source(f) for f in turn.answer.found]
 

@@ -8,9 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/data/images.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'SMOOTH', 'MAX_DECODED', 'BadImage', 'Header', 'png_header',
-           'lazy_open', 'pillow_header', 'header', 'to_rgb', 'without_words', 'shrink', 'load', 'usable', 'decode',
-           'read_picture', 'open_image', 'check_upload', 'open_upload', 'check_image', 'png_bytes', 'data_uri']
+__all__ = ['FORMATS', 'MAX_PIXELS', 'PNG', 'HEIC', 'WORDS', 'SMOOTH', 'MAX_DECODED', 'MAX_PHOTO', 'BadImage', 'Header',
+           'png_header', 'lazy_open', 'pillow_header', 'header', 'to_rgb', 'without_words', 'shrink', 'load', 'usable',
+           'decode', 'read_picture', 'open_image', 'check_upload', 'open_upload', 'check_image', 'png_bytes',
+           'data_uri']
 
 # %% ../../nbs/data/04_images.ipynb #69ca5a0f
 import base64, io, struct, threading, warnings
@@ -19,12 +20,16 @@ from typing import NamedTuple
 from fastcore.script import CliError
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 from .formats import one_line
+try: import pi_heif
+except ImportError: pi_heif = None  # there is no wheel for every machine
 
 # %% ../../nbs/data/04_images.ipynb #07e23506
 class BadImage(CliError):
     "A picture that cannot be used, and why."
 
-FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', *(['AVIF'] if features.check('avif') else []))
+FORMATS = ('PNG', 'JPEG', 'GIF', 'WEBP', 'BMP', 'TIFF', 'PPM', *(['AVIF'] if features.check('avif') else []),
+           *(['HEIF'] if pi_heif else []))
+if pi_heif: pi_heif.register_heif_opener(thumbnails=False)
 MAX_PIXELS = 50_000_000  # 150 MB once decoded
 PNG = b'\x89PNG\r\n\x1a\n'  # how such a file begins
 HEIC = (b'ftypheic', b'ftypheix', b'ftypmif1')  # what stands after the first four bytes of a telephone's
@@ -147,13 +152,14 @@ def load(
 # %% ../../nbs/data/04_images.ipynb #01747ce2
 def usable(
     data: bytes,  # a whole file
-) -> bytes:  # the same bytes; a PNG without its words, or of 8 bits where it had more
+) -> bytes:  # the same bytes; a PNG without its words, of 8 bits where it had more, or of a HEIC
     "A file that every decoder can use, `BadImage` where there is no such thing."
     try: im = load(data)
     except BadImage:
         if data[:8] != PNG: raise
         im = load(data := without_words(data))
-    return png_bytes(to_rgb(im)) if im.mode[:1] in 'IF' else data  # Pillow's own way to RGB makes 16 bits white
+    rare = im.mode[:1] in 'IF' or im.format == 'HEIF'  # Pillow's own way to RGB makes 16 bits white
+    return png_bytes(to_rgb(im)) if rare else data
 
 def decode(
     data: bytes,  # a whole file
@@ -193,6 +199,7 @@ def open_image(
 
 # %% ../../nbs/data/04_images.ipynb #a1d4c7e1
 MAX_DECODED = 16_000_000  # pixels that are decoded whole for a visitor: up to 250 MB on the way to RGB
+MAX_PHOTO = 26_000_000  # the same of a HEIC or an AVIF, which come as RGB
 _decoders = threading.BoundedSemaphore(2)  # of this process
 
 def check_upload(
@@ -201,7 +208,7 @@ def check_upload(
     "The header of a picture that a visitor sends; `BadImage` if decoding it would take too much memory."
     h = header(data)
     in_part = h.format == 'JPEG' and not lazy_open(data).info.get('progressive')
-    return h if in_part else header(data, MAX_DECODED)
+    return h if in_part else header(data, MAX_PHOTO if h.format in ('HEIF', 'AVIF') else MAX_DECODED)
 
 def open_upload(
     data: bytes,  # a whole file

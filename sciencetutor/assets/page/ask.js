@@ -1,6 +1,7 @@
 // Asking: the box, the conversation, and what can be done with an answer.
 
 import {button, dialog, el, icon, iconButton, markdown, menu, save, say} from './dom.js'
+import {readQuestions} from './reading.js'
 import {Broken, Offline, Refused, call, fileUrl, stream, told, upload, whenOnline} from './server.js'
 import {canRead, read, stopReading} from './speech.js'
 import {t} from './words.js'
@@ -32,7 +33,7 @@ export function makeAsk(main) {
   preview = el('div', {class: 'preview'})
   sendButton = iconButton('up', t('send'), submit, {class: 'send primary', id: 'send'})
   stopButton = iconButton('stop', t('stop'), stop, {class: 'send dark', id: 'stop', hidden: true})
-  const file = el('input', {type: 'file', accept: 'image/*', hidden: true, id: 'file',
+  const file = el('input', {type: 'file', accept: 'image/*,.heic,.heif,.avif', hidden: true, id: 'file',
     onchange: () => { if (file.files[0]) attach(file.files[0]); file.value = '' }})
   const modes = el('div', {class: 'modes', role: 'group', 'aria-label': t('mode_label')},
     ['explain', 'hint'].map(m => button(t(`mode_${m}`), () => { localStorage.setItem('mode', m); showMode() }, {'data-mode': m})))
@@ -104,8 +105,21 @@ async function attach(file) {
   picture = {file: await reduced(file)}
   picture.url = URL.createObjectURL(picture.file)
   const image = el('img', {src: picture.url, alt: t('picture'), onerror: () => image.replaceWith(icon('camera'))})
-  preview.replaceChildren(el('div', {class: 'thumb'}, image, iconButton('close', t('remove_picture'), dropPicture)))
+  preview.replaceChildren(el('div', {class: 'thumb'}, image, iconButton('close', t('remove_picture'), dropPicture)),
+    button(t('read_words'), () => readPicture(), {class: 'pill', id: 'read-words'}))
   box.focus()
+}
+
+async function readPicture(quiet = false) {  // whether its words take the place of the picture, or the child looks at it again
+  const sent = picture, pressed = preview.querySelector('#read-words')
+  if (pressed.disabled) return true
+  pressed.disabled = true
+  pressed.replaceChildren(t('reading'), dots())
+  const questions = await readQuestions(sent, () => picture === sent, quiet)
+  pressed.disabled = false
+  pressed.replaceChildren(t('read_words'))
+  if (questions?.length && picture === sent) { dropPicture(); await sendAll(questions) }
+  return questions !== null
 }
 
 function dropPicture() { picture = null; preview.replaceChildren() }
@@ -124,6 +138,7 @@ async function submit() {
   if (busy || !(text || picture)) return
   const last = turns.at(-1)
   if (last?.data.hinting && !picture && text.length < 200 && await tried(text, true)) return
+  if (picture && !text && await readPicture(true)) return
   let questions = [text]
   if (text.includes('\n\n')) try { questions = (await call('page_choices', text)).questions } catch {}
   if (busy) return
@@ -131,6 +146,10 @@ async function submit() {
   setText('')
   showFound({choices: [], questions: []})
   dropPicture()
+  await sendAll(questions, sent)
+}
+
+async function sendAll(questions, sent = null) {
   for (const [i, q] of questions.entries()) {
     if (i && (await busy)?.stopped) return putBack(questions.slice(i).join('\n\n'))
     await send(q, i ? null : sent)
@@ -335,6 +354,7 @@ function draw(turn) {
     (d.text || '') && answerPart(d), turn.done && d.drawing && drawingPart(d.drawing), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, markdown(d.note)),
     turn.error && el('div', {class: 'note', role: 'alert'}, turn.error, turn.again && button(t('retry'), turn.again, {class: 'retry'})),
     !turn.done && !turn.error && el('p', {class: 'waiting', role: 'status'}, d.text ? '' : turn.waiting, dots()),
+    turn.done && last && d.look && seenPart(d),
     ...(turn.done && !d.hinting ? detailParts(d) : []),
   ].filter(Boolean)
   turn.card.replaceChildren(...parts)
@@ -395,10 +415,17 @@ function checkPart(check, intro) {  // a small question to check oneself
   return el('div', {class: 'check'}, intro && el('p', {}, intro), el('p', {}, check.question), el('div', {class: 'choice-buttons'}, buttons), said)
 }
 
+const SEEN = ['animal', 'plant', 'sky', 'rock', 'machine', 'chart']
+
+function seenPart(d) {  // what there may be to see in a picture that the tutor cannot use
+  return el('div', {class: 'acts seen', role: 'group', 'aria-label': t('seen')}, (d.topics || []).map(title => button(title, () => send(title, null, 'explain'), {class: 'pill'})),
+    SEEN.map(k => button(t(`seen_${k}`), () => { setText(t('seen_begin', {thing: t(`seen_${k}_in`)})); box.focus() }, {class: 'pill'})))
+}
+
 function actionParts(turn, last) {
   const {data: d} = turn
   if (d.hinting || turn.error) return []
-  const answered = Boolean(d.text), row = el('div', {class: 'acts', role: 'group', 'aria-label': t('actions')})
+  const answered = Boolean(d.text) && !d.look, row = el('div', {class: 'acts', role: 'group', 'aria-label': t('actions')})
   if (answered && canRead()) row.append(iconButton('speaker', t('read_aloud'), e => read(turn.card.querySelector('.answer'), e.currentTarget), {class: 'aloud', 'aria-pressed': 'false'}))
   if (answered && last && !busy) for (const [key, wish] of Object.entries(WISHES)) row.append(button(t(key), () => send(wish, null, 'explain'), {class: `pill act-${key}`}))
   if (answered && d.check) row.append(button(t('quiz_me'), e => {
