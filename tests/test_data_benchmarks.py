@@ -77,7 +77,7 @@ def test_openbookqa_reads_its_main_part(tmp_path):
 def test_sciq_is_shuffled_the_same_way_each_time(tmp_path):
     ds = read(stored(tmp_path/'s', 'data', 'train', SCIQ), tmp_path)
     assert {r['choices'][r['answer_index']] for r in ds} == {'rain'} and len({*ds['answer_index']}) > 1
-    assert ds[0]['hint'] == 'Rain falls.' and benchmark(ds[0]) == 'SciQ'
+    assert ds[0]['hint'] == 'Rain falls. ' and benchmark(ds[0]) == 'SciQ'
     assert read(tmp_path/'s', tmp_path)['choices'][:] == ds['choices'][:]
 
 

@@ -27,7 +27,7 @@ from .text import read_json
 class Benchmark(NamedTuple):
     "A published set of questions, and how its community measures on it."
     hub: str  # OWNER/NAME, '' where it is no data set of the hub
-    asked: str  # `continuation` or `letter`
+    asked: str  # `continuation` or `generate`
     number: str  # `acc` or `acc_norm`
     peer: str  # whose protocol it is
     licence: str  # of the questions
@@ -40,11 +40,11 @@ BENCHMARKS = {
     'ARC-Challenge': Benchmark('allenai/ai2_arc', 'continuation', 'acc_norm', HARNESS, 'CC BY-SA 4.0', QA),
     'OpenBookQA': Benchmark('allenai/openbookqa', 'continuation', 'acc_norm', HARNESS, 'Apache-2.0', '{question}'),
     'SciQ': Benchmark('allenai/sciq', 'continuation', 'acc', HARNESS, 'CC BY-NC 3.0', '{hint}\n' + QA),
-    'AI2D': Benchmark('lmms-lab/ai2d', 'letter', 'acc', LMMS, 'see its card'),
-    'MMMU-Science': Benchmark('MMMU/MMMU', 'letter', 'acc', LMMS, 'Apache-2.0', '',
+    'AI2D': Benchmark('lmms-lab/ai2d', 'generate', 'acc', LMMS, 'see its card'),
+    'MMMU-Science': Benchmark('MMMU/MMMU', 'generate', 'acc', LMMS, 'Apache-2.0', '',
                               'multiple choice with one picture only, the picture before the text'),
-    'TQA': Benchmark('', 'letter', 'acc', "its authors' accuracy by kind of question", 'CC BY-NC 3.0', '',
-                     'asked without the text of the lesson')}
+    'TQA': Benchmark('', 'generate', 'acc', 'the authors of TQA', 'CC BY-NC 3.0', '',
+                     'asked without the text of the lesson, in the words of lmms-eval')}
 
 # %% ../../nbs/data/08_benchmarks.ipynb #acba9b6a
 SUBSETS = {'allenai/openbookqa': ('main',),
@@ -119,7 +119,7 @@ def sciq(
     choices = [right, *(row[f'distractor{i}'] for i in (1, 2, 3))]
     order = list(range(4))
     random.Random(row['question']).shuffle(order)
-    hint = (row.get('support') or '').strip()
+    hint = (row.get('support') or '').lstrip()
     return finished(name, row['question'], [choices[i] for i in order], order.index(0), hint=hint, **NATURAL)
 
 # %% ../../nbs/data/08_benchmarks.ipynb #51186763
