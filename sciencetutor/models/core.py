@@ -265,10 +265,12 @@ def resolve_model(
 # %% ../../nbs/10_model.ipynb #67a03c47
 def quantization_config(
     dtype: torch.dtype,  # of the rest of the model
+    bits: int = 4,  # of a weight: 4 or 8
 ) -> BitsAndBytesConfig:
-    "NF4 for the language model; the projector, whatever it is called, and the output layer keep their format."
+    "NF4 or LLM.int8() for the language model; the projector and the output layer keep their format."
     projectors = ['.*multi_modal_projector', '.*connector', '.*merger.*']
     compute = torch.bfloat16 if dtype == torch.float32 else dtype
+    if bits == 8: return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=['lm_head', *projectors])
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
         llm_int8_skip_modules=['lm_head', *projectors])
@@ -280,16 +282,17 @@ def load_options(
     merges: bool,  # an adapter is added to the weights, so half loads them in float32
 ) -> dict:  # keyword arguments of `from_pretrained`
     "How weights are read: number format, devices, quantization; raises `CliError` where formats exclude each other."
-    half = dtype == 'half'
-    if half and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
+    half, int8 = dtype == 'half', dtype == 'int8'
+    if (half or int8) and load_in_4bit: raise CliError(f'{dtype} and 4-bit weights: choose one of the two')
     if half and not HAS_FP16_KERNELS:
         raise CliError('--dtype half needs an x86 CPU and Linux or macOS: use float32')
     if half: number = torch.float32 if merges else 'auto'
-    else: number = best_dtype() if dtype == 'auto' else getattr(torch, dtype)
+    else: number = best_dtype() if dtype == 'auto' or int8 else getattr(torch, dtype)
     if half or is_deepspeed_zero3_enabled(): device_map = None
     elif not device_map and torch.cuda.is_available(): device_map = 'auto'
     options = dict(dtype=number, device_map=device_map, use_safetensors=True)
-    return options | (dict(quantization_config=quantization_config(number)) if load_in_4bit else {})
+    if not (load_in_4bit or int8): return options
+    return options | dict(quantization_config=quantization_config(number, 8 if int8 else 4))
 
 # %% ../../nbs/10_model.ipynb #f40ef14e
 def find_file(
@@ -395,7 +398,6 @@ def check_kind(
     if getattr(text, 'cross_attention_layers', None):
         raise CliError(f'model {name} reads pictures by cross-attention, not as tokens of the text: {instead}')
 
-
 # %% ../../nbs/10_model.ipynb #16a00006
 def read_processor(
     name: str,  # as for `load_processor`
@@ -418,7 +420,6 @@ def read_processor(
     check_kind(name, config)
     return config, processor
 
-
 # %% ../../nbs/10_model.ipynb #16a00005
 def load_processor(
     name: str,  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
@@ -440,7 +441,7 @@ def load_processor(
 # %% ../../nbs/10_model.ipynb #eda1204e
 def load_model(
     name: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    dtype: str = 'auto',  # auto, float32, bfloat16, float16, or half: weights in float16, arithmetic in float32, on x86
+    dtype: str = 'auto',  # auto, float32, bfloat16, float16, int8, or half: weights float16, arithmetic float32, on x86
     load_in_4bit: bool = False,  # NF4 quantization by bitsandbytes
     device_map: str | None = None,  # where the weights go; `auto` is the default where there is a GPU
     chat: bool = True,  # as for `load_processor`
