@@ -13,8 +13,8 @@ __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE'
            'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
            'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
            'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
-           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_kind', 'read_processor',
-           'load_processor', 'load_model']
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_format', 'check_kind',
+           'read_processor', 'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -384,6 +384,19 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
+# %% ../../nbs/10_model.ipynb #298d92a2
+def check_format(
+    name: str,  # of the model
+    path: str,  # its folder or hub id
+):
+    "Refuse a checkpoint of LLaVA's own program."
+    try: config = json.loads(file.read_text(encoding='utf-8')) if (file := find_file(path, 'config.json')) else {}
+    except ValueError: return  # transformers says more about it
+    kinds = config.get('architectures') if isinstance(config, dict) else ()
+    if any(re.fullmatch(r'Llava\w*ForCausalLM', str(kind)) for kind in kinds or ()):
+        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: "
+                       'name a model such as llava-hf/llava-1.5-7b-hf')
+
 # %% ../../nbs/10_model.ipynb #16a00008
 def check_kind(
     name: str,  # of the model
@@ -391,8 +404,6 @@ def check_kind(
 ):
     "Refuse a model that reads pictures in another way than as tokens of its text."
     text, instead = config.get_text_config(decoder=True), 'name a model such as llava-hf/llava-1.5-7b-hf'
-    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
-        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: {instead}")
     if config.is_encoder_decoder or text.is_encoder_decoder:
         raise CliError(f'model {name} has an encoder beside its decoder: {instead}')
     if getattr(text, 'cross_attention_layers', None):
@@ -405,6 +416,7 @@ def read_processor(
     "The processor of a model, or a line that says which file or package is missing."
     path = resolve_model(name)
     base = resolve_model(b) if (b := adapter_base(path)) else None
+    check_format(name, base or path)
     folder = processor_folder(path, base)
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
