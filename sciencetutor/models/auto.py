@@ -8,6 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/auto.html.md"""
 from __future__ import annotations
 import os, shutil, sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -148,7 +149,7 @@ def best_model(
     yes: bool = False,  # fetch without asking
     models: list[Model] | None = None,  # of `read_models` if not given
     machine: Machine | None = None,  # `this_machine` if not given
-    log: Callable = print,  # says what is done
+    log: Callable = partial(print, flush=True),  # says what is done
 ) -> tuple[str, int]:  # name of a model, bits of its weights; ('tutor', 16) where there is none better
     "The best model that this machine can have."
     machine, offline = machine or this_machine(), False
