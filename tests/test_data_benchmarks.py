@@ -150,7 +150,7 @@ def test_secret_answers_are_left_out(tmp_path, capsys):
 def hub(monkeypatch):
     "What the hub would hand out, and what it was asked for."
     asked, sets = [], {('allenai/ai2_arc', 'ARC-Easy'): ARC, ('allenai/openbookqa', 'main'): OPEN,
-                       ('allenai/sciq',): SCIQ, ('lmms-lab/ai2d',): AI2D, ('cnut1648/ScienceQA-LLAVA',): THEIRS}
+                       ('allenai/sciq',): SCIQ, ('lmms-lab/ai2d',): AI2D, ('someone/ScienceQA-LLAVA',): THEIRS}
     sets |= {('MMMU/MMMU', s): MMMU for s in ('Biology', 'Chemistry', 'Geography', 'Math', 'Physics')}
 
     def load(*names):
@@ -165,7 +165,7 @@ def hub(monkeypatch):
 @pytest.mark.parametrize('source, rows, name', [
     ('allenai/ai2_arc/ARC-Easy', 2, 'ARC-Easy'), ('allenai/openbookqa', 1, 'OpenBookQA'), ('allenai/sciq', 8, 'SciQ'),
     ('lmms-lab/ai2d', 2, 'AI2D'), ('MMMU/MMMU', 5, 'MMMU-Science'), ('MMMU/MMMU/Physics', 1, 'MMMU-Science'),
-    ('cnut1648/ScienceQA-LLAVA', 4, None)])
+    ('someone/ScienceQA-LLAVA', 4, None)])
 def test_hub_ids(tmp_path, hub, source, rows, name):
     ds = read(source, tmp_path, 'test')
     assert len(ds) == rows and {*map(benchmark, ds)} == {name}
