@@ -534,7 +534,6 @@ def run_serve(
     raise_file_limit(2*MAX_OPEN)
     sys.setswitchinterval(.0002)  # seconds after which a computing thread lets others in
     if model == 'auto' and not endpoint: model, load_in_4bit, dtype = auto_options(yes, load_in_4bit, dtype)
-    if not endpoint: check_name(model)
     socks = open_ports(host, ports)
     try:
         if not is_loopback(host) and not keys and not auth:
@@ -545,6 +544,7 @@ def run_serve(
         if unguarded: print("The APIs answer without the safety rules: no place for children.", file=sys.stderr)
         if endpoint: engine = make_engine(model, endpoint)
         else:
+            check_name(model)
             how = load_in_4bit, max_rows, dtype, max_prompt_tokens
             def load():
                 try: finder().find('the sky', 1)  # what cards know is quickly there, and asked first
