@@ -483,7 +483,6 @@ Dtype = Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', '
 
 def run_serve(
     model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id, a folder or `auto`; with --endpoint its name
-    yes: bool = False,  # --model auto: fetch the model without asking
     host: str = '127.0.0.1',  # address to listen on; 0.0.0.0 lets other computers in
     allowed_hosts: Several = None,  # names by which others call this computer; needed with 0.0.0.0, '*' for any
     port: int = 7860,  # port of the page
@@ -512,6 +511,7 @@ def run_serve(
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
+    yes: bool = False,  # --model auto: fetch the model without asking
     open_browser: bool = False,  # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
