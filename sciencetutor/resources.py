@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['CARRIED', 'asset', 'cards', 'word_lists', 'words', 'english_words', 'in_clone', 'repo_root', 'recipe_file']
+__all__ = ['CARRIED', 'asset', 'cards', 'word_lists', 'words', 'english_words', 'in_clone', 'repo_root', 'recipe_file', 'recipes']
 
 # %% ../nbs/02_resources.ipynb #6e0678d6
 def asset(
@@ -68,3 +68,7 @@ def recipe_file(
     "The file of a recipe."
     named = repo_root()/'configs'/f'{name}.yaml'
     return named if named.exists() else Path(name)
+
+def recipes() -> list[str]:
+    "The names of the recipes in configs/; the table of models there is none."
+    return sorted(p.stem for p in (repo_root()/'configs').glob('*.yaml') if p.stem != 'models')

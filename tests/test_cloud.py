@@ -9,10 +9,11 @@ from google.protobuf.json_format import MessageToDict
 from google_server import LOST, FakeGoogle, Refused
 from sciencetutor.cloud import gcp, vertex
 from sciencetutor.cloud.core import run_cancel, run_logs, run_status
-from sciencetutor.cloud.prices import NOTES, assumption_table, cost_table, epoch_hours, read_config, repo_root
+from sciencetutor.cloud.prices import NOTES, assumption_table, cost_table, epoch_hours, read_config
 from sciencetutor.data.hub import bucket
 from sciencetutor.cloud.vertex import build_trainer, run_cloud_train
 from sciencetutor.cloud.vm import run_deploy
+from sciencetutor.resources import repo_root
 
 MINE = dict(GCP_PROJECT='p', GCP_REGION='us-west1', GCS_BUCKET_NAME='b',
             HF_TOKEN='sm://hf', WANDB_API_KEY='plain-secret',

@@ -8,13 +8,14 @@ from sciencetutor.cloud.checks import check_image, notebook_parameters, run_sett
 from sciencetutor.cloud.job import main
 from sciencetutor.cloud.machines import Device, device_problem, settle_machine
 from sciencetutor.cloud.pipeline import run_pipeline
-from sciencetutor.cloud.prices import read_config, repo_root
+from sciencetutor.cloud.prices import read_config
 from sciencetutor.cloud.vertex import override_params
 from sciencetutor.cloud.vm import run_deploy
+from sciencetutor.resources import recipes, repo_root
 from test_cloud import built, google, train
 
 TRAINING = repo_root()/'nbs/20_train.ipynb'
-PRESETS = sorted(p.stem for p in (repo_root()/'configs').glob('*.yaml'))
+PRESETS = recipes()
 LIMITS = 'minutes', 'epochs', 'steps'
 
 

@@ -6,7 +6,7 @@ from fastcore.script import CliError
 from sciencetutor.cloud.job import main
 from sciencetutor.cloud.core import run_cancel, run_logs
 from sciencetutor.cloud.pipeline import run_local, run_pipeline
-from sciencetutor.cloud.prices import repo_root
+from sciencetutor.resources import repo_root
 from google_server import LOST
 from test_cloud import OURS, fields, google, killed
 

@@ -168,6 +168,20 @@ def test_other_ways_to_read_pictures_are_refused_before_the_weights(incomplete, 
     assert '\n' not in str(e.value)
 
 
+@pytest.mark.parametrize('kind', ['LlavaLlama', 'LlavaMistral', 'LlavaQwen'])
+@pytest.mark.parametrize('model_type', ['llava', 'llava_llama'])
+def test_a_checkpoint_of_llavas_own_program_is_refused(tmp_path, kind, model_type):
+    "As it is published: .bin files and no processor. It was said to lack files that would not have helped."
+    note = dict(model_type=model_type, architectures=[f'{kind}ForCausalLM'], mm_vision_tower='openai/clip')
+    (tmp_path/'config.json').write_text(json.dumps(note))
+    for name in ('pytorch_model-00001-of-00002.bin', 'tokenizer.model'): (tmp_path/name).touch()
+    (tmp_path/'tokenizer_config.json').write_text('{}')
+    for load in (M.load_processor, M.load_model):
+        with pytest.raises(CliError, match="LLaVA's own program.*llava-hf/llava-1.5-7b-hf") as e:
+            load(str(tmp_path))
+        assert '\n' not in str(e.value)
+
+
 def test_videos_are_left_out_where_torchvision_is_missing(tmp_path):
     "The processor of a family that reads videos, too, loads and is saved without that part."
     import miniatures

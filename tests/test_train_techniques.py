@@ -6,6 +6,7 @@ from fastcore.script import CliError
 from sciencetutor.data.core import load_split, run_data
 from sciencetutor.models.core import CHAT_TEMPLATE, byte_tokenizer, load_model
 from sciencetutor.models.scoring import token_logprobs
+from sciencetutor.resources import recipes
 from sciencetutor.train import compat
 from sciencetutor.train.batches import Questions, batch_units, choice_loss, collate, enable_packing, shuffle_choices
 from sciencetutor.train.core import run_train
@@ -281,7 +282,7 @@ def test_auto_batch_keeps_the_update(data, tmp_path, monkeypatch):
 
 
 def test_recipes(tmp_path):
-    for f in Path(__file__).parent.parent.glob('configs/*.yaml'):
+    for f in (Path(__file__).parent.parent/f'configs/{name}.yaml' for name in recipes()):
         s = overrides(config=[str(f)])
         assert isinstance(s['lr'], float) and 'options' not in s, f.name
     (tmp_path/'a.yaml').write_text('lr: 2e-3\noptions: {warmup: 7, freeze: vision, epochs: 2}\n')

@@ -14,7 +14,7 @@ __all__ = ['NOTES', 'HOURS_MONTH', 'QUESTIONS', 'TOKENS', 'PARAMETERS', 'read_co
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-003
 import json
 from fastcore.script import CliError
-from ..resources import asset, recipe_file, repo_root
+from ..resources import asset, recipe_file, recipes
 
 # %% ../../nbs/cloud/02_prices.ipynb #52-presets-006
 def read_config(
@@ -23,9 +23,8 @@ def read_config(
     "Read a parameter file."
     import yaml
     path = recipe_file(name)
-    presets = ', '.join(sorted(p.stem for p in (repo_root()/'configs').glob('*.yaml')))
     try: config = yaml.safe_load(path.read_text())
-    except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {presets}') from None
+    except OSError: raise CliError(f'no parameter file {name}: give a file, or one of {", ".join(recipes())}') from None
     except yaml.YAMLError as e: raise CliError(f'{path} is not YAML: {str(e).splitlines()[0]}') from None
     if not isinstance(config, dict): raise CliError(f'{path} holds no parameters: write lines like `lr: 0.0003`')
     return {k: v for k, v in config.items() if k != 'machine'}, config.get('machine') or {}
@@ -107,9 +106,8 @@ def cost_table() -> str:  # Markdown
     known = NOTES['known'].split(',')[0]
     lines = [f'| preset | machine | $ an hour, list price of {known} | one epoch | its price | a month of serving |',
              '| --- | --- | ---: | ---: | ---: | ---: |']
-    for path in sorted((repo_root()/'configs').glob('*.yaml')):
-        params, machine = read_config(path.stem)
-        if machine: lines.append(cost_row(path.stem, machine))
+    for name in recipes():
+        if machine := read_config(name)[1]: lines.append(cost_row(name, machine))
     return '\n'.join(lines)
 
 # %% ../../nbs/cloud/02_prices.ipynb #92d40ee8

@@ -10,7 +10,7 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['SMALL', 'LARGEST', 'read_file', 'picture', 'bad_split', 'items', 'no_gc', 'write_items', 'resume_key', 'newest',
            'start_over', 'keep_finished', 'in_order', 'refuse', 'read_captions', 'write_manifest', 'summary',
-           'run_data', 'only_named', 'load_split']
+           'run_data', 'only_named', 'official_columns', 'completed', 'load_split']
 
 # %% ../../nbs/00_data.ipynb #7f4afa45
 import contextlib, gc, hashlib, json, os, shutil
@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Annotated
 from fastcore.script import CliError
 from tqdm.auto import tqdm
 from .. import __version__
-from .formats import Item, columns, fault, hub_name, parse_format
+from .benchmarks import layout_of
+from .formats import META, Item, columns, fault, hub_name, parse_format
 from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter, split_files
 from .text import read_json
@@ -241,7 +242,7 @@ def summary(
 
 # %% ../../nbs/00_data.ipynb #13075594
 def run_data(
-    source: str = 'samples',  # official folder, hub id, saved data set, or `samples`
+    source: str = 'samples',  # official folder, hub id (OWNER/NAME or OWNER/NAME/SUBSET), saved data set, `samples`
     out: str = 'data/samples',  # folder to write
     splits: str = None,  # split file of an official folder (its pid_splits.json when not given)
     only: Annotated[str, dict(nargs='+', metavar='SPLIT')] = None,  # the splits to write (all that do not overlap)
@@ -281,6 +282,43 @@ def only_named(
     data, path = (pc.struct_field(pictures, k) for k in ('bytes', 'path'))
     return bool(pc.any(pc.and_(pc.is_null(data), pc.is_valid(path))).as_py())
 
+# %% ../../nbs/00_data.ipynb #b312f3ea
+def official_columns(
+    rows: 'datasets.Dataset',  # in a layout of `benchmarks`
+    split: str,
+    data: Path,  # for the message
+) -> dict[str, list]:  # the columns that the stages read, and that are not there
+    "What a split lacks, worked out from what it has."
+    read, texts = layout_of(rows.column_names, str(data)), rows.remove_columns({'image'} & {*rows.column_names})
+    ps = [read(row) for row in texts]
+    if bad := next((f'{i} {why}' for i, p in enumerate(ps) if (why := fault(p))), ''):
+        said = f'`sciencetutor data --source {data} --bad skip` leaves out what cannot be used'
+        raise CliError(f'{data}: question {split}-{bad}; {said}')
+    ids = rows['id'][:] if 'id' in rows.column_names else [f'{hub_name(split)}-{i}' for i in range(len(ps))]
+    made = dict(id=ids, pid=list(map(str, ids)), choices=[p['choices'] for p in ps], extra=['{}']*len(ps))
+    made |= dict(answer_index=[p['answer'] for p in ps], image=[None]*len(ps))
+    made |= {k: [p.get(k) or '' for p in ps] for k in ('hint', 'lecture', 'solution', *META)}
+    return {k: v for k, v in made.items() if k not in rows.column_names}
+
+# %% ../../nbs/00_data.ipynb #0a1ce396
+def completed(
+    rows: 'datasets.Dataset',  # of any converter
+    split: str,
+    data: Path,  # for messages
+) -> 'datasets.Dataset':  # with `choices` and `answer_index`
+    "A split with the columns that the stages read."
+    import datasets
+    names, how = set(rows.column_names), f'convert it with `sciencetutor data --source {data}`'
+    if {'choices', 'answer_index'} <= names: return rows
+    if 'conversations' not in names or not layout_of(rows.column_names):
+        raise CliError(f'{data} is a data set of another layout ({", ".join(rows.column_names)}): {how}')
+    made = official_columns(rows, split, data)
+    rows = datasets.concatenate_datasets([rows, datasets.Dataset.from_dict(made)], axis=1)
+    kind = rows.features['image']
+    if getattr(kind, 'dtype', '') == 'null': rows = rows.cast_column('image', datasets.Image())
+    elif not isinstance(kind, datasets.Image): raise CliError(f'{data} has pictures that are no pictures: {how}')
+    return rows
+
 # %% ../../nbs/00_data.ipynb #252ab484
 def load_split(
     data: str | Path,  # folder that the stage wrote
@@ -298,4 +336,4 @@ def load_split(
     rows = Dataset.load_from_disk(str(data/name))
     if 'image' in rows.column_names and any(map(only_named, rows.data.column('image').chunks)):
         raise CliError(f'{data} names pictures that are not in it: convert it with `sciencetutor data --source {data}`')
-    return rows
+    return completed(rows, name, data)

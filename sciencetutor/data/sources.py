@@ -10,9 +10,9 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error',
            'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
-           'by_own_split', 'official', 'one_picture', 'plain_columns', 'named_picture', 'from_columns', 'from_hub',
-           'from_samples', 'said_in', 'json_records', 'from_llava', 'from_table', 'told_apart', 'open_source',
-           'read_questions']
+           'by_own_split', 'official', 'one_picture', 'plain_columns', 'named_picture', 'from_columns',
+           'checked_picture', 'from_hub', 'from_parquet', 'from_samples', 'said_in', 'json_records', 'from_llava',
+           'from_table', 'told_apart', 'asked_only', 'open_source', 'read_questions']
 
 # %% ../../nbs/data/02_sources.ipynb #e88347e2
 import codecs, json, os, re
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from fastcore.script import CliError
 from .arrow import split_files
+from .benchmarks import LeftOut, from_tqa, hub_parts, layout_of, parquet_files, tqa_files, wanted_parts
 from .text import as_text, json_lines, read_json
 from ..files import printable
 from .tables import READERS, read_table, row_problem, text_of
@@ -308,41 +309,72 @@ def named_picture(
     root = next((r for r in roots if Path(name).is_relative_to(r)), None)
     return root or '.', Path(name).relative_to(root).as_posix() if root else os.path.abspath(name)
 
+# %% ../../nbs/data/02_sources.ipynb #e99329c2
 def from_columns(
-    dd: 'DatasetDict',  # with the official fields as columns
-    notes: Notes,  # columns that cannot be kept are noted here
+    dd: 'DatasetDict',  # with the official fields as columns, or in a layout of `benchmarks`
+    notes: Notes,  # columns that cannot be kept, and questions that are left out, are noted here
     only: list[str] | None = None,  # splits to take
-    source: str = 'the data set',  # for the message
+    source: str = 'the data set',  # where it comes from, `source/subset`
     roots: tuple[str, ...] = (),  # folders below which a picture may be that is named only
 ) -> Iterator[Question]:
-    "The questions of a `DatasetDict` in the schema of `derek-thomas/ScienceQA`."
+    "The questions of a `DatasetDict` in the schema of `derek-thomas/ScienceQA`, or in another that is known."
     names = {'val' if n == 'validation' else n: n for n in dd}
     for split, name in chosen_splits({s: [n] for s, n in names.items()}, only, source).items():
-        ds = dd[name[0]]
-        if lacks := [c for c in NEEDED if c not in ds.column_names]:
+        ds, layout = dd[name[0]], layout_of(dd[name[0]].column_names, source)
+        if not layout and (lacks := [c for c in NEEDED if c not in ds.column_names]):
             raise CliError(f'{source} lacks the column {", ".join(lacks)}: it has {", ".join(ds.column_names)}')
+        if 'image_1' in ds.column_names and layout: ds = ds.rename_column('image_1', 'image')
         ds, pictures = plain_columns(ds, notes)
         for i, row in enumerate(ds):
-            picture, pid = one_picture(row.pop(pictures, None)), row.pop('pid', None)
-            p = problem_of(row) if 'answer_index' in row else row
-            if isinstance(picture, Fault): p, picture = picture, None
-            if isinstance(picture, str): picture = named_picture(picture, roots)
-            yield Question(split, f'{name[0]}-{i}' if pid in (None, '') else str(pid), p, picture)
+            picture, pid = one_picture(row.pop(pictures, None)), row.pop('pid', row.get('id') if layout else None)
+            pid = f'{name[0]}-{i}' if pid in (None, '') else str(pid)
+            p = layout(row) if layout else problem_of(row) if 'answer_index' in row else row
+            if isinstance(p, LeftOut): notes.add(f'{p}, and are left out', pid)
+            else: yield Question(split, pid, *checked_picture(p, picture, roots))
+
+# %% ../../nbs/data/02_sources.ipynb #5739868d
+def checked_picture(
+    p: dict | Fault,  # a problem
+    picture: str | dict | Fault | None,  # of `one_picture`
+    roots: tuple[str, ...],  # folders below which a picture may be that is named only
+) -> tuple:  # the problem, and its picture as of `Question`
+    "A problem with its picture; a picture that cannot be used is a fault of the problem."
+    if isinstance(picture, Fault): return picture, None
+    return p, named_picture(picture, roots) if isinstance(picture, str) else picture
 
 # %% ../../nbs/data/02_sources.ipynb #9e18f02c
 def from_hub(
-    name: str,  # OWNER/NAME
+    name: str,  # OWNER/NAME or OWNER/NAME/SUBSET
     notes: Notes,  # columns that cannot be kept are noted here
     only: list[str] | None = None,  # splits to take
 ) -> Iterator[Question]:
     "The questions of a data set on the Hugging Face hub."
     import datasets
-    try: dd = datasets.load_dataset(name)
+    from huggingface_hub.constants import HF_HUB_CACHE
+    repo, subsets = hub_parts(name)
+    try: dds = {s: datasets.load_dataset(repo, *filter(None, [s])) for s in subsets}
     except Exception as e:
+        if 'Config name is missing' in str(e):
+            some = [f'{repo}/{s}' for s in datasets.get_dataset_config_names(repo)[:6]]
+            raise CliError(f'{name} holds several sets: name one, as {" or ".join(some)}') from None
         said = f'{name} is neither a folder here nor a data set that the hub gives ({type(e).__name__})'
         raise CliError(f'{said}: check the name, the network and HF_TOKEN') from None
-    from huggingface_hub.constants import HF_HUB_CACHE
-    return from_columns(dd, notes, only, name, (HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)))
+    roots = HF_HUB_CACHE, str(datasets.config.HF_DATASETS_CACHE)
+    for s, dd in dds.items(): yield from from_columns(dd, notes, only, f'{repo}/{s}'.rstrip('/'), roots)
+
+# %% ../../nbs/data/02_sources.ipynb #c573740f
+def from_parquet(
+    folder: Path,  # a copy of a data set of the hub
+    notes: Notes,
+    only: list[str] | None = None,  # splits to take
+) -> Iterator[Question]:
+    "The questions of Parquet files."
+    import datasets
+    parts = parquet_files(folder)
+    for subset in wanted_parts(parts, str(folder)):
+        try: dd = datasets.load_dataset('parquet', data_files=parts[subset])
+        except Exception as e: raise CliError(f'{folder} has files that are no Parquet ({type(e).__name__})') from None
+        yield from from_columns(dd, notes, only, f'{folder}/{subset}', (str(folder),))
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
 def from_samples(
@@ -441,6 +473,16 @@ def told_apart(
         if seen(q.pid): notes.add('pids stand twice (exports make them unique)', q.pid)
         yield q
 
+# %% ../../nbs/data/02_sources.ipynb #9951f3f1
+def asked_only(
+    found: Iterator[tuple],  # split, id, problem, picture; a problem may be `LeftOut`
+    notes: Notes,  # what is left out is noted here
+) -> Iterator[Question]:
+    "The questions of a benchmark that can be asked."
+    for split, pid, p, picture in found:
+        if isinstance(p, LeftOut): notes.add(f'{p}, and are left out', pid)
+        else: yield Question(split, pid, p, picture)
+
 # %% ../../nbs/data/02_sources.ipynb #60a8604d
 def open_source(
     source: str,  # `samples`, an official folder, a LLaVA JSON file, a table, a saved data set, or a hub id
@@ -462,10 +504,13 @@ def open_source(
     lines = path.suffix == '.jsonl' and path.is_file() and any(said_in(r) for _, r in islice(json_lines(path), 1))
     if lines or (path.suffix == '.json' and path.is_file()): return told_apart(from_llava(path, notes), notes, only)
     if path.suffix.lower() in READERS: return told_apart(from_table(path), notes, only)
+    if path.is_dir() and not (path/'problems.json').is_file():
+        if tqa_files(path): return told_apart(asked_only(from_tqa(path, only), notes), notes, only)
+        if parquet_files(path): return told_apart(from_parquet(path, notes, only), notes)
     if path.is_dir(): return official(path, notes, splits, only, hold)
-    if re.fullmatch(r'[A-Za-z0-9][\w.-]*/[\w.-]+', source): return told_apart(from_hub(source, notes, only), notes)
+    if hub_parts(source): return told_apart(from_hub(source, notes, only), notes)
     raise CliError(f'no folder {source}: name a folder in the official ScienceQA layout, a LLaVA JSON file, '
-                   'a table of questions, a hub data set (OWNER/NAME), or samples')
+                   'a table of questions, a hub data set (OWNER/NAME or OWNER/NAME/SUBSET), or samples')
 
 # %% ../../nbs/data/02_sources.ipynb #7d9baeaf
 def read_questions(

@@ -8,10 +8,10 @@ Docs: https://sciencetutor.github.io/sciencetutor/eval.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['DTYPES', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows', 'lazy_answer',
-           'load_eval_model', 'reading_counts', 'summarize', 'print_metrics', 'source_questions', 'source_rows',
-           'count_gaps', 'score_file', 'result_folder', 'write_results', 'run_score', 'compare_file', 'settings',
-           'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash',
+__all__ = ['DTYPES', 'PROTOCOLS', 'softmax', 'pick', 'by_choices', 'by_prompt', 'by_endpoint', 'known_answers', 'load_rows',
+           'lazy_answer', 'load_eval_model', 'reading_counts', 'summarize', 'print_metrics', 'source_questions',
+           'source_rows', 'count_gaps', 'score_file', 'result_folder', 'write_results', 'run_score', 'compare_file',
+           'settings', 'make_answer', 'batch_sizes', 'write_llava', 'finish', 'run_eval', 'check_sizes', 'checked_hash',
            'endpoint_answer', 'failures']
 
 # %% ../../nbs/30_eval.ipynb #bfa45a46
@@ -28,6 +28,7 @@ from .metrics import class_table, compare, judge, metrics, paper_row, pct, total
 from .prompts import CONVERSATIONS, PROMPTS, has_chat_template, prompt_text, render
 from .answer_parsing import (READERS, both_readings, load_answers, match, read_answer, read_strict,
                                               without_thoughts)
+from .protocols import by_continuation, figure_line, figure_of, how_asked
 from .report import make_report, shown_readers
 from .predictions import (FILES, RESULTS, answer_all, claim_or_wait, drop_torn_line, model_hash,
                                            questions_hash, rank)
@@ -197,6 +198,7 @@ def print_metrics(
 ):
     "Print a run's result."
     print(total_line(m))
+    if f := m.get('benchmark'): print(figure_line(f))
     print(f"protocol {m['protocol']}, chance {pct(m['chance'])}%, 95% interval {m['lo']:.1f} to {m['hi']:.1f}")
     for name, c in shown_readers(m):
         print(f"{name} reader: {c['correct']} right ({pct(c['acc'])}%), {c['unread']} unread")
@@ -357,8 +359,10 @@ def make_answer(
 ):  # function: row numbers -> answers
     "A local model that answers by the run's protocol."
     def make():
-        chat = run.get('conv_mode', 'chat') == 'chat'
+        chat = run['protocol'] != 'continuation' and run.get('conv_mode', 'chat') == 'chat'
         model, processor = load_eval_model(run['model'], run['dtype'], chat)
+        if run['protocol'] == 'continuation':
+            return by_continuation(model, processor, ds, run['benchmark'], run['batch_tokens'])
         if run['protocol'] == 'choices': return by_choices(model, processor, ds, run['reduce'], run['batch_tokens'])
         asked = {k: run[k] for k in ('protocol', 'wording', 'conv_mode', 'max_new_tokens', 'batch_tokens')}
         return by_prompt(model, processor, ds, **asked)
@@ -407,6 +411,7 @@ def finish(
     m, judged = summarize(rows, answers, {k: v for k, v in run.items() if k not in ('count', 'questions')})
     if against and Path(against).is_dir(): against = str(Path(against)/'predictions.jsonl')
     if against: m['against'] = compare_file(judged, against, rows)
+    if 'benchmark' in run: m['benchmark'] = figure_of(rows, answers, judged, run['benchmark'])
     if run['protocol'] == 'generate': write_llava(rows, answers, run, out)
     write_results(out, m, rows, judged, answers, picture)
     print_metrics(m)
@@ -414,13 +419,14 @@ def finish(
 
 # %% ../../nbs/30_eval.ipynb #348ca204
 DTYPES = ['float32', 'bfloat16', 'float16', 'half', 'auto']
+PROTOCOLS = ['choices', 'letter', 'generate', 'benchmark']
 
 def run_eval(
     data: str = 'data/samples',  # dataset folder of the data stage
     model: str = 'tutor',  # tutor, tutor-base, tiny, a hub id or a folder; the endpoint's name for it with --endpoint
     split: str = 'test',  # split of the dataset
     out: str = 'eval',  # folder for predictions, metrics and report
-    protocol: Annotated[str, dict(choices=['choices', 'letter', 'generate'])] = 'choices',  # how the model is asked
+    protocol: Annotated[str, dict(choices=PROTOCOLS)] = 'choices',  # how it is asked; benchmark: as its community does
     reduce: Annotated[str, dict(choices=['mean', 'sum', 'char'])] = 'mean',  # `choices`: per token, answer or character
     prompt: Annotated[str, dict(choices=list(PROMPTS))] = 'dataset',  # `letter`, `generate`: wording of the question
     single_pred_prompt: bool = False,  # `letter`, `generate`: add LLaVA's sentence that asks for the letter only
@@ -446,13 +452,16 @@ def run_eval(
     folder = result_folder(out, [data, '' if endpoint else model], overwrite)
     out, wording = folder.path, dict(prompt=prompt, single_pred_prompt=single_pred_prompt)
     shared = dict(model=model, split=split, protocol=protocol)
+    if protocol == 'benchmark':
+        name, protocol, wording = how_asked(rows)
+        shared |= dict(benchmark=name, protocol=protocol)
     if endpoint:
         run = settings(rows, **shared, endpoint=endpoint, wording=wording, max_new_tokens=max_new_tokens)
         answer = endpoint_answer(ds, run, out, concurrency, tries, timeout, restart)
     else:
         batch_tokens, window = batch_sizes(protocol, batch_tokens, window)
         asked = dict(wording=wording, conv_mode=conv_mode, max_new_tokens=max_new_tokens)
-        if protocol == 'choices': asked = dict(reduce=reduce)
+        if protocol in ('choices', 'continuation'): asked = dict(reduce=reduce) if protocol == 'choices' else {}
         machine = dict(dtype=dtype, batch_tokens=batch_tokens, window=window)
         run = settings(rows, **shared, model_hash=checked_hash(model), **machine, **asked)
         claim_or_wait(out, run, restart)

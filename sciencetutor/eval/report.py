@@ -165,6 +165,9 @@ def notes(
     "What has to be said beside the score: protocol, readers, unread answers, errors, the other run."
     how = ''.join(f', {k} {m[k]}' for k in ('reduce', 'conv_mode', 'dtype') if k in m)
     say = [f"Protocol {m['protocol']}{how}; model {m['model']}, split {m['split']}."]
+    if f := m.get('benchmark'):
+        numbers = ', '.join(f'{k} {pct(v)}%' for k, v in f['numbers'].items())
+        say.append(f"{f['name']} by the protocol of {f['peer']}: {numbers}. {f['note']}".strip())
     if 'readers' in m:
         read = '; '.join(f"{k} {pct(v['acc'])}% ({v['unread']} unread)" for k, v in shown_readers(m))
         say.append(f'Read from texts: {read}.')
@@ -212,11 +215,12 @@ def make_report(
     thumbs = thumbnails(rows, picture, megabytes) if picture else {}
     questions = question_data(rows, judged, answers, thumbs, was)
     data = json.dumps(dict(questions=questions, classes=['Avg', *CLASSES], compared=bool(against)), ensure_ascii=False)
+    published = {} if m.get('benchmark') else PUBLISHED  # those are figures of ScienceQA
     template = files('sciencetutor').joinpath('assets/report.html').read_text(encoding='utf-8')
     return Template(template).substitute(
         title=html.escape(f"{m['model']} on {m['split']}"), total=total_line(m), notes=notes(m), count=m['count'],
         acc=f"{pct(m['acc'])}%", interval=f"{m['lo']:.1f} to {m['hi']:.1f}", chance=f"{pct(m['chance'])}%",
-        class_plot=svg(class_plot(m), 'accuracy in the classes beside published systems'),
+        class_plot=svg(class_plot(m, published), 'accuracy in the classes beside published systems'),
         class_table=summary_table('class', m['classes']), hardest_table=summary_table('skill', m['hardest']),
         topic_table=summary_table('topic', m['topics']), calibration=calibration_section(m),
         data=data.replace('<', '\\u003c'))

@@ -13,8 +13,8 @@ __all__ = ['WHEEL', 'WHEEL_SHA256', 'IMAGE_TOKEN', 'IMAGE_PART', 'CHAT_TEMPLATE'
            'render_prompt', 'make_processor', 'make_llava', 'scale_projector', 'make_tutor_base', 'byte_tokenizer',
            'make_tiny', 'save_model', 'make_tutor', 'built_in_dir', 'best_dtype', 'resolve_model',
            'quantization_config', 'load_options', 'find_file', 'no_progress_bars', 'adapter_base', 'put_adapter',
-           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_kind', 'read_processor',
-           'load_processor', 'load_model']
+           'not_loaded', 'complete_processor', 'missing_files', 'processor_folder', 'check_format', 'check_kind',
+           'read_processor', 'load_processor', 'load_model']
 
 # %% ../../nbs/10_model.ipynb #15045275
 import hashlib, json, logging, re, subprocess, sys, tempfile, warnings, zipfile
@@ -265,10 +265,12 @@ def resolve_model(
 # %% ../../nbs/10_model.ipynb #67a03c47
 def quantization_config(
     dtype: torch.dtype,  # of the rest of the model
+    bits: int = 4,  # of a weight: 4 or 8
 ) -> BitsAndBytesConfig:
-    "NF4 for the language model; the projector, whatever it is called, and the output layer keep their format."
+    "NF4 or LLM.int8() for the language model; the projector and the output layer keep their format."
     projectors = ['.*multi_modal_projector', '.*connector', '.*merger.*']
     compute = torch.bfloat16 if dtype == torch.float32 else dtype
+    if bits == 8: return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=['lm_head', *projectors])
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute,
         llm_int8_skip_modules=['lm_head', *projectors])
@@ -280,16 +282,17 @@ def load_options(
     merges: bool,  # an adapter is added to the weights, so half loads them in float32
 ) -> dict:  # keyword arguments of `from_pretrained`
     "How weights are read: number format, devices, quantization; raises `CliError` where formats exclude each other."
-    half = dtype == 'half'
-    if half and load_in_4bit: raise CliError('half and 4-bit weights: choose one of the two')
+    half, int8 = dtype == 'half', dtype == 'int8'
+    if (half or int8) and load_in_4bit: raise CliError(f'{dtype} and 4-bit weights: choose one of the two')
     if half and not HAS_FP16_KERNELS:
         raise CliError('--dtype half needs an x86 CPU and Linux or macOS: use float32')
     if half: number = torch.float32 if merges else 'auto'
-    else: number = best_dtype() if dtype == 'auto' else getattr(torch, dtype)
+    else: number = best_dtype() if dtype == 'auto' or int8 else getattr(torch, dtype)
     if half or is_deepspeed_zero3_enabled(): device_map = None
     elif not device_map and torch.cuda.is_available(): device_map = 'auto'
     options = dict(dtype=number, device_map=device_map, use_safetensors=True)
-    return options | (dict(quantization_config=quantization_config(number)) if load_in_4bit else {})
+    if not (load_in_4bit or int8): return options
+    return options | dict(quantization_config=quantization_config(number, 8 if int8 else 4))
 
 # %% ../../nbs/10_model.ipynb #f40ef14e
 def find_file(
@@ -381,6 +384,19 @@ def processor_folder(
     if not base or (Path(path)/PROCESSOR_FILES[0]).exists() or (Path(path)/PROCESSOR_FILES[1]).exists(): return path
     return base
 
+# %% ../../nbs/10_model.ipynb #298d92a2
+def check_format(
+    name: str,  # of the model
+    path: str,  # its folder or hub id
+):
+    "Refuse a checkpoint of LLaVA's own program."
+    try: config = json.loads(file.read_text(encoding='utf-8')) if (file := find_file(path, 'config.json')) else {}
+    except ValueError: return  # transformers says more about it
+    kinds = config.get('architectures') if isinstance(config, dict) else ()
+    if any(re.fullmatch(r'Llava\w*ForCausalLM', str(kind)) for kind in kinds or ()):
+        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: "
+                       'name a model such as llava-hf/llava-1.5-7b-hf')
+
 # %% ../../nbs/10_model.ipynb #16a00008
 def check_kind(
     name: str,  # of the model
@@ -388,13 +404,10 @@ def check_kind(
 ):
     "Refuse a model that reads pictures in another way than as tokens of its text."
     text, instead = config.get_text_config(decoder=True), 'name a model such as llava-hf/llava-1.5-7b-hf'
-    if any(kind.startswith('LlavaLlama') for kind in config.architectures or ()):
-        raise CliError(f"model {name} is in the format of LLaVA's own program, not in that of transformers: {instead}")
     if config.is_encoder_decoder or text.is_encoder_decoder:
         raise CliError(f'model {name} has an encoder beside its decoder: {instead}')
     if getattr(text, 'cross_attention_layers', None):
         raise CliError(f'model {name} reads pictures by cross-attention, not as tokens of the text: {instead}')
-
 
 # %% ../../nbs/10_model.ipynb #16a00006
 def read_processor(
@@ -403,6 +416,7 @@ def read_processor(
     "The processor of a model, or a line that says which file or package is missing."
     path = resolve_model(name)
     base = resolve_model(b) if (b := adapter_base(path)) else None
+    check_format(name, base or path)
     folder = processor_folder(path, base)
     if Path(folder).is_dir() and not any((Path(folder)/f).exists() for f in PROCESSOR_FILES):
         raise CliError(f'model {name} has no processor: copy {", ".join(PROCESSOR_FILES)} and the tokenizer '
@@ -417,7 +431,6 @@ def read_processor(
         raise not_loaded(name, e) from e
     check_kind(name, config)
     return config, processor
-
 
 # %% ../../nbs/10_model.ipynb #16a00005
 def load_processor(
@@ -440,7 +453,7 @@ def load_processor(
 # %% ../../nbs/10_model.ipynb #eda1204e
 def load_model(
     name: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a checkpoint folder or a hub id
-    dtype: str = 'auto',  # auto, float32, bfloat16, float16, or half: weights in float16, arithmetic in float32, on x86
+    dtype: str = 'auto',  # auto, float32, bfloat16, float16, int8, or half: weights float16, arithmetic float32, on x86
     load_in_4bit: bool = False,  # NF4 quantization by bitsandbytes
     device_map: str | None = None,  # where the weights go; `auto` is the default where there is a GPU
     chat: bool = True,  # as for `load_processor`

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 # %% auto #0
 __all__ = ['question_item', 'encode_reply', 'encode_item', 'item_length', 'length_batches', 'branch_batch', 'row_batch',
-           'logits_at', 'token_logprobs', 'per_branch', 'to_device', 'cached_logprobs', 'score_choices', 'add_evidence',
-           'answer_scores']
+           'logits_at', 'token_logprobs', 'per_branch', 'to_device', 'cached_logprobs', 'score_encoded',
+           'score_choices', 'add_evidence', 'answer_scores']
 
 # %% ../../nbs/models/01_scoring.ipynb #d6206e6c
 import warnings
@@ -189,6 +189,25 @@ def cached_logprobs(
 
 # %% ../../nbs/models/01_scoring.ipynb #182dc19e
 @torch.inference_mode()
+def score_encoded(
+    model,
+    processor,
+    encoded: list[dict],  # what `encode_item` returns
+    batch_tokens: int = 4096,  # most tokens in one forward pass
+    mean: bool = True,  # log-likelihood per token, or in all
+    progress: bool = False,  # show a progress bar
+) -> list[torch.Tensor]:  # for each item the scores of its branches, float32
+    "Log-likelihood of each branch of encoded items."
+    rows = not branches_share(model, processor)
+    encoded, scores = [e | dict(rows=rows) for e in encoded], [None]*len(encoded)
+    batches = length_batches([item_length(e) for e in encoded], batch_tokens)
+    for ks in tqdm(batches, desc='scoring', disable=not progress):
+        batch = to_device(branch_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model.device)
+        ll, owner = per_branch(token_logprobs(model, batch), batch, mean).cpu(), batch['owner'].cpu()
+        for b, k in enumerate(ks): scores[k] = ll[owner == b]
+    return scores
+
+# %% ../../nbs/models/01_scoring.ipynb #051399f6
 def score_choices(
     model,
     processor,
@@ -198,18 +217,10 @@ def score_choices(
     progress: bool = False,  # show a progress bar
 ) -> list[torch.Tensor]:  # for each item the scores of its choices, float32
     "Log-likelihood of each choice as the reply, by the language model alone."
-    rows = not branches_share(model, processor)
-    encoded = [encode_item(processor, it) | dict(rows=rows) for it in items]
-    scores = [None]*len(items)
-    batches = length_batches([item_length(e) for e in encoded], batch_tokens)
-    for ks in tqdm(batches, desc='scoring', disable=not progress):
-        batch = to_device(branch_batch([encoded[k] for k in ks], processor.tokenizer.pad_token_id), model.device)
-        ll = per_branch(token_logprobs(model, batch), batch, mean=reduce == 'mean').cpu()
-        owner = batch['owner'].cpu()
-        for b, k in enumerate(ks):
-            scores[k] = ll[owner == b]
-            if reduce == 'char': scores[k] = scores[k]/torch.tensor([max(1, len(c)) for c in items[k]['choices']])
-    return scores
+    encoded = [encode_item(processor, it) for it in items]
+    scores = score_encoded(model, processor, encoded, batch_tokens, reduce == 'mean', progress)
+    if reduce != 'char': return scores
+    return [s/torch.tensor([max(1, len(c)) for c in it['choices']]) for s, it in zip(scores, items)]
 
 # %% ../../nbs/models/01_scoring.ipynb #030228f3
 def add_evidence(
