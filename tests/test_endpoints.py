@@ -187,6 +187,45 @@ def test_what_waits_is_shown_in_its_own_chat(tmp_path):
     page.late.clear()
     lock.close()
 
+class Second(Script):
+    "Sure of the second choice."
+    def score(self, messages, choices, images=(), request=None): return [float(i == 1) for i in range(len(choices))]
+
+def local_page(folder, engine=None, **kw):
+    from types import SimpleNamespace as NS
+    page = FrontPage(engine or Script(), PageSettings(examples=0, store=Store(str(folder)), **kw))
+    return page, NS(session_hash='a', username=None, client=None)
+
+def take_quiz(page, me, **kw):
+    "The problems of a quiz, each answered."
+    page.quiz_begin(**kw, request=me)
+    for _ in range(10):
+        quiz = page.quizzes['a']
+        yield dict(quiz.problem)
+        page.quiz_answer(quiz.problem['choices'][0], me)
+        page.quiz_next(me)
+
+@pytest.mark.parametrize('wanted', ['', 'Identify magnets that attract or repel', 'Money, goods and work'])
+def test_a_quiz_is_mixed_and_agrees_with_the_tutor(tmp_path, wanted):
+    from collections import Counter
+    page, me = local_page(tmp_path, Second())
+    asked = [p for _ in range(2) for p in take_quiz(page, me, skill=wanted)]
+    assert all(p['answer'] == 1 for p in asked) and len(page.agreed) >= 20
+    for quiz in asked[:10], asked[10:]: assert max(Counter(p['skill'] for p in quiz).values()) <= 2
+    assert any(not p['lecture'] for p in asked)  # of a card
+
+def test_a_skill_that_the_tutor_gets_wrong_is_left_out(tmp_path, monkeypatch):
+    page, me = local_page(tmp_path, Second())
+    wrong = {s['skill'] for s in page.bank.pick('natural science') if s['topic'] == 'physics'}
+    from sciencetutor.app import views
+    monkeypatch.setattr(views, 'tutor_agrees', lambda page, p: p['skill'] not in wrong)
+    assert not wrong & {p['skill'] for p in take_quiz(page, me, skill=min(wrong))}
+
+def test_a_tutor_that_can_not_answer_stops_no_quiz(tmp_path, monkeypatch):
+    page, me = local_page(tmp_path)
+    monkeypatch.setattr(page.engine, 'score', lambda *a, **kw: 1/0)
+    assert len([*take_quiz(page, me)]) == 10 and not page.agreed
+
 def test_questions_and_choices():
     before = [PageTurn('Which is a solid?')]
     assert belongs_to(before, 'a) milk\nb) a rock').startswith('Which is a solid?')

@@ -507,7 +507,9 @@ def test_an_answer_that_failed_can_be_tapped_again(visit):
     page.keyboard.press('1')
     page.wait_for_selector('#quiz-next')
 
-def test_a_skill_of_ones_own(visit):
+def test_a_skill_of_ones_own(visit, monkeypatch):
+    from sciencetutor.app import views
+    monkeypatch.setattr(views, 'tutor_agrees', lambda page, problem: True)
     page = visit(path=FRONT+'#/practise')
     page.locator('.subjects button', has_text='Language').click()
     tile = page.locator('.tile').nth(2)

@@ -27,7 +27,9 @@ from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
 from .store import PIN, DailyLimit, Store, to_json, to_markdown
-from .teaching import data_bank, hints, sample_bank, smaller_question
+from .teaching import (card_bank, data_bank, hints, join_banks, sample_bank, smaller_question)
+from .cards import load_cards
+from .retrieval import card_folder
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
@@ -295,7 +297,8 @@ class Page:
         self.store = s.store or Store(self.home.path/'store')
         self.store.db = self.store.db.execution_options(patience=PATIENCE)
         self.late = []  # turns that are still to be stored
-        self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
+        self.agreed, self.find = {}, s.find or find_cards  # key of a question -> whether the tutor agrees with it
+        self.bank = join_banks(data_bank(s.data) if s.data else sample_bank(), card_bank(load_cards(card_folder())))
         self.current, self.unlocked = {}, {}  # session -> latest turn; visitor -> until when the PIN counts as given
         self.examples = pick_examples(s.examples) if s.examples else []
         pictures = [p['image'] for p in self.examples]

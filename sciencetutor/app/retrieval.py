@@ -27,8 +27,8 @@ __all__ = ['STOP', 'AS_IT_SOUNDS', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDAT
            'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
            'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead',
            'candidates', 'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers',
-           'opens_wrongly', 'use_cards', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen', 'look', 'fuse',
-           'right_rank', 'save_weights', 'right_point', 'make_weights']
+           'opens_wrongly', 'use_cards', 'card_folder', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen',
+           'look', 'fuse', 'right_rank', 'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -475,6 +475,10 @@ def use_cards(
     "Make a teacher's own cards part of what `finder()` finds."
     load_cards(folder)
     _folder[0] = folder
+
+def card_folder() -> str:  # '' for none
+    "The folder of a teacher's own cards that are in use."
+    return _folder[0]
 
 def finder() -> Finder:
     "The finder of all cards, made once."

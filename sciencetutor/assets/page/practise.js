@@ -45,7 +45,8 @@ async function tiles() {
 }
 
 async function start(skill) {
-  const asked = await patient('quiz_begin', subject, skill, grade)
+  const slow = setTimeout(() => say(t('thinking')), 800)  // the tutor answers the question first
+  const asked = await patient('quiz_begin', subject, skill, grade).finally(() => clearTimeout(slow))
   quiz = {asked, dots: []}
   app.go('#/quiz')
   ask()
