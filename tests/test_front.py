@@ -544,7 +544,7 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.wait_for_selector('#view-grown .note:not([hidden])')
         unlock(page)
         page.locator('.flags', has_text='my dad hits me').wait_for()
-        for tab in 'overview', 'class', 'quiz', 'data':
+        for tab in 'overview', 'class', 'quiz', 'cards', 'data':
             page.click(f'.tabbar a[href="#/grown/{tab}"]')
             page.wait_for_selector(f'#grown-{tab} > *')
             page.wait_for_timeout(500)
@@ -558,7 +558,8 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.wait_for_selector('#paper li')
         assert page.locator('#paper > ol > li').count() == 11 and page.locator('.answers li').count() == 11
         with page.expect_download() as d: page.click('#paper-save')
-        assert Path(d.value.path()).read_text().count('type="A"') == 10
+        paper = Path(d.value.path()).read_text()
+        assert paper.count('type="A"') == 11 and 'Which is a gas?' in paper
         page.click('.tabbar a[href="#/grown/overview"]')
         page.locator('.flags button').click()
         page.locator('.flags').wait_for(state='detached')
@@ -577,6 +578,42 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.click('dialog .danger')
         page.get_by_text(T['deleted']).wait_for()
         assert not store.asked(store.user(None)['id']) and not page.wrong
+        page.context.close()
+
+@pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark')])
+def test_cards_are_mended(browser, tmp_path, width, height, scheme):
+    from sciencetutor.app.retrieval import use_cards
+    (mine := tmp_path/'mine').mkdir()
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=Store(str(tmp_path)))) as s:
+        page = opened(browser, s.url, width, height, scheme, path=FRONT+'#/grown/cards')
+        unlock(page)
+        page.wait_for_selector('#cards-off')
+        page.fill('#card-search', 'what makes a bird')
+        page.click('[data-card=bird-what-is]')
+        page.wait_for_selector('#card-answer[readonly]')
+        assert 'feathers' in page.input_value('#card-answer') and not page.locator('#card-save').count()
+        try:
+            use_cards(str(mine))
+            page.click('#card-back')
+            page.click('#card-new')
+            page.fill('#card-title', 'Zork')
+            page.fill('#card-grades', 'all')
+            page.fill('#card-answer', 'A zork is a small toy of wood.')
+            page.fill('#card-asked', 'what is a zork\nzork')
+            page.click('#card-save')
+            page.wait_for_selector('#fault-grades:not([hidden])')
+            accessible(page)
+            large_enough(page)
+            assert fits(page) and page.evaluate('document.activeElement.id') == 'card-grades'
+            shot(page, f'card-{scheme}')
+            page.fill('#card-grades', '1-4')
+            page.click('#card-save')
+            page.click('[data-card=zork]')
+            page.fill('#card-example', 'Ours is red.')
+            page.click('#card-save')
+            page.wait_for_selector('#card-search')
+        finally: use_cards('')
+        assert 'example: Ours is red.' in (mine/'from-the-page.yaml').read_text() and not page.wrong
         page.context.close()
 
 def test_login(browser, tmp_path):

@@ -298,7 +298,8 @@ class Page:
         self.store.db = self.store.db.execution_options(patience=PATIENCE)
         self.late = []  # turns that are still to be stored
         self.agreed, self.find = {}, s.find or find_cards  # key of a question -> whether the tutor agrees with it
-        self.bank = join_banks(data_bank(s.data) if s.data else sample_bank(), card_bank(load_cards(card_folder())))
+        self.own_bank = data_bank(s.data) if s.data else sample_bank()
+        self.read_cards()
         self.current, self.unlocked = {}, {}  # session -> latest turn; visitor -> until when the PIN counts as given
         self.examples = pick_examples(s.examples) if s.examples else []
         pictures = [p['image'] for p in self.examples]
@@ -312,6 +313,12 @@ class Page:
     def session_folder(self, session: str | None) -> Path:
         "The folder of one visit's pictures."
         return self.uploads.folder(session or 'x')
+
+# %% ../../nbs/app/12_page.ipynb #52bdc54e
+@patch
+def read_cards(self: Page):
+    "Let the quiz ask the questions of the cards as they are now."
+    self.bank = join_banks(self.own_bank, card_bank(load_cards(card_folder())))
 
 # %% ../../nbs/app/12_page.ipynb #4bff8398
 @patch

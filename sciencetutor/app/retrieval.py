@@ -27,8 +27,8 @@ __all__ = ['STOP', 'AS_IT_SOUNDS', 'RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDAT
            'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
            'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_cards', 'lead',
            'candidates', 'features', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'numbers',
-           'opens_wrongly', 'use_cards', 'card_folder', 'finder', 'left_out', 'held_out', 'without', 'learn', 'Seen',
-           'look', 'fuse', 'right_rank', 'save_weights', 'right_point', 'make_weights']
+           'opens_wrongly', 'use_cards', 'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without',
+           'learn', 'Seen', 'look', 'fuse', 'right_rank', 'save_weights', 'right_point', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #60856457
 STOP = frozenset(
@@ -467,7 +467,7 @@ def beside(self: Finder,
     return self.direct(text, scores, i) if self.meaning.by_card(scores)[i] > BESIDE else ''
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
-_folder = ['']  # of a teacher's own cards
+_folder, _version = [''], [0]  # of a teacher's own cards
 
 def use_cards(
     folder: str,  # of a teacher's own cards; raises `CliError` for what is wrong with them
@@ -482,10 +482,17 @@ def card_folder() -> str:  # '' for none
 
 def finder() -> Finder:
     "The finder of all cards, made once."
-    return _finder(_folder[0])
+    return _finder(_folder[0], _version[0])
+
+def renew_cards():
+    "Read a teacher's own cards again; raises `CliError` for what is wrong with them, and the old ones stay."
+    load_cards.cache_clear()
+    load_cards(_folder[0])
+    _finder(_folder[0], _version[0]+1)  # made before it is used
+    _version[0] += 1
 
 @lru_cache(2)
-def _finder(folder: str) -> Finder:
+def _finder(folder: str, version: int) -> Finder:
     cards = [*load_cards(folder), *talk_cards()]
     return Finder(cards, cached_arrays('finder', derived_key(cards), lambda: derived(cards)))
 

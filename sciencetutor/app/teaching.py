@@ -289,7 +289,8 @@ def draw_quiz(
 # %% ../../nbs/app/06_teaching.ipynb #print-quiz
 PAPER_STYLE = ('body{font:12pt/1.45 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}'
                'img{max-width:100%;max-height:16em;display:block}'
-               'ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}')
+               'ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}'
+               '.lines{border-bottom:1px solid;height:2em}')
 
 def _png(image):
     "A picture as a data URL."
@@ -301,11 +302,12 @@ def _question(p):
     "The list item of a problem."
     picture = f'<img alt="" src="{_png(p["image"])}">' if p['image'] is not None else ''
     choices = ''.join(f'<li>{html.escape(c)}</li>' for c in p['choices'])
-    return (f'<li><p>{html.escape(p["hint"])}</p>{picture}<p><b>{html.escape(p["question"])}</b></p>'
-            f'<ol type="A">{choices}</ol></li>')
+    room = f'<ol type="A">{choices}</ol>' if choices else '<p class="lines"></p>'
+    return f'<li><p>{html.escape(p["hint"])}</p>{picture}<p><b>{html.escape(p["question"])}</b></p>{room}</li>'
 
 def _solution(p):
     "The list item of a problem's answer."
+    if p['answer'] is None: return '<li></li>'  # a teacher's own question: they know
     answer = f'{chr(65+p["answer"])}. {html.escape(p["choices"][p["answer"]])}'
     return f'<li><b>{answer}</b> {html.escape(p["solution"])}</li>'
 

@@ -4,7 +4,7 @@ import {button, dialog, el, save, say} from './dom.js'
 import {Offline, call, whenOnline} from './server.js'
 import {t} from './words.js'
 
-const TABS = ['overview', 'class', 'quiz', 'data']
+const TABS = ['overview', 'class', 'quiz', 'cards', 'data']
 let app, view, needsPin = false
 
 async function patient(name, ...data) {
@@ -30,7 +30,7 @@ async function open(tab) {
   const lock = pin && button(t('lock_again'), async () => { await patient('class_close'); app.go('#/') }, {id: 'lock-again'})
   const body = el('div', {class: 'tab-body', id: `grown-${tab}`})
   view.replaceChildren(el('div', {class: 'row'}, el('h1', {class: 'grow'}, t('grown')), lock), tabs, body)
-  await {overview, class: showClass, quiz: paper, data}[tab](body)
+  await {overview, class: showClass, quiz: paper, cards, data}[tab](body)
 }
 
 function gate(state, tab) {
@@ -97,23 +97,68 @@ async function paper(body) {
   const own = el('textarea', {rows: 4, id: 'paper-own', placeholder: t('paper_own_how')}), preview = el('div', {class: 'paper', id: 'paper'}), tools = el('div', {class: 'row', hidden: true})
   let file = null
   const make = async () => {
-    const d = await patient('class_paper', subject.querySelector('select').value, Number(grade.querySelector('select').value), Number(n.querySelector('select').value), Math.floor(Math.random()*1e9))
-    const mine = own.value.trim() ? (await patient('page_choices', own.value)).questions : []
-    const typed = await Promise.all(mine.map(async q => ({question: q, choices: [], typed: true, ...await asProblem(q)})))
+    const d = await patient('class_paper', subject.querySelector('select').value, Number(grade.querySelector('select').value), Number(n.querySelector('select').value), Math.floor(Math.random()*1e9), own.value)
     file = d.file
     tools.hidden = false
-    preview.replaceChildren(el('h2', {}, t('paper_title')), el('p', {}, `${t('paper_name')}: ______________________`), el('ol', {}, [...typed, ...d.questions].map(q => el('li', {}, q.hint && el('p', {}, q.hint), q.picture && el('img', {src: q.picture, alt: ''}), el('p', {}, el('b', {}, q.question)),
+    preview.replaceChildren(el('h2', {}, t('paper_title')), el('p', {}, `${t('paper_name')}: ______________________`), el('ol', {}, d.questions.map(q => el('li', {}, q.hint && el('p', {}, q.hint), q.picture && el('img', {src: q.picture, alt: ''}), el('p', {}, el('b', {}, q.question)),
       q.choices.length ? el('ol', {type: 'A'}, q.choices.map(c => el('li', {}, c))) : el('p', {class: 'lines'})))),
-    el('section', {class: 'answers'}, el('h2', {}, t('paper_answers')), el('ol', {}, [...typed, ...d.questions].map(q => el('li', {}, q.typed ? '' : el('b', {}, `${'ABCDEFGHIJ'[q.answer]}. ${q.choices[q.answer]} `), q.solution || '')))))
+    el('section', {class: 'answers'}, el('h2', {}, t('paper_answers')), el('ol', {}, d.questions.map(q => el('li', {}, q.answer === null ? '' : el('b', {}, `${'ABCDEFGHIJ'[q.answer]}. ${q.choices[q.answer]} `), q.solution || '')))))
   }
   tools.append(button(t('print'), () => print(), {class: 'primary', id: 'paper-print'}), button(t('save'), () => save(file), {id: 'paper-save'}))
   body.replaceChildren(el('div', {class: 'form'}, subject, grade, n, el('label', {class: 'wide'}, el('span', {}, t('paper_own')), own), button(t('paper_make'), make, {class: 'primary', id: 'paper-make'})), tools, preview)
 }
 
-async function asProblem(text) {
-  const {choices} = await patient('page_choices', text)
-  const question = choices.length ? text.split(/\n\s*\(?[aA1][.):]/)[0].trim() : text
-  return {question, choices}
+// What the tutor knows: found, read, and mended in the teacher's own folder.
+
+async function cards(body) {
+  const search = el('input', {type: 'search', id: 'card-search', placeholder: t('cards_search'), 'aria-label': t('cards_search'), class: 'grow', oninput: () => { clearTimeout(search.timer); search.timer = setTimeout(find, 250) }})
+  const list = el('div', {id: 'card-list'}), top = el('div', {class: 'row'}, search)
+  const find = async () => {
+    const words = search.value, d = await patient('class_cards', words)
+    if (words !== search.value) return
+    if (d.writable && !top.querySelector('#card-new')) top.append(button(t('card_new'), () => cardForm(body, {}, true), {class: 'primary', id: 'card-new'}))
+    list.replaceChildren(!d.writable && el('p', {class: 'small', id: 'cards-off'}, t('cards_off')) || '', el('p', {class: 'small', role: 'status'}, t(d.total === 1 ? 'cards_one' : 'cards_n', {n: d.total})),
+      el('ul', {class: 'learned'}, d.cards.map(c => el('li', {}, button(c.title, async () => cardForm(body, await patient('class_card', c.id), d.writable), {class: 'link grow', 'data-card': c.id}), el('span', {class: 'small'}, c.own ? t('card_own') : c.topic)))))
+  }
+  body.replaceChildren(top, list)
+  await find()
+}
+
+const FIELDS = [['title', 1], ['grades', 1], ['answer', 5], ['asked', 4, true], ['deeper', 4], ['example', 2], ['facts', 3, true], ['hints', 2, true], ['keywords', 2, true], ['care', 2]]
+
+function cardForm(body, card, writable) {
+  const lines = text => text.split('\n').map(l => l.trim()).filter(Boolean)
+  const box = (key, rows, value, label, field = key) => {
+    const input = el(rows > 1 ? 'textarea' : 'input', {id: `card-${key}`, rows: rows > 1 ? rows : null, readonly: !writable, value: Array.isArray(value) ? value.join('\n') : value || '', 'aria-describedby': `fault-${field}`})
+    return el('label', {class: 'wide'}, el('span', {}, label), input)
+  }
+  const fault = key => el('p', {class: 'note', id: `fault-${key}`, role: 'alert', hidden: true})
+  const has = key => writable || card[key]?.length
+  const check = card.check || {}
+  const form = el('form', {class: 'form', id: 'card-form', onsubmit: async e => {
+    e.preventDefault()
+    const value = key => form.querySelector(`#card-${key}`).value
+    const fields = Object.fromEntries(FIELDS.map(([key, , many]) => [key, many ? lines(value(key)) : value(key)]))
+    fields.check = {question: value('question'), choices: lines(value('choices')), answer: value('right').trim()}
+    const ok = form.querySelector('#card-save')
+    ok.disabled = true
+    say(t('card_saving'))
+    const r = await patient('class_card_save', fields, card.id || '').finally(() => { ok.disabled = false })
+    for (const note of form.querySelectorAll('.note')) note.hidden = true
+    for (const f of (r.faults || []).toReversed()) {
+      const note = form.querySelector(`#fault-${f.field}`) || form.querySelector('#fault-all')
+      note.hidden = false
+      note.textContent = f.says
+      form.querySelector(`#card-${f.field === 'check' ? 'question' : f.field}`)?.focus()
+    }
+    if (!r.saved) return say(t('card_faults'))
+    say([t(r.found ? 'card_saved' : 'card_later'), r.note].filter(Boolean).join(' '))
+    await cards(body)
+  }}, FIELDS.filter(([key]) => has(key)).map(([key, rows, many]) => [box(key, rows, card[key], t(`card_${key}`) + (many && writable ? ` ${t('card_lines')}` : '')), fault(key)]),
+  has('check') && el('fieldset', {class: 'wide'}, el('legend', {}, t('card_check')), box('question', 1, check.question, t('card_question'), 'check'), box('choices', 4, check.choices, t('card_choices') + (writable ? ` ${t('card_lines')}` : ''), 'check'), box('right', 1, check.answer, t('card_right'), 'check'), fault('check')),
+  fault('all'), el('div', {class: 'row wide'}, writable && el('button', {class: 'primary', id: 'card-save'}, t('card_save')), button(t('card_back'), () => cards(body), {id: 'card-back'})))
+  body.replaceChildren(el('h2', {tabindex: -1}, card.title || t('card_new')), writable && !card.id ? el('p', {class: 'small'}, t('card_how')) : '', form)
+  body.querySelector(writable ? '#card-title' : 'h2').focus()
 }
 
 async function data(body) {
