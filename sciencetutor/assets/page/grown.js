@@ -2,7 +2,7 @@
 
 import {button, dialog, el, save, say} from './dom.js'
 import {Offline, call, whenOnline} from './server.js'
-import {t} from './words.js'
+import {local, t} from './words.js'
 
 const TABS = ['overview', 'class', 'quiz', 'cards', 'data']
 let app, view, needsPin = false
@@ -41,7 +41,7 @@ function gate(state, tab) {
     const r = await patient('class_open', input.value)
     if (r.state === 'open') return open(tab)
     note.hidden = false
-    note.textContent = r.note === 'wrong' ? t('pin_wrong') : r.note
+    note.textContent = r.note === 'wrong' ? t('pin_wrong') : local(r.note)
     input.select()
   }}, el('p', {}, t(state === 'new' ? 'pin_new' : 'pin_ask')), input, note, el('button', {class: 'primary', id: 'pin-ok'}, t(state === 'new' ? 'pin_set' : 'pin_open')), state === 'pin' && el('p', {class: 'small'}, t('pin_forgotten')))
   view.replaceChildren(el('h1', {}, t('grown')), form)
@@ -60,7 +60,7 @@ function weekChart(week) {  // minutes a day, as bars with numbers
 }
 
 function flagList(flags, again) {
-  return flags.length ? el('ul', {class: 'flags'}, flags.map(f => el('li', {}, el('div', {class: 'grow'}, el('b', {}, f.why), el('p', {}, f.words), el('p', {class: 'small'}, `${f.label} · ${f.when}`, f.found && ` · ${t('col_found')}: ${f.found}`)),
+  return flags.length ? el('ul', {class: 'flags'}, flags.map(f => el('li', {}, el('div', {class: 'grow'}, el('b', {}, local(f.why)), el('p', {}, f.words), el('p', {class: 'small'}, `${local(f.label)} · ${f.when}`, f.found && ` · ${t('col_found')}: ${f.found}`)),
     f.acceptable && button(t('no_problem'), async () => { if (await patient('class_accept', f.name, f.id)) say(t('accepted')); again() })))) : el('p', {class: 'small'}, t('no_flags'))
 }
 
@@ -68,21 +68,21 @@ async function overview(body) {
   const d = await patient('class_overview')
   body.replaceChildren(el('h2', {}, t('attention')), flagList(d.flags, () => overview(body)),
     el('h2', {}, t('weakest')), table([t('col_skill'), t('col_known'), t('col_weakest')], d.weakest.slice(0, 5)),
-    el('h2', {}, t('week')), el('div', {class: 'weeks'}, d.children.map(c => el('div', {class: 'panel'}, el('a', {href: '#/grown/class', class: 'tall'}, c.label), weekChart(c.week)))))
+    el('h2', {}, t('week')), el('div', {class: 'weeks'}, d.children.map(c => el('div', {class: 'panel'}, el('a', {href: '#/grown/class', class: 'tall'}, local(c.label)), weekChart(c.week)))))
 }
 
 async function showClass(body) {
   const d = await patient('class_overview'), detail = el('div', {id: 'child'})
-  const heat = d.skills.length ? el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('heat')}, el('table', {class: 'heat'}, el('thead', {}, el('tr', {}, el('td', {}), d.children.map(c => el('th', {scope: 'col'}, c.label)))),
+  const heat = d.skills.length ? el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': t('heat')}, el('table', {class: 'heat'}, el('thead', {}, el('tr', {}, el('td', {}), d.children.map(c => el('th', {scope: 'col'}, local(c.label))))),
     el('tbody', {}, d.skills.map((skill, i) => el('tr', {}, el('th', {scope: 'row'}, skill), d.heat.map(known => el('td', {class: known[i] === null ? '' : `h${Math.min(4, Math.floor(known[i]*5))}`}, known[i] === null ? '·' : `${Math.round(100*known[i])}%`))))))) : el('p', {class: 'small'}, t('none'))
   const child = async name => {
     const c = await patient('class_child', name)
-    detail.replaceChildren(el('h2', {}, c.label), el('p', {class: 'small'}, t('since')), table([t('col_asked'), t('col_quizzed'), t('col_minutes'), t('col_flags')], [[c.asked, t('of', {n: c.correct, total: c.quizzed}), c.minutes, c.flags]]), c.reading && el('p', {class: 'small'}, c.reading),
+    detail.replaceChildren(el('h2', {}, local(c.label)), el('p', {class: 'small'}, t('since')), table([t('col_asked'), t('col_quizzed'), t('col_minutes'), t('col_flags')], [[c.asked, t('of', {n: c.correct, total: c.quizzed}), c.minutes, c.flags]]), c.reading && el('p', {class: 'small'}, c.reading),
       el('h3', {}, t('attention')), flagList(c.flagged, () => child(name)), el('h3', {}, t('skills_head')), table([t('col_skill'), t('col_known')], c.skills.map(s => [s.skill, `${Math.round(100*s.known)}%`])),
       el('h3', {}, t('asked_head')), table([t('col_when'), t('col_words')], c.questions.map(q => [q.when, q.words])))
     detail.scrollIntoView({block: 'start'})
   }
-  const rows = d.children.map(c => [button(c.label, () => child(c.name), {class: 'link'}), c.asked, c.minutes, c.flags, c.mastered])
+  const rows = d.children.map(c => [button(local(c.label), () => child(c.name), {class: 'link'}), c.asked, c.minutes, c.flags, local(c.mastered)])
   body.replaceChildren(el('h2', {}, t('children')), table([t('child'), t('col_asked'), t('col_minutes'), t('col_flags'), t('col_mastered')], rows), el('h2', {}, t('heat')), heat, detail)
   if (d.children.length === 1) await child(d.children[0].name)
 }
@@ -117,7 +117,7 @@ async function cards(body) {
     const words = search.value, d = await patient('class_cards', words)
     if (words !== search.value) return
     if (d.writable && !top.querySelector('#card-new')) top.append(button(t('card_new'), () => cardForm(body, {}, true), {class: 'primary', id: 'card-new'}))
-    list.replaceChildren(!d.writable && el('p', {class: 'small', id: 'cards-off'}, t('cards_off')) || '', el('p', {class: 'small', role: 'status'}, t(d.total === 1 ? 'cards_one' : 'cards_n', {n: d.total})),
+    list.replaceChildren(!d.writable && el('p', {class: 'small', id: 'cards-off'}, t('cards_off')) || '', el('p', {class: 'small', role: 'status'}, t('cards_n', {n: d.total})),
       el('ul', {class: 'learned'}, d.cards.map(c => el('li', {}, button(c.title, async () => cardForm(body, await patient('class_card', c.id), d.writable), {class: 'link grow', 'data-card': c.id}), el('span', {class: 'small'}, c.own ? t('card_own') : c.topic)))))
   }
   body.replaceChildren(top, list)
@@ -163,16 +163,16 @@ function cardForm(body, card, writable) {
 
 async function data(body) {
   const d = await patient('class_overview')
-  const rows = d.children.map(c => [c.label, button(t('delete_child'), () => drop(c, body), {class: 'danger', 'data-child': c.name})])
+  const rows = d.children.map(c => [local(c.label), button(t('delete_child'), () => drop(c, body), {class: 'danger', 'data-child': c.name})])
   body.replaceChildren(el('p', {}, t('data_how')), button(t('export_feedback'), async () => save(await patient('class_data')), {id: 'export-feedback'}),
     el('h2', {}, t('delete_head')), table([t('child'), ''], rows), el('h2', {}, t('retention')), el('p', {}, t('retention_how')))
 }
 
 async function drop(c, body) {
   const pin = el('input', {type: 'password', inputmode: 'numeric', autocomplete: 'off', maxlength: 12, id: 'delete-pin', 'aria-label': t('pin')})
-  const sure = el('div', {}, el('p', {}, t('sure_delete', {child: c.label})), needsPin && el('label', {}, el('span', {}, t('pin')), pin))
+  const sure = el('div', {}, el('p', {}, t('sure_delete', {child: local(c.label)})), needsPin && el('label', {}, el('span', {}, t('pin')), pin))
   if (await dialog(t('delete_child'), sure, [[t('cancel'), ''], [t('delete_child'), 'ok', 'danger']]) !== 'ok') return
   const {done, note} = await patient('class_delete', c.name, pin.value)
-  say(done ? t('deleted') : note === 'wrong' ? t('pin_wrong') : note || t('not_saved'))
+  say(done ? t('deleted') : note === 'wrong' ? t('pin_wrong') : local(note || '') || t('not_saved'))
   if (done) { app.changed(''); await data(body) }
 }
