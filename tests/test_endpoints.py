@@ -74,6 +74,21 @@ def test_a_login_comes_first(school):
     assert call(bob, 'class_accept', 'ada', 1) is False
     assert len(call(ada, 'chat_open', chat)['turns']) == 1
 
+def test_a_child_logs_in_with_a_pin(school, tmp_path):
+    from fastcore.script import CliError
+    store = Store(str(tmp_path))
+    store.add_user('ada', 'a long password')
+    store.add_user('miss', 'another long one', role='adult')
+    token = store.begin_session('ada')
+    pin = store.give_pin('ada')
+    assert len(pin) == 6 and pin.isdigit() and store.login('ada', pin) and not store.login('ada', 'a long password')
+    assert not store.session_user(token)
+    for name in 'miss', 'nobody', 'local':
+        with pytest.raises(CliError, match='There is no child'): store.give_pin(name)
+    assert store.login('miss', 'another long one')
+    bob = visit(school.url, 'bob')
+    assert call(bob, 'class_pin', 'ada')['locked'] and call(bob, 'page_settings')['name'] == 'bob'
+
 def test_other_sites_may_not_ask(server):
     v = visit(server.url)
     assert call(v, 'chat_list', '', headers={'origin': 'https://elsewhere.example'}) == 403

@@ -172,7 +172,8 @@ def test_languages(visit, language, hello, verdict, stopped):
 
 def test_plurals_and_refusals_in_another_language(visit):
     page = visit(390, 844, locale='fr')
-    said = page.evaluate("""async () => { const {t, local} = await import('/page/words.js'), cards = n => t('cards_n', {n})
+    said = page.evaluate("""async () => {
+        const {t, local} = await import('/page/words.js'), cards = n => t('cards_n', {n})
         return [cards(0), cards(1), cards(2), t('week_label', {minutes: 1}),
                 local('perhaps: violence'), local('3 of 4'), local('a bit of this'),
                 local('Too many tries: try again in 3 minutes.')] }""")
@@ -705,6 +706,14 @@ def test_login(browser, tmp_path):
         page.goto(s.url+FRONT+'#/grown/class')
         page.locator('table', has_text='ada').first.wait_for()
         assert 'miss' not in page.locator('#grown-class').inner_text()
+        page.click('#give-pin')
+        page.click('dialog .primary')
+        pin = page.locator('#given-pin').inner_text()
+        accessible(page)
+        page.click('dialog .primary')
+        c.clear_cookies()
+        enter('ada', pin)
+        page.wait_for_selector('html[data-ready] .chat-row')
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
 

@@ -496,6 +496,13 @@ def class_child(self: FrontPage, name: str, request: gr.Request = None) -> dict:
                 questions=[dict(when=date_of(m['created']), words=m['question'][:200]) for m in asked[:100]])
 
 @patch
+def class_pin(self: FrontPage, name: str, request: gr.Request = None) -> dict:  # pin, note
+    "A new PIN for a child to log in with; it is shown once."
+    if not (self.auth and self.is_adult(request)): return dict(pin='', locked=True)
+    try: return dict(pin=self.store.give_pin(name), note='')
+    except CliError as e: return dict(pin='', note=str(e))
+
+@patch
 def class_accept(self: FrontPage, name: str, message: int, request: gr.Request = None) -> bool:
     "A flagged question was no problem."
     return self.is_adult(request) and accept_flag(self, name, message)
@@ -624,7 +631,7 @@ def page_settings(self: FrontPage, request: gr.Request = None) -> dict:
 STREAMED = 'chat_ask', 'chat_again', 'chat_tell'
 AT_ONCE = ('chat_edit', 'chat_stop', 'chat_judge', 'chat_hint', 'chat_list', 'chat_open', 'chat_rename', 'chat_delete',
            'chat_save', 'chat_rate', 'quiz_skills', 'quiz_begin', 'quiz_answer', 'quiz_next', 'class_open',
-           'class_close', 'class_overview', 'class_child', 'class_accept', 'class_paper', 'class_data',
+           'class_close', 'class_overview', 'class_child', 'class_pin', 'class_accept', 'class_paper', 'class_data',
            'class_delete', 'class_cards', 'class_card', 'class_card_save', 'page_settings', 'page_choices')
 
 def add_endpoints(

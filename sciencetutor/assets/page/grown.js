@@ -77,7 +77,7 @@ async function showClass(body) {
     el('tbody', {}, d.skills.map((skill, i) => el('tr', {}, el('th', {scope: 'row'}, skill), d.heat.map(known => el('td', {class: known[i] === null ? '' : `h${Math.min(4, Math.floor(known[i]*5))}`}, known[i] === null ? '·' : `${Math.round(100*known[i])}%`))))))) : el('p', {class: 'small'}, t('none'))
   const child = async name => {
     const c = await patient('class_child', name)
-    detail.replaceChildren(el('h2', {}, local(c.label)), el('p', {class: 'small'}, t('since')), table([t('col_asked'), t('col_quizzed'), t('col_minutes'), t('col_flags')], [[c.asked, t('of', {n: c.correct, total: c.quizzed}), c.minutes, c.flags]]), c.reading && el('p', {class: 'small'}, c.reading),
+    detail.replaceChildren(el('h2', {}, local(c.label)), el('p', {class: 'small'}, t('since')), table([t('col_asked'), t('col_quizzed'), t('col_minutes'), t('col_flags')], [[c.asked, t('of', {n: c.correct, total: c.quizzed}), c.minutes, c.flags]]), c.reading && el('p', {class: 'small'}, local(c.reading)), app.settings.auth && button(t('pin_give'), () => givePin(c), {id: 'give-pin'}),
       el('h3', {}, t('attention')), flagList(c.flagged, () => child(name)), el('h3', {}, t('skills_head')), table([t('col_skill'), t('col_known')], c.skills.map(s => [s.skill, `${Math.round(100*s.known)}%`])),
       el('h3', {}, t('asked_head')), table([t('col_when'), t('col_words')], c.questions.map(q => [q.when, q.words])))
     detail.scrollIntoView({block: 'start'})
@@ -85,6 +85,13 @@ async function showClass(body) {
   const rows = d.children.map(c => [button(local(c.label), () => child(c.name), {class: 'link'}), c.asked, c.minutes, c.flags, local(c.mastered)])
   body.replaceChildren(el('h2', {}, t('children')), table([t('child'), t('col_asked'), t('col_minutes'), t('col_flags'), t('col_mastered')], rows), el('h2', {}, t('heat')), heat, detail)
   if (d.children.length === 1) await child(d.children[0].name)
+}
+
+async function givePin(c) {
+  if (await dialog(t('pin_give'), el('p', {}, t('pin_give_how', {child: c.label})), [[t('cancel'), ''], [t('pin_give'), 'ok', 'primary']]) !== 'ok') return
+  const {pin, note} = await patient('class_pin', c.name)
+  if (pin) await dialog(c.label, el('p', {class: 'pin', id: 'given-pin'}, pin), [['OK', 'ok', 'primary']])
+  else say(note || t('not_saved'))
 }
 
 async function paper(body) {
