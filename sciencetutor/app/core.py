@@ -310,15 +310,17 @@ class Page:
         "Store a picture that everybody may see."
         return save_decoded(picture, self.uploads, self.uploads.folder())
 
-    def session_folder(self, session: str | None) -> Path:
-        "The folder of one visit's pictures."
-        return self.uploads.folder(session or 'x')
 
 # %% ../../nbs/app/12_page.ipynb #52bdc54e
 @patch
 def read_cards(self: Page):
     "Let the quiz ask the questions of the cards as they are now."
     self.bank = join_banks(self.own_bank, card_bank(load_cards(card_folder())))
+
+@patch
+def session_folder(self: Page, session: str | None) -> Path:
+    "The folder of one visit's pictures."
+    return self.uploads.folder(session or 'x')
 
 # %% ../../nbs/app/12_page.ipynb #4bff8398
 @patch

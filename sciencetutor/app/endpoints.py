@@ -496,16 +496,17 @@ def class_child(self: FrontPage, name: str, request: gr.Request = None) -> dict:
                 questions=[dict(when=date_of(m['created']), words=m['question'][:200]) for m in asked[:100]])
 
 @patch
+def class_accept(self: FrontPage, name: str, message: int, request: gr.Request = None) -> bool:
+    "A flagged question was no problem."
+    return self.is_adult(request) and accept_flag(self, name, message)
+
+# %% ../../nbs/app/14_endpoints.ipynb #687d2510
+@patch
 def class_pin(self: FrontPage, name: str, request: gr.Request = None) -> dict:  # pin, note
     "A new PIN for a child to log in with; it is shown once."
     if not (self.auth and self.is_adult(request)): return dict(pin='', locked=True)
     try: return dict(pin=self.store.give_pin(name), note='')
     except CliError as e: return dict(pin='', note=str(e))
-
-@patch
-def class_accept(self: FrontPage, name: str, message: int, request: gr.Request = None) -> bool:
-    "A flagged question was no problem."
-    return self.is_adult(request) and accept_flag(self, name, message)
 
 # %% ../../nbs/app/14_endpoints.ipynb #4ae65b8b
 def own_questions(text: str) -> list[dict]:  # problems without a key
