@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 from fastcore.script import CliError
 
-from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, check_folder, coverage, field_faults, load_cards,
-                                    parse_cards, part_faults, read_folder, run_check, too_hard)
+from sciencetutor.app.cards import (BANDS, IDEAS, KNOWLEDGE, PAGE_FILE, card_fields, check_folder, coverage,
+                                    field_faults, field_of, load_cards, make_card, parse_cards, part_faults,
+                                    place_card, read_folder, run_check, save_card, too_hard)
 
 GOOD = '''topic: Ice
 cards:
@@ -114,3 +115,39 @@ def test_check_command(tmp_path, capsys):
     with pytest.raises(CliError, match='1 fault in'): run_check(str(tmp_path/'mine.yaml'))
     assert "mine.yaml:3: ice-floats: grades 'all' must be like 1-4" in capsys.readouterr().out
     with pytest.raises(CliError, match='could not be read'): run_check(str(tmp_path/'none.yaml'))
+
+
+def test_a_card_goes_back_into_its_file(cards):
+    assert all(make_card(card_fields(c), c.topic, c.owner) == c for c in cards)
+
+
+@pytest.mark.parametrize('head', ['', '# Für die Klasse 3ü 🧊\n', 'about: >-\n  Längst\n  gefroren ❄\n'])
+def test_a_card_is_replaced_in_its_place(head):
+    second = GOOD.partition('cards:\n')[2].replace('ice-floats', 'ice-sinks')
+    two = f'{head}{GOOD}  # why not\n\n# the next one\n{second}'
+    new = dict(id='ice-floats', title='Öl', grades='1-2', answer='yes', asked=['no', '3', 'a: b'])
+    text = place_card(two, new)
+    found, faults, _ = parse_cards(text, 'x.yaml')
+    assert not faults and [c.id for c in found] == ['ice-floats', 'ice-sinks'] and found[0] == make_card(new, 'Ice')
+    assert text.startswith(head) and '# the next one\n- id: ice-sinks' in text
+    assert [c.id for c in parse_cards(place_card(text, new | dict(id='third')), 'x')[0]][2:] == ['third']
+
+
+def test_a_card_is_saved_in_its_folder(tmp_path):
+    new, mine = dict(id='zork', title='Zork', grades='1-2', answer='A toy.', asked=['what']), tmp_path/'cards'
+    mine.mkdir()
+    assert load_cards(str(mine)) == load_cards()  # an empty folder is one to begin with
+    (mine/'ice.yaml').write_text(GOOD)
+    check = dict(question='q', choices=['a', 'b'], answer='c')
+    for bad, field in ((dict(id='../../x'), 'id'), (dict(grades='all'), 'grades'), (dict(answer=''), 'answer'),
+                       (dict(check=check), 'check'), (dict(related=['nope']), 'related')):
+        faults = save_card(str(mine), new | bad)
+        assert faults and field_of(faults[0]) == field, faults
+    assert save_card(str(mine), new | dict(id='ice-floats'), new=True) == [
+        'this id is there already: correct that card, or choose another']
+    assert [p.name for p in tmp_path.rglob('*.yaml')] == ['ice.yaml'] and (mine/'ice.yaml').read_text() == GOOD
+    assert save_card(str(mine), new, new=True) == [] and save_card(str(mine), new | dict(id='ice-floats')) == []
+    assert sorted(p.name for p in tmp_path.rglob('*')) == ['cards', PAGE_FILE, 'ice.yaml']
+    assert {c.id: c.title for c in read_folder(mine)} == {'zork': 'Zork', 'ice-floats': 'Zork'}
+    (mine/'ice.yaml').write_text('cards: [{id: flow, title: F, grades: 1-2, answer: a, asked: [b]}]')
+    assert 'correct it there' in save_card(str(mine), new | dict(id='flow'))[0]

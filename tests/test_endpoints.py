@@ -69,9 +69,25 @@ def test_a_login_comes_first(school):
     assert call(bob, 'chat_save', chat, 'md') == {} and not call(bob, 'chat_list', 'owls')
     assert call(bob, 'class_open', '2580') == dict(state='closed')
     for data in (['class_overview'], ['class_child', 'ada'], ['class_delete', 'ada', ''], ['class_data'],
-                 ['class_paper', '', 0, 3, 0]): assert call(bob, *data)['locked']
+                 ['class_paper', '', 0, 3, 0, ''], ['class_cards', ''], ['class_card', 'bird-what-is'],
+                 ['class_card_save', {}, '']): assert call(bob, *data)['locked']
     assert call(bob, 'class_accept', 'ada', 1) is False
     assert len(call(ada, 'chat_open', chat)['turns']) == 1
+
+def test_a_child_logs_in_with_a_pin(school, tmp_path):
+    from fastcore.script import CliError
+    store = Store(str(tmp_path))
+    store.add_user('ada', 'a long password')
+    store.add_user('miss', 'another long one', role='adult')
+    token = store.begin_session('ada')
+    pin = store.give_pin('ada')
+    assert len(pin) == 6 and pin.isdigit() and store.login('ada', pin) and not store.login('ada', 'a long password')
+    assert not store.session_user(token)
+    for name in 'miss', 'nobody', 'local':
+        with pytest.raises(CliError, match='There is no child'): store.give_pin(name)
+    assert store.login('miss', 'another long one')
+    bob = visit(school.url, 'bob')
+    assert call(bob, 'class_pin', 'ada')['locked'] and call(bob, 'page_settings')['name'] == 'bob'
 
 def test_other_sites_may_not_ask(server):
     v = visit(server.url)
@@ -186,6 +202,89 @@ def test_what_waits_is_shown_in_its_own_chat(tmp_path):
     lock.execute('ROLLBACK')
     page.late.clear()
     lock.close()
+
+class Second(Script):
+    "Sure of the second choice."
+    def score(self, messages, choices, images=(), request=None): return [float(i == 1) for i in range(len(choices))]
+
+def local_page(folder, engine=None, **kw):
+    from types import SimpleNamespace as NS
+    page = FrontPage(engine or Script(), PageSettings(examples=0, store=Store(str(folder)), **kw))
+    return page, NS(session_hash='a', username=None, client=None)
+
+def take_quiz(page, me, **kw):
+    "The problems of a quiz, each answered."
+    page.quiz_begin(**kw, request=me)
+    for _ in range(10):
+        quiz = page.quizzes['a']
+        yield dict(quiz.problem)
+        page.quiz_answer(quiz.problem['choices'][0], me)
+        page.quiz_next(me)
+
+@pytest.mark.parametrize('wanted', ['', 'Identify magnets that attract or repel', 'Money, goods and work'])
+def test_a_quiz_is_mixed_and_agrees_with_the_tutor(tmp_path, wanted):
+    from collections import Counter
+    page, me = local_page(tmp_path, Second())
+    asked = [p for _ in range(2) for p in take_quiz(page, me, skill=wanted)]
+    assert all(p['answer'] == 1 for p in asked) and len(page.agreed) >= 20
+    for quiz in asked[:10], asked[10:]: assert max(Counter(p['skill'] for p in quiz).values()) <= 2
+    assert any(not p['lecture'] for p in asked)  # of a card
+
+def test_a_skill_that_the_tutor_gets_wrong_is_left_out(tmp_path, monkeypatch):
+    page, me = local_page(tmp_path, Second())
+    wrong = {s['skill'] for s in page.bank.pick('natural science') if s['topic'] == 'physics'}
+    from sciencetutor.app import views
+    monkeypatch.setattr(views, 'tutor_agrees', lambda page, p: p['skill'] not in wrong)
+    assert not wrong & {p['skill'] for p in take_quiz(page, me, skill=min(wrong))}
+
+def test_a_tutor_that_can_not_answer_stops_no_quiz(tmp_path, monkeypatch):
+    page, me = local_page(tmp_path)
+    monkeypatch.setattr(page.engine, 'score', lambda *a, **kw: 1/0)
+    assert len([*take_quiz(page, me)]) == 10 and not page.agreed
+
+ZORK = dict(title='Zork', grades='1-4', answer='A zork is a small toy of wood.', asked=['what is a zork'],
+            check=dict(question='What is a zork?', choices=['a toy', 'a bird'], answer='a toy'))
+
+@pytest.fixture
+def card_folder(tmp_path):
+    from sciencetutor.app.retrieval import use_cards
+    (folder := tmp_path/'mine').mkdir()
+    use_cards(str(folder))
+    yield folder
+    use_cards('')
+
+def test_a_card_is_written_and_found(tmp_path, card_folder):
+    from sciencetutor.app.turns import find_cards
+    page, me = local_page(tmp_path)
+    said = page.class_card_save(ZORK | dict(grades='all', check=dict(question='What?')), request=me)
+    assert [f['field'] for f in said['faults']] == ['grades', 'check'] and not said['saved']
+    said = page.class_card_save(ZORK | dict(id='../../../tmp/x', topic='x', file='/tmp/x.yaml'), request=me)
+    assert said == dict(saved='zork', faults=[], note='', found=True)
+    assert find_cards('what is a zork')[0]['title'] == 'Zork'
+    assert page.bank.draw('From our class', __import__('random').Random(0))['question'] == 'What is a zork?'
+    assert page.class_card_save(ZORK, request=me)['faults'][0]['field'] == 'id'
+    assert page.class_card_save(ZORK, 'nothing', me)['faults'] and page.class_card_save({}, request=me)['faults']
+    bird = page.class_card('bird-what-is', me)
+    short = bird | dict(answer='A bird has feathers.')
+    assert page.class_card_save(short, 'bird-what-is', me)['saved'] == 'bird-what-is'
+    assert page.class_card('bird-what-is', me) == short  # what the form has not is kept
+    shown = page.class_cards('feathers bird', me)
+    assert shown['cards'][0] == dict(id='bird-what-is', title=bird['title'], own=True, topic='From our class')
+    assert [p.name for p in tmp_path.rglob('*.yaml')] == ['from-the-page.yaml']
+
+def test_cards_are_read_only_without_a_folder(tmp_path):
+    page, me = local_page(tmp_path)
+    assert page.class_cards('hibernation', me)['writable'] is False and page.class_card('bird-what-is', me)['asked']
+    assert '--cards' in page.class_card_save(ZORK, request=me)['faults'][0]['says']
+
+def test_a_teachers_own_questions_are_in_the_file(tmp_path):
+    import base64
+    page, me = local_page(tmp_path)
+    said = page.class_paper('', 0, 2, 0, 'Which is a gas?\nA. ice\nB. <b>air</b>\n\nWhy does ice float?', me)
+    assert [q['question'] for q in said['questions'][:2]] == ['Which is a gas?', 'Why does ice float?']
+    paper = base64.b64decode(said['file']['uri'].partition(',')[2]).decode()
+    assert 'Which is a gas?' in paper and '&lt;b&gt;air' in paper and paper.count('class="lines"') == 1
+    assert len(said['questions']) == 4 and paper.count('<li></li>') == 2
 
 def test_questions_and_choices():
     before = [PageTurn('Which is a solid?')]

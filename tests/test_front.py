@@ -10,6 +10,7 @@ from test_page import PASTE, SOLID, Script, browser, note_other_hosts
 
 T = TEXTS['en']
 FRONT = '/'
+PLACES = re.compile(r'\{\w+\}').findall
 PAGE = Path(__file__).parent.parent/'sciencetutor/assets/page'
 SIZES = pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark'), (390, 844, 'light'),
                                                         (1280, 800, 'dark')])
@@ -29,7 +30,7 @@ def server(engine):
 
 def opened(browser, url, width=1280, height=800, scheme='light', path=FRONT, **kw):
     "A page that is ready; what it says wrongly is noted in `page.wrong`."
-    c = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme, locale='en', **kw)
+    c = browser.new_context(viewport=dict(width=width, height=height), color_scheme=scheme, **dict(locale='en') | kw)
     page = c.new_page()
     page.wrong = []
     page.set_default_timeout(60_000)
@@ -122,8 +123,68 @@ def test_every_word_is_in_the_tables():
     either = re.findall(r"\bt\([^()]*\? '(\w+)' : '(\w+)'", ours)
     used = set(re.findall(r"\bt\('(\w+)'", ours)) | {k for pair in either for k in pair}
     assert used and not used-set(tables['en'])
-    assert all(t.keys() == tables['en'].keys() for t in tables.values())
-    assert set(re.search(r'LANGUAGES = \[(.*)\]', ours)[1].replace("'", '').split(', ')) == set(tables)
+    assert set(re.findall(r"(\w+): '", re.search(r'LANGUAGES = {(.*)}', ours)[1])) == set(tables) >= {'en', 'es', 'fr'}
+    for table in tables.values():
+        assert table.keys() == tables['en'].keys()
+        assert all(sorted(PLACES(table[k])) == sorted(PLACES(words)) for k, words in tables['en'].items())
+        assert all(words for k, words in table.items() if k not in ('english_only', 'refused_show'))
+    for name in 'es', 'fr':
+        same = [k for k, words in tables[name].items() if words == tables['en'][k] and ' ' in words]
+        assert set(same) <= {'example_1', 'example_2', 'example_3', 'picture_only', 'paper_own_how'}
+        assert tables[name]['english_only'] and tables[name]['refused_show']
+
+def test_what_the_server_says_is_known_to_the_tables():
+    import json
+    en = json.loads((PAGE/'lang/en.json').read_text())
+    levels = {f'tutor_level_{k}': v for k, v in T['levels'].items()}
+    own = {f'tutor_{k}': v for k, v in T.items() if isinstance(v, str)} | levels
+    assert all(own[k] == v for k, v in en.items() if k in own) and levels.items() <= en.items()
+    server = ''.join((PAGE.parent.parent/f'app/{f}.py').read_text() for f in ('store', 'logins'))
+    for k in 'tutor_tries', 'tutor_pin_digits', 'tutor_pin_easy': assert en[k].partition('{')[0] in server
+
+@pytest.mark.parametrize('language, hello, verdict, stopped', [
+    ('es', '¿Qué te gustaría descubrir?', 'Estoy bastante seguro: a rock', 'Me has parado.'),
+    ('fr', "Qu'aimerais-tu découvrir ?", 'Je suis assez sûr : a rock', "Tu m'as arrêté.")])
+def test_languages(visit, language, hello, verdict, stopped):
+    page = visit(locale=f'{language}-{language.upper()}')
+    root = page.locator('html')
+    assert (root.get_attribute('lang'), root.get_attribute('dir')) == (language, 'ltr')
+    assert page.locator('h1').first.inner_text() == hello
+    assert ('inglés' if language == 'es' else 'anglais') in page.locator('.careful').inner_text()
+    assert page.locator('.example').first.get_attribute('lang') == 'en'
+    accessible(page)
+    large_enough(page)
+    shot(page, f'hello-{language}')
+    ask(page, SOLID)
+    assert page.locator('.verdict').inner_text() == verdict
+    assert page.locator('.answer').get_attribute('lang') == 'en' and fits(page)
+    send(page, 'Be slow')
+    page.get_by_text('Milk takes').nth(1).wait_for()
+    page.click('#stop')
+    page.get_by_text(stopped).wait_for()
+    page.fill('#box', 'half a')
+    page.click('#settings')
+    page.click('.menu >> text=English')
+    page.wait_for_selector('html[lang=en][data-ready] .turn')
+    assert page.input_value('#box') == 'half a' and 'quite sure' in page.locator('.verdict').first.inner_text()
+    page.reload()
+    page.wait_for_selector('html[lang=en][data-ready]')
+
+def test_plurals_and_refusals_in_another_language(visit):
+    page = visit(390, 844, locale='fr')
+    said = page.evaluate("""async () => {
+        const {t, local} = await import('/page/words.js'), cards = n => t('cards_n', {n})
+        return [cards(0), cards(1), cards(2), t('week_label', {minutes: 1}),
+                local('perhaps: violence'), local('3 of 4'), local('a bit of this'),
+                local('Too many tries: try again in 3 minutes.')] }""")
+    assert said == ['0 fiche', '1 fiche', '2 fiches', '1 minute ces 7 derniers jours', 'peut-être : violence',
+                    '3 sur 4', 'a bit of this', "Trop d'essais : réessayez dans 3 minutes."]
+    send(page, 'kill myself')
+    page.locator('.refused', has_text='Montre ceci maintenant').wait_for()
+    assert page.locator('.refused [lang=en]').count() == 1
+    send(page, 'my phone number is 555 123 4567')
+    page.get_by_text('Garde pour toi ton nom').wait_for()
+    assert fits(page)
 
 # Asking
 
@@ -621,7 +682,9 @@ def test_an_answer_that_failed_can_be_tapped_again(visit):
     page.keyboard.press('1')
     page.wait_for_selector('#quiz-next')
 
-def test_a_skill_of_ones_own(visit):
+def test_a_skill_of_ones_own(visit, monkeypatch):
+    from sciencetutor.app import views
+    monkeypatch.setattr(views, 'tutor_agrees', lambda page, problem: True)
     page = visit(path=FRONT+'#/practise')
     page.locator('.subjects button', has_text='Language').click()
     tile = page.locator('.tile').nth(2)
@@ -656,7 +719,7 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.wait_for_selector('#view-grown .note:not([hidden])')
         unlock(page)
         page.locator('.flags', has_text='my dad hits me').wait_for()
-        for tab in 'overview', 'class', 'quiz', 'data':
+        for tab in 'overview', 'class', 'quiz', 'cards', 'data':
             page.click(f'.tabbar a[href="#/grown/{tab}"]')
             page.wait_for_selector(f'#grown-{tab} > *')
             page.wait_for_timeout(500)
@@ -670,7 +733,8 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.wait_for_selector('#paper li')
         assert page.locator('#paper > ol > li').count() == 11 and page.locator('.answers li').count() == 11
         with page.expect_download() as d: page.click('#paper-save')
-        assert Path(d.value.path()).read_text().count('type="A"') == 10
+        paper = Path(d.value.path()).read_text()
+        assert paper.count('type="A"') == 11 and 'Which is a gas?' in paper
         page.click('.tabbar a[href="#/grown/overview"]')
         page.locator('.flags button').click()
         page.locator('.flags').wait_for(state='detached')
@@ -689,6 +753,42 @@ def test_grown_ups(browser, tmp_path, width, height, scheme):
         page.click('dialog .danger')
         page.get_by_text(T['deleted']).wait_for()
         assert not store.asked(store.user(None)['id']) and not page.wrong
+        page.context.close()
+
+@pytest.mark.parametrize('width,height,scheme', [(1280, 800, 'light'), (390, 844, 'dark')])
+def test_cards_are_mended(browser, tmp_path, width, height, scheme):
+    from sciencetutor.app.retrieval import use_cards
+    (mine := tmp_path/'mine').mkdir()
+    with Server(Teacher(), open_port('127.0.0.1', 0), page_options=dict(store=Store(str(tmp_path)))) as s:
+        page = opened(browser, s.url, width, height, scheme, path=FRONT+'#/grown/cards')
+        unlock(page)
+        page.wait_for_selector('#cards-off')
+        page.fill('#card-search', 'what makes a bird')
+        page.click('[data-card=bird-what-is]')
+        page.wait_for_selector('#card-answer[readonly]')
+        assert 'feathers' in page.input_value('#card-answer') and not page.locator('#card-save').count()
+        try:
+            use_cards(str(mine))
+            page.click('#card-back')
+            page.click('#card-new')
+            page.fill('#card-title', 'Zork')
+            page.fill('#card-grades', 'all')
+            page.fill('#card-answer', 'A zork is a small toy of wood.')
+            page.fill('#card-asked', 'what is a zork\nzork')
+            page.click('#card-save')
+            page.wait_for_selector('#fault-grades:not([hidden])')
+            accessible(page)
+            large_enough(page)
+            assert fits(page) and page.evaluate('document.activeElement.id') == 'card-grades'
+            shot(page, f'card-{scheme}')
+            page.fill('#card-grades', '1-4')
+            page.click('#card-save')
+            page.click('[data-card=zork]')
+            page.fill('#card-example', 'Ours is red.')
+            page.click('#card-save')
+            page.wait_for_selector('#card-search')
+        finally: use_cards('')
+        assert 'example: Ours is red.' in (mine/'from-the-page.yaml').read_text() and not page.wrong
         page.context.close()
 
 def test_login(browser, tmp_path):
@@ -720,6 +820,14 @@ def test_login(browser, tmp_path):
         page.goto(s.url+FRONT+'#/grown/class')
         page.locator('table', has_text='ada').first.wait_for()
         assert 'miss' not in page.locator('#grown-class').inner_text()
+        page.click('#give-pin')
+        page.click('dialog .primary')
+        pin = page.locator('#given-pin').inner_text()
+        accessible(page)
+        page.click('dialog .primary')
+        c.clear_cookies()
+        enter('ada', pin)
+        page.wait_for_selector('html[data-ready] .chat-row')
         c.close()
     assert [m['question'] for m in store.asked(store.user('ada')['id'])] == ['Why do owls hoot?'] and not other
 

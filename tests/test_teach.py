@@ -1,8 +1,9 @@
 "Teaching without a page."
 import random
 import pytest
-from sciencetutor.app.teaching import (KNOWN0, MASTERED, class_table, draw_quiz, gives_away, hints, next_skill,
-                                       print_quiz, sample_bank, share, simulate, trace)
+from sciencetutor.app.cards import load_cards
+from sciencetutor.app.teaching import (KNOWN0, MASTERED, card_bank, class_table, draw_quiz, gives_away, hints,
+                                       join_banks, next_skill, print_quiz, sample_bank, share, simulate, trace)
 from sciencetutor.app.turns import find_cards
 
 def test_tracing_by_hand():
@@ -59,3 +60,11 @@ def test_a_guess_strikes_nothing_out():
 def test_a_skill_comes_twice_at_most():
     skills = [dict(skill=s) for s in 'AB']
     assert next_skill(skills, {}, ['A', 'B', 'A'])[0] == 'B' and next_skill(skills[:1], {}, ['A', 'A', 'A'])[0] == 'A'
+
+def test_the_cards_are_a_bank():
+    bank, checks = card_bank(load_cards()), {c.check['question']: c.check['answer'] for c in load_cards() if c.check}
+    assert all(s['topic'] != 'science' for s in bank.skills) and len(bank.skills) >= 80
+    for p in draw_quiz(bank, 50, grade=2):
+        assert p['choices'][p['answer']] == checks[p['question']] and p['solution'] and int(p['grade'][5:]) <= 2
+    both = join_banks(sample_bank(), bank, bank)
+    assert len(both.skills) == len(bank.skills)+len(sample_bank().skills)

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/cards.html.md"""
 
 # %% ../../nbs/app/01_cards.ipynb #27f96655
 from __future__ import annotations
-import hashlib, json, re
+import hashlib, json, re, threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -21,9 +21,9 @@ from ..resources import asset
 
 # %% auto #0
 __all__ = ['AREAS', 'CORE_IDEAS', 'IDEAS', 'TALK', 'FIELDS', 'NEEDED', 'TEXTS', 'LISTS', 'KNOWLEDGE', 'BANDS', 'MAX_ABOVE',
-           'Card', 'points', 'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card', 'parse_cards',
-           'check_folder', 'read_folder', 'fingerprint', 'load_cards', 'talk_cards', 'coverage', 'too_hard',
-           'run_check', 'read_text']
+           'PAGE_FILE', 'Card', 'points', 'Fault', 'is_texts', 'field_faults', 'part_faults', 'make_card',
+           'parse_cards', 'check_folder', 'read_folder', 'fingerprint', 'load_cards', 'talk_cards', 'coverage',
+           'too_hard', 'run_check', 'read_text', 'card_fields', 'field_of', 'card_yaml', 'place_card', 'save_card']
 
 # %% ../../nbs/app/01_cards.ipynb #631df7c4
 AREAS = dict(BODY='the human body', WHY='everyday life', TECH='how things work', SCI='the practice of science',
@@ -221,6 +221,7 @@ def load_cards(
         except OSError: pass  # a cache is a comfort, not a need
     if not folder: return cards
     if not Path(folder).is_dir(): raise CliError(f'{folder}: no such folder; name one with your own cards with --cards')
+    if not any(Path(folder).iterdir()): return cards  # it waits for what is written on the page
     theirs = read_folder(Path(folder), Path(folder).name, {c.id for c in cards})
     taken = {c.id for c in theirs}
     return theirs + [c for c in cards if c.id not in taken]
@@ -279,3 +280,68 @@ def read_text(path: Path) -> str:
     "The text of a file; raises `CliError` where there is none."
     try: return path.read_text(encoding='utf-8-sig')
     except (OSError, UnicodeDecodeError) as e: raise CliError(f'{path} could not be read: {e}') from None
+
+# %% ../../nbs/app/01_cards.ipynb #01147b1c
+def card_fields(card: Card) -> dict:
+    "A card as it stands in a file."
+    raw = {v: k for k, v in FIELDS.items()}
+    values = {raw.get(k, k): v for k, v in asdict(card).items() if v and k not in ('topic', 'owner')}
+    values['grades'] = '{}-{}'.format(*card.grades)
+    if card.misconceptions: values['not'] = [dict(says=says, truth=truth) for says, truth in card.misconceptions]
+    if card.also: values['also'] = [dict(asks=asks, says=says) for asks, says in card.also]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+def field_of(says: str) -> str:  # '' for none
+    "The field that a fault is about."
+    words, fields = re.findall('[a-z]+', says), {*TEXTS, *LISTS, 'grades', 'not', 'also', 'check'}
+    return 'check' if 'check' in words else next((w for w in words if w in fields), '')
+
+# %% ../../nbs/app/01_cards.ipynb #81088884
+PAGE_FILE = 'from-the-page.yaml'  # where new cards go
+_writing = threading.Lock()
+
+def card_yaml(raw: dict, column: int = 2) -> str:
+    "A card as an item of a file's list, from behind its dash."
+    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=110)
+    return f'\n{" "*column}'.join(text.rstrip('\n').split('\n')) + '\n'
+
+def place_card(
+    text: str,  # of a file of cards; '' for a new one
+    raw: dict,  # fields of the card
+) -> str:
+    "A file with a card in it: in the place of the one with its id, or at the end."
+    if not text.strip(): text = 'topic: From our class\ncards:\n'
+    root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    items = next((v.value for k, v in root.value if k.value == 'cards' and isinstance(v, yaml.SequenceNode)), [])
+    for node in items:
+        if yaml.SafeLoader('').construct_document(node).get('id') != raw['id']: continue
+        old = text[node.start_mark.index:node.end_mark.index]
+        ends = [m.end() for m in re.finditer(r'^[ \t]*[^#\s].*\n?', old, re.M)]  # what follows it is not the card's
+        return text[:node.start_mark.index] + card_yaml(raw, node.start_mark.column) + old[max(ends):] + \
+            text[node.end_mark.index:]
+    dash = items[0].start_mark.column-2 if items else 0
+    return f'{text.rstrip()}\n\n{" "*dash}- {card_yaml(raw, dash+2)}'
+
+# %% ../../nbs/app/01_cards.ipynb #0b69dd91
+def save_card(
+    folder: str,  # of a teacher's own cards
+    raw: dict,  # fields of the card
+    new: bool = False,  # whether its id must not be there yet
+) -> list[str]:  # what is wrong; nothing is written then
+    "Write a card into a teacher's folder."
+    with _writing:
+        cards, at = load_cards(), {}
+        for path in sorted(p for p in Path(folder).rglob('*') if p.suffix in ('.yaml', '.yml')):
+            at |= dict.fromkeys(parse_cards(read_text(path), path.name)[2], path)
+        ids = {*at, *(c.id for c in cards)}
+        faults = [*field_faults(raw), *part_faults(raw)]
+        if new and raw.get('id') in ids: faults.append('this id is there already: correct that card, or choose another')
+        faults += [f'related: there is no card {r!r}' for r in raw.get('related', []) if r not in ids]
+        if faults: return faults
+        path = at.get(raw['id'], Path(folder)/PAGE_FILE)
+        text = place_card(read_text(path) if path.exists() else '', raw)
+        found, wrong, _ = parse_cards(text, path.name)
+        if make_card(raw, '') not in [replace(c, topic='') for c in found] or wrong:
+            return [f'{path.name} is written in a way that the page can not add to: correct it there', *map(str, wrong)]
+        write_atomic(path, text)
+        return []

@@ -28,7 +28,9 @@ from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
 from .store import PIN, DailyLimit, Store, to_json, to_markdown
-from .teaching import data_bank, hints, sample_bank, smaller_question
+from .teaching import (card_bank, data_bank, hints, join_banks, sample_bank, smaller_question)
+from .cards import load_cards
+from .retrieval import card_folder
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
@@ -301,7 +303,9 @@ class Page:
         self.store = s.store or Store(self.home.path/'store')
         self.store.db = self.store.db.execution_options(patience=PATIENCE)
         self.late = []  # turns that are still to be stored
-        self.bank, self.find = data_bank(s.data) if s.data else sample_bank(), s.find or find_cards
+        self.agreed, self.find = {}, s.find or find_cards  # key of a question -> whether the tutor agrees with it
+        self.own_bank = data_bank(s.data) if s.data else sample_bank()
+        self.read_cards()
         self.current, self.unlocked = {}, {}  # session -> latest turn; visitor -> until when the PIN counts as given
         self.examples = pick_examples(s.examples) if s.examples else []
         pictures = [p['image'] for p in self.examples]
@@ -312,9 +316,17 @@ class Page:
         "Store a picture that everybody may see."
         return save_decoded(picture, self.uploads, self.uploads.folder())
 
-    def session_folder(self, session: str | None) -> Path:
-        "The folder of one visit's pictures."
-        return self.uploads.folder(session or 'x')
+
+# %% ../../nbs/app/12_page.ipynb #52bdc54e
+@patch
+def read_cards(self: Page):
+    "Let the quiz ask the questions of the cards as they are now."
+    self.bank = join_banks(self.own_bank, card_bank(load_cards(card_folder())))
+
+@patch
+def session_folder(self: Page, session: str | None) -> Path:
+    "The folder of one visit's pictures."
+    return self.uploads.folder(session or 'x')
 
 # %% ../../nbs/app/12_page.ipynb #4bff8398
 @patch

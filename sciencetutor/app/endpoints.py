@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .answers import SURE
+from .cards import card_fields, field_of, load_cards, make_card, save_card, too_hard
 from .core import (MAX_QUESTION, MAX_SIDE, Page, PageSettings, PageTurn, choice_words,
                                    page_blocks, sure_words, typed_again)
 from .logins import LoginLimiter
 from .reading import CannotRead, read_words, worksheet
+from .retrieval import card_folder, renew_cards
 from .store import PIN, active_seconds, to_json, to_markdown
 from .teaching import MASTERED, chosen_choice, class_table, covered, draw_quiz, print_quiz
 from .turns import find_choices, shown_picture
@@ -28,9 +30,10 @@ from .views import (FILE_KINDS, QUIZ, REPORTED, Quiz, accept_flag, child_name, c
 from ..data.images import BadImage, open_upload, png_bytes
 
 # %% auto #0
-__all__ = ['AT_HAND', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember',
-           'hint_data', 'source_data', 'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions',
-           'judge_try', 'file_data', 'stars_of', 'add_endpoints', 'make_front']
+__all__ = ['AT_HAND', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'CARDS_SHOWN', 'CARD_TEXTS', 'CARD_LISTS', 'LONGEST',
+           'MOST', 'NO_FOLDER', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
+           'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
+           'stars_of', 'own_questions', 'card_id', 'typed_card', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
 AT_HAND = 64  # turns, quizzes or visitors that are remembered beside the store
@@ -524,18 +527,35 @@ def class_accept(self: FrontPage, name: str, message: int, request: gr.Request =
     "A flagged question was no problem."
     return self.is_adult(request) and accept_flag(self, name, message)
 
+# %% ../../nbs/app/14_endpoints.ipynb #687d2510
+@patch
+def class_pin(self: FrontPage, name: str, request: gr.Request = None) -> dict:  # pin, note
+    "A new PIN for a child to log in with; it is shown once."
+    if not (self.auth and self.is_adult(request)): return dict(pin='', locked=True)
+    try: return dict(pin=self.store.give_pin(name), note='')
+    except CliError as e: return dict(pin='', note=str(e))
+
 # %% ../../nbs/app/14_endpoints.ipynb #4ae65b8b
+def own_questions(text: str) -> list[dict]:  # problems without a key
+    "The questions that a teacher typed, an empty line between them; those without choices get lines to write on."
+    blocks = split_questions(text[:20_000]) if text.strip() else []
+    if len(blocks) == 1: blocks = [b for b in re.split(r'\n[ \t]*\n', blocks[0].replace('\r\n', '\n')) if b.strip()]
+    found = [find_choices(b.strip()) for b in blocks[:60]]
+    return [dict(question=q, choices=cs, answer=None, hint='', image=None, solution='', skill='') for q, cs in found]
+
 @patch
 def class_paper(self: FrontPage,
     subject: str = '',  # of the questions; '' for any
     grade: int = 0,  # of the questions; 0 for any
     n: int = 10,  # how many
     seed: int = 0,  # another quiz
+    own: str = '',  # the teacher's own questions, as typed: they come first
     request: gr.Request = None,
 ) -> dict:  # questions with their keys, and a file
     "A quiz on paper, with its answer sheet."
     if not self.is_adult(request): return dict(locked=True)
     t, drawn = self.t, draw_quiz(self.bank, min(max(1, n), 30), subject, grade or None, seed=seed)
+    drawn = own_questions(own) + drawn
     paper = print_quiz(drawn, t['quiz_title'], t['quiz_name'], t['quiz_answers'])
     keys = 'question', 'hint', 'choices', 'answer', 'solution', 'skill'
     questions = [{k: p[k] for k in keys} | dict(picture=p['image'] and to_data_uri('image/png', png_bytes(p['image'])))
@@ -560,6 +580,73 @@ def class_delete(self: FrontPage, name: str, pin: str = '', request: gr.Request 
     gone = [u for u in self.store.users() if u['name'] == name]
     return dict(done=bool(gone) and all(self.keep(self.drop_child, u) for u in gone), note='')
 
+# %% ../../nbs/app/14_endpoints.ipynb #77f49a05
+CARDS_SHOWN = 40
+CARD_TEXTS = ('id', 'title', 'grades', 'answer', 'deeper', 'example', 'care')  # what the page's form has
+CARD_LISTS = ('asked', 'facts', 'hints', 'keywords')
+LONGEST, MOST = 4000, 60  # characters of a text, texts of a list
+
+@patch
+def class_cards(self: FrontPage, search: str = '', request: gr.Request = None) -> dict:  # cards, total, writable
+    "The cards that have all words of a search in title, answer or ways to ask, a teacher's own first."
+    if not self.is_adult(request): return dict(locked=True)
+    words, cards = search.lower().split()[:20], load_cards(card_folder())
+    fit = [c for c in cards if all(w in ' '.join([c.id, c.title, c.answer, *c.asked]).lower() for w in words)]
+    first = sorted(fit, key=lambda c: (not c.owner, not all(w in c.title.lower() for w in words)))
+    return dict(cards=[dict(id=c.id, title=c.title, own=bool(c.owner), topic=c.topic) for c in first[:CARDS_SHOWN]],
+                total=len(fit), writable=bool(card_folder()))
+
+@patch
+def class_card(self: FrontPage, card: str, request: gr.Request = None) -> dict:  # its fields; {} if there is none
+    "A card as it stands in its file."
+    if not self.is_adult(request): return dict(locked=True)
+    return next((card_fields(c) for c in load_cards(card_folder()) if c.id == card), {})
+
+# %% ../../nbs/app/14_endpoints.ipynb #4b104216
+def card_id(title: str) -> str:
+    "An id for a new card."
+    return '-'.join(re.findall('[a-z0-9]+', title.lower()))[:60].strip('-') or 'card'
+
+def typed_card(fields: dict, old: dict) -> dict:
+    "A card from the fields of a form; what the form has not is kept."
+    text = lambda v: v.strip()[:LONGEST] if isinstance(v, str) else ''
+    many = lambda v: [t for t in map(text, v[:MOST]) if t] if isinstance(v, list) else []
+    new = {k: text(fields.get(k)) for k in CARD_TEXTS} | {k: many(fields.get(k)) for k in CARD_LISTS}
+    check = fields.get('check') if isinstance(fields.get('check'), dict) else {}
+    check = {k: (many if k == 'choices' else text)(check.get(k)) for k in ('question', 'choices', 'answer')}
+    new |= dict(id=old.get('id') or card_id(new['title']), check=check if any(check.values()) else {})
+    return {k: v for k, v in (old | new).items() if v}
+
+@patch
+def class_card_save(self: FrontPage,
+    fields: dict,  # of a card: title, grades, answer, asked and so on
+    card: str = '',  # id of the card that is corrected; '' for a new one
+    request: gr.Request = None,
+) -> dict:  # saved (its id), faults (of field and says), note (what to think about), found (whether it is in use)
+    "Correct a card, or add one, in a teacher's own folder."
+    if not self.is_adult(request): return dict(locked=True)
+    if not card_folder(): return dict(saved='', faults=[dict(field='', says=NO_FOLDER)])
+    old = self.class_card(card, request) if card else {}
+    if card and not old: return dict(saved='', faults=[dict(field='', says='there is no such card any more')])
+    raw = typed_card(fields, old)
+    try: faults = save_card(card_folder(), raw, new=not card)
+    except (OSError, CliError) as e: faults = [f'it could not be written: {getattr(e, "strerror", "") or e}']
+    if faults: return dict(saved='', faults=[dict(field=field_of(f), says=f) for f in faults])
+    return dict(saved=raw['id'], faults=[], **self.take_cards(raw))
+
+# %% ../../nbs/app/14_endpoints.ipynb #01d33836
+NO_FOLDER = 'start the tutor with: sciencetutor serve --cards FOLDER'
+
+@patch
+def take_cards(self: FrontPage, raw: dict) -> dict:  # note, found
+    "Find and ask what was written, from now on."
+    grade = too_hard(make_card(raw, ''))
+    note = f'the answer reads like grade {grade:.0f}: use shorter sentences and words' if grade else ''
+    try: renew_cards()
+    except CliError as e: return dict(note=str(e), found=False)
+    self.read_cards()
+    return dict(note=note, found=True)
+
 # %% ../../nbs/app/14_endpoints.ipynb #676e0234
 @patch
 def page_settings(self: FrontPage, request: gr.Request = None) -> dict:
@@ -572,8 +659,9 @@ def page_settings(self: FrontPage, request: gr.Request = None) -> dict:
 STREAMED = 'chat_ask', 'chat_again', 'chat_tell'
 AT_ONCE = ('chat_edit', 'chat_stop', 'chat_judge', 'chat_hint', 'chat_list', 'chat_open', 'chat_rename', 'chat_delete',
            'chat_save', 'chat_rate', 'quiz_skills', 'quiz_begin', 'quiz_answer', 'quiz_next', 'class_open',
-           'class_close', 'class_overview', 'class_child', 'class_accept', 'class_paper', 'class_data',
-           'class_delete', 'page_settings', 'page_choices', 'page_words')
+           'class_close', 'class_overview', 'class_child', 'class_pin', 'class_accept', 'class_paper', 'class_data',
+           'class_delete', 'class_cards', 'class_card', 'class_card_save', 'page_settings', 'page_choices',
+           'page_words')
 
 def add_endpoints(
     page: FrontPage,

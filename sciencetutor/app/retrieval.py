@@ -29,8 +29,8 @@ __all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 
            'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
            'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'lead', 'candidates',
            'features', 'Pairs', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards',
-           'finder', 'left_out', 'held_out', 'without', 'learn', 'cards_before', 'finding', 'look_at_choices', 'share',
-           'taught_by', 'all_pairs', 'save_weights', 'make_weights']
+           'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn', 'cards_before',
+           'finding', 'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -423,7 +423,7 @@ def beside(self: Finder,
     return next((f.direct for f in found if f.card.id == card.id and f.sure >= BESIDE), '')
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
-_folder = ['']  # of a teacher's own cards
+_folder, _version = [''], [0]  # of a teacher's own cards
 
 def use_cards(
     folder: str,  # of a teacher's own cards; raises `CliError` for what is wrong with them
@@ -432,12 +432,23 @@ def use_cards(
     load_cards(folder)
     _folder[0] = folder
 
+def card_folder() -> str:  # '' for none
+    "The folder of a teacher's own cards that are in use."
+    return _folder[0]
+
 def finder() -> Finder:
     "The finder of all cards, made once."
-    return _finder(_folder[0])
+    return _finder(_folder[0], _version[0])
+
+def renew_cards():
+    "Read a teacher's own cards again; raises `CliError` for what is wrong with them, and the old ones stay."
+    load_cards.cache_clear()
+    load_cards(_folder[0])
+    _finder(_folder[0], _version[0]+1)  # made before it is used
+    _version[0] += 1
 
 @lru_cache(2)
-def _finder(folder: str) -> Finder:
+def _finder(folder: str, version: int) -> Finder:
     cards = [*load_cards(folder), *talk_cards()]
     return Finder(cards, cached_arrays('finder', derived_key(cards), lambda: derived(cards)))
 

@@ -417,6 +417,19 @@ def is_pin(self: Store, pin: str) -> bool:
     known = self.setting(PIN)
     return bool(known) and same_password(pin, known)
 
+# %% ../../nbs/app/09_store.ipynb #a9d79536
+@patch
+def give_pin(self: Store, name: str) -> str:  # six digits; raises `CliError` for who is no child
+    "A new PIN for a child to log in with, in place of a password."
+    u, s, pin = self['users'], self['sessions'], f'{secrets.randbelow(900_000)+100_000}'
+    if len(set(pin)) < 4: return self.give_pin(name)
+    with self.transaction() as c:
+        mine = c.execute(sa.select(u.c.id).where(u.c.name == clean_name(name), u.c.role == 'child')).scalar()
+        if mine is None: raise CliError(f"There is no child {name!r}: add one with `sciencetutor user`.")
+        c.execute(u.update().where(u.c.id == mine).values(hash=hash_password(pin)))
+        c.execute(s.delete().where(s.c.user_id == mine))
+    return pin
+
 # %% ../../nbs/app/09_store.ipynb #b1817164
 def run_user(
     name: str,  # what they log in with

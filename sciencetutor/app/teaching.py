@@ -7,19 +7,20 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/teaching.html.md"""
 # %% ../../nbs/app/06_teaching.ipynb #c88b1f0e
 from __future__ import annotations
 import base64, html, io, random, re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fastcore.script import CliError
 from .answers import SURE
+from .cards import AREAS, Card
 from ..data.formats import LETTERS
 from ..samples.core import lecture_cards, make_problem
 
 # %% auto #0
-__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'MOST_OF_ONE', 'FILLER', 'SAYS', 'PAPER_STYLE', 'trace', 'simulate', 'share',
-           'problem_key', 'Bank', 'sample_bank', 'grade_range', 'data_bank', 'next_skill', 'smaller_question',
-           'gives_away', 'hints', 'key_words', 'chosen_choice', 'covered', 'reading_grade', 'draw_quiz', 'print_quiz',
-           'class_table']
+__all__ = ['KNOWN0', 'LEARN', 'SLIP', 'MASTERED', 'HEADINGS', 'SUBJECTS', 'MOST_OF_ONE', 'FILLER', 'SAYS', 'PAPER_STYLE', 'trace',
+           'simulate', 'share', 'problem_key', 'Bank', 'sample_bank', 'grade_range', 'data_bank', 'card_skill',
+           'card_problem', 'card_bank', 'join_banks', 'next_skill', 'smaller_question', 'gives_away', 'hints',
+           'key_words', 'chosen_choice', 'covered', 'reading_grade', 'draw_quiz', 'print_quiz', 'class_table']
 
 # %% ../../nbs/app/06_teaching.ipynb #5428f14c
 KNOWN0 = .4     # P(L0): known before the first question
@@ -71,16 +72,16 @@ def problem_key(problem: dict) -> tuple:
 class Bank:
     "Questions by skill."
     skills: list[dict]  # skill, subject, topic, grades
-    deal: Callable  # (skill, random.Random) -> problem in the official fields
+    deal: Callable  # (skill, random.Random, grade or None) -> problem in the official fields
 
     def pick(self, subject: str | None = None, grade: int | None = None) -> list[dict]:
         "The skills of a subject and a grade."
         fits = lambda low, high: grade is None or low <= grade <= high
         return [s for s in self.skills if subject in (None, '', s['subject']) and fits(*s['grades'])]
 
-    def draw(self, skill: str, rng: random.Random, seen: set = frozenset()) -> dict:
+    def draw(self, skill: str, rng: random.Random, seen: set = frozenset(), grade: int | None = None) -> dict:
         "A question of a skill that has not been seen, if there is one; of three, the one with the most choices."
-        drawn = [self.deal(skill, rng) for _ in range(6)]
+        drawn = [self.deal(skill, rng, grade) for _ in range(6)]
         fresh = [p for p in drawn if problem_key(p) not in seen][:3] or drawn[:1]
         return max(fresh, key=lambda p: len(p['choices']))
 
@@ -88,7 +89,7 @@ def sample_bank() -> Bank:
     "Our own questions: new ones each time."
     at = {c['skill']: c for c in lecture_cards()}
     skills = [dict(skill=k, subject=c['subject'], topic=c['topic'], grades=c['grades']) for k, c in at.items()]
-    return Bank(skills, lambda skill, rng: make_problem(at[skill]['id'], 'train', rng))
+    return Bank(skills, lambda skill, rng, _: make_problem(at[skill]['id'], 'train', rng))
 
 # %% ../../nbs/app/06_teaching.ipynb #data-bank
 def grade_range(grades: Sequence[str]) -> list[int]:  # lowest and highest; 1 to 12 if none is known
@@ -109,7 +110,7 @@ def data_bank(
     for i, r in enumerate(ds.select_columns(['skill', 'subject', 'topic', 'grade'])):
         if r['skill']: rows[r['skill']].append(r | dict(place=i))
     if not rows: raise CliError(f"The data set {data} has no skills: quiz without --data, from the samples.")
-    def deal(skill, rng):
+    def deal(skill, rng, _):
         row = ds[rng.choice(rows[skill])['place']]
         picture = row['image'] and row['image']['bytes']
         return problem(row) | dict(image=open_image(picture) if picture else None)
@@ -117,8 +118,51 @@ def data_bank(
                    grades=grade_range([r['grade'] for r in rs])) for skill, rs in rows.items()]
     return Bank(skills, deal)
 
+# %% ../../nbs/app/06_teaching.ipynb #0c5fd221
+HEADINGS = dict(PS1='chemistry', PS2='physics', PS3='physics', PS4='physics', LS1='biology', LS2='biology',
+                LS3='biology', LS4='biology', ESS1='earth-science', ESS2='earth-science', ESS3='earth-science',
+                ETS1='science-and-engineering-practices', **AREAS)  # first part of a card's idea -> topic
+SUBJECTS = dict(GEO='social science', CIV='social science', LANG='language science')  # of the others: natural science
+
+def card_skill(topic: str, cards: Sequence[Card]) -> dict:  # skill, subject, topic, grades
+    "The skill that the cards of a topic make."
+    (part, _), = Counter(c.idea.partition('.')[0] for c in cards).most_common(1)
+    return dict(skill=topic, subject=SUBJECTS.get(part, 'natural science'), topic=HEADINGS.get(part, 'science'),
+                grades=[min(c.grades[0] for c in cards), max(c.grades[1] for c in cards)])
+
+def card_problem(card: Card, skill: dict, rng: random.Random) -> dict:
+    "A card's question to check oneself, its choices in another order, as a problem in the official fields."
+    check, choices = card.check, rng.sample(card.check['choices'], len(card.check['choices']))
+    return dict(question=check['question'], choices=choices, answer=choices.index(check['answer']), hint='', image=None,
+                task='closed choice', grade=f'grade{card.grades[0]}', lecture='', solution=card.answer, split='train',
+                category=card.title, **{k: skill[k] for k in ('subject', 'topic', 'skill')})
+
+# %% ../../nbs/app/06_teaching.ipynb #6fb76468
+def card_bank(
+    cards: Sequence[Card],  # those without a `check` are left out
+) -> Bank:
+    "The questions of the cards, a skill for each topic."
+    by_topic = defaultdict(list)
+    for c in cards:
+        if c.check: by_topic[c.topic].append(c)
+    skills = {topic: card_skill(topic, cs) for topic, cs in by_topic.items()}
+    def deal(skill, rng, grade):
+        fit = [c for c in by_topic[skill] if grade is None or c.grades[0] <= grade <= c.grades[1]]
+        return card_problem(rng.choice(fit or by_topic[skill]), skills[skill], rng)
+    return Bank([*skills.values()], deal)
+
+def join_banks(*banks: Bank) -> Bank:
+    "Several banks as one; a skill that several have is dealt by any of them."
+    owners, skills = defaultdict(list), {}
+    for bank in banks:
+        for s in bank.skills:
+            owners[s['skill']].append(bank)
+            low, high = zip(s['grades'], skills.get(s['skill'], s)['grades'])
+            skills[s['skill']] = skills.get(s['skill'], s) | dict(grades=[min(low), max(high)])
+    return Bank([*skills.values()], lambda skill, rng, grade: rng.choice(owners[skill]).deal(skill, rng, grade))
+
 # %% ../../nbs/app/06_teaching.ipynb #7fcb8efa
-MOST_OF_ONE = 2  # questions of a skill in one quiz, as long as there are other skills
+MOST_OF_ONE = 2  # questions of a skill in one quiz, as long as there are others
 
 def next_skill(
     skills: Sequence[dict],  # to choose from, of `Bank.pick`
@@ -237,7 +281,7 @@ def draw_quiz(
     skills = [s['skill'] for s in bank.pick(subject, grade)] or [s['skill'] for s in bank.skills]
     rng.shuffle(skills)
     for i in range(n):
-        p = bank.draw(skills[i % len(skills)], rng, seen)
+        p = bank.draw(skills[i % len(skills)], rng, seen, grade)
         seen.add(problem_key(p))
         out.append(p)
     return out
@@ -245,7 +289,8 @@ def draw_quiz(
 # %% ../../nbs/app/06_teaching.ipynb #print-quiz
 PAPER_STYLE = ('body{font:12pt/1.45 sans-serif;max-width:44em;margin:2em auto;padding:0 1em}'
                'img{max-width:100%;max-height:16em;display:block}'
-               'ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}')
+               'ol>li{margin:.4em 0;break-inside:avoid}.answers{break-before:page}'
+               '.lines{border-bottom:1px solid;height:2em}')
 
 def _png(image):
     "A picture as a data URL."
@@ -257,11 +302,12 @@ def _question(p):
     "The list item of a problem."
     picture = f'<img alt="" src="{_png(p["image"])}">' if p['image'] is not None else ''
     choices = ''.join(f'<li>{html.escape(c)}</li>' for c in p['choices'])
-    return (f'<li><p>{html.escape(p["hint"])}</p>{picture}<p><b>{html.escape(p["question"])}</b></p>'
-            f'<ol type="A">{choices}</ol></li>')
+    room = f'<ol type="A">{choices}</ol>' if choices else '<p class="lines"></p>'
+    return f'<li><p>{html.escape(p["hint"])}</p>{picture}<p><b>{html.escape(p["question"])}</b></p>{room}</li>'
 
 def _solution(p):
     "The list item of a problem's answer."
+    if p['answer'] is None: return '<li></li>'  # a teacher's own question: they know
     answer = f'{chr(65+p["answer"])}. {html.escape(p["choices"][p["answer"]])}'
     return f'<li><b>{answer}</b> {html.escape(p["solution"])}</li>'
 

@@ -14,11 +14,14 @@ import gradio as gr
 from ..resources import asset
 from ..data.images import png_bytes
 from .teaching import (KNOWN0, MASTERED, MOST_OF_ONE, class_table, draw_quiz, next_skill, print_quiz,
-                                       reading_grade, trace)
+                                       problem_key, reading_grade, trace)
+from .turns import Turn, reply
+from .uploads import print_error
 
 # %% auto #0
-__all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'REPORTED', 'FILE_KINDS', 'NOT_ACCEPTED', 'bold_html', 'to_data_uri', 'known_bar',
-           'table_html', 'Quiz', 'due_skill', 'draw_question', 'question_html', 'feedback_html', 'result_html',
+__all__ = ['TEXTS', 'EVENT_OPTIONS', 'QUIZ', 'DRAWS', 'SKILLS', 'NEAR', 'MAX_AGREED', 'REPORTED', 'FILE_KINDS', 'NOT_ACCEPTED',
+           'bold_html', 'to_data_uri', 'known_bar', 'table_html', 'Quiz', 'skill_pools', 'due_skill', 'tutor_agrees',
+           'draw_agreed', 'skill_subject', 'draw_question', 'question_html', 'feedback_html', 'result_html',
            'grade_answer', 'answer_question', 'topic_choice', 'QuizView', 'quiz_view', 'show_question', 'show_feedback',
            'show_result', 'quiz_parts', 'child_name', 'date_of', 'flag_row', 'reading_words', 'reading_html',
            'child_html', 'child_row', 'skill_row', 'class_html', 'link_html', 'paper_link', 'feedback_link',
@@ -79,22 +82,68 @@ class Quiz:
     began: float = 0.  # when it was shown
     wanted: str = ''  # skill that the child has chosen: it comes first, then others of its topic
     answered: bool = False  # whether it has been answered
+    left_out: set = field(default_factory=set)  # skills whose keys the tutor would contradict
 
 # %% ../../nbs/app/11_views.ipynb #2cfabfe9
+def skill_pools(bank, quiz: Quiz) -> list[list[dict]]:
+    "The skills that a quiz may ask for, the nearest to what was chosen first."
+    wanted = next((s for s in bank.skills if s['skill'] == quiz.wanted), None)
+    subject = wanted['subject'] if wanted else quiz.subject
+    near = [s for s in bank.pick(subject) if s['topic'] == wanted['topic']] if wanted else []
+    pools = [wanted] if wanted else [], near, bank.pick(subject, quiz.grade), bank.pick(subject), bank.skills
+    return [[s for s in pool if s['skill'] not in quiz.left_out] for pool in pools]
+
 def due_skill(page, quiz: Quiz, user: dict, last=()) -> tuple[str, str]:  # skill, and why
-    "What to practise next in a quiz."
-    bank = page.bank
-    if wanted := next((s for s in bank.skills if s['skill'] == quiz.wanted), None):
-        if list(last).count(quiz.wanted) < MOST_OF_ONE: return quiz.wanted, 'begun'
-        skills = [s for s in bank.pick(wanted['subject']) if s['topic'] == wanted['topic']]
-    else: skills = bank.pick(quiz.subject, quiz.grade) or bank.pick(quiz.subject) or bank.skills
+    "What to practise next in a quiz: no skill too often, as long as there is another one."
+    pools = [*filter(None, skill_pools(page.bank, quiz))] or [page.bank.skills]
+    rested = ([s for s in pool if list(last).count(s['skill']) < MOST_OF_ONE] for pool in pools)
+    skills = next(filter(None, rested), pools[-1])
+    if [s['skill'] for s in skills] == [quiz.wanted]: return quiz.wanted, 'begun'
     return next_skill(skills, page.store.mastery(user['id']), last, quiz.rng)
+
+
+# %% ../../nbs/app/11_views.ipynb #9a5f164c
+DRAWS, SKILLS = 4, 12  # questions of a skill that are tried (three times as many of one that was chosen), and skills
+NEAR = 3  # skills of a chosen one's topic that are tried before all of its subject
+MAX_AGREED = 5000  # questions of which it is remembered
+
+def tutor_agrees(page, problem: dict) -> bool:
+    "Whether the tutor would answer a question with its key."
+    picture = problem['image'] and hash(problem['image'].tobytes())
+    key = problem['question'], problem['hint'], picture, *problem['choices']  # their order may matter to a model
+    if key in page.agreed: return page.agreed[key]
+    turn = Turn(problem['question'], problem['choices'], problem['image'], problem['hint'])
+    try: next(reply(page.engine, turn), None)
+    except Exception as e: print_error(e)
+    if not turn.probs: return True  # it does not answer, and so does not contradict
+    if len(page.agreed) >= MAX_AGREED: page.agreed.clear()
+    page.agreed[key] = turn.best == problem['answer']
+    return page.agreed[key]
+
+
+# %% ../../nbs/app/11_views.ipynb #40215bcd
+def draw_agreed(page, quiz: Quiz, skill: str) -> tuple[dict, bool]:  # question, and whether the tutor agrees
+    "A question of a skill whose key the tutor agrees with, if one is soon found."
+    seen = set(quiz.seen)
+    for _ in range(3*DRAWS if skill == quiz.wanted else DRAWS):
+        p = page.bank.draw(skill, quiz.rng, seen, quiz.grade)
+        if problem_key(p) not in quiz.seen and tutor_agrees(page, p): return p, True
+        seen.add(problem_key(p))
+    return p, False
+
+def skill_subject(bank, skill: str) -> str:
+    "The subject of a skill; '' if there is no such skill."
+    return next((s['subject'] for s in bank.skills if s['skill'] == skill), '')
 
 def draw_question(page, quiz: Quiz, user: dict):
     "Put the next question of a quiz into its state."
-    skill, _ = due_skill(page, quiz, user, quiz.skills)
-    quiz.problem = p = page.bank.draw(skill, quiz.rng, quiz.seen)
-    quiz.seen.add((p['question'], p['hint'], *sorted(p['choices'])))
+    for tried in range(SKILLS):
+        if tried == NEAR and (subject := skill_subject(page.bank, quiz.wanted)): quiz.wanted, quiz.subject = '', subject
+        skill, _ = due_skill(page, quiz, user, quiz.skills)
+        quiz.problem, agreed = draw_agreed(page, quiz, skill)
+        if agreed: break
+        quiz.left_out.add(skill)
+    quiz.seen.add(problem_key(quiz.problem))
     quiz.skills.append(skill)
     quiz.began, quiz.answered = time.time(), False
 

@@ -4,7 +4,7 @@ import {button, dialog, el, icon, iconButton, logo, menu, save, say} from './dom
 import {Offline, call, connect, isOnline, onConnection} from './server.js'
 import {currentChat, isBusy, makeAsk, openChat, readsAloud} from './ask.js'
 import {canRead} from './speech.js'
-import {loadWords, t} from './words.js'
+import {LANGUAGES, chooseLanguage, language, loadWords, t} from './words.js'
 
 const app = {settings: {}, go, replace, changed}
 let main, list, search, banner, chats = []
@@ -113,6 +113,7 @@ function settingsMenu(anchor) {
     [now === 'dark' ? 'moon' : 'sun', t(names[now]), () => say(t(names[theme(true)]))],
     ...(canRead() ? [['speaker', t(readsAloud() ? 'aloud_on' : 'aloud_off'), () => {
       localStorage.setItem('aloud', String(!readsAloud())); say(t(readsAloud() ? 'aloud_on' : 'aloud_off')) }]] : []),
+    ...Object.entries(LANGUAGES).filter(([l]) => l !== language()).map(([l, name]) => ['globe', name, () => chooseLanguage(l)]),
     ...(app.settings.auth ? [['out', t('logout'), () => { location.href = 'logout' }]] : [])])
 }
 

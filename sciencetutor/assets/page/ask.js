@@ -4,7 +4,7 @@ import {button, dialog, el, icon, iconButton, markdown, menu, save, say} from '.
 import {readQuestions} from './reading.js'
 import {Broken, Offline, Refused, call, fileUrl, stream, told, upload, whenOnline} from './server.js'
 import {canRead, read, stopReading} from './speech.js'
-import {t} from './words.js'
+import {language, local, t} from './words.js'
 
 const LETTERS = 'ABCDEFGHIJ'
 // What the cards understand as wishes about the last answer: English, as the cards are.
@@ -41,11 +41,11 @@ export function makeAsk(main) {
     found, preview, box, el('div', {class: 'row tools'}, iconButton('camera', t('add_picture'), () => file.click()), file,
       modes, el('span', {class: 'grow'}), stopButton, sendButton))
   const examples = el('div', {class: 'examples', role: 'list'}, ['example_1', 'example_2', 'example_3'].map(k =>
-    el('div', {role: 'listitem'}, button(t(k), () => send(t(k)), {class: 'example'}))))
+    el('div', {role: 'listitem'}, button(t(k), () => send(t(k)), {class: 'example', lang: 'en'}))))
   const hello = el('div', {class: 'hello'}, el('h1', {}, t('hello')), el('p', {}, t('how')))
   thread = el('div', {class: 'thread', id: 'thread', role: 'log', 'aria-label': t('conversation'), tabindex: 0})
   view = el('section', {class: 'ask empty', id: 'view-ask'}, hello, thread,
-    el('div', {class: 'dock'}, composer, examples, el('p', {class: 'careful'}, app.settings.careful)))
+    el('div', {class: 'dock'}, composer, examples, el('p', {class: 'careful'}, local(app.settings.careful), ' ', t('english_only'))))
   document.addEventListener('paste', e => takePicture(e, e.clipboardData))
   document.addEventListener('dragover', e => { if (e.dataTransfer?.types.includes('Files')) e.preventDefault() })
   document.addEventListener('drop', e => takePicture(e, e.dataTransfer))
@@ -350,10 +350,10 @@ function draw(turn) {
   const parts = [
     d.blind && d.text && el('p', {class: 'small'}, t('blind')), d.unsaved && el('p', {class: 'small'}, t('not_kept')),
     ...(d.hinting ? hintParts(turn) : []),
-    d.say && el('div', {class: 'verdict'}, markdown(d.say)),
-    (d.text || '') && answerPart(d), turn.done && d.drawing && drawingPart(d.drawing), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, markdown(d.note)),
+    d.say && el('div', {class: 'verdict'}, markdown(local(d.say))),
+    (d.text || '') && answerPart(d), turn.done && d.drawing && drawingPart(d.drawing), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, noteParts(d)),
     turn.error && el('div', {class: 'note', role: 'alert'}, turn.error, turn.again && button(t('retry'), turn.again, {class: 'retry'})),
-    !turn.done && !turn.error && el('p', {class: 'waiting', role: 'status'}, d.text ? '' : turn.waiting, dots()),
+    !turn.done && !turn.error && el('p', {class: 'waiting', role: 'status'}, d.text ? '' : local(turn.waiting), dots()),
     turn.done && last && d.look && seenPart(d),
     ...(turn.done && !d.hinting ? detailParts(d) : []),
   ].filter(Boolean)
@@ -364,8 +364,13 @@ function draw(turn) {
 
 const dots = () => el('span', {class: 'dots', 'aria-hidden': 'true'}, el('i', {}, '.'), el('i', {}, '.'), el('i', {}, '.'))
 
+function noteParts(d) {  // what keeps its English wants a grown-up who reads it
+  const said = local(d.note)
+  return d.refused && said === d.note && language() !== 'en' ? [el('p', {}, el('b', {}, t('refused_show'))), el('div', {lang: 'en'}, markdown(said))] : markdown(said)
+}
+
 function answerPart(d) {
-  return el('div', {class: 'answer'}, d.by_model && !d.own && !d.source ? el('p', {class: 'small'}, t('how_own')) : null, markdown(d.text))
+  return el('div', {class: 'answer', lang: 'en'}, d.by_model && !d.own && !d.source ? el('p', {class: 'small'}, t('how_own')) : null, markdown(d.text))
 }
 
 const drawingPart = ({file, alt, width, height}) => el('img', {class: 'drawing', src: `cards/${file}`, alt, width, height, onerror: e => e.target.remove()})

@@ -2,7 +2,7 @@
 
 import {button, el, icon, markdown, say} from './dom.js'
 import {Offline, call, whenOnline} from './server.js'
-import {t} from './words.js'
+import {local, t} from './words.js'
 
 const LETTERS = 'ABCDEFGHIJ'
 let app, view, subject = '', quiz = null, grade = Number(localStorage.getItem('grade') || 0)
@@ -41,11 +41,12 @@ async function tiles() {
     el('span', {}, t('quiz_start')), el('small', {}, t('quiz_first', {skill: data.next})))
   view.replaceChildren(el('h1', {}, t('go_practise')), tabs, next, el('p', {class: 'small'}, t('quiz_how')),
     ...[...by].map(([topic, skills]) => el('section', {class: 'topic'}, el('h2', {}, title(topic)), el('div', {class: 'tiles'}, skills.map(s =>
-      el('button', {type: 'button', class: `tile${s.skill === data.next ? ' due' : ''}`, onclick: () => start(s.skill)}, el('span', {}, s.skill), stars(s.stars)))))))
+      el('button', {type: 'button', class: `tile${s.skill === data.next ? ' due' : ''}`, onclick: () => start(s.skill)}, el('span', {lang: 'en'}, s.skill), stars(s.stars)))))))
 }
 
 async function start(skill) {
-  const asked = await patient('quiz_begin', subject, skill, grade)
+  const slow = setTimeout(() => say(t('thinking')), 800)  // the tutor answers the question first
+  const asked = await patient('quiz_begin', subject, skill, grade).finally(() => clearTimeout(slow))
   quiz = {asked, dots: []}
   app.go('#/quiz')
   ask()
@@ -65,8 +66,8 @@ function ask() {
   const q = quiz.asked
   quiz.chosen = null
   const choices = q.choices.map((c, i) => el('button', {type: 'button', class: `big-choice color-${i % 5}`, onclick: () => check(c)}, el('b', {}, i+1), el('span', {}, c)))
-  screen(el('div', {class: 'quiz-body', tabindex: 0}, el('p', {class: 'small'}, q.skill), q.picture && el('img', {src: q.picture, alt: t('picture')}),
-    q.context && el('p', {class: 'context'}, q.context), el('h1', {tabindex: -1}, q.question), el('div', {class: 'big-choices', role: 'group', 'aria-label': t('quiz_choices')}, choices)))
+  screen(el('div', {class: 'quiz-body', tabindex: 0, lang: 'en'}, el('p', {class: 'small'}, q.skill), q.picture && el('img', {src: q.picture, alt: t('picture')}),
+    q.context && el('p', {class: 'context'}, q.context), el('h1', {tabindex: -1}, q.question), el('div', {class: 'big-choices', role: 'group', 'aria-label': t('quiz_choices'), lang: 'en'}, choices)))
   view.querySelector('h1').focus({preventScroll: true})
 }
 
@@ -90,7 +91,7 @@ async function check(chosen) {
   const more = el('button', {type: 'button', class: 'primary', id: 'quiz-next', onclick: onward}, t(told.i < told.n ? 'quiz_next' : 'quiz_end'))
   node.append(el('div', {class: `sheet ${told.right ? 'right' : 'wrong'}`, role: 'status'}, el('p', {class: 'verdict'}, icon(told.right ? 'yes' : 'no'),
     told.right ? t('quiz_right') : t('quiz_wrong', {choice: told.answer.replace(/\.$/, '')})),
-  el('div', {class: 'why', tabindex: 0}, markdown(told.solution), told.mastered && el('p', {}, t('quiz_mastered', {skill: told.skill})),
+  el('div', {class: 'why', tabindex: 0, lang: 'en'}, markdown(told.solution), told.mastered && el('p', {}, t('quiz_mastered', {skill: told.skill})),
     told.lecture && el('details', {}, el('summary', {}, t('lecture')), markdown(told.lecture))), el('div', {class: 'row end'}, stars(told.stars), el('span', {class: 'grow'}), more)))
   more.focus({preventScroll: true})
 }
@@ -101,7 +102,7 @@ async function onward() {
   if (!data.done) { quiz.asked = data; return ask() }
   const node = screen(el('div', {class: 'quiz-body end-screen', tabindex: 0}, el('h1', {tabindex: -1}, t('quiz_done', data)), el('p', {class: 'cheer'}, t(data.right >= data.n*.8 ? 'cheer_3' : data.right >= data.n*.5 ? 'cheer_2' : 'cheer_1')),
     el('div', {class: 'row'}, button(t('quiz_again'), () => start(''), {class: 'primary', id: 'quiz-again'}), button(t('quiz_practise', {skill: data.next}), () => start(data.next), {id: 'quiz-due'}), button(t('quiz_leave'), () => app.go('#/practise'))),
-    el('p', {class: 'small'}, data.why),
+    el('p', {class: 'small'}, local(data.why)),
     el('ul', {class: 'learned'}, data.skills.map(s => el('li', {}, el('span', {class: 'grow'}, s.skill), stars(s.stars))))))
   node.querySelector('h1').focus({preventScroll: true})
 }
