@@ -130,7 +130,7 @@ def test_every_word_is_in_the_tables():
         assert all(words for k, words in table.items() if k not in ('english_only', 'refused_show'))
     for name in 'es', 'fr':
         same = [k for k, words in tables[name].items() if words == tables['en'][k] and ' ' in words]
-        asked = {'seen_begin', *(k for k in same if re.fullmatch(r'seen_\w+_in', k))}  # goes into a question, in English
+        asked = {'seen_begin', *(k for k in same if re.fullmatch(r'seen_\w+_in', k))}  # asked in English
         assert set(same) <= asked | {'example_1', 'example_2', 'example_3', 'picture_only', 'paper_own_how'}
         assert tables[name]['english_only'] and tables[name]['refused_show']
 

@@ -25,8 +25,8 @@ __all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several
            'open_port', 'open_ports', 'tune', 'front_file', 'front_part', 'front_page', 'WidgetPage', 'front_drawing',
            'mount_page', 'make_app', 'SecurityHeaders', 'trusted_hosts', 'is_address', 'HostCheck', 'check_names',
            'PortRouter', 'close_idle', 'raise_file_limit', 'make_uvicorn', 'socket_url', 'Reach', 'Server',
-           'make_engine', 'page_options', 'forget_daily', 'read_keys', 'wait_for_end', 'run_serve', 'probability_table',
-           'print_reply', 'ask']
+           'make_engine', 'page_options', 'forget_daily', 'read_keys', 'auto_options', 'wait_for_end', 'run_serve',
+           'probability_table', 'print_reply', 'ask']
 
 # %% ../../nbs/40_serve.ipynb #ecffa773
 def is_loopback(
@@ -144,7 +144,6 @@ def mount_page(
                          Route('/cards/{name}.svg', front_drawing),
                          Route('/lab', WidgetPage(app.state.gradio))]
     return app
-
 
 # %% ../../nbs/40_serve.ipynb #makeapp002
 def make_app(
@@ -463,6 +462,19 @@ def read_keys(
     if not keys: raise CliError(f"--api-key-file {file} is empty: write one key a line into it.")
     return (*(given or ()), *keys)
 
+# %% ../../nbs/40_serve.ipynb #033f24e5
+def auto_options(
+    yes: bool,  # fetch a model without asking
+    load_in_4bit: bool,  # as it was asked for
+    dtype: str,  # as it was asked for
+) -> tuple[str, bool, str]:  # model, load_in_4bit, dtype
+    "What `--model auto` stands for here."
+    from sciencetutor.models.auto import best_model
+    if load_in_4bit or dtype != 'auto':
+        raise CliError("--model auto chooses the bits itself: leave out --load-in-4bit and --dtype, or name a model.")
+    model, bits = best_model(yes)
+    return model, bits == 4, 'int8' if bits == 8 else 'auto'
+
 # %% ../../nbs/40_serve.ipynb #runparts03
 def wait_for_end(server: Server):
     "Wait for Ctrl+C or the end of the server, or raise why there is no model; on SIGTERM drain it first."
@@ -477,10 +489,10 @@ def wait_for_end(server: Server):
 
 # %% ../../nbs/40_serve.ipynb #d6a7408f
 Several = Annotated[str, dict(nargs='+')]
-Dtype = Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'half'])]
+Dtype = Annotated[str, dict(choices=['auto', 'float32', 'bfloat16', 'float16', 'half', 'int8'])]
 
 def run_serve(
-    model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id or a folder; with --endpoint its name there
+    model: str = 'tutor',  # `tutor`, `tutor-base`, `tiny`, a hub id, a folder or `auto`; with --endpoint its name
     host: str = '127.0.0.1',  # address to listen on; 0.0.0.0 lets other computers in
     allowed_hosts: Several = None,  # names by which others call this computer; needed with 0.0.0.0, '*' for any
     port: int = 7860,  # port of the page
@@ -509,6 +521,7 @@ def run_serve(
     load_in_4bit: bool = False,  # 4-bit weights: less memory
     dtype: Dtype = 'auto',  # of weights and arithmetic; auto is half on an x86 CPU: weights float16, arithmetic float32
     unguarded: bool = False,  # answer the APIs without the safety rules, to measure the model; on this computer only
+    yes: bool = False,  # --model auto: fetch the model without asking
     open_browser: bool = False,  # show the page when it is ready
 ):
     "Serve the tutor until Ctrl+C."
@@ -530,6 +543,7 @@ def run_serve(
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     raise_file_limit(2*MAX_OPEN)
     sys.setswitchinterval(.0002)  # seconds after which a computing thread lets others in
+    if model == 'auto' and not endpoint: model, load_in_4bit, dtype = auto_options(yes, load_in_4bit, dtype)
     socks = open_ports(host, ports)
     try:
         if not is_loopback(host) and not keys and not auth:
