@@ -129,12 +129,11 @@ def mount_page(
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, page, path='/', **look(),
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
-    app.state.gradio, app.state.logins = app.routes[-1].app, logins
+    app.state.gradio, app.state.logins, app.state.front = app.routes[-1].app, logins, page.front
     compat.check_app(app.state.gradio)
     app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_part),
                          Route('/lab', WidgetPage(app.state.gradio))]
     return app
-
 
 # %% ../../nbs/40_serve.ipynb #makeapp002
 def make_app(
@@ -374,6 +373,7 @@ def __enter__(self: Server):
 @patch
 def __exit__(self: Server, *_):
     self.gateway.admission.draining = True
+    self.page.state.front.answers.end()  # before: what the engine ends early must not be taken for whole
     self.engine.cancel()
     self.server.should_exit = True
     self.thread.join(10)
