@@ -85,7 +85,8 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
                 by_model=bool(turn.origin), hinting=turn.hinting, hints=[hint_data(h, turn) for h in shown],
                 more_hints=turn.hinting and turn.hints_shown < len(turn.hints)-1, tries=turn.tries,
                 note=t[turn.note] if turn.note else '', refused=turn.note.startswith('refuse_'),
-                stopped=turn.note == 'stopped', source=source_data(turn), check=turn.self_check if own else None,
+                stopped=turn.note == 'stopped', failed=turn.note == 'broken',
+                source=source_data(turn), check=turn.self_check if own else None,
                 blind=turn.picture_ignored, unsaved=turn.unsaved)
 
 # %% ../../nbs/app/14_endpoints.ipynb #4e1f0a21

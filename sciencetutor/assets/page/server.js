@@ -4,7 +4,8 @@ import {t} from './words.js'
 
 export const BASE = new URL('.', document.baseURI)
 const API = new URL('gradio_api/', BASE)
-const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
+export const randomName = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
+const session = randomName()
 
 export class Offline extends Error {}
 export class Broken extends Error {}
@@ -59,9 +60,9 @@ export async function call(name, ...data) {
 }
 
 // Every step of a streamed answer goes to `step`; the last one is returned.
-export async function stream(name, data, step) {
+export async function stream(name, data, step, signal) {
   const {event_id} = await (await post(`call/${name}`, data)).json()
-  const reader = (await ask(`call/${name}/${event_id}`)).body.getReader(), decoder = new TextDecoder()
+  const reader = (await ask(`call/${name}/${event_id}`, {signal})).body.getReader(), decoder = new TextDecoder()
   let text = '', last
   for (;;) {
     let part
@@ -75,7 +76,9 @@ export async function stream(name, data, step) {
       if (kind === 'error') throw new Broken(body || 'an error')
       if (kind !== 'generating' && kind !== 'complete') continue
       const value = JSON.parse(body)?.[0]
+      if (value?.busy) throw Object.assign(new Offline('busy'), {busy: true})
       if (value?.turn) step(last = value)
+      if (kind === 'complete' && last && !last.done) throw new Offline('cut off')  // the server ends
       if (kind === 'complete') return last
     }
   }
