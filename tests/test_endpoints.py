@@ -1,5 +1,5 @@
 "What the front end calls, over HTTP: who may call it, with which paths, and that a program gets the same answers."
-import threading, time
+import re, threading, time
 from types import SimpleNamespace as NS
 import pytest, requests
 from PIL import Image
@@ -7,10 +7,12 @@ from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, split_q
 from sciencetutor.app.core import PageSettings, PageTurn
 from sciencetutor.app.store import Store
 from sciencetutor.serve import Server, open_port
+from sciencetutor.serve.core import Reach
 from test_page import SOLID, Script
 from test_serve_access import PNG, TOO, file_data, house, school, server, upload, visit
 
 def call(v, name, *data, session='sessionone', **kw):
+    if name == 'class_open': data = [*data, ''][:2]  # no code
     r = v.post(f'{v.api}/run/{name}', json=dict(data=list(data), session_hash=session), **TOO, **kw)
     return r.json()['data'][0] if r.ok else r.status_code
 
@@ -88,6 +90,8 @@ def home(tmp_path, house):
 
 def test_the_pin(home):
     v, eve = visit(home.url), visit(home.url)
+    for data in (['class_overview'], ['class_child', 'local'], ['class_delete', 'local', ''], ['class_data'],
+                 ['class_paper', '', 0, 3, 0]): assert call(v, *data)['locked']  # until there is a PIN
     assert call(v, 'class_open', '')['state'] == 'new' and call(v, 'class_open', '1234')['state'] == 'new'
     assert call(v, 'class_open', '2580')['state'] == 'open' and call(v, 'class_overview')['children']
     assert call(v, 'class_overview', session='othertab')['children']  # for the browser, not for the tab
@@ -97,18 +101,33 @@ def test_the_pin(home):
     assert 'Too many tries' in call(eve, 'class_open', '2580')['note']
     assert call(v, 'class_close') is True and call(v, 'class_overview') == dict(locked=True)
 
+@pytest.mark.parametrize('reach', [Reach(proxies=('10.9.9.9',)), Reach(('tutor.example',))])
+def test_where_others_come_the_first_pin_takes_the_code_of_the_terminal(tmp_path, house, reach):
+    store = Store(str(tmp_path))
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store), rate=0, reach=reach) as s:
+        v, code = requests.Session(), s.page.state.front.pin_code
+        v.api, v.url = f'{s.url}/gradio_api', s.url
+        assert re.fullmatch('[0-9]{8}', code) and v.get(s.url, **TOO).ok
+        assert call(v, 'class_open', '') == dict(state='new', pin=True, code=True)
+        for wrong in '', '12345678', code[:-1]: assert call(v, 'class_open', '2580', wrong)['note'] == 'code'
+        assert not store.setting('pin') and call(v, 'class_overview') == dict(locked=True)
+        assert call(v, 'class_open', '2580', code)['state'] == 'open' and call(v, 'class_overview')['children']
+        store.set_setting('pin', None)
+        assert call(v, 'class_open', '1470', code)['note'] == 'code'  # it has served
+
 def test_the_widgets_ask_for_the_pin_too(tmp_path):
     page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
     here, there = NS(session_hash='a', username=None, client=None), NS(session_hash='b', username=None, client=None)
-    assert page.is_adult(here)
-    page.class_open('2580', here)
+    assert not page.is_adult(here)
+    page.class_open('2580', request=here)
     assert page.is_adult(here) and not page.is_adult(there)
 
 def test_a_visit_to_a_public_page_is_its_own(tmp_path):
     page = FrontPage(Script(), PageSettings(examples=0, shared=True, store=Store(str(tmp_path))))
     a, b = (NS(session_hash=s, username=None, client=None) for s in 'ab')
     *_, said = page.chat_ask('Why?', request=a)
-    assert not page.chat_open(said['turn']['chat'], b)['turns'] and page.class_open('2580', a) == dict(state='closed')
+    assert not page.chat_open(said['turn']['chat'], b)['turns']
+    assert page.class_open('2580', request=a) == dict(state='closed')
     assert not page.is_adult(a)
 
 ME = NS(session_hash='a', username=None)

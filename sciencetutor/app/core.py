@@ -26,7 +26,7 @@ from .guard import tutor_guard
 from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import PIN, DailyLimit, Store, to_json, to_markdown
+from .store import DailyLimit, Store, to_json, to_markdown
 from .teaching import data_bank, hints, sample_bank, smaller_question
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
@@ -336,8 +336,8 @@ def user_of(self: Page, request: gr.Request) -> dict:
 # %% ../../nbs/app/12_page.ipynb #166c2c38
 @patch
 def is_unlocked(self: Page, request: gr.Request) -> bool:
-    "Whether the grown-ups' PIN was given in this browser, or there is none."
-    if self.auth or self.shared or not self.store.setting(PIN): return True
+    "Whether the grown-ups' PIN was given in this browser; with logins there is none."
+    if self.auth or self.shared: return True
     return self.unlocked.get(owner_of(request.session_hash), 0) > time.time()
 
 @patch

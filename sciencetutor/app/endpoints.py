@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/endpoints.html.md"""
 
 # %% ../../nbs/app/14_endpoints.ipynb #aeb7dea0
 from __future__ import annotations
-import io, math, re, threading, time
+import hmac, io, math, re, secrets, threading, time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 import gradio as gr
@@ -30,7 +30,7 @@ from ..data.images import open_image, png_bytes
 # %% auto #0
 __all__ = ['AT_HAND', 'BUSY', 'MARKED', 'UNLOCKED', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
            'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
-           'stars_of', 'add_endpoints', 'make_front']
+           'stars_of', 'new_code', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
 AT_HAND = 64  # turns, quizzes or visitors that are remembered beside the store
@@ -42,6 +42,7 @@ class FrontPage(Page):
         self.at_hand = OrderedDict()  # id of a message -> its `PageTurn`
         self.unstored = OrderedDict()  # session -> turns that the store could not take
         self.quizzes, self.pins = OrderedDict(), LoginLimiter()  # session -> `Quiz`; who tries PINs
+        self.pin_code, self.pin_door = '', threading.Lock()  # what setting the PIN asks for; '' lets who comes first
         self.answers = Answers()  # that are being written
         self.copies = OrderedDict()  # visitor and stored picture -> the file that the visitor may fetch
         self.doors = [threading.Lock() for _ in range(64)]  # a question comes in once, however often it is sent
@@ -565,30 +566,55 @@ def quiz_answer(self: FrontPage, chosen: str, request: gr.Request = None) -> dic
 # %% ../../nbs/app/14_endpoints.ipynb #b1a4620c
 UNLOCKED = 900.  # seconds for which a PIN counts
 
+def new_code() -> str:  # 8 digits
+    "What is asked of who sets the first PIN of a server that others reach."
+    return f'{secrets.randbelow(10**8):08}'
+
 @patch
-def try_pin(self: FrontPage, pin: str, request: gr.Request) -> str:  # '', wrong, or a sentence
-    "Whether this is the PIN, after as many tries as there may be."
-    address = request.client.host if request.client else '?'
-    try: self.pins.begin(PIN, address)
+def count_try(self: FrontPage, request: gr.Request) -> str:  # '', or a sentence
+    "One more try, if there may be one."
+    try: self.pins.begin(PIN, request.client.host if request.client else '?')
     except Refusal as e: return e.message
-    if not self.store.is_pin(pin): return 'wrong'
-    self.pins.succeed(PIN, address)
     return ''
 
 @patch
-def class_open(self: FrontPage, pin: str = '', request: gr.Request = None) -> dict:  # state: open, pin, new or closed
+def try_pin(self: FrontPage, pin: str, request: gr.Request) -> str:  # '', wrong, or a sentence
+    "Whether this is the PIN, after as many tries as there may be."
+    if note := self.count_try(request): return note
+    if not self.store.is_pin(pin): return 'wrong'
+    self.pins.succeed(PIN, request.client.host if request.client else '?')
+    return ''
+
+# %% ../../nbs/app/14_endpoints.ipynb #98d70d3f
+@patch
+def set_pin(self: FrontPage, pin: str, code: str, request: gr.Request) -> str:  # '', code, or a sentence
+    "Set the first PIN, for who knows the code."
+    if self.pin_code:
+        if note := self.count_try(request): return note
+        if not hmac.compare_digest(self.pin_code.encode(), code.strip().encode()): return 'code'
+    with self.pin_door:
+        if self.store.setting(PIN): return 'wrong'  # somebody else was faster
+        self.store.set_pin(pin)
+    if self.pin_code: self.pin_code = new_code()  # the old one has served
+    return ''
+
+# %% ../../nbs/app/14_endpoints.ipynb #52d5adc6
+@patch
+def class_open(self: FrontPage, pin: str = '', code: str = '', request: gr.Request = None) -> dict:  # state: open, ...
     "Open the grown-ups' part, or say what it needs."
     if self.shared or (self.auth and self.user_of(request)['role'] != 'adult'): return dict(state='closed')
     if self.auth: return dict(state='open', pin=False)
-    new = not self.store.setting(PIN)
-    if not pin: return dict(state='new' if new else 'open' if self.is_unlocked(request) else 'pin', pin=True)
-    try: note = self.store.set_pin(pin) or '' if new else self.try_pin(pin, request)
+    new, needs = not self.store.setting(PIN), bool(self.pin_code)
+    state = 'new' if new else 'open' if self.is_unlocked(request) else 'pin'
+    if not pin: return dict(state=state, pin=True, code=needs)
+    try: note = self.set_pin(pin, code, request) if new else self.try_pin(pin, request)
     except CliError as e: note = str(e)
-    if note: return dict(state='new' if new else 'pin', note=note)
+    if note: return dict(state='new' if new else 'pin', note=note, code=needs)
     still = {k: until for k, until in self.unlocked.items() if until > time.time()}
     self.unlocked = still | {owner_of(request.session_hash): time.time()+UNLOCKED}
     return dict(state='open', pin=True)
 
+# %% ../../nbs/app/14_endpoints.ipynb #cba43dac
 @patch
 def class_close(self: FrontPage, request: gr.Request = None) -> bool:
     "Lock the grown-ups' part again."
@@ -686,8 +712,7 @@ def class_data(self: FrontPage, request: gr.Request = None) -> dict:  # name, ur
 def class_delete(self: FrontPage, name: str, pin: str = '', request: gr.Request = None) -> dict:  # done, note
     "Delete all of a child."
     if not self.is_adult(request): return dict(done=False, locked=True)
-    needs = not self.auth and bool(self.store.setting(PIN))
-    if note := self.try_pin(pin, request) if needs else '': return dict(done=False, note=note)
+    if note := '' if self.auth else self.try_pin(pin, request): return dict(done=False, note=note)
     gone = [u for u in self.store.users() if u['name'] == name]
     return dict(done=bool(gone) and all(self.keep(self.drop_child, u) for u in gone), note='')
 

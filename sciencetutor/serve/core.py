@@ -336,6 +336,7 @@ class Server:
         urls = [socket_url(s)+self.reach.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
         self.api_url = urls[1] if api_socks else self.url
+        self.guard_pin()
         self.server = self.make_server()
         self.thread = threading.Thread(target=self.server.run, args=(self.socks,), daemon=True)
 
@@ -352,6 +353,21 @@ def make_server(self: Server):
     app = SecurityHeaders(ConnectionShares(app))
     return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.reach.root_path, self.reach.proxies)
 
+@patch
+def is_private(self: Server) -> bool:
+    "Whether nobody can come from another computer, as far as we are told."
+    names = {*self.reach.names, *self.gateway.cors}
+    return not (self.reach.proxies or self.reach.root_path) and all(
+        is_loopback(name) for name in [*(s.getsockname()[0] for s in self.socks), *names])
+
+@patch
+def guard_pin(self: Server):
+    "Where others come to the page, it takes a code to set the grown-ups' PIN."
+    from sciencetutor.app.endpoints import new_code
+    front = self.page.state.front
+    if not (self.is_private() or front.auth or front.shared or front.store.setting('pin')): front.pin_code = new_code()
+
+# %% ../../nbs/40_serve.ipynb #5710cca5
 @patch
 def user_of(self: Server, headers) -> str | None:
     "Who asks the APIs with the cookie of a login on the page."
@@ -490,7 +506,7 @@ def run_serve(
     store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
     auth: bool = False,  # visitors log in, the APIs ask for a login or a key; `sciencetutor user NAME` adds one
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
-    new_pin: bool = False,  # forget the PIN of the page's part for grown-ups: who opens that next sets another
+    new_pin: bool = False,  # forget the grown-ups' PIN: who opens their part next sets another
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
@@ -544,6 +560,8 @@ def run_serve(
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
+            if code := server.page.state.front.pin_code:
+                print(f"To set the PIN of the page's part for grown-ups, give it this code: {code}", flush=True)
             if open_browser: webbrowser.open(server.url)
             if not endpoint: engine.start()
             wait_for_end(server)
