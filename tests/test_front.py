@@ -272,7 +272,7 @@ def test_a_bug_is_told_kindly(visit, capfd):
     page.get_by_text(T['broken']).wait_for()
     assert 'RuntimeError' in capfd.readouterr().err and 'RuntimeError' not in page.locator('body').inner_text()
 
-@pytest.mark.parametrize('status, key', [(413, 'too_large'), (429, 'too_many'), (400, 'broken')])
+@pytest.mark.parametrize('status, key', [(413, 'too_large'), (400, 'broken')])
 def test_a_refusal_is_told_kindly(visit, status, key):
     import json
     page = visit()
@@ -281,6 +281,22 @@ def test_a_refusal_is_told_kindly(visit, status, key):
     send(page, 'Why?')
     page.get_by_text(json.loads((PAGE/'lang/en.json').read_text())[key]).wait_for()
     assert 'Bearer' not in page.locator('body').inner_text()
+
+@pytest.mark.parametrize('status', [429, 502, 503, 504])
+def test_what_is_held_up_goes_on_by_itself(visit, status):
+    "With a banner, later and later, and not before the server's time is over."
+    page, times = visit(), []
+    def hold(route):
+        times.append(time.time())
+        if len(times) > 3: return route.continue_()
+        route.fulfill(status=status, body='{}', headers={'retry-after': '2'} if len(times) == 2 else {})
+    page.route('**/call/chat_ask', hold)
+    send(page, 'Why do owls hoot?')
+    page.get_by_text('So many are asking').wait_for()
+    answered(page)
+    assert page.locator('.banner').is_hidden() and page.locator('.turn').count() == 1
+    first, second, third = (b-a for a, b in zip(times, times[1:4]))
+    assert first < second and 2 <= second and 1 < third
 
 def test_too_much_and_nothing(visit):
     page = visit()

@@ -421,7 +421,8 @@ def chat_judge(self: FrontPage, said: str, chat: str, message: int | None = None
     verdict = judge_try(turn, said) if hinting else 'unread'
     if found and (verdict == 'unread' or not found.perhaps): return dict(verdict='guard')
     if not hinting: return dict(verdict=verdict)
-    if verdict != 'unread':
+    sent_again = bool(turn.tries) and turn.tries[-1]['said'] == said  # the line was cut, or a child insists
+    if verdict != 'unread' and not sent_again:
         turn.tries.append(dict(said=said, verdict=verdict, after=turn.hints_shown))
         if verdict not in ('right', 'agree'): self.next_hint(turn)
         self.keep_hints(turn)

@@ -263,8 +263,8 @@ function setBusy(now) {
 async function tried(said, typed = false) {  // whether this was a try, and is judged
   const turn = turns.at(-1)
   let judged
-  try { judged = await call('chat_judge', said, chat, turn.data.id) }
-  catch { return false }
+  try { judged = await patient('chat_judge', said, chat, turn.data.id) } catch (e) { failed(e); return true }
+  if (turns.at(-1) !== turn) return true  // in another chat meanwhile: the server has it
   if (judged.verdict === 'guard') return false  // it is asked, so that it is answered with help and flagged
   if (judged.verdict === 'unread') {
     if (!/\?$/.test(said) && said.split(/\s+/).length < 4) { say(t('unread')); return true }
@@ -288,7 +288,7 @@ async function tell(turn) {
 }
 
 async function nextHint(turn) {
-  try { const {turn: data} = await call('chat_hint', chat, turn.data.id); turn.data = data } catch (e) { return failed(e) }
+  try { const {turn: data} = await patient('chat_hint', chat, turn.data.id); turn.data = data } catch (e) { return failed(e) }
   draw(turn)
   inView(turn)
 }
@@ -430,12 +430,12 @@ function actionParts(turn, last) {
 }
 
 async function rate(turn, up, pressed) {
-  try { await call('chat_rate', turn.data.id, up, '') } catch (e) { return failed(e) }
+  try { await patient('chat_rate', turn.data.id, up, '') } catch (e) { return failed(e) }
   turn.card.querySelectorAll('.act-good, .act-bad').forEach(b => b.setAttribute('aria-pressed', String(b === pressed)))
   if (up) return say(t('thanks'))
   const text = el('textarea', {rows: 3, maxlength: 4000, id: 'correction', 'aria-label': t('correction')})
   if (await dialog(t('bad_title'), el('div', {}, el('p', {}, t('correction')), text), [[t('cancel'), ''], [t('send'), 'send', 'primary']]) !== 'send') return
-  try { await call('chat_rate', turn.data.id, false, text.value); say(t('thanks')) } catch (e) { failed(e) }
+  try { await patient('chat_rate', turn.data.id, false, text.value); say(t('thanks')) } catch (e) { failed(e) }
 }
 
 async function again(turn) {
