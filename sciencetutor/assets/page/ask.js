@@ -71,7 +71,7 @@ function typed() {
   keepDraft()
   clearTimeout(typed.timer)
   if (!box.value.includes('\n') && !/\(?[aA1][.):]/.test(box.value)) return showFound({choices: [], questions: []})
-  typed.timer = setTimeout(async () => { try { showFound(await call('page_choices', box.value)) } catch {} }, 200)
+  typed.timer = setTimeout(async () => { try { const words = box.value, seen = await call('page_choices', words); if (box.value === words) showFound(seen) } catch {} }, 200)
 }
 
 function grow() {
@@ -168,11 +168,13 @@ function ask(turn, entry, sent = null) {
 // Read along while a turn is answered, whatever happens to the server meanwhile: `begin(step, signal)` asks, and may ask again.
 async function run(turn, entry, begin) {
   const home = turns, here = () => turns === home, line = new AbortController()
+  let tries = 0
   const leave = () => { if (entry.message) line.abort() }  // the child is in another chat: the server goes on without us
   busy = {turn, leave}
   flying.add(entry.key)
   setBusy(true)
   const step = said => {
+    tries = 0
     Object.assign(turn, {data: said.turn, waiting: said.waiting, done: said.done})
     if (said.turn.chat && entry.chat !== said.turn.chat) adopt(entry, said.turn.chat, here())
     entry.message = said.turn.id
@@ -182,7 +184,7 @@ async function run(turn, entry, begin) {
     if (here()) draw(turn)
     else leave()
   }
-  for (let tries = 0; ; tries++) {
+  for (;; tries++) {
     try {
       await begin(step, line.signal)
       turn.error = ''
@@ -193,7 +195,7 @@ async function run(turn, entry, begin) {
         turn.waiting = t(e.busy ? 'hands_full' : 'reconnecting')
         if (here()) draw(turn)
         await whenOnline()
-        await new Promise(r => setTimeout(r, Math.min(300*1.4**tries, 15000)))
+        await new Promise(r => setTimeout(r, Math.min(300*1.4**tries, e.busy ? 15000 : 3000)))
         if (!here() && entry.message) break
         continue
       }
