@@ -560,14 +560,16 @@ def test_the_server_is_gone_and_comes_back(browser, tmp_path, when):
         page = opened(browser, first.url)
         ask(page, 'What is hibernation?')
         if when == 'amid':
-            send(page, 'Be slow, please')
-            page.get_by_text('A rock').nth(1).wait_for()
+            send(page, SLOW)
+            page.get_by_text('Milk takes').first.wait_for()
     page.wait_for_selector('.banner', state='visible')
     if when == 'before':
         send(page, 'Why do owls hoot?')
         page.locator('.turn:nth-child(2) .waiting').wait_for()
     shot(page, f'gone-{when}')
-    with Server(Teacher(), open_port('127.0.0.1', port), page_options=dict(store=store())):
+    again = Teacher()
+    again.hurry = True
+    with Server(again, open_port('127.0.0.1', port), page_options=dict(store=store())):
         page.wait_for_selector('.banner', state='hidden')
         answered(page, 2)
         assert page.locator('.turn').count() == 2
