@@ -1,19 +1,24 @@
 "What the front end calls, over HTTP: who may call it, with which paths, and that a program gets the same answers."
+import re, threading, time
+from types import SimpleNamespace as NS
 import pytest, requests
 from PIL import Image
 from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, split_questions
 from sciencetutor.app.core import PageSettings, PageTurn
 from sciencetutor.app.store import Store
 from sciencetutor.serve import Server, open_port
+from sciencetutor.serve.core import Reach
 from test_page import SOLID, Script
-from test_serve_access import TOO, file_data, house, school, server, upload, visit
+from test_serve_access import PNG, TOO, file_data, house, school, server, upload, visit
 
 def call(v, name, *data, session='sessionone', **kw):
+    if name == 'class_open': data = [*data, ''][:2]  # no code
     r = v.post(f'{v.api}/run/{name}', json=dict(data=list(data), session_hash=session), **TOO, **kw)
     return r.json()['data'][0] if r.ok else r.status_code
 
 def stream(v, name, *data, session='sessionone'):
     "The last step of a streamed answer, or the status of a refusal."
+    if name == 'chat_ask': data = [*data, '', None][:6]  # no key, and nothing that it replaces
     r = v.post(f'{v.api}/call/{name}', json=dict(data=list(data), session_hash=session), **TOO)
     if not r.ok: return r.status_code
     said = v.get(f"{v.api}/call/{name}/{r.json()['event_id']}", **TOO).text
@@ -101,6 +106,8 @@ def home(tmp_path, house):
 
 def test_the_pin(home):
     v, eve = visit(home.url), visit(home.url)
+    for data in (['class_overview'], ['class_child', 'local'], ['class_delete', 'local', ''], ['class_data'],
+                 ['class_paper', '', 0, 3, 0]): assert call(v, *data)['locked']  # until there is a PIN
     assert call(v, 'class_open', '')['state'] == 'new' and call(v, 'class_open', '1234')['state'] == 'new'
     assert call(v, 'class_open', '2580')['state'] == 'open' and call(v, 'class_overview')['children']
     assert call(v, 'class_overview', session='othertab')['children']  # for the browser, not for the tab
@@ -110,32 +117,165 @@ def test_the_pin(home):
     assert 'Too many tries' in call(eve, 'class_open', '2580')['note']
     assert call(v, 'class_close') is True and call(v, 'class_overview') == dict(locked=True)
 
+@pytest.mark.parametrize('reach', [Reach(proxies=('10.9.9.9',)), Reach(('tutor.example',))])
+def test_where_others_come_the_first_pin_takes_the_code_of_the_terminal(tmp_path, house, reach):
+    store = Store(str(tmp_path))
+    with Server(Script(), open_port('127.0.0.1', 0), page_options=dict(store=store), rate=0, reach=reach) as s:
+        v, code = requests.Session(), s.page.state.front.pin_code
+        v.api, v.url = f'{s.url}/gradio_api', s.url
+        assert re.fullmatch('[0-9]{8}', code) and v.get(s.url, **TOO).ok
+        assert call(v, 'class_open', '') == dict(state='new', pin=True, code=True)
+        for wrong in '', '12345678', code[:-1]: assert call(v, 'class_open', '2580', wrong)['note'] == 'code'
+        assert not store.setting('pin') and call(v, 'class_overview') == dict(locked=True)
+        assert call(v, 'class_open', '2580', code)['state'] == 'open' and call(v, 'class_overview')['children']
+        store.set_setting('pin', None)
+        assert call(v, 'class_open', '1470', code)['note'] == 'code'  # it has served
+
 def test_the_widgets_ask_for_the_pin_too(tmp_path):
-    from types import SimpleNamespace as NS
     page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
     here, there = NS(session_hash='a', username=None, client=None), NS(session_hash='b', username=None, client=None)
-    assert page.is_adult(here)
-    page.class_open('2580', here)
+    assert not page.is_adult(here)
+    page.class_open('2580', request=here)
     assert page.is_adult(here) and not page.is_adult(there)
 
 def test_a_visit_to_a_public_page_is_its_own(tmp_path):
-    from types import SimpleNamespace as NS
     page = FrontPage(Script(), PageSettings(examples=0, shared=True, store=Store(str(tmp_path))))
     a, b = (NS(session_hash=s, username=None, client=None) for s in 'ab')
     *_, said = page.chat_ask('Why?', request=a)
-    assert not page.chat_open(said['turn']['chat'], b)['turns'] and page.class_open('2580', a) == dict(state='closed')
+    assert not page.chat_open(said['turn']['chat'], b)['turns']
+    assert page.class_open('2580', request=a) == dict(state='closed')
     assert not page.is_adult(a)
+
+ME = NS(session_hash='a', username=None)
+
+def front(folder, engine=None): return FrontPage(engine or Script(), PageSettings(examples=0, store=Store(str(folder))))
+
+def whole(page):
+    "Wait until nothing is being written any more."
+    while page.answers.running: time.sleep(.01)
+
+def stored(page, chat): return page.store.messages(page.store.user(None)['id'], chat)
+
+class Gate(Script):
+    "A `Script` that waits in the middle of what it says until it is let through."
+    def __init__(self):
+        super().__init__()
+        self.through = threading.Event()
+    def generate(self, messages, images=(), request=None, **kw):
+        for i, word in enumerate(super().generate(messages, images, request)):
+            if i == 9: self.through.wait(20)
+            yield word
+
+def test_an_answer_goes_on_when_nobody_looks(tmp_path):
+    "The line is cut, and another question asked in the same tab: both are whole in the end, each in its chat."
+    page = front(tmp_path, Gate())
+    steps = page.chat_ask(SOLID, request=ME)
+    chat = next(steps)['turn']['chat']
+    steps.close()
+    another = page.chat_ask('Which is a gas?\nA. ice\nB. air', request=ME)
+    other = next(another)['turn']['chat']
+    assert page.chat_open(chat, ME)['answering'] == [stored(page, chat)[0]['id']]
+    steps = page.chat_resume(chat, request=NS(session_hash='b', username=None))  # in another tab
+    assert not next(steps)['done']
+    page.engine.through.set()
+    *_, said = steps
+    assert said['done'] and 'Finis' in said['turn']['text']
+    whole(page)
+    for c in chat, other: assert ['Finis' in m['text'] for m in stored(page, c)] == [True]
+    assert page.chat_open(chat, ME)['turns'][0]['text'] == said['turn']['text']
+
+def test_only_stop_stops_an_answer(tmp_path):
+    page = front(tmp_path)
+    steps = page.chat_ask(SOLID.replace('solid', 'slow solid'), request=ME)
+    turn = next(steps)['turn']
+    while not turn['text']: turn = next(steps)['turn']
+    page.on_unload(ME)  # the page is closed
+    assert page.answers.running and page.chat_stop(turn['id'], NS(session_hash='b', username=None))
+    *_, said = steps
+    assert said['turn']['stopped'] and said['turn']['text'] and not page.chat_stop(turn['id'], ME)
+    assert stored(page, turn['chat'])[0]['note'] == 'stopped'
+    *_, said = page.chat_again(turn['chat'], turn['id'], 'k', ME)
+    assert not said['turn']['note'] and 'Finis' in said['turn']['text'] and len(stored(page, turn['chat'])) == 1
+
+def test_what_the_end_of_the_server_cuts_off_is_not_whole(tmp_path):
+    page = front(tmp_path)
+    steps = page.chat_ask(SOLID.replace('solid', 'slow solid'), request=ME)
+    turn = next(steps)['turn']
+    while not turn['text']: turn = next(steps)['turn']
+    page.answers.end()
+    page.engine.cancel()
+    assert not any(said['done'] for said in steps)
+    whole(page)
+    assert not stored(page, turn['chat'])[0]['text'] and not stored(page, turn['chat'])[0]['note']
+    *_, said = front(tmp_path).chat_resume(turn['chat'], turn['id'], ME)
+    assert said['done'] and said['turn']['text'] and said['turn']['id'] == turn['id']
+
+def test_what_is_sent_twice_is_asked_once(tmp_path):
+    page = front(tmp_path)
+    steps = page.chat_ask(SOLID, '', 'explain', None, 'key', request=ME)
+    first = next(steps)['turn']
+    *_, second = page.chat_ask(SOLID, '', 'explain', None, 'key', request=ME)  # amid the first
+    again = front(tmp_path)  # the server starts anew
+    *_, third = again.chat_ask(SOLID, '', 'explain', None, 'key', request=ME)
+    assert {t['id'] for t in (first, second['turn'], third['turn'])} == {first['id']} and third['turn']['text']
+    assert again.chat_find('key', ME) == dict(chat=first['chat'], id=first['id']) and not again.chat_find('other', ME)
+    assert again.store.asked_today(again.store.user(None)['id']) == 1
+
+def test_a_changed_question_replaces_the_old_one_once_it_is_there(tmp_path):
+    page = front(tmp_path)
+    old = [*page.chat_ask('Why do owls hoot?', request=ME)][-1]['turn']
+    assert page.chat_edit(old['chat'], old['id'], ME)['text'] == 'Why do owls hoot?'
+    assert len(stored(page, old['chat'])) == 1
+    *_, said = page.chat_ask('Why do bats fly?', old['chat'], 'explain', None, 'k', old['id'], ME)
+    assert [m['question'] for m in stored(page, old['chat'])] == ['Why do bats fly?']
+    *_, again = page.chat_again(old['chat'], said['turn']['id'], 'k2', ME)
+    assert [m['id'] for m in stored(page, old['chat'])] == [again['turn']['id']]
+
+def test_too_many_answers_at_a_time_are_refused_unread(tmp_path):
+    page, other = front(tmp_path), NS(session_hash='b', username=None)
+    while page.answers.reserve('', 'local', 'a', '?'): pass
+    assert [s['busy'] for s in page.chat_ask(SOLID, request=ME)] == [True] and not page.chat_list('', ME)
+    assert [*page.chat_ask(SOLID, request=other)][-1]['turn']['text']
+
+def test_hints_go_on_after_a_restart(tmp_path):
+    page = front(tmp_path)
+    turn = [*page.chat_ask(SOLID, mode='hint', request=ME)][-1]['turn']
+    judged = page.chat_judge('a', turn['chat'], turn['id'], ME)['turn']
+    assert judged['tries'] and judged['hinting']
+    again = front(tmp_path)
+    shown = again.chat_open(turn['chat'], ME)['turns'][0]
+    keys = 'hinting', 'hints', 'more_hints', 'tries', 'choices', 'probs', 'say'
+    assert {k: shown[k] for k in keys} == {k: judged[k] for k in keys}
+    assert again.chat_judge('b', turn['chat'], turn['id'], ME)['verdict'] in ('right', 'agree')
+    *_, told = again.chat_tell(turn['chat'], turn['id'], ME)
+    assert told['turn']['best'] == 1 and 'Finis' in told['turn']['text'] and len(again.engine.asked) == 1  # not scored
+    third = front(tmp_path)
+    assert third.chat_open(turn['chat'], ME)['turns'][0]['tries'] == told['turn']['tries']
+
+def test_a_chat_is_opened_from_what_is_stored(tmp_path, monkeypatch):
+    "No card is found again, no picture decoded or copied again; what it is shown with is the same."
+    from sciencetutor.app import core, endpoints
+    page = front(tmp_path)
+    red = page.uploads.add(page.session_folder('a'), PNG)
+    *_, said = page.chat_ask('What is hibernation?', request=ME)
+    chat = said['turn']['chat']
+    for _ in page.chat_ask(SOLID, chat, 'explain', dict(path=red), request=ME): pass
+    before = page.chat_open(chat, ME)['turns']
+    again, found = front(tmp_path), []
+    monkeypatch.setattr(again, 'find', lambda *_: found.append(1) or [])
+    for module in (core, endpoints): monkeypatch.setattr(module, 'open_image', lambda *_, **kw: found.append(1))
+    after, twice = (again.chat_open(chat, ME)['turns'] for _ in 'ab')
+    assert after == twice and after[1]['picture'] and again.uploads.usage()[0] == 1 and not found
+    assert [t | dict(picture=None) for t in after] == [t | dict(picture=None) for t in before]
+    assert before[0]['source']
 
 def test_what_was_broken_off_goes_on(tmp_path):
     "The question is in the store and nothing else: it is answered, and counted once."
-    from types import SimpleNamespace as NS
-    page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
-    me = NS(session_hash='a', username=None)
-    steps = page.chat_ask('Why is a rock solid?\nA. it is\nB. heat', request=me)
-    chat = next(steps)['turn']['chat']
-    steps.close()  # as when the line is cut
-    again = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))  # the server starts anew
-    *_, said = again.chat_again(chat, request=me)
+    page = front(tmp_path)
+    me, choices = page.store.user(None)['id'], ['it is', 'heat']
+    chat, _ = page.store.add_message(me, None, 'Why is a rock solid?', choices=choices)  # then the server is killed
+    again = front(tmp_path)  # the server starts anew
+    *_, said = again.chat_resume(chat, request=ME)
     assert said['done'] and 'Finis' in said['turn']['text']
     stored, = again.store.messages(again.store.user(None)['id'], chat)
     assert stored['text'] and stored['probs'] and again.store.asked_today(again.store.user(None)['id']) == 1
@@ -156,7 +296,6 @@ def test_own_words_are_judged():
 @pytest.mark.parametrize('told', [False, True])
 def test_a_cry_for_help_is_no_try(tmp_path, said, told):
     "Amid hints, and where another tab has ended them: it goes the way of a question, with help and a flag."
-    from types import SimpleNamespace as NS
     page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
     me = NS(session_hash='a', username=None)
     *_, asked = page.chat_ask(SOLID, mode='hint', request=me)
@@ -170,14 +309,13 @@ def test_a_cry_for_help_is_no_try(tmp_path, said, told):
 @pytest.mark.parametrize('how', ['edit', 'chat', 'child', 'elsewhere'])
 def test_a_deleted_turn_is_shown_to_nobody(tmp_path, how):
     "The store gives the id of the newest deleted message to the next one."
-    from types import SimpleNamespace as NS
     store = Store(str(tmp_path))
     for name in 'ada', 'bob': store.add_user(name, 'a long password')
     page = FrontPage(Script(), PageSettings(examples=0, store=store, auth=True))
     ada, bob = (NS(session_hash=name, username=name) for name in ('ada', 'bob'))
     *_, said = page.chat_ask('Why do owls hoot?', request=ada)
     old = said['turn']
-    if how == 'edit': page.chat_edit(old['chat'], request=ada)
+    if how == 'edit': page.drop_turn(page.turns_of(old['chat'], ada)[-1])
     elif how == 'chat': page.chat_delete(old['chat'], ada)
     elif how == 'child': page.drop_child(store.user('ada'))
     else: store.drop_message(old['id'])  # as when old chats are cleared away
@@ -188,7 +326,6 @@ def test_a_deleted_turn_is_shown_to_nobody(tmp_path, how):
 
 def test_what_waits_is_shown_in_its_own_chat(tmp_path):
     import sqlite3
-    from types import SimpleNamespace as NS
     page = FrontPage(Script(), PageSettings(examples=0, store=Store(str(tmp_path))))
     me, asked = NS(session_hash='a', username=None), ('Why do owls hoot?', 'Why do bats fly?')
     owls, bats = ([*page.chat_ask(q, request=me)][-1]['turn']['chat'] for q in asked)

@@ -5,7 +5,7 @@ import pytest
 from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
-from test_page import SOLID, Script, browser, engine, finished, last, note_other_hosts, send, server, visit
+from test_page import SOLID, Script, as_adult, browser, engine, finished, last, note_other_hosts, send, server, visit
 
 T = TEXTS['en']
 
@@ -68,6 +68,7 @@ def test_every_view(visit, width, scheme):
     page.locator('#chat-list label').first.click()
     page.wait_for_timeout(500)
     accessible(page)
+    as_adult(page)
     page.click('#go-adults')
     page.locator('#adult-view .st-known').first.wait_for()
     accessible(page)

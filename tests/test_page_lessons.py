@@ -9,7 +9,7 @@ from sciencetutor.app.core import Actions, Page, PageSettings, PageTurn, chat_me
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
 from test_page_access import accessible
-from test_page import SOLID, Script, browser, engine, finished, last, send, server, visit
+from test_page import SOLID, Script, as_adult, browser, engine, finished, last, send, server, visit
 
 T = TEXTS['en']
 SHOTS = os.environ.get('SCREENSHOTS')
@@ -237,6 +237,7 @@ def test_ten_questions_and_the_adult(visit, width, scheme):
     page.get_by_text('Practise next').wait_for()
     assert page.locator('#quiz-question .st-known').count() >= 1 and fits(page)
     shot(page, f'done-{width}-{scheme}')
+    as_adult(page)
     page.click('#go-adults')
     page.locator('#adult-view .st-known').first.wait_for()
     shot(page, f'adult-{width}-{scheme}')
@@ -254,6 +255,7 @@ def test_who_is_deleted_is_who_the_tick_names(browser, tmp_path):
         page.set_default_timeout(60_000)
         page.goto(f'{s.url}/lab')
         page.wait_for_selector('#chat .example')
+        as_adult(page)
         page.click('#go-adults')
         def tick(name):
             page.locator('#adult-sure label', has_text=T['sure_delete'].format(child=name)).click()
@@ -289,6 +291,7 @@ def test_delete_a_child(visit):
     page.click('#act-good')
     mode(page, 'quiz')
     page.wait_for_selector('#quiz-start')
+    as_adult(page)
     page.click('#go-adults')
     page.locator('#adult-view').get_by_text('Why do owls hoot?').wait_for()
     assert page.locator('.st-on').inner_text() == T['adults']  # one place is marked at a time

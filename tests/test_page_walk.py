@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sciencetutor.app.views import TEXTS
 from sciencetutor.samples.core import make_problems
-from test_page import SOLID, attach, browser, finished, note_other_hosts, send
+from test_page import SOLID, attach, as_adult, browser, finished, note_other_hosts, send
 from test_page_access import mode
 from test_page_lessons import fits, shot
 
@@ -123,6 +123,7 @@ def test_a_visit(browser, url, tmp_path, width, height, scheme):
     assert page.locator('#quiz-question .st-known').count()
     look('quiz')
     # the adult
+    as_adult(page)
     page.click('#go-adults')
     page.locator('#adult-view').get_by_text('i want to kill myself').first.wait_for()
     page.locator('#adult-view .st-known').first.wait_for()

@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/page.html.md"""
 
 # %% ../../nbs/app/12_page.ipynb #ebffb6ff
 from __future__ import annotations
-import html, os, random, re, secrets, threading, time
+import html, json, os, random, re, secrets, threading, time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,20 +27,20 @@ from .guard import tutor_guard
 from .safety import Guard, Verdict, helpful_texts, redact
 from ..samples.core import make_problems
 from ..resources import asset
-from .store import PIN, DailyLimit, Store, to_json, to_markdown
-from .teaching import (card_bank, data_bank, hints, join_banks, sample_bank, smaller_question)
+from .store import DailyLimit, Store, to_json, to_markdown
+from .teaching import card_bank, data_bank, hints, join_banks, sample_bank, smaller_question
 from .cards import load_cards
 from .retrieval import card_folder
 if TYPE_CHECKING: from sciencetutor.engine.core import Engine
 
 # %% auto #0
-__all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'MAX_LATE', 'LATEX',
-           'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars', 'PageTurn',
-           'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words', 'check_html',
-           'source_html', 'hint_text', 'choice_parts', 'explanation', 'drawing_parts', 'closing_parts',
+__all__ = ['DOTS', 'ANSWER_NOTES', 'MAX_SIDE', 'MAX_QUESTION', 'MAX_CHOICES', 'PATIENCE', 'RETRY', 'RETRIES', 'MAX_LATE', 'KEPT',
+           'LATEX', 'FONT', 'MONO', 'COLORS', 'CSS', 'ORBIT', 'ORBITS', 'LOGO', 'sure_words', 'bar_html', 'bars',
+           'PageTurn', 'no_pictures', 'question_message', 'lines_html', 'details_html', 'small_html', 'choice_words',
+           'check_html', 'source_html', 'hint_text', 'choice_parts', 'explanation', 'drawing_parts', 'closing_parts',
            'answer_message', 'chat_messages', 'save_decoded', 'new_turn', 'pick_examples', 'thumbnail', 'throttle',
-           'PageSettings', 'Page', 'Actions', 'ChatView', 'typed_again', 'ChatsView', 'chats_parts', 'make_theme',
-           'look', 'Navigation', 'show_view', 'page_blocks', 'make_page']
+           'PageSettings', 'Page', 'kept_parts', 'Actions', 'ChatView', 'typed_again', 'ChatsView', 'chats_parts',
+           'make_theme', 'look', 'Navigation', 'show_view', 'page_blocks', 'make_page']
 
 # %% ../../nbs/app/12_page.ipynb #b1b70c74
 def sure_words(
@@ -92,6 +92,8 @@ class PageTurn(Turn):
     saves: dict | None = None  # what is to be stored of it besides question and answer; None for a program's
     unsaved: bool = False  # whether its question could not be stored
     tries: list[dict] = field(default_factory=list)  # what the child said while hints were given: said, right
+    key: str = ''  # by which a browser knows its question
+    stored_picture: str | None = None  # the name of its picture in the store
     @property
     def hinting(self) -> bool:
         "Whether hints stand where the answer will be."
@@ -352,8 +354,8 @@ def user_of(self: Page, request: gr.Request) -> dict:
 # %% ../../nbs/app/12_page.ipynb #166c2c38
 @patch
 def is_unlocked(self: Page, request: gr.Request) -> bool:
-    "Whether the grown-ups' PIN was given in this browser, or there is none."
-    if self.auth or self.shared or not self.store.setting(PIN): return True
+    "Whether the grown-ups' PIN was given in this browser; with logins there is none."
+    if self.auth or self.shared: return True
     return self.unlocked.get(owner_of(request.session_hash), 0) > time.time()
 
 @patch
@@ -387,7 +389,8 @@ def admit(self: Page,
         turn.question, turn.context, turn.choices = redact(turn.question, verdict), '', []
         turn.picture, turn.file = None, None
     if not user: return chat_id
-    values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note)
+    values = dict(context=turn.context, choices=turn.choices, mode=turn.mode, note=turn.note,
+                  key=turn.key or None)
     if judged: values |= {'flag' if verdict else 'perhaps': judged.level,
                           'flag_words': None if personal else judged.found[:200]}
     values['limit'] = 0 if verdict else self.daily_limit
@@ -465,7 +468,7 @@ def give_hints(self: Page, turn: PageTurn, request: str):
     "Find hints for a question, and show the first."
     if turn.choices:
         images = [turn.picture] if turn.picture else []
-        turn.probs = self.engine.score(turn.messages(), turn.choices, images=images, request=request)
+        turn.probs = turn.probs or self.engine.score(turn.messages(), turn.choices, images=images, request=request)
         if not turn.probs: return  # cancelled
     turn.sources = self.find_sources(turn)
     turn.hints = hints(f'{turn.context} {turn.question}', turn.choices, turn.best, turn.sources, turn.probs)
@@ -479,13 +482,22 @@ def withdraw(self: Page, turn: PageTurn, request: str, level: str):
     if turn.saves: turn.saves['values']['flag'] = level
 
 # %% ../../nbs/app/12_page.ipynb #cdb94501
+KEPT = 'card_text', 'origin', 'hints', 'hints_shown', 'tries', 'self_check', 'picture_ignored', 'sure'  # of a turn
+
+def kept_parts(turn: PageTurn) -> dict:
+    "What is stored of a turn to show it again as it was, and to go on with its hints."
+    sources = [{k: v for k, v in s.items() if k not in ('hints', 'check')} for s in turn.sources[:3]]
+    parts = {k: getattr(turn, k) for k in KEPT} | dict(sources=sources)
+    return json.loads(json.dumps(parts, default=float))
+
 @patch
 def save_turn(self: Page, turn: PageTurn):
     "Store what came of a question, and the question if it is not stored yet."
     sources = [s.get('title') or s.get('question') for s in turn.sources]
     values = {k: turn.saves['values'][k] for k in ('flag', 'seconds') if k in turn.saves['values']}
     if not turn.message_id: self.save_question(turn)
-    self.store.set_answer(turn.message_id, probs=turn.probs, text=turn.text, note=turn.note, sources=sources, **values)
+    self.store.set_answer(turn.message_id, probs=turn.probs, text=turn.text, note=turn.note, sources=sources,
+                          kept=kept_parts(turn), **values)
 
 @patch
 def save_answer(self: Page, turn: PageTurn, seconds: float):
@@ -809,19 +821,34 @@ def on_type(self: Page, box: dict) -> str:  # HTML, or nothing
 
 # %% ../../nbs/app/12_page.ipynb #c66a5369
 @patch
-def turn_of(self: Page, m: dict, folder: Path) -> PageTurn:
-    "A stored message as a turn; its picture is copied into the folder of the visit."
+def bare_turn(self: Page, m: dict) -> PageTurn:
+    "A stored message as a turn, without its picture."
     note = m['note'] if m['note'] in self.t else ''
     turn = PageTurn(m['question'], m['choices'], context=m['context'], probs=m['probs'], text=m['text'], note=note,
-                    message_id=m['id'], mode=m['mode'], chat_id=m['conversation_id'])
+                    message_id=m['id'], mode=m['mode'], chat_id=m['conversation_id'], key=m['key'] or '',
+                    stored_picture=m['picture'])
+    for k, v in (m['kept'] or {}).items():
+        if k in (*KEPT, 'sources'): setattr(turn, k, v)
+    return turn
+
+@patch
+def find_parts(self: Page, turn: PageTurn, m: dict):
+    "Find again what an earlier version has not stored with a turn."
+    turn.picture_ignored = bool(turn.text) and ignores_picture(self.engine, turn)
+    if turn.text: self.attach_sources(turn)
+    if not m['sources']: turn.sources, turn.card_text, turn.self_check = [], '', None
+
+# %% ../../nbs/app/12_page.ipynb #d2020c2f
+@patch
+def turn_of(self: Page, m: dict, folder: Path) -> PageTurn:
+    "A stored message as a turn; its picture is copied into the folder of the visit."
+    turn = self.bare_turn(m)
     path = self.store.picture_path(m['picture']) if m['picture'] else None
     if path and path.exists():
         turn.picture = open_image(str(path), max_side=MAX_SIDE)
         turn.file = save_decoded(turn.picture, self.uploads, folder)
         if turn.file: self.uploads.assign(turn.file, m['conversation_id'])
-    turn.picture_ignored = bool(turn.text) and ignores_picture(self.engine, turn)
-    if turn.text: self.attach_sources(turn)
-    if not m['sources']: turn.sources, turn.card_text, turn.self_check = [], '', None
+    if not m['kept']: self.find_parts(turn, m)
     return turn
 
 @patch

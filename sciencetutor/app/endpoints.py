@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/endpoints.html.md"""
 
 # %% ../../nbs/app/14_endpoints.ipynb #aeb7dea0
 from __future__ import annotations
-import io, math, os, re, time
+import hmac, io, math, os, re, secrets, threading, time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 import gradio as gr
@@ -15,25 +15,27 @@ from fastcore.basics import patch
 from fastcore.script import CliError
 from .answers import SURE
 from .cards import card_fields, field_of, load_cards, make_card, save_card, too_hard
-from .core import (MAX_QUESTION, MAX_SIDE, Page, PageSettings, PageTurn, choice_words,
+from .core import (MAX_QUESTION, MAX_SIDE, Page, PageSettings, PageTurn, choice_words, kept_parts,
                                    page_blocks, sure_words, typed_again)
 from .logins import LoginLimiter
 from .reading import CannotRead, read_words, worksheet
 from .retrieval import card_folder, renew_cards
+from .running import Answers, Running
 from .store import PIN, active_seconds, to_json, to_markdown
 from .teaching import MASTERED, chosen_choice, class_table, covered, draw_quiz, print_quiz
-from .turns import find_choices, shown_picture
+from .turns import find_choices, recall, recent_turns, shown_picture
 from .uploads import Refusal, bare_png, owner_of, print_error
 from .views import (FILE_KINDS, QUIZ, REPORTED, Quiz, accept_flag, child_name, child_row, date_of,
                                     draw_question, due_skill, flag_choices, flag_row, grade_answer, reading_words,
                                     skill_row, to_data_uri)
-from ..data.images import BadImage, open_upload, png_bytes
+from ..data.images import BadImage, open_image, open_upload, png_bytes
+
 
 # %% auto #0
-__all__ = ['AT_HAND', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'CARDS_SHOWN', 'CARD_TEXTS', 'CARD_LISTS', 'LONGEST',
-           'MOST', 'NO_FOLDER', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
+__all__ = ['AT_HAND', 'BUSY', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'CARDS_SHOWN', 'CARD_TEXTS', 'CARD_LISTS',
+           'LONGEST', 'MOST', 'NO_FOLDER', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
            'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
-           'stars_of', 'own_questions', 'card_id', 'typed_card', 'add_endpoints', 'make_front']
+           'stars_of', 'new_code', 'own_questions', 'card_id', 'typed_card', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
 AT_HAND = 64  # turns, quizzes or visitors that are remembered beside the store
@@ -46,7 +48,14 @@ class FrontPage(Page):
         self.unstored = OrderedDict()  # session -> turns that the store could not take
         self.quizzes, self.pins = OrderedDict(), LoginLimiter()  # session -> `Quiz`; who tries PINs
         self.reading = set()  # visitors who have a picture read
-        self.live = Counter()  # ids of the messages that are being answered
+        self.pin_code, self.pin_door = '', threading.Lock()  # what setting the PIN asks for; '' lets who comes first
+        self.answers = Answers()  # that are being written
+        self.copies = OrderedDict()  # visitor and stored picture -> the file that the visitor may fetch
+        self.doors = [threading.Lock() for _ in range(64)]  # a question comes in once, however often it is sent
+
+    def door(self, key: str) -> threading.Lock:
+        "What holds up a second request with the same key while the first one comes in."
+        return self.doors[hash(key) % len(self.doors)] if key else threading.Lock()
 
 def remember(kept: OrderedDict, key, value):
     "Keep a value, and no more than so many."
@@ -85,8 +94,10 @@ def turn_data(turn: PageTurn, t: dict) -> dict:
                 by_model=bool(turn.origin), hinting=turn.hinting, hints=[hint_data(h, turn) for h in shown],
                 more_hints=turn.hinting and turn.hints_shown < len(turn.hints)-1, tries=turn.tries,
                 note=t[turn.note] if turn.note else '', refused=turn.note.startswith('refuse_'),
-                stopped=turn.note == 'stopped', source=source_data(turn), check=turn.self_check if own else None,
-                blind=turn.picture_ignored and not look, unsaved=turn.unsaved, look=look, topics=topics)
+                stopped=turn.note == 'stopped', failed=turn.note == 'broken', source=source_data(turn),
+                check=turn.self_check if own else None, blind=turn.picture_ignored and not look,
+                unsaved=turn.unsaved, look=look, topics=topics)
+
 
 # %% ../../nbs/app/14_endpoints.ipynb #4e1f0a21
 def chat_of(turn: PageTurn) -> str:
@@ -97,12 +108,16 @@ def chat_of(turn: PageTurn) -> str:
 @patch
 def turn_at_hand(self: FrontPage, message: int, chat: str) -> PageTurn | None:
     "A remembered turn, if it is of this conversation: the store gives the id of a deleted message to another one."
-    turn = self.at_hand.get(message)
+    written = next((r.turn for r in self.answers.running if r.turn and r.turn.message_id == message), None)
+    turn = written or self.at_hand.get(message)
     return turn if turn and turn.chat_id == chat else None
 
 @patch
 def forget_turns(self: FrontPage, gone: Callable):  # gone(turn): whether it was deleted
-    "Remember nothing of what was deleted."
+    "Remember nothing of what was deleted, and write no more of it."
+    for r in [r for r in self.answers.running if r.turn and gone(r.turn)]:
+        r.gone = True
+        self.stop_answer(r)
     for key, turn in list(self.at_hand.items()):
         if gone(turn): self.at_hand.pop(key, None)
     for turns in list(self.unstored.values()): turns[:] = [turn for turn in turns if not gone(turn)]
@@ -139,21 +154,47 @@ def turns_of(self: FrontPage, chat: str, request: gr.Request) -> list[PageTurn]:
         print_error(e)
         return [turn for turn in self.at_hand.values() if turn.chat_id == chat and turn.saves
                 and turn.saves['name'] == self.name_of(request)] + waiting
-    turns = [self.turn_at_hand(m['id'], chat) or self.turn_of(m, self.session_folder(session)) for m in rows]
+    turns = [self.turn_at_hand(m['id'], chat) or self.turn_again(m) for m in rows]
     for turn in turns: self.show_picture(turn, session)
     return turns + waiting
+
+@patch
+def turn_again(self: FrontPage, m: dict) -> PageTurn:
+    "A stored message as a turn, and at hand if something came of it."
+    turn = self.bare_turn(m)
+    if not m['kept']:
+        self.open_picture(turn)
+        self.find_parts(turn, m)
+    if turn.text or turn.note or turn.hinting: remember(self.at_hand, turn.message_id, turn)
+    return turn
 
 @patch
 def name_of(self: FrontPage, request: gr.Request) -> str:
     "The user's name, without the store."
     return f'visit-{request.session_hash}' if self.shared else request.username or 'local'
 
+# %% ../../nbs/app/14_endpoints.ipynb #9eb73e93
 @patch
 def show_picture(self: FrontPage, turn: PageTurn, session: str):
     "See to it that the visitor may fetch a turn's picture."
-    if not turn.picture or (turn.file and self.uploads.owns(turn.file, owner_of(session))): return
-    try: turn.file = self.uploads.add(self.session_folder(session), bare_png(turn.picture))
+    owner = owner_of(session)
+    if turn.file and self.uploads.owns(turn.file, owner): return
+    key = owner, turn.chat_id, turn.stored_picture
+    turn.file = self.copies.get(key) if turn.stored_picture else None
+    if turn.file and self.uploads.owns(turn.file, owner): return
+    path = turn.stored_picture and self.store.picture_path(turn.stored_picture)
+    try: data = path.read_bytes() if path else turn.picture and bare_png(turn.picture)
+    except OSError: data = None
+    try: turn.file = self.uploads.add(self.session_folder(session), data) if data else None
     except Refusal: turn.file = None
+    if turn.file and turn.chat_id: self.uploads.assign(turn.file, turn.chat_id)
+    if turn.file and path: remember(self.copies, key, turn.file)
+
+@patch
+def open_picture(self: FrontPage, turn: PageTurn):
+    "Decode a turn's stored picture, for the engine."
+    path = turn.stored_picture and self.store.picture_path(turn.stored_picture)
+    if path and not turn.picture and path.exists(): turn.picture = open_image(str(path), max_side=MAX_SIDE)
 
 # %% ../../nbs/app/14_endpoints.ipynb #bf75fdb8
 @patch
@@ -168,34 +209,124 @@ def one_turn(self: FrontPage, chat: str, message: int | None, request: gr.Reques
 
 # %% ../../nbs/app/14_endpoints.ipynb #b94eb3de
 @patch
-def stream_turn(self: FrontPage, turn: PageTurn, before: list, chat: str, request: gr.Request, **kw) -> Iterator[dict]:
-    "Answer a turn after earlier ones, as data."
-    session, user, waiting = request.session_hash, self.user_of(request), self.waiting_words()
-    chat = chat or next((b.chat_id for b in reversed(before) if b.chat_id), None)
-    if turn.message_id is None and not turn.unsaved: self.admit(turn, user, chat or None, before)
-    if turn.message_id: remember(self.at_hand, turn.message_id, turn)
-    others = [t for t in self.unstored.get(session, []) if t.unsaved and t is not turn]
-    if turn.unsaved: remember(self.unstored, session, [*others, turn])
-    self.live[turn.message_id] += 1
-    try:
-        for _ in self.answer(turn, list(before), session, user['grade'], **kw):
-            yield dict(turn=turn_data(turn, self.t), waiting=waiting, done=False)
-    finally: self.live -= Counter([turn.message_id])
-    yield dict(turn=turn_data(turn, self.t), waiting='', done=True)
+def place_for(self: FrontPage, key: str, request: gr.Request) -> Running | None:
+    "A place for an answer, if there is one."
+    address = request.client.host if getattr(request, 'client', None) else '?'
+    return self.answers.reserve(key, self.name_of(request), request.session_hash, address)
 
+@patch
+def take_in(self: FrontPage, turn: PageTurn, before: list, chat: str, request: gr.Request):
+    "Store a turn's question, and have at hand what its answer leans on."
+    user = self.user_of(request)
+    chat = chat or next((b.chat_id for b in reversed(before) if b.chat_id), None)
+    self.open_picture(turn)
+    if turn.message_id is None and not turn.unsaved: self.admit(turn, user, chat, before)
+    if turn.message_id: remember(self.at_hand, turn.message_id, turn)
+    others = [t for t in self.unstored.get(request.session_hash, []) if t.unsaved and t is not turn]
+    if turn.unsaved: remember(self.unstored, request.session_hash, [*others, turn])
+    for t in recent_turns(turn, before): self.open_picture(t)
+    if any(t.text and not t.answer for t in before[-2:]): recall(self.engine, before[-8:], user['grade'])
+    return user
+
+# %% ../../nbs/app/14_endpoints.ipynb #1a02be4c
+@patch
+def begin_answer(self: FrontPage,
+    running: Running,  # a place that was reserved
+    turn: PageTurn,  # to answer
+    before: list,  # turns before it
+    chat: str,  # the conversation; '' begins one
+    request: gr.Request,
+    **kw,  # for `Engine.generate`
+):
+    "Have a turn answered in the place that was reserved for it."
+    running.turn, waiting = turn, self.waiting_words()
+    try: grade = self.take_in(turn, before, chat, request)['grade']
+    except BaseException:
+        self.answers.leave(running)
+        running.say(None, over=True)
+        raise
+    def steps():
+        try: yield from self.answer(turn, list(before), running.name, grade, **kw)
+        finally: self.current.pop(running.name, None)
+    def tell(done): return dict(turn=turn_data(turn, self.t), waiting='' if done else waiting, done=done)
+    self.answers.start(running, steps(), tell)
+
+# %% ../../nbs/app/14_endpoints.ipynb #d54f5ed6
+BUSY = dict(turn=None, busy=True, waiting='', done=True)
+
+@patch
+def stream_turn(self: FrontPage, turn: PageTurn, before: list, chat: str, request: gr.Request) -> Iterator[dict]:
+    "Answer a stored turn, or read along, or say what came of it."
+    with self.door(turn.key or str(turn.message_id)):
+        running, whole = self.answers.of(turn), bool(turn.text or turn.note or turn.hinting)
+        if not (running or whole):
+            running = self.place_for(turn.key, request)
+            if running: self.begin_answer(running, turn, before, chat, request)
+    if running: yield from running.read()
+    else: yield dict(turn=turn_data(turn, self.t), waiting='', done=True) if whole else BUSY
+
+@patch
+def save_answer(self: FrontPage, turn: PageTurn, seconds: float):
+    "Store a turn, unless its answer was cut off by the end of the server, or its question was deleted."
+    gone = any(r.gone for r in self.answers.running if r.turn is turn)
+    if not (gone or self.answers.ending): Page.save_answer(self, turn, seconds)
+
+@patch
+def stop_answer(self: FrontPage, running: Running):
+    "What has been said stays, and it is noted that there would have been more."
+    running.turn.note = running.turn.note or 'stopped'
+    self.current.pop(running.name, None)
+    self.engine.cancel(running.name)
+
+# %% ../../nbs/app/14_endpoints.ipynb #170da476
+@patch
+def known_question(self: FrontPage, key: str, request: gr.Request) -> tuple[list, PageTurn | None]:
+    "The turns before, and the turn that a browser has sent under this key before; None if it has not."
+    if not key: return [], None
+    kept = [t for t in self.unstored.get(request.session_hash, []) if t.key == key]
+    if kept: return kept[-1].saves['before'], kept[-1]
+    row = self.store.asked_as(self.user_of(request)['id'], key)
+    return self.one_turn(row['conversation_id'], row['id'], request) if row else ([], None)
+
+@patch
+def stream_question(self: FrontPage, make: Callable, chat: str, key: str, request: gr.Request, **kw) -> Iterator[dict]:
+    "Take in a question that is new, or find the one that was sent before, and answer it."
+    key = key[:64]
+    with self.door(key):
+        before, turn = self.known_question(key, request)
+        running = None if turn else self.place_for(key, request)
+        if running:
+            try: before, turn = make()
+            except BaseException:
+                self.answers.leave(running)
+                raise
+            turn.key = key
+            self.begin_answer(running, turn, before, chat, request, **kw)
+    if running: yield from running.read()
+    elif turn: yield from self.stream_turn(turn, before, chat, request)
+    else: yield BUSY
+
+# %% ../../nbs/app/14_endpoints.ipynb #a3c50850
 @patch
 def chat_ask(self: FrontPage,
     question: str,  # as typed or pasted, choices included
     chat: str = '',  # the conversation; '' begins one
     mode: str = 'explain',  # or hint
     picture: dict | None = None,  # a file that was uploaded
+    key: str = '',  # of the browser's choice: what is sent twice is asked once
+    instead: int | None = None,  # a message that this one replaces, once it is stored
     request: gr.Request = None,
 ) -> dict:  # turn, waiting, done; streamed
     "Ask the tutor."
-    before, path = self.turns_of(chat, request), (picture or {}).get('path')
+    path = (picture or {}).get('path')
     if not question.strip() and not path: return
-    turn = self.read_question(belongs_to(before, question), path, mode, request.session_hash)
-    yield from self.stream_turn(turn, before, chat, request)
+    old = self.one_turn(chat, instead, request)[1] if instead else None
+    def make():
+        before = [turn for turn in self.turns_of(chat, request) if not old or turn.message_id != old.message_id]
+        return before, self.read_question(belongs_to(before, question), path, mode, request.session_hash)
+    for said in self.stream_question(make, chat, key, request):
+        if old and said['turn']: old = self.drop_turn(old)  # and None
+        yield said
 
 # %% ../../nbs/app/14_endpoints.ipynb #a8059631
 MARKED = re.compile(r'\s*\(?[aA1][.):]')  # how choices begin
@@ -242,31 +373,49 @@ def page_words(self: FrontPage, picture: dict | None = None, request: gr.Request
 
 # %% ../../nbs/app/14_endpoints.ipynb #1dddad2e
 @patch
-def chat_again(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
-    "Answer a question again, or for the first time if nothing came of it."
+def chat_resume(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
+    "Read on in an answer, have it written if nothing came of it, or get it whole; streamed."
+    before, turn = self.one_turn(chat, message, request)
+    if turn: yield from self.stream_turn(turn, before, chat, request)
+
+@patch
+def chat_find(self: FrontPage, key: str, request: gr.Request = None) -> dict:  # chat, id; empty if it never came
+    "Where a question is that was sent under a key."
+    turn = self.known_question(key[:64], request)[1]
+    return dict(chat=turn.chat_id, id=turn.message_id) if turn else {}
+
+@patch
+def chat_again(self: FrontPage, chat: str, message: int | None = None, key: str = '',
+               request: gr.Request = None) -> dict:
+    "Another answer to a question."
     before, old = self.one_turn(chat, message, request)
-    if not old: return
-    if not (old.text or old.note or old.hinting):
+    if old and (self.answers.of(old) or not (old.text or old.note or old.hinting)):
         yield from self.stream_turn(old, before, chat, request)
         return
-    self.drop_turn(old)
-    turn = PageTurn(old.question, old.choices, old.picture, old.context, file=old.file, mode=old.mode,
-                    hints=old.hints, hints_shown=old.hints_shown)
-    yield from self.stream_turn(turn, before, chat, request, temperature=.7, top_p=.9)
+    def make():
+        self.open_picture(old)
+        return before, PageTurn(old.question, old.choices, old.picture, old.context, file=old.file, mode=old.mode,
+                                hints=old.hints, hints_shown=old.hints_shown)
+    if not old and not self.known_question(key, request)[1]: return
+    for said in self.stream_question(make, chat, key, request, temperature=.7, top_p=.9):
+        if old and said['turn'] and said['turn']['id'] != old.message_id: old = self.drop_turn(old)
+        yield said
 
+# %% ../../nbs/app/14_endpoints.ipynb #9f623fd1
 @patch
 def chat_edit(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
-    "Take the last question back, to change it."
+    "A question as it would be typed, to change it: `chat_ask` replaces it."
     _, old = self.one_turn(chat, message, request)
-    if not old: return dict(text='')
-    self.drop_turn(old)
-    return dict(text=typed_again(old), picture=old.file)
+    return dict(text=typed_again(old), picture=old.file) if old else dict(text='')
 
 @patch
-def chat_stop(self: FrontPage, request: gr.Request = None) -> bool:
-    "Stop the answer that is being written."
-    self.on_stop(request)
-    return True
+def chat_stop(self: FrontPage, message: int | None = None, request: gr.Request = None) -> bool:  # whether there was one
+    "Stop the answer to a message of the user; without one, those that were begun in this tab."
+    name, session = self.name_of(request), request.session_hash
+    mine = [r for r in self.answers.running if r.turn and r.user == name]
+    found = [r for r in mine if (r.turn.message_id == message if message else r.session == session)]
+    for r in found: self.stop_answer(r)
+    return bool(found)
 
 # %% ../../nbs/app/14_endpoints.ipynb #203b47a5
 def judge_try(turn: PageTurn, said: str) -> str:  # right, agree, wrong, near, unsure or unread
@@ -286,6 +435,13 @@ def next_hint(self: FrontPage, turn: PageTurn):
     "One more hint, but not the answer."
     turn.hints_shown += turn.hints_shown < len(turn.hints)-1
 
+@patch
+def keep_hints(self: FrontPage, turn: PageTurn):
+    "Store how far the hints and the child's tries have come."
+    if not turn.message_id: return
+    try: self.store.set_answer(turn.message_id, kept=kept_parts(turn))
+    except sa.exc.SQLAlchemyError as e: print_error(e)  # it is at hand all the same
+
 # %% ../../nbs/app/14_endpoints.ipynb #e8fee911
 @patch
 def chat_judge(self: FrontPage, said: str, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
@@ -297,9 +453,11 @@ def chat_judge(self: FrontPage, said: str, chat: str, message: int | None = None
     verdict = judge_try(turn, said) if hinting else 'unread'
     if found and (verdict == 'unread' or not found.perhaps): return dict(verdict='guard')
     if not hinting: return dict(verdict=verdict)
-    if verdict != 'unread':
+    sent_again = bool(turn.tries) and turn.tries[-1]['said'] == said  # the line was cut, or a child insists
+    if verdict != 'unread' and not sent_again:
         turn.tries.append(dict(said=said, verdict=verdict, after=turn.hints_shown))
         if verdict not in ('right', 'agree'): self.next_hint(turn)
+        self.keep_hints(turn)
     return dict(verdict=verdict, turn=turn_data(turn, self.t))
 
 @patch
@@ -308,14 +466,18 @@ def chat_hint(self: FrontPage, chat: str, message: int | None = None, request: g
     _, turn = self.one_turn(chat, message, request)
     if not turn: return {}
     if turn.hinting: self.next_hint(turn)
+    self.keep_hints(turn)
     return dict(turn=turn_data(turn, self.t))
 
+# %% ../../nbs/app/14_endpoints.ipynb #9b0f6fa4
 @patch
 def chat_tell(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
     "The answer after hints; streamed."
     before, turn = self.one_turn(chat, message, request)
-    if not turn or not turn.hinting: return
-    turn.hints_shown = len(turn.hints)
+    if not turn: return
+    if turn.hinting:
+        turn.hints_shown = len(turn.hints)
+        self.keep_hints(turn)
     yield from self.stream_turn(turn, before, chat, request)
 
 # %% ../../nbs/app/14_endpoints.ipynb #144132ce
@@ -330,7 +492,7 @@ def chat_open(self: FrontPage, chat: str, request: gr.Request = None) -> dict:  
     "A conversation."
     turns = self.turns_of(chat, request)
     return dict(turns=[turn_data(turn, self.t) for turn in turns], title=self.title_of(chat, request),
-                answering=[turn.message_id for turn in turns if turn.message_id in self.live])
+                answering=[turn.message_id for turn in turns if turn.message_id and self.answers.of(turn)])
 
 @patch
 def title_of(self: FrontPage, chat: str, request: gr.Request) -> str:
@@ -437,30 +599,55 @@ def quiz_answer(self: FrontPage, chosen: str, request: gr.Request = None) -> dic
 # %% ../../nbs/app/14_endpoints.ipynb #b1a4620c
 UNLOCKED = 900.  # seconds for which a PIN counts
 
+def new_code() -> str:  # 8 digits
+    "What is asked of who sets the first PIN of a server that others reach."
+    return f'{secrets.randbelow(10**8):08}'
+
 @patch
-def try_pin(self: FrontPage, pin: str, request: gr.Request) -> str:  # '', wrong, or a sentence
-    "Whether this is the PIN, after as many tries as there may be."
-    address = request.client.host if request.client else '?'
-    try: self.pins.begin(PIN, address)
+def count_try(self: FrontPage, request: gr.Request) -> str:  # '', or a sentence
+    "One more try, if there may be one."
+    try: self.pins.begin(PIN, request.client.host if request.client else '?')
     except Refusal as e: return e.message
-    if not self.store.is_pin(pin): return 'wrong'
-    self.pins.succeed(PIN, address)
     return ''
 
 @patch
-def class_open(self: FrontPage, pin: str = '', request: gr.Request = None) -> dict:  # state: open, pin, new or closed
+def try_pin(self: FrontPage, pin: str, request: gr.Request) -> str:  # '', wrong, or a sentence
+    "Whether this is the PIN, after as many tries as there may be."
+    if note := self.count_try(request): return note
+    if not self.store.is_pin(pin): return 'wrong'
+    self.pins.succeed(PIN, request.client.host if request.client else '?')
+    return ''
+
+# %% ../../nbs/app/14_endpoints.ipynb #98d70d3f
+@patch
+def set_pin(self: FrontPage, pin: str, code: str, request: gr.Request) -> str:  # '', code, or a sentence
+    "Set the first PIN, for who knows the code."
+    if self.pin_code:
+        if note := self.count_try(request): return note
+        if not hmac.compare_digest(self.pin_code.encode(), code.strip().encode()): return 'code'
+    with self.pin_door:
+        if self.store.setting(PIN): return 'wrong'  # somebody else was faster
+        self.store.set_pin(pin)
+    if self.pin_code: self.pin_code = new_code()  # the old one has served
+    return ''
+
+# %% ../../nbs/app/14_endpoints.ipynb #52d5adc6
+@patch
+def class_open(self: FrontPage, pin: str = '', code: str = '', request: gr.Request = None) -> dict:  # state: open, ...
     "Open the grown-ups' part, or say what it needs."
     if self.shared or (self.auth and self.user_of(request)['role'] != 'adult'): return dict(state='closed')
     if self.auth: return dict(state='open', pin=False)
-    new = not self.store.setting(PIN)
-    if not pin: return dict(state='new' if new else 'open' if self.is_unlocked(request) else 'pin', pin=True)
-    try: note = self.store.set_pin(pin) or '' if new else self.try_pin(pin, request)
+    new, needs = not self.store.setting(PIN), bool(self.pin_code)
+    state = 'new' if new else 'open' if self.is_unlocked(request) else 'pin'
+    if not pin: return dict(state=state, pin=True, code=needs)
+    try: note = self.set_pin(pin, code, request) if new else self.try_pin(pin, request)
     except CliError as e: note = str(e)
-    if note: return dict(state='new' if new else 'pin', note=note)
+    if note: return dict(state='new' if new else 'pin', note=note, code=needs)
     still = {k: until for k, until in self.unlocked.items() if until > time.time()}
     self.unlocked = still | {owner_of(request.session_hash): time.time()+UNLOCKED}
     return dict(state='open', pin=True)
 
+# %% ../../nbs/app/14_endpoints.ipynb #cba43dac
 @patch
 def class_close(self: FrontPage, request: gr.Request = None) -> bool:
     "Lock the grown-ups' part again."
@@ -575,8 +762,7 @@ def class_data(self: FrontPage, request: gr.Request = None) -> dict:  # name, ur
 def class_delete(self: FrontPage, name: str, pin: str = '', request: gr.Request = None) -> dict:  # done, note
     "Delete all of a child."
     if not self.is_adult(request): return dict(done=False, locked=True)
-    needs = not self.auth and bool(self.store.setting(PIN))
-    if note := self.try_pin(pin, request) if needs else '': return dict(done=False, note=note)
+    if note := '' if self.auth else self.try_pin(pin, request): return dict(done=False, note=note)
     gone = [u for u in self.store.users() if u['name'] == name]
     return dict(done=bool(gone) and all(self.keep(self.drop_child, u) for u in gone), note='')
 
@@ -656,12 +842,12 @@ def page_settings(self: FrontPage, request: gr.Request = None) -> dict:
                 grade=user['grade'], auth=self.auth, shared=self.shared, adults=not self.shared,
                 careful=self.t['careful'])
 
-STREAMED = 'chat_ask', 'chat_again', 'chat_tell'
-AT_ONCE = ('chat_edit', 'chat_stop', 'chat_judge', 'chat_hint', 'chat_list', 'chat_open', 'chat_rename', 'chat_delete',
-           'chat_save', 'chat_rate', 'quiz_skills', 'quiz_begin', 'quiz_answer', 'quiz_next', 'class_open',
-           'class_close', 'class_overview', 'class_child', 'class_pin', 'class_accept', 'class_paper', 'class_data',
-           'class_delete', 'class_cards', 'class_card', 'class_card_save', 'page_settings', 'page_choices',
-           'page_words')
+STREAMED = 'chat_ask', 'chat_again', 'chat_resume', 'chat_tell'
+AT_ONCE = ('chat_edit', 'chat_find', 'chat_stop', 'chat_judge', 'chat_hint', 'chat_list', 'chat_open', 'chat_rename',
+           'chat_delete', 'chat_save', 'chat_rate', 'quiz_skills', 'quiz_begin', 'quiz_answer', 'quiz_next',
+           'class_open', 'class_close', 'class_overview', 'class_child', 'class_pin', 'class_accept', 'class_paper',
+           'class_data', 'class_delete', 'class_cards', 'class_card', 'class_card_save', 'page_settings',
+           'page_choices', 'page_words')
 
 def add_endpoints(
     page: FrontPage,
@@ -681,4 +867,5 @@ def make_front(
     page = FrontPage(engine, settings)
     blocks = page_blocks(page)
     add_endpoints(page, blocks)
+    blocks.front = page  # for the server, which tells it when it ends
     return blocks

@@ -516,6 +516,14 @@ def drop_message(self: Store, message: int):
         return pictures
     self.delete(work)
 
+# %% ../../nbs/app/09_store.ipynb #9f8b6451
+@patch
+def asked_as(self: Store, user_id: int, key: str) -> dict | None:
+    "The message that a child's browser has sent under a key."
+    chats, m = self['conversations'], self['messages']
+    mine = m.c.key == key, chats.c.user_id == user_id, chats.c.deleted.is_(None)
+    return next(iter(self.rows(sa.select(m).join(chats).where(*mine).order_by(m.c.id.desc()).limit(1))), None)
+
 # %% ../../nbs/app/09_store.ipynb #0d0ca12c
 @patch
 def history(self: Store, user_id: int, search: str = '', limit: int = 100) -> list[dict]:

@@ -413,7 +413,8 @@ def show_child(page, view: AdultView, name: str) -> dict:  # component -> update
 
 def open_adult_view(page, view: AdultView, request: gr.Request) -> dict:  # component -> update
     "What is seen first: the report about the first child, or that this is for adults."
-    if not page.is_adult(request): return {view.report: f'<p>{page.t["adults_only"]}</p>'}
+    why = 'adults_only' if page.auth or page.shared else 'adults_locked'
+    if not page.is_adult(request): return {view.report: f'<p>{page.t[why]}</p>'}
     page.user_of(request)
     children_first = sorted(page.store.users(), key=lambda u: u['role'] == 'adult')
     names = [u['name'] for u in children_first]

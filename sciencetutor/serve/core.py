@@ -138,7 +138,7 @@ def mount_page(
     app = fastapi.FastAPI(title='ScienceTutor', docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(app, page, path='/', **look(),
                         auth_dependency=(lambda request: request.scope.get(USER)) if logins else None)
-    app.state.gradio, app.state.logins = app.routes[-1].app, logins
+    app.state.gradio, app.state.logins, app.state.front = app.routes[-1].app, logins, page.front
     compat.check_app(app.state.gradio)
     app.routes[-1:-1] = [Route('/', front_page), Route('/page/{path:path}', front_part),
                          Route('/cards/{name}.svg', front_drawing),
@@ -346,6 +346,7 @@ class Server:
         urls = [socket_url(s)+self.reach.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
         self.api_url = urls[1] if api_socks else self.url
+        self.guard_pin()
         self.server = self.make_server()
         self.thread = threading.Thread(target=self.server.run, args=(self.socks,), daemon=True)
 
@@ -362,6 +363,21 @@ def make_server(self: Server):
     app = SecurityHeaders(ConnectionShares(app))
     return make_uvicorn(app, lambda: end_streams(self.page.state.gradio), self.reach.root_path, self.reach.proxies)
 
+@patch
+def is_private(self: Server) -> bool:
+    "Whether nobody can come from another computer, as far as we are told."
+    names = {*self.reach.names, *self.gateway.cors}
+    return not (self.reach.proxies or self.reach.root_path) and all(
+        is_loopback(name) for name in [*(s.getsockname()[0] for s in self.socks), *names])
+
+@patch
+def guard_pin(self: Server):
+    "Where others come to the page, it takes a code to set the grown-ups' PIN."
+    from sciencetutor.app.endpoints import new_code
+    front = self.page.state.front
+    if not (self.is_private() or front.auth or front.shared or front.store.setting('pin')): front.pin_code = new_code()
+
+# %% ../../nbs/40_serve.ipynb #5710cca5
 @patch
 def user_of(self: Server, headers) -> str | None:
     "Who asks the APIs with the cookie of a login on the page."
@@ -383,6 +399,7 @@ def __enter__(self: Server):
 @patch
 def __exit__(self: Server, *_):
     self.gateway.admission.draining = True
+    self.page.state.front.answers.end()  # before: what the engine ends early must not be taken for whole
     self.engine.cancel()
     self.server.should_exit = True
     self.thread.join(10)
@@ -512,7 +529,7 @@ def run_serve(
     store: str = None,  # where chats and progress are: a folder or a PostgreSQL URL; your own data folder if not given
     auth: bool = False,  # visitors log in, the APIs ask for a login or a key; `sciencetutor user NAME` adds one
     daily_limit: int = 0,  # questions a child may ask on the page a day, 0 for no limit
-    new_pin: bool = False,  # forget the PIN of the page's part for grown-ups: who opens that next sets another
+    new_pin: bool = False,  # forget the grown-ups' PIN: who opens their part next sets another
     retention: int = 0,  # days after which chats, quiz results and skills not practised are forgotten, 0 for never
     quiz_data: str = None,  # data set folder that the quiz asks from; samples if not given
     cards: str = None,  # folder of your own knowledge cards; they come before ours
@@ -568,6 +585,8 @@ def run_serve(
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
+            if code := server.page.state.front.pin_code:
+                print(f"To set the PIN of the page's part for grown-ups, give it this code: {code}", flush=True)
             if open_browser: webbrowser.open(server.url)
             if not endpoint: engine.start()
             wait_for_end(server)

@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from fastcore.basics import patch
 from ..data.images import BadImage, check_upload, data_uri, open_upload
-from ..app.uploads import Refusal
+from ..app.uploads import COOKIE, TOKEN, Refusal
 
 # %% auto #0
 __all__ = ['MAX_BODY', 'MAX_MESSAGE', 'MAX_IN_FLIGHT', 'MAX_EVENT', 'SMALL_BODY', 'MAX_JSON_PARTS', 'MAX_FIELDS', 'MAX_PICTURES',
@@ -236,16 +237,22 @@ async def __call__(self: RequestLimits, scope, receive, send):
 
 # %% ../../nbs/serve/01_limits.ipynb #limitsmw02
 class PageRateLimit:
-    "ASGI middleware of the page: how often an address may send something."
+    "ASGI middleware of the page: how often a browser, and an address, may send something."
     def __init__(self, app,
-        api_limiter: RateLimiter,  # of the APIs; what Gradio offers to programs counts there
-        factor: float = 10,  # the page itself may send so many times as much
-    ): self.app, self.api_limiter, self.page_limiter = app, api_limiter, RateLimiter(factor*api_limiter.per_minute)
+        api_limiter: RateLimiter,  # of the APIs; a program that calls the page's endpoints counts there
+        factor: float = 10,  # an address with all its browsers may send so many times as much
+    ):
+        self.app, self.api_limiter = app, api_limiter
+        self.browsers, self.roof = RateLimiter(api_limiter.per_minute), RateLimiter(factor*api_limiter.per_minute)
+    def count(self, scope):
+        "Count a request, or refuse it."
+        visit = cookie_parser(Headers(scope=scope).get('cookie', '')).get(COOKIE, '')
+        self.roof.acquire(client_id(scope, {}))
+        if re.fullmatch(TOKEN, visit, re.A): self.browsers.acquire(visit)
+        elif re.search('/(call|run|api)/', scope['path']): self.api_limiter.acquire(client_id(scope, {}))
     async def __call__(self, scope, receive, send):
         if scope['type'] == 'http' and scope['method'] == 'POST':
-            by_program = re.search('/(call|run|api)/', scope['path'])
-            limiter = self.api_limiter if by_program else self.page_limiter
-            try: limiter.acquire(client_id(scope, {}))
+            try: self.count(scope)
             except Refusal as e: return await send_refusal(send, e)
         await self.app(scope, receive, send)
 

@@ -133,7 +133,7 @@ function frame() {
     el('a', {href: '#/', class: 'round', 'aria-label': t('new'), title: t('new'), id: 'new-small'}, icon('plus')),
     iconButton('sun', t('settings'), e => settingsMenu(e.currentTarget), {'aria-haspopup': 'menu', 'aria-expanded': 'false'}), lock && lock.cloneNode(true))
   const tabs = el('nav', {class: 'tabs', 'aria-label': t('places')}, link('ask', '#/', 'chat'), link('practise', '#/practise', 'star'), link('stuff', '#/stuff', 'box'))
-  banner = el('div', {class: 'banner', role: 'status', hidden: true}, el('span', {class: 'grow'}, t('reconnecting')), button(t('retry'), connect))
+  banner = el('div', {class: 'banner', role: 'status', hidden: true}, el('span', {class: 'grow'}), button(t('retry'), connect))
   main = el('main', {id: 'main'})
   document.querySelector('#app').replaceChildren(el('a', {class: 'skip', href: '#main', onclick: e => { e.preventDefault(); main.querySelector('section:not([hidden]) textarea, section:not([hidden]) button')?.focus() }}, t('skip')),
     rail, el('div', {class: 'body'}, head, banner, main, tabs))
@@ -165,8 +165,14 @@ async function begin() {
     await new Promise(r => setTimeout(r, 1500))
   }
   frame()
-  onConnection(online => { banner.hidden = online; if (online) loadChats() })
-  banner.hidden = isOnline()
+  let before = isOnline()
+  onConnection((online, held) => {
+    banner.hidden = online && !held
+    banner.querySelector('span').textContent = t(online ? 'held' : 'reconnecting')
+    banner.querySelector('button').hidden = online
+    if (online && !before) loadChats()
+    before = online
+  })
   connect()
   addEventListener('hashchange', show)
   await show()

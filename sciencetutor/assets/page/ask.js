@@ -2,7 +2,7 @@
 
 import {button, dialog, el, icon, iconButton, markdown, menu, save, say} from './dom.js'
 import {readQuestions} from './reading.js'
-import {Broken, Offline, Refused, call, fileUrl, stream, told, upload, whenOnline} from './server.js'
+import {Broken, Offline, Refused, call, fileUrl, randomName, stream, told, upload, whenOnline} from './server.js'
 import {canRead, read, stopReading} from './speech.js'
 import {language, local, t} from './words.js'
 
@@ -10,19 +10,25 @@ const LETTERS = 'ABCDEFGHIJ'
 // What the cards understand as wishes about the last answer: English, as the cards are.
 const WISHES = {simpler: 'Make it easier', example: 'Give me an example', more: 'Tell me more'}
 
-let app, view, thread, box, found, preview, sendButton, stopButton
-let chat = null, turns = [], busy = null, picture = null  // picture: {file, url}
+let app, view, thread, box, found, preview, changing, sendButton, stopButton
+let chat = null, turns = [], busy = null, picture = null, editing = null  // picture: {file, url}; editing: the turn that is changed
 const mode = () => localStorage.getItem('mode') === 'hint' ? 'hint' : 'explain'
 
-// What was typed and what is being answered outlive the page.
-const draftKey = () => `draft:${app.settings.name}:${chat || 'new'}`
+// What was typed, what is on its way to the server, and what waits for its turn outlive the page: each of one user and one chat.
+const slot = (kind, id) => `${kind}:${app.settings.name}:${id || 'new'}`
+const draftKey = () => slot('draft', chat)
 const keepDraft = () => app.settings.shared || (box.value ? localStorage.setItem(draftKey(), box.value) : localStorage.removeItem(draftKey()))
-const pending = {  // of one user: the next to log in here sees nothing of it
-  get: () => {
-    const entry = JSON.parse(sessionStorage.getItem('pending') || 'null')
-    return entry && !app.settings.shared && entry.user === app.settings.name ? entry : null
-  },
-  set: entry => entry && !app.settings.shared ? sessionStorage.setItem('pending', JSON.stringify({...entry, user: app.settings.name})) : sessionStorage.removeItem('pending'),
+const pending = {  // questions of which we don't know yet that the server has them
+  all: id => app.settings.shared ? [] : JSON.parse(sessionStorage.getItem(slot('pending', id)) || '[]'),
+  put: (id, list) => { if (!app.settings.shared) sessionStorage.setItem(slot('pending', id), JSON.stringify(list)) },
+  drop: entry => pending.put(entry.chat, pending.all(entry.chat).filter(other => other.key !== entry.key)),
+  set: entry => { pending.drop(entry); pending.put(entry.chat, [...pending.all(entry.chat), {...entry, named: null}]) },
+}
+const flying = new Set()  // keys of those that this page is sending
+const waiting = {  // the questions of a worksheet that are still to be asked
+  kept: new Map(),
+  get: id => app.settings.shared ? waiting.kept.get(id) || [] : JSON.parse(localStorage.getItem(slot('waiting', id)) || '[]'),
+  set: (id, list) => app.settings.shared ? waiting.kept.set(id, list) : list.length ? localStorage.setItem(slot('waiting', id), JSON.stringify(list)) : localStorage.removeItem(slot('waiting', id)),
 }
 
 export function makeAsk(main) {
@@ -31,6 +37,7 @@ export function makeAsk(main) {
     oninput: typed, onkeydown: e => { if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) { e.preventDefault(); submit() } }})
   found = el('div', {class: 'found', id: 'found', 'aria-live': 'polite'})
   preview = el('div', {class: 'preview'})
+  changing = el('div', {class: 'changing row', hidden: true}, el('span', {class: 'grow small'}, t('changing')), button(t('cancel'), () => { change(null); dropPicture(); setText(''); typed() }))
   sendButton = iconButton('up', t('send'), submit, {class: 'send primary', id: 'send'})
   stopButton = iconButton('stop', t('stop'), stop, {class: 'send dark', id: 'stop', hidden: true})
   const file = el('input', {type: 'file', accept: 'image/*,.heic,.heif,.avif', hidden: true, id: 'file',
@@ -38,7 +45,7 @@ export function makeAsk(main) {
   const modes = el('div', {class: 'modes', role: 'group', 'aria-label': t('mode_label')},
     ['explain', 'hint'].map(m => button(t(`mode_${m}`), () => { localStorage.setItem('mode', m); showMode() }, {'data-mode': m})))
   const composer = el('form', {class: 'composer', id: 'composer', onsubmit: e => { e.preventDefault(); submit() }},
-    found, preview, box, el('div', {class: 'row tools'}, iconButton('camera', t('add_picture'), () => file.click()), file,
+    changing, found, preview, box, el('div', {class: 'row tools'}, iconButton('camera', t('add_picture'), () => file.click()), file,
       modes, el('span', {class: 'grow'}), stopButton, sendButton))
   const examples = el('div', {class: 'examples', role: 'list'}, ['example_1', 'example_2', 'example_3'].map(k =>
     el('div', {role: 'listitem'}, button(t(k), () => send(t(k)), {class: 'example', lang: 'en'}))))
@@ -65,7 +72,7 @@ function typed() {
   keepDraft()
   clearTimeout(typed.timer)
   if (!box.value.includes('\n') && !/\(?[aA1][.):]/.test(box.value)) return showFound({choices: [], questions: []})
-  typed.timer = setTimeout(async () => { try { showFound(await call('page_choices', box.value)) } catch {} }, 200)
+  typed.timer = setTimeout(async () => { try { const words = box.value, seen = await call('page_choices', words); if (box.value === words) showFound(seen) } catch {} }, 200)
 }
 
 function grow() {
@@ -118,7 +125,7 @@ async function readPicture(quiet = false) {  // whether its words take the place
   const questions = await readQuestions(sent, () => picture === sent, quiet)
   pressed.disabled = false
   pressed.replaceChildren(t('read_words'))
-  if (questions?.length && picture === sent) { dropPicture(); await sendAll(questions) }
+  if (questions?.length && picture === sent) { dropPicture(); sendAll(questions) }
   return questions !== null
 }
 
@@ -140,109 +147,118 @@ async function submit() {
   if (last?.data.hinting && !picture && text.length < 200 && await tried(text, true)) return
   if (picture && !text && await readPicture(true)) return
   let questions = [text]
+  const home = turns
   if (text.includes('\n\n')) try { questions = (await call('page_choices', text)).questions } catch {}
-  if (busy) return
-  const sent = picture
+  if (busy || turns !== home) return  // in another chat meanwhile: the words wait in the box of theirs
+  const sent = picture, instead = editing?.data.id || null
   setText('')
   showFound({choices: [], questions: []})
   dropPicture()
-  await sendAll(questions, sent)
+  sendAll(questions, sent, instead)
 }
 
-async function sendAll(questions, sent = null) {
-  for (const [i, q] of questions.entries()) {
-    if (i && (await busy)?.stopped) return putBack(questions.slice(i).join('\n\n'))
-    await send(q, i ? null : sent)
-  }
+function sendAll(questions, sent = null, instead = null) {
+  const [first, ...rest] = questions
+  if (chat) waiting.set(chat, [...waiting.get(chat), ...rest])
+  send(first, sent, mode(), {instead, rest: chat ? [] : rest})
 }
 
-export function send(text, sent = null, how = mode()) {
+export function send(text, sent = null, how = mode(), more = {}) {
   if (busy) return
   stopReading()
   const blank = {question: text || t('picture_only'), choices: [], context: '', hints: [], tries: [], probs: []}
   const turn = addTurn(blank, sent?.url)
-  const entry = {chat, text, mode: how, at: Date.now(), message: null}
-  pending.set({...entry, picture: Boolean(sent)})
-  return run(turn, entry, async step => {
+  turn.sent = sent
+  return ask(turn, {chat, text, mode: how, at: Date.now(), message: null, key: randomName(), picture: Boolean(sent), ...more}, sent)
+}
+
+function ask(turn, entry, sent = null) {
+  pending.set(entry)
+  return run(turn, entry, async (step, signal) => {
     if (sent && !entry.named) entry.named = await upload(sent.file)
-    return stream('chat_ask', [text, entry.chat, how, entry.named || null], step)
+    try { return await stream('chat_ask', [entry.text, entry.chat || '', entry.mode, entry.named || null, entry.key, entry.instead || null], step, signal) } catch (e) {
+      if (e.status !== 403 || !entry.named || entry.twice) throw e
+      Object.assign(entry, {named: null, twice: true})  // the server was started anew, and has the picture no more
+      throw new Offline('send the picture again')
+    }
   })
 }
 
-// Answer a turn, whatever happens to the server meanwhile: `begin(step)` starts, and what was begun is looked for and gone on with.
+// Read along while a turn is answered, whatever happens to the server meanwhile: `begin(step, signal)` asks, and may ask again.
 async function run(turn, entry, begin) {
-  let finish, retry = begin
-  busy = new Promise(done => { finish = done })
-  busy.turn = turn
+  const home = turns, here = () => turns === home, line = new AbortController()
+  let tries = 0
+  const leave = () => { if (entry.message) line.abort() }  // the child is in another chat: the server goes on without us
+  busy = {turn, leave}
+  flying.add(entry.key)
   setBusy(true)
-  const home = {turns, chat: entry.chat}
   const step = said => {
-    if (busy?.turn !== turn) return
-    const {data} = turn
+    tries = 0
     Object.assign(turn, {data: said.turn, waiting: said.waiting, done: said.done})
-    if (said.turn.chat && !entry.chat) adopt(entry, said.turn.chat, home)
+    if (said.turn.chat && entry.chat !== said.turn.chat) adopt(entry, said.turn.chat, here())
     entry.message = said.turn.id
-    pending.set(said.done ? null : entry)
-    draw(turn, data)
+    if (said.done || entry.message) pending.drop(entry)
+    else pending.set(entry)
+    if (entry.instead && here()) replaced(entry)
+    if (here()) draw(turn)
+    else leave()
   }
-  for (let tries = 0; tries < 100; tries++) {
+  for (;; tries++) {
     try {
-      await retry(step)
+      await begin(step, line.signal)
       turn.error = ''
       break
     } catch (e) {
-      if (e instanceof Offline && !turn.stopping) {
-        turn.waiting = t('reconnecting')
-        draw(turn)
+      if (line.signal.aborted) break
+      if (e instanceof Offline && !turn.stopping && tries < 100) {
+        turn.waiting = t(e.busy ? 'hands_full' : 'reconnecting')
+        if (here()) draw(turn)
         await whenOnline()
-        await new Promise(r => setTimeout(r, 300+200*tries))
-        retry = step => goOn(turn, entry, begin, step)
+        await new Promise(r => setTimeout(r, Math.min(300*1.4**tries, e.busy ? 15000 : 3000)))
+        if (!here() && entry.message) break
         continue
       }
       turn.error = told(e)
       turn.again = () => { turn.error = ''; turn.done = false; turn.again = null; draw(turn); run(turn, entry, begin) }
-      if (e.status !== 401) pending.set(null)  // after a login it goes on
-      if (!(e instanceof Broken || e instanceof Refused)) console.error(e)
+      if (e instanceof Broken || (e instanceof Refused && e.status !== 401)) pending.drop(entry)  // after a login it goes on
+      if (here() && entry.rest?.length) putBack(entry.rest.splice(0).join('\n\n'))
+      if (!(e instanceof Broken || e instanceof Refused || e instanceof Offline)) console.error(e)
       break
     }
   }
   turn.done = true
+  flying.delete(entry.key)
   if (busy?.turn === turn) { busy = null; setBusy(false) }
+  app.changed(entry.chat)
+  if (!here()) return
   draw(turn)
   inView(turn)
-  app.changed(entry.chat)
-  finish(turn.data)
-  if (turns.includes(turn) && turn.data.text && !turn.data.hinting && readsAloud()) read(turn.card.querySelector('.answer'), turn.card.querySelector('.aloud'))
+  if (turn.data.text && !turn.data.hinting && readsAloud()) read(turn.card.querySelector('.answer'), turn.card.querySelector('.aloud'))
+  if (!turn.error) nextWaiting(turn.data.stopped)
 }
 
-async function goOn(turn, entry, begin, step) {  // after the line was cut: is the question there, and is it answered?
-  if (!entry.chat) {
-    const start = entry.text.trim().split(/\s+/).join(' ').slice(0, 20)
-    const same = (await call('chat_list', '')).find(c => c.updated*1000 > entry.at-2000 && c.title.startsWith(start))
-    if (!same) return begin(step)
-    adopt(entry, same.id, {turns, chat: ''})
-  }
-  const {turns: stored} = await settled(entry.chat)
-  const last = entry.message ? stored.find(s => s.id === entry.message) : stored.at(-1)
-  const asked = last && (entry.message || entry.text.startsWith(last.question.slice(0, 40)))
-  if (!asked) return begin(step)
-  if (last.text || last.note || last.hinting) return step({turn: last, waiting: '', done: true})
-  return stream('chat_again', [entry.chat, last.id], step)
+function nextWaiting(stopped) {  // the next question of a worksheet, in its own chat
+  const [next, ...rest] = waiting.get(chat)
+  if (next === undefined || busy) return
+  waiting.set(chat, stopped ? [] : rest)
+  if (stopped) putBack([next, ...rest].join('\n\n'))
+  else send(next)
 }
 
-async function settled(id) {  // the conversation, once nobody answers in it any more
-  for (;;) {
-    const data = await call('chat_open', id)
-    if (!data.answering.length) return data
-    await new Promise(r => setTimeout(r, 500))
-  }
+function replaced(entry) {  // the new question is stored, and the old one gone
+  const i = turns.findIndex(other => other.data.id === entry.instead)
+  entry.instead = null
+  if (i >= 0) turns.splice(i, 1)[0].node.remove()
+  change(null)
 }
 
-function adopt(entry, id, home) {  // the conversation has a name now
-  const key = draftKey()
+function adopt(entry, id, here) {  // the conversation has a name now
+  pending.drop(entry)
   entry.chat = id
-  if (home.turns !== turns || chat) return
-  localStorage.removeItem(key)
+  waiting.set(id, [...waiting.get(id), ...entry.rest || []])
+  entry.rest = []
+  if (!here || chat) return
+  localStorage.removeItem(draftKey())
   chat = id
   keepDraft()
   app.replace(`#/chat/${id}`)
@@ -253,7 +269,7 @@ async function stop() {
   const {turn} = busy
   turn.stopping = true
   stopButton.disabled = true
-  try { await call('chat_stop') } catch {}
+  try { await call('chat_stop', turn.data.id || null) } catch {}
 }
 
 function setBusy(now) {
@@ -268,8 +284,8 @@ function setBusy(now) {
 async function tried(said, typed = false) {  // whether this was a try, and is judged
   const turn = turns.at(-1)
   let judged
-  try { judged = await call('chat_judge', said, chat, turn.data.id) }
-  catch { return false }
+  try { judged = await patient('chat_judge', said, chat, turn.data.id) } catch (e) { failed(e); return true }
+  if (turns.at(-1) !== turn) return true  // in another chat meanwhile: the server has it
   if (judged.verdict === 'guard') return false  // it is asked, so that it is answered with help and flagged
   if (judged.verdict === 'unread') {
     if (!/\?$/.test(said) && said.split(/\s+/).length < 4) { say(t('unread')); return true }
@@ -286,14 +302,14 @@ async function tried(said, typed = false) {  // whether this was a try, and is j
 }
 
 async function tell(turn) {
-  const entry = {chat, text: turn.data.question, mode: 'hint', at: Date.now(), message: turn.data.id}
+  const entry = {chat, text: turn.data.question, mode: 'hint', at: Date.now(), message: turn.data.id, key: randomName(), tell: true}
   pending.set(entry)
   turn.done = false
-  await run(turn, entry, step => stream('chat_tell', [chat, turn.data.id], step))
+  await run(turn, entry, (step, signal) => stream('chat_tell', [entry.chat, turn.data.id], step, signal))
 }
 
 async function nextHint(turn) {
-  try { const {turn: data} = await call('chat_hint', chat, turn.data.id); turn.data = data } catch (e) { return failed(e) }
+  try { const {turn: data} = await patient('chat_hint', chat, turn.data.id); turn.data = data } catch (e) { return failed(e) }
   draw(turn)
   inView(turn)
 }
@@ -352,6 +368,8 @@ function draw(turn) {
     ...(d.hinting ? hintParts(turn) : []),
     d.say && el('div', {class: 'verdict'}, markdown(local(d.say))),
     (d.text || '') && answerPart(d), turn.done && d.drawing && drawingPart(d.drawing), d.note && el('div', {class: d.refused ? 'note refused' : 'note', role: d.refused ? 'alert' : null}, noteParts(d)),
+    turn.done && !busy && !turn.error && last && (d.stopped || d.failed) && button(t('again'), () => again(turn), {class: 'retry'}),
+    turn.done && !busy && !turn.error && !d.text && !d.note && !d.hinting && d.id && button(t('retry'), () => again(turn), {class: 'retry'}),
     turn.error && el('div', {class: 'note', role: 'alert'}, turn.error, turn.again && button(t('retry'), turn.again, {class: 'retry'})),
     !turn.done && !turn.error && el('p', {class: 'waiting', role: 'status'}, d.text ? '' : local(turn.waiting), dots()),
     turn.done && last && d.look && seenPart(d),
@@ -448,46 +466,49 @@ function actionParts(turn, last) {
 }
 
 async function rate(turn, up, pressed) {
-  try { await call('chat_rate', turn.data.id, up, '') } catch (e) { return failed(e) }
+  try { await patient('chat_rate', turn.data.id, up, '') } catch (e) { return failed(e) }
   turn.card.querySelectorAll('.act-good, .act-bad').forEach(b => b.setAttribute('aria-pressed', String(b === pressed)))
   if (up) return say(t('thanks'))
   const text = el('textarea', {rows: 3, maxlength: 4000, id: 'correction', 'aria-label': t('correction')})
   if (await dialog(t('bad_title'), el('div', {}, el('p', {}, t('correction')), text), [[t('cancel'), ''], [t('send'), 'send', 'primary']]) !== 'send') return
-  try { await call('chat_rate', turn.data.id, false, text.value); say(t('thanks')) } catch (e) { failed(e) }
+  try { await patient('chat_rate', turn.data.id, false, text.value); say(t('thanks')) } catch (e) { failed(e) }
 }
 
 async function again(turn) {
   if (busy) return
-  const entry = {chat, text: turn.data.question, mode: turn.data.mode, at: Date.now(), message: turn.data.id}
-  const old = turn.data.id
-  turn.data = {...turn.data, text: '', note: '', say: '', probs: [], own: '', source: null, check: null}
+  const entry = {chat, text: turn.data.question, mode: turn.data.mode, at: Date.now(), message: turn.data.id, key: randomName()}, old = turn.data.id
+  turn.data = {...turn.data, text: '', note: '', stopped: false, failed: false, say: '', probs: [], own: '', source: null, check: null}
   turn.done = false
-  await run(turn, entry, step => stream('chat_again', [chat, old], step))
+  await run(turn, entry, (step, signal) => stream('chat_again', [entry.chat, old, entry.key], step, signal))
 }
 
-async function edit(turn) {
+async function edit(turn) {  // its words and its picture go into the box; it is replaced once the new one is there
   try {
-    const {text} = await call('chat_edit', chat, turn.data.id)
-    const src = turn.url || fileUrl(turn.data.picture)
-    if (src) { const r = await fetch(src); if (r.ok) await attach(new File([await r.blob()], 'picture.png', {type: 'image/png'})) }
-    turns.pop()
-    turn.node.remove()
-    turns.at(-1)?.node.classList.add('last')
-    if (turns.length) draw(turns.at(-1))
-    view.classList.toggle('empty', !turns.length)
+    const {text, picture: path} = await call('chat_edit', chat, turn.data.id)
+    if (turn.sent) await attach(turn.sent.file)
+    else if (path) await attach(new File([await (await fetch(fileUrl(path))).blob()], 'picture.png', {type: 'image/png'}))
+    change(turn)
     setText(text)
     typed()
     box.focus()
-    app.changed(chat)
   } catch (e) { failed(e) }
+}
+
+function change(turn) {
+  editing?.node.classList.remove('changed')
+  editing = turn
+  editing?.node.classList.add('changed')
+  changing.hidden = !turn
 }
 
 // ---- which conversation
 
 function clear(id) {
   stopReading()
+  busy?.leave()
   busy = null  // an answer that is being written goes on, and is stored
   setBusy(false)
+  change(null)
   chat = id
   turns = []
   thread.replaceChildren()
@@ -497,53 +518,52 @@ function clear(id) {
   typed()
 }
 
+const patient = async (name, ...data) => {  // an endpoint, as soon as the server is there
+  for (;;) try { return await call(name, ...data) } catch (e) {
+    if (!(e instanceof Offline)) throw e
+    await whenOnline()
+    await new Promise(r => setTimeout(r, 500))
+  }
+}
+
 export async function openChat(id, force = false) {
   if (id === chat && !force) return
   if (busy && force) return
   clear(id)
-  if (!id) { if (innerWidth > 800) box.focus(); return resume(null) }
-  let data
-  for (;;) try { data = await call('chat_open', id); break } catch (e) {
-    if (!(e instanceof Offline)) return failed(e)
-    await whenOnline()
-  }
-  if (chat !== id) return
-  if (!data.turns.length) return app.go('#/')
-  for (const stored of data.turns) Object.assign(addTurn(stored), {done: true})
-  turns.forEach(turn => draw(turn))
-  await resume(turns.at(-1), data.answering.includes(data.turns.at(-1).id))
+  const home = turns
+  try {
+    if (!id) { if (innerWidth > 800) box.focus(); return await resume(null, home) }
+    const data = await patient('chat_open', id)
+    if (turns !== home) return
+    if (!data.turns.length) return app.go('#/')
+    for (const stored of data.turns) Object.assign(addTurn(stored), {done: true})
+    turns.forEach(turn => draw(turn))
+    await resume(turns.at(-1), home, data.answering)
+  } catch (e) { return failed(e) }
+  if (turns !== home) return
   if (turns.length && !busy) thread.scrollTo({top: thread.scrollHeight})
   requestAnimationFrame(() => turns.length && inView(turns.at(-1)))
 }
 
-async function resume(last, answering = false) {  // an answer that was cut off by a reload goes on
-  const entry = pending.get()
-  if (!last) {
-    if (!entry || entry.chat) return
-    pending.set(null)
-    if (entry.picture || Date.now()-entry.at > 600_000) return putBack(entry.text)
-    const turn = addTurn({question: entry.text, choices: [], context: '', hints: [], tries: [], probs: []})
-    run(turn, entry, step => goOn(turn, entry, step => stream('chat_ask', [entry.text, '', entry.mode, null], step), step))
-    return
+async function resume(last, home, answering = []) {  // what was on its way when the page was left goes on
+  const left = pending.all(chat).filter(entry => !flying.has(entry.key)), telling = left.some(entry => entry.tell)
+  for (const entry of left) {
+    const found = entry.tell ? {id: entry.message} : await patient('chat_find', entry.key)
+    if (turns !== home) return
+    pending.drop(entry)
+    if (found.chat && found.chat !== chat) { adopt(entry, found.chat, false); return app.go(`#/chat/${found.chat}`) }
+    if (found.id) continue
+    if (last || busy || entry.picture || Date.now()-entry.at > 600_000) putBack([entry.text, ...entry.rest || []].join('\n\n'))
+    else ask(addTurn({question: entry.text, choices: [], context: '', hints: [], tries: [], probs: []}), entry)
   }
-  const d = last.data, plain = text => text.split(/\s+/).join(' ')
-  let mine = entry?.chat === chat ? entry : null
-  if (mine && !mine.message && !plain(mine.text).includes(plain(d.question).slice(0, 40))) {  // it never came to the server
-    pending.set(null)
-    putBack(mine.text)
-    mine = null
-  }
-  if (answering) {
-    last.done = false
-    last.waiting = t('thinking')
-    const entry = {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
-    run(last, entry, step => goOn(last, entry, () => {}, step))
-    return
-  }
-  if (d.text || d.note || d.hinting || (!mine && d.mode === 'hint')) { if (mine) pending.set(null); return }
+  if (!last || busy) return
+  const d = last.data, id = chat, going = answering.includes(d.id)
+  if (telling && d.hinting && !going) return void tell(last)
+  if (!going && (d.text || d.note || d.hinting)) return nextWaiting(false)
   last.done = false
-  const again = mine || {chat, text: d.question, mode: d.mode, at: Date.now(), message: d.id}
-  run(last, {...again, chat, message: d.id}, step => stream('chat_again', [chat, d.id], step))
+  last.waiting = t('thinking')
+  draw(last)
+  run(last, {chat, text: d.question, message: d.id, key: randomName()}, (step, signal) => stream('chat_resume', [id, d.id], step, signal))
 }
 
 export const currentChat = () => chat

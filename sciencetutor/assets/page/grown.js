@@ -22,10 +22,10 @@ export function makeGrown(main) {
 }
 
 async function open(tab) {
-  const {state, pin} = await patient('class_open', '')
+  const {state, pin, code} = await patient('class_open', '', '')
   needsPin = pin
   if (state === 'closed') return view.replaceChildren(el('h1', {}, t('grown')), el('p', {}, t('adults_only')))
-  if (state !== 'open') return gate(state, tab)
+  if (state !== 'open') return gate(state, tab, code)
   const tabs = el('div', {class: 'tabbar', role: 'group', 'aria-label': t('grown')}, TABS.map(k => el('a', {href: `#/grown/${k}`, 'aria-current': k === tab ? 'page' : null}, t(`tab_${k}`))))
   const lock = pin && button(t('lock_again'), async () => { await patient('class_close'); app.go('#/') }, {id: 'lock-again'})
   const body = el('div', {class: 'tab-body', id: `grown-${tab}`})
@@ -33,17 +33,19 @@ async function open(tab) {
   await {overview, class: showClass, quiz: paper, cards, data}[tab](body)
 }
 
-function gate(state, tab) {
+function gate(state, tab, needsCode) {
   const input = el('input', {type: 'password', inputmode: 'numeric', autocomplete: 'off', maxlength: 12, id: 'pin', 'aria-label': t('pin'), required: true})
   const note = el('p', {class: 'note', role: 'alert', hidden: true})
+  const code = state === 'new' && needsCode && el('input', {inputmode: 'numeric', autocomplete: 'off', maxlength: 12, id: 'pin-code', 'aria-label': t('pin_code'), placeholder: t('pin_code'), required: true})
   const form = el('form', {class: 'gate', onsubmit: async e => {
     e.preventDefault()
-    const r = await patient('class_open', input.value)
+    const r = await patient('class_open', input.value, code ? code.value : '')
     if (r.state === 'open') return open(tab)
     note.hidden = false
-    note.textContent = r.note === 'wrong' ? t('pin_wrong') : local(r.note)
+    note.textContent = r.note === 'wrong' ? t('pin_wrong') : r.note === 'code' ? t('pin_code_wrong') : local(r.note)
+    if (r.state !== state) return open(tab)
     input.select()
-  }}, el('p', {}, t(state === 'new' ? 'pin_new' : 'pin_ask')), input, note, el('button', {class: 'primary', id: 'pin-ok'}, t(state === 'new' ? 'pin_set' : 'pin_open')), state === 'pin' && el('p', {class: 'small'}, t('pin_forgotten')))
+  }}, el('p', {}, t(state === 'new' ? 'pin_new' : 'pin_ask')), code && el('p', {class: 'small'}, t('pin_code_how')), code, input, note, el('button', {class: 'primary', id: 'pin-ok'}, t(state === 'new' ? 'pin_set' : 'pin_open')), state === 'pin' && el('p', {class: 'small'}, t('pin_forgotten')))
   view.replaceChildren(el('h1', {}, t('grown')), form)
   input.focus()
 }

@@ -4,7 +4,8 @@ import {t} from './words.js'
 
 export const BASE = new URL('.', document.baseURI)
 const API = new URL('gradio_api/', BASE)
-const session = Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
+export const randomName = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), b => b.toString(16).padStart(2, '0')).join('')
+const session = randomName()
 
 export class Offline extends Error {}
 export class Broken extends Error {}
@@ -13,15 +14,16 @@ export class Refused extends Error { constructor(status) { super(String(status))
 // What a child is told of a failure; what the server says of it is for programs.
 export const told = e => e instanceof Offline ? t('reconnecting') : e.status === 401 ? t('log_in') : e.status === 413 ? t('too_large') : e.status === 429 ? t('too_many') : t('broken')
 
-const state = {online: true, waiters: [], listeners: []}
+const state = {online: true, held: 0, waiters: [], listeners: []}
 export const onConnection = f => state.listeners.push(f)
+const report = () => state.listeners.forEach(f => f(state.online, state.held > 0))
 export const isOnline = () => state.online
 
 function setOnline(online) {
   const changed = state.online !== online
   state.online = online
   if (online) state.waiters.splice(0).forEach(f => f())
-  if (changed) state.listeners.forEach(f => f(online))
+  if (changed) report()
 }
 
 export const whenOnline = () => state.online ? Promise.resolve() : new Promise(r => state.waiters.push(r))
@@ -39,15 +41,33 @@ export function connect() {  // the server knows by this stream that the page is
   }
 }
 
+const LATER = [429, 502, 503, 504], TRIES = 7
+
+// How long to wait before the n-th try: twice as long each time, a little by chance so that a class does not come back at once, and never less than the server asks.
+const pause = (n, asked) => Math.min(Math.max(500*2**n*(.75+Math.random()/2), 1000*(Number(asked) || 0)), 60_000)
+
+async function later(r, n) {  // the server, or a proxy before it, says to come again
+  state.held++
+  report()
+  try { await new Promise(done => setTimeout(done, pause(n, r.headers.get('retry-after')))) }
+  finally { state.held--; report() }
+}
+
 async function ask(path, options) {
-  let r
-  try { r = await fetch(new URL(path, API), options) }
-  catch { setOnline(false); connect(); throw new Offline('no server') }
-  if (r.status === 401) { location.reload(); throw new Refused(401) }
-  if (r.status === 502 || r.status === 503 || r.status === 504) throw new Offline('no server')
-  if (r.status === 500) throw new Broken('an error')
-  if (!r.ok) throw new Refused(r.status)
-  return r
+  for (let n = 0; ; n++) {
+    let r
+    try { r = await fetch(new URL(path, API), options) }
+    catch (e) {
+      if (options?.signal?.aborted) throw e
+      setOnline(false); connect(); throw new Offline('no server')
+    }
+    if (r.status === 401) { location.reload(); throw new Refused(401) }
+    if (r.status === 500) throw new Broken('an error')
+    if (r.ok) return r
+    if (!LATER.includes(r.status)) throw new Refused(r.status)
+    if (n === TRIES) throw r.status === 429 ? new Refused(429) : new Offline('no server')
+    await later(r, n)
+  }
 }
 
 const post = (path, data) => ask(path, {method: 'POST', headers: {'content-type': 'application/json'},
@@ -59,9 +79,9 @@ export async function call(name, ...data) {
 }
 
 // Every step of a streamed answer goes to `step`; the last one is returned.
-export async function stream(name, data, step) {
+export async function stream(name, data, step, signal) {
   const {event_id} = await (await post(`call/${name}`, data)).json()
-  const reader = (await ask(`call/${name}/${event_id}`)).body.getReader(), decoder = new TextDecoder()
+  const reader = (await ask(`call/${name}/${event_id}`, {signal})).body.getReader(), decoder = new TextDecoder()
   let text = '', last
   for (;;) {
     let part
@@ -75,7 +95,9 @@ export async function stream(name, data, step) {
       if (kind === 'error') throw new Broken(body || 'an error')
       if (kind !== 'generating' && kind !== 'complete') continue
       const value = JSON.parse(body)?.[0]
+      if (value?.busy) throw Object.assign(new Offline('busy'), {busy: true})
       if (value?.turn) step(last = value)
+      if (kind === 'complete' && last && !last.done) throw new Offline('cut off')  // the server ends
       if (kind === 'complete') return last
     }
   }
