@@ -107,7 +107,7 @@ def home(tmp_path, house):
 def test_the_pin(home):
     v, eve = visit(home.url), visit(home.url)
     for data in (['class_overview'], ['class_child', 'local'], ['class_delete', 'local', ''], ['class_data'],
-                 ['class_paper', '', 0, 3, 0]): assert call(v, *data)['locked']  # until there is a PIN
+                 ['class_paper', '', 0, 3, 0, '']): assert call(v, *data)['locked']  # until there is a PIN
     assert call(v, 'class_open', '')['state'] == 'new' and call(v, 'class_open', '1234')['state'] == 'new'
     assert call(v, 'class_open', '2580')['state'] == 'open' and call(v, 'class_overview')['children']
     assert call(v, 'class_overview', session='othertab')['children']  # for the browser, not for the tab
@@ -393,6 +393,7 @@ def card_folder(tmp_path):
 def test_a_card_is_written_and_found(tmp_path, card_folder):
     from sciencetutor.app.turns import find_cards
     page, me = local_page(tmp_path)
+    assert page.class_open('2580', request=me)['state'] == 'open'
     said = page.class_card_save(ZORK | dict(grades='all', check=dict(question='What?')), request=me)
     assert [f['field'] for f in said['faults']] == ['grades', 'check'] and not said['saved']
     said = page.class_card_save(ZORK | dict(id='../../../tmp/x', topic='x', file='/tmp/x.yaml'), request=me)
@@ -411,12 +412,14 @@ def test_a_card_is_written_and_found(tmp_path, card_folder):
 
 def test_cards_are_read_only_without_a_folder(tmp_path):
     page, me = local_page(tmp_path)
+    assert page.class_open('2580', request=me)['state'] == 'open'
     assert page.class_cards('hibernation', me)['writable'] is False and page.class_card('bird-what-is', me)['asked']
     assert '--cards' in page.class_card_save(ZORK, request=me)['faults'][0]['says']
 
 def test_a_teachers_own_questions_are_in_the_file(tmp_path):
     import base64
     page, me = local_page(tmp_path)
+    assert page.class_open('2580', request=me)['state'] == 'open'
     said = page.class_paper('', 0, 2, 0, 'Which is a gas?\nA. ice\nB. <b>air</b>\n\nWhy does ice float?', me)
     assert [q['question'] for q in said['questions'][:2]] == ['Which is a gas?', 'Why does ice float?']
     paper = base64.b64decode(said['file']['uri'].partition(',')[2]).decode()
