@@ -31,7 +31,7 @@ cards: .venv ## weigh the cards' evidence again, on DATA and on OTHERS, a data s
 	python -c "from sciencetutor.release import run_cards; print(run_cards('$(DATA)', '$(OTHERS)'))"
 
 finder: .venv ## learn again how cards are found, after cards have changed
-	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights())"
+	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights(choices='bench/choices.jsonl'))"
 
 scan: .venv/dev ## what scanners of the code and of a running server find; needs no network
 	bandit -q -c pyproject.toml -r sciencetutor tools examples deploy

@@ -172,7 +172,7 @@ def test_a_teachers_card_is_named_as_theirs():
 def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find, before, text, card, said):
     first = converse(before, find)
     then = converse(text, find, before=[(before, first)])
-    assert said in re.split(r'(?<=[.])\s', then.text)[0], then.text
+    assert said in ' '.join(re.split(r'(?<=[.])\s', then.text)[:2]), then.text
 
 
 @pytest.mark.parametrize('before,text,card,said', [
@@ -181,7 +181,7 @@ def test_a_follow_up_is_answered_by_what_stands_beside_the_card(find, before, te
     ("How did finches' beaks change?", 'how do the birds even know', 'darwin-finches', '')])  # no word that leans
 def test_a_follow_up_stays_with_what_was_asked(find, before, text, card, said):
     then = converse(text, find, before=[(before, converse(before, find))])
-    assert then.found[0].card.id == card and said in then.text, then.text
+    assert then.found[0].card.id == card and said in then.text.lower(), then.text
 
 
 def test_a_follow_up_of_unknown_words_is_unknown(find):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sciencetutor.app.answers import answer_question, part_of
-from sciencetutor.app.cards import Card, points
-from sciencetutor.app.reranking import (Choice, chosen_well, compare, leads, learn_odds, log_odds, pair_features,
+from sciencetutor.app.cards import TALK, Card, points
+from sciencetutor.app.reranking import (Choice, chosen_well, compare, lead, learn_odds, log_odds, pair_features,
                                          question_kind, read_choices, taken_apart)
 from sciencetutor.app.retrieval import Pairs, WordIndex, all_pairs, finder, look_at_choices, weights, without
 from sciencetutor.app.spelling import Speller
@@ -21,8 +21,7 @@ def find(): return finder()
     ('how do bees fly', 'way'), ('what happens if i eat soap', 'case'), ('what if the sun went out', 'case'),
     ('when do bats sleep', 'time'), ('where is it', 'place'), ('who was darwin', 'person'), ('which is bigger', 'one'),
     ('whats a noun', 'thing'), ("isn't it cold", 'yes or no'), ('and is it cold', 'yes or no'),
-    ('tell me of ants', 'other'),
-    ('', 'other')])
+    ('tell me of ants', 'other'), ('', 'other'), ("so, couldn't it fly", 'yes or no'), ('candy is what', 'thing')])
 def test_what_is_asked_for(text, kind): assert question_kind(text) == kind
 
 
@@ -46,8 +45,8 @@ def test_a_question_without_words_or_a_point_without_asks():
         assert np.isfinite(compare(taken_apart(one), taken_apart(other), len)).all()
 
 
-def test_leads():
-    assert leads(np.array([4., 4., 1.])).tolist() == [0, 0, -3] and leads(np.array([2.])).tolist() == [0]
+def test_lead():
+    assert lead(np.array([4., 4., 1.])).tolist() == [0, 0, -3] and lead(np.array([2.])).tolist() == [0]
     rows = pair_features(np.zeros((3, 10)), np.zeros(3, bool), np.zeros((3, 5)), np.array([.1, .9, .3]))
     assert rows.shape == (3, 21) and rows[:, 6] == pytest.approx([-.8, .6, -.6])
 
@@ -81,11 +80,15 @@ def test_choices_are_read_and_points_that_came_later_are_left_out(tmp_path, find
 
 
 def test_left_out_ways_to_ask_are_nowhere():
+    asks = ['do ants zigzag', 'will ants wobble', 'can ants hover']
     card = Card('a', 'Ants', [1, 2], 'Ants are insects.', ['what is an ant', 'tell me of ants', 'are ants insects'],
-                also=[(['do ants zigzag', 'will ants zigzag', 'can ants zigzag'], 'Some do.')])
-    kept = without([card], 'measure')[0]
-    assert len(kept.asked) == 2 and len(kept.also[0][0]) == 2
-    assert 'zigzag' in WordIndex([card], Speller([card])).stems and kept.also[0][1] == 'Some do.'
+                also=[(asks, 'Some do.')])
+    spell, kept = Speller([card]), without([card])[0]
+    words = {'zigzag', 'wobbl', 'hover'}
+    assert len(kept.asked) == len(kept.also[0][0]) == 2 and kept.also[0][1] == 'Some do.'
+    assert words <= WordIndex([card], spell).stems.keys() and len(words & WordIndex([kept], spell).stems.keys()) == 2
+    hello = Card('hello', 'Hello', [1, 8], 'Hi!', ['hi', 'hello', 'hey'], topic=TALK)
+    assert without([hello]) == [hello]  # each of its ways to ask is a point
 
 
 def test_as_many_points_as_there_are():
@@ -100,4 +103,5 @@ def test_a_follow_up_hears_the_sentence_and_not_the_card_again(find):
     card = answer_question('what is photosynthesis', find).found[0].card
     said = part_of('so what gas comes out', 'what is photosynthesis', card)
     assert 'oxygen' in said and len(said) < len(card.answer)
+    assert 'xylem' not in part_of('why', 'how do plants drink', next(c for c in find.cards if 'xylem' in c.deeper), 2)
     assert part_of('who won the match last night', 'what is photosynthesis', card) == ''

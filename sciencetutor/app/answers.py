@@ -380,7 +380,7 @@ def with_last(
 ) -> list[Found]:
     "The cards for a message with the question before it, with what that was about or in its place: what fits best."
     question, near = finder.spell(last[0]), [f.card for f in last[1].found]
-    tried = [finder.find(f'{before} {text}', 4, near) for before in (last[0], subject(question, near[0]))]
+    tried = [finder.find(text, 4, near, about) for about in (question, subject(question, near[0]))]
     new = [w for w in letters(finder.spell(text)) if plain_words(w)]
     if re.match(ANOTHER, bare(text)) and 0 < len(new) < 4 and len(question) < 150:
         for asked in about_another(question, ' '.join(new)):
@@ -391,18 +391,23 @@ def with_last(
 # %% ../../nbs/app/04_answers.ipynb #partcell01
 NEAR_ENOUGH = .5  # what the first sentence must have
 
-def sentences(card: Card) -> list[str]:
-    "All that a card says, sentence by sentence."
-    said = [card.answer, card.deeper, card.example, card.care, *card.facts, *(t for _, t in card.misconceptions)]
-    return list(dict.fromkeys(s for text in said for s in re.split(r'(?<=[.!?])\s+', text) if s))
+def sentences(
+    card: Card,
+    grade: int | None = None,  # of the child: up to 4 without the deeper part
+) -> list[str]:
+    "What a card says, sentence by sentence."
+    deeper = '' if grade and grade <= 4 else card.deeper
+    said = [card.answer, deeper, card.example, card.care, *card.facts, *(t for _, t in card.misconceptions)]
+    return list(dict.fromkeys(s for text in said for s in re.split(r'(?<=[.!?])(?<!No\.)(?<!Yes\.)\s+', text) if s))
 
 def part_of(
     text: str,  # a follow-up, spelling put right
     question: str,  # the one before, spelling put right
     card: Card,  # that answered it
+    grade: int | None = None,  # of the child
 ) -> str:  # one or two sentences, '' if none is near
     "What a card says to a question that follows it."
-    said, about = sentences(card), subject(question, card)
+    said, about = sentences(card, grade), subject(question, card)
     new = set(plain_words(text)) - set(plain_words(about))
     both, alone, before, *rows = sentence_encoder()([f'{about} {text}', text, question, *said])
     shared = np.array([len(new & set(plain_words(s)))/max(len(new), 1) for s in said])
@@ -423,12 +428,12 @@ def follow_up(
     if alone[0].sure > max(SURE, found[0].sure): found = alone
     found = [f for f in found if f.card.topic != TALK or f.sure >= SURE]
     if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
-    if direct := finder.beside(f'{about} {text}', card): return Answer(direct, 'follow-up', found[0].sure, found)
+    if beside := finder.beside(text, card, about): return Answer(beside.direct, 'follow-up', beside.sure, found)
     own = alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK and not POINTS_BACK.search(bare(text))
     answer = tell(text, alone if own else found, finder, grade)
     again = answer.kind in ('card', 'nearest') and answer.found[0].card.id == card.id and not answer.found[0].direct
-    said = part_of(finder.spell(text), finder.spell(last[0]), card) if again else ''
-    return Answer(said, 'follow-up', found[0].sure, found) if said else answer
+    said = part_of(finder.spell(text), finder.spell(last[0]), card, grade) if again else ''
+    return Answer(said, 'follow-up', TELL, found) if said else answer
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
 NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'

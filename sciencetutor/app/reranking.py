@@ -15,11 +15,11 @@ from .spelling import meaningful, stemmer, typed_words
 
 # %% auto #0
 __all__ = ['AUXILIARY', 'KINDS', 'TINY', 'question_kind', 'numbers', 'says_yes_or_no', 'opens_wrongly', 'Asked', 'taken_apart',
-           'compare', 'leads', 'pair_features', 'log_odds', 'learn_odds', 'Choice', 'read_choices', 'chosen_well']
+           'compare', 'lead', 'pair_features', 'log_odds', 'learn_odds', 'Choice', 'read_choices', 'chosen_well']
 
 # %% ../../nbs/app/19_reranking.ipynb #kindscell1
-AUXILIARY = re.compile(r"(is|are|was|were|do|does|did|can|could|will|would|has|have|had|should|may|might|must"
-                       r"|isnt|arent|dont|doesnt|cant|wasnt|wont)\b")
+AUXILIARY = re.compile(r"((is|are|was|were|do|does|did|could|would|has|have|had|should|might|must)(nt)?"
+                       r"|can|cant|will|wont|may)\b")
 KINDS = {kind: re.compile(rf'\b({words})\b') for kind, words in dict(
     reason='why|how come',
     amount='how (many|much|big|small|far|long|fast|slow|hot|cold|old|tall|heavy|high|deep|often|strong|loud)',
@@ -30,7 +30,7 @@ def question_kind(
     text: str,  # a question
 ) -> str:  # a key of `KINDS`, yes or no, or other
     "What a question asks for."
-    bare = re.sub('^(so|and|but) ', '', re.sub("['’]", '', text.lower()).strip())
+    bare = re.sub('^(so|and|but)[, ]+', '', re.sub("['’]", '', text.lower()).strip())
     if AUXILIARY.match(bare): return 'yes or no'
     return next((kind for kind, words in KINDS.items() if words.search(bare)), 'other')
 
@@ -92,13 +92,14 @@ def compare(
             point.yes_or_no and kind != 'yes or no', not question.numbers <= point.numbers]
 
 # %% ../../nbs/app/19_reranking.ipynb #pairscell1
-def leads(
+def lead(
     scores: np.ndarray,  # (n,)
+    close: np.ndarray | None = None,  # (n, n) bool, which are no rivals; each is none of its own
 ) -> np.ndarray:  # (n,)
-    "How far each score is ahead of the best other one."
-    if len(scores) < 2: return np.zeros_like(scores)
-    second, first = np.partition(scores, -2)[-2:]
-    return scores - np.where(scores == first, second, first)
+    "How far each score is ahead of the best one among its rivals; 0 if there is none."
+    if close is None: close = np.eye(len(scores), dtype=bool)
+    best = np.where(close, -np.inf, scores).max(1)
+    return np.where(np.isfinite(best), scores-best, 0.)
 
 def pair_features(
     compared: np.ndarray,  # (n, 10) from `compare`
@@ -107,8 +108,8 @@ def pair_features(
     near: np.ndarray,  # (n,) cosines
 ) -> np.ndarray:  # (n, 21) float32
     "What the regression sees of a question and each point."
-    ahead = [leads(compared[:, i]) for i in (0, 2, 6)]
-    return np.column_stack([cards, near, leads(near), compared, own, *ahead]).astype(np.float32)
+    ahead = [lead(compared[:, i]) for i in (0, 2, 6)]
+    return np.column_stack([cards, near, lead(near), compared, own, *ahead]).astype(np.float32)
 
 # %% ../../nbs/app/19_reranking.ipynb #oddscell01
 def log_odds(

@@ -17,9 +17,9 @@ import numpy as np
 from fastcore.basics import patch
 from .cards import TALK, Card, load_cards, points, talk_cards
 from .embedding import DIM, sentence_encoder, unit
-from sciencetutor.app.reranking import (
-    Asked, Choice, chosen_well, compare, learn_odds, log_odds, numbers, opens_wrongly, pair_features, read_choices,
-    taken_apart)
+from .reranking import (
+    Asked, Choice, chosen_well, compare, lead, learn_odds, log_odds, numbers, opens_wrongly, pair_features,
+    question_kind, read_choices, taken_apart)
 from .spelling import Speller, packed, plain_words, unpacked, word_counts
 from ..files import cached_arrays
 from ..resources import english_words
@@ -27,10 +27,10 @@ from ..resources import english_words
 # %% auto #0
 __all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'NEAR', 'BESIDE', 'document', 'word_scores',
            'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
-           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'lead', 'candidates',
-           'features', 'Pairs', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards',
-           'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn', 'cards_before',
-           'finding', 'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights', 'make_weights']
+           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'candidates', 'features',
+           'Pairs', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards', 'card_folder',
+           'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn', 'cards_before', 'finding',
+           'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -148,7 +148,7 @@ def card_hash(card: Card) -> np.ndarray:  # (8,) uint8
 
 @lru_cache(1)
 def weights() -> dict[str, np.ndarray]:
-    "What was learned: maps, mix, fusion, and the vectors of our cards."
+    "What was learned: maps, mix, the regression, and the vectors of our points."
     from safetensors.numpy import load
     raw = load((files('sciencetutor')/'assets'/WEIGHTS).read_bytes())
     return {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in raw.items()}
@@ -206,17 +206,9 @@ class Found(NamedTuple):
     sure: float  # probability that it answers the question
     direct: str = ''  # the answer to the question beside the card that was asked, if it was one
 
-def close_points(vectors: np.ndarray) -> np.ndarray:  # (cards, 384) -> (cards, cards) bool
+def close_points(vectors: np.ndarray) -> np.ndarray:  # (n, 256) -> (n, n) bool
     "Which cards or points answer much the same."
     return vectors@vectors.T > CLOSE
-
-def lead(
-    scores: np.ndarray,  # (n,)
-    close: np.ndarray,  # (n, n) bool, each card close to itself
-) -> np.ndarray:  # (n,)
-    "How far each score is ahead of the best one among cards that are not close; 0 if there is none."
-    best = np.where(close, -np.inf, scores).max(1)
-    return np.where(np.isfinite(best), scores-best, 0.)
 
 # %% ../../nbs/app/03_retrieval.ipynb #features
 def candidates(
@@ -267,10 +259,11 @@ def near(self: Pairs,
 def __call__(self: Pairs,
     text: str,  # spelling put right
     scores: np.ndarray,  # (points,) cosines
+    kind: str = '',  # what is asked for, of `question_kind`, where the text begins with what it leans on
 ) -> tuple[np.ndarray, np.ndarray]:  # (n,) points, 40 or fewer; (n, 21) from `pair_features`
     "What is seen of a question and each point that is near."
     points, cards = self.near(text, scores)
-    question = taken_apart([text])
+    question = taken_apart([text])._replace(kinds={kind or question_kind(text)})
     compared = np.array([compare(question, self.asked(p), self.words.weigh) for p in points.tolist()])
     return points, pair_features(compared, np.isin(points, self.starts), cards, scores[points])
 
@@ -357,7 +350,7 @@ def near_points(self: Finder,
 # %% ../../nbs/app/03_retrieval.ipynb #direct
 @patch
 def direct(self: Finder,
-    text: str,  # the question, as typed
+    text: str,  # the question
     i: int,  # a card
     j: int,  # which of its points
 ) -> str | None:  # '' if the card itself is to be said, None if the point is not for this question
@@ -370,32 +363,33 @@ def direct(self: Finder,
 # %% ../../nbs/app/03_retrieval.ipynb #direct00002
 @patch
 def ranked(self: Finder,
-    asked: str,  # spelling put right
-    text: str,  # as typed
-    scores: np.ndarray,  # (points,) from `near_points`
+    text: str,  # spelling put right
+    near: Sequence[Card] = (),  # cards shown last
+    about: str = '',  # words of the question before that it leans on
 ) -> list[Found]:  # best first, each card once
     "The cards that most likely answer a question, by their best points."
-    some, rows = self.pairs(asked, scores)
+    whole = f'{about} {text}'.strip()
+    some, rows = self.pairs(whole, self.near_points(whole, near), question_kind(text))
     odds, found = log_odds(rows, weights()['choice']), {}
-    sure = 1/(1+np.exp(-odds))
-    if not rows[:, 2].any(): sure[:] = 0  # nothing is known of a question none of whose words stands on a card
+    sure = self.words.scores(whole).any()/(1+np.exp(-odds))  # nothing is known of a question of unknown words
     for k in np.argsort(-odds, kind='stable'):
         i, j = self.place(some[k])
         if i not in found and (says := self.direct(text, i, j)) is not None:
             found[i] = Found(self.cards[i], float(sure[k]), says)
-    return [*found.values()]
+    best = self.place(some[odds.argmax()])[0]  # a card has something to say even if no question beside it has
+    return [*found.values()] or [Found(self.cards[best], 0.)]
 
 # %% ../../nbs/app/03_retrieval.ipynb #find
 @patch
 def find_spelled(self: Finder,
-    asked: str,  # spelling put right
-    text: str,  # as typed
+    text: str,  # spelling put right
     k: int = 3,  # how many
     near: Sequence[Card] = (),  # cards shown last
+    about: str = '',  # words of the question before that it leans on
 ) -> list[Found]:  # best first
     "The cards that most likely answer one reading of a question."
-    found = self.ranked(asked, text, self.near_points(asked, near))
-    i, says = self.known.get(same_words(asked), (-1, ''))
+    found = self.ranked(text, near, about)
+    i, says = self.known.get(same_words(f'{about} {text}'), (-1, ''))
     if i < 0: return found[:k]
     return [Found(self.cards[i], KNOWN, says), *(f for f in found if f.card is not self.cards[i])][:k]
 
@@ -404,23 +398,24 @@ def find(self: Finder,
     text: str,  # a question, as typed
     k: int = 3,  # how many
     near: Sequence[Card] = (),  # cards shown last
-) -> list[Found]:  # best first
+    about: str = '',  # words of the question before that it leans on, spelling put right
+) -> list[Found]:  # best first; k or fewer, but one at least
     "The cards that most likely answer a question, misspelled words read in the way that fits best."
     readings = self.spell.readings(text[:1000])
-    return max((self.find_spelled(r, text, k, near) for r in readings), key=lambda f: f[0].sure)
+    return max((self.find_spelled(r, k, near, about[:1000]) for r in readings), key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/03_retrieval.ipynb #beside
 BESIDE = .5  # probability from which a follow-up is taken to ask for a question beside the card
 
 @patch
 def beside(self: Finder,
-    text: str,  # a question that follows a card, with what it is about
+    text: str,  # a follow-up
     card: Card,  # shown last
-) -> str:  # '' if there is none
-    "The answer to the question beside a card that a follow-up asks."
-    asked = self.spell(text[:1000])
-    found = self.ranked(asked, text, self.near_points(asked))
-    return next((f.direct for f in found if f.card.id == card.id and f.sure >= BESIDE), '')
+    about: str = '',  # what that was about, spelling put right
+) -> Found | None:
+    "The question beside a card that a follow-up asks, with its answer."
+    found = next((f for f in self.ranked(self.spell(text[:1000]), about=about) if f.card.id == card.id), None)
+    return found if found and found.direct and found.sure >= BESIDE else None
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder, _version = [''], [0]  # of a teacher's own cards
@@ -455,24 +450,22 @@ def _finder(folder: str, version: int) -> Finder:
 # %% ../../nbs/app/03_retrieval.ipynb #a3f0a704
 def left_out(
     cards: Sequence[Card],  # or points
-    salt: str = 'measure',
 ) -> list[int]:  # for each the place of a way to ask; -1 where there are fewer than three
-    "One way to ask for each card, chosen by a hash."
-    chosen = lambda c: int(hashlib.sha256(f'{salt} {c.id}'.encode()).hexdigest(), 16) % len(c.asked)
+    "One way to ask for each, chosen by a hash."
+    chosen = lambda c: int(hashlib.sha256(f'measure {c.id}'.encode()).hexdigest(), 16) % len(c.asked)
     return [chosen(c) if len(c.asked) > 2 else -1 for c in cards]
 
-def held_out(cards: Sequence[Card], salt: str) -> np.ndarray:  # (all ways to ask,) bool
+def held_out(cards: Sequence[Card]) -> np.ndarray:  # (all ways to ask,) bool
     "Which of the ways to ask of all cards are left out, in order."
-    places = left_out(cards, salt)
-    return np.array([j == place for c, place in zip(cards, places) for j in range(len(c.asked))])
+    return np.array([j == place for c, place in zip(cards, left_out(cards)) for j in range(len(c.asked))])
 
-def without(cards: Sequence[Card], *salts: str) -> list[Card]:
+def without(cards: Sequence[Card]) -> list[Card]:
     "Cards without the ways to ask that are left out, also of the questions beside them."
     def kept(point: Card) -> list[str]:
-        hidden = [left_out([point], salt)[0] for salt in salts]
-        return [a for j, a in enumerate(point.asked) if j not in hidden]
+        hidden = left_out([point])[0]
+        return [a for j, a in enumerate(point.asked) if j != hidden]
     beside = lambda c: [(kept(p), p.answer) for p in points(c)[1:]] if c.also else c.also
-    return [replace(c, asked=kept(c), also=beside(c)) for c in cards]
+    return [c if c.topic == TALK else replace(c, asked=kept(c), also=beside(c)) for c in cards]
 
 # %% ../../nbs/app/03_retrieval.ipynb #learn
 def learn(
@@ -533,7 +526,7 @@ def finding(
     names = ('first', 'among_three', 'first_or_close', 'among_three_or_close', 'point')
     return dict(zip(names, np.array(found).T))
 
-# %% ../../nbs/app/03_retrieval.ipynb #fuse-fit
+# %% ../../nbs/app/03_retrieval.ipynb #choices-look
 def look_at_choices(
     choices: Sequence[Choice],
     cards: Sequence[Card],
@@ -548,8 +541,8 @@ def look_at_choices(
     at, texts, rows, good = dict(named), [spell(c.question) for c in choices], [], []
     queries = narrow(mapped(sentence_encoder()(texts), w['query_a'], w['query_b']), w['basis'])
     for choice, text, query in zip(choices, texts, queries):
-        shown, scores = [at.get(s, -1) for s in choice.shown], place@query
-        scores[scores > scores[shown].max() + 1e-6] = -1
+        shown, scores = [at.get(s, -1) for s in choice.shown], place@query  # -1 for a point that is gone
+        scores[scores > max((scores[p] for p in shown if p >= 0), default=-1.) + 1e-6] = -1
         near, seen = pairs(text, scores)
         row = {p: i for i, p in enumerate(near.tolist())}
         kept = [j for j, p in enumerate(shown) if p in row]
@@ -586,8 +579,8 @@ def all_pairs(
 # %% ../../nbs/app/03_retrieval.ipynb #save-weights
 def save_weights(
     w: dict[str, np.ndarray],  # query_a, query_b, card_a, card_b, basis, mix, choice
-    vectors: np.ndarray,  # (cards, 256)
-    cards: Sequence[Card],
+    vectors: np.ndarray,  # (points, 256)
+    cards: Sequence[Card],  # points
     out: str = '',  # safetensors file; the package's own if not given
 ):
     "Write what `weights` reads."
@@ -612,7 +605,7 @@ def make_weights(
     asked = [list(map(spell, p.asked)) for p in parts]
     texts = [t for some in asked for t in some]
     (vectors, owner), said = embedded(asked), said_parts(parts)
-    measure = held_out(parts, 'measure')
+    measure = held_out(parts)
     w = learn(vectors[~measure], owner[~measure], said, steps) | dict(choice=weights()['choice'])
     wide = mix_parts(means(vectors[~measure], owner[~measure], len(parts)), said, w)
     w['basis'] = principal(wide)
@@ -623,7 +616,7 @@ def make_weights(
         w['choice'], taught = taught_by(*seen)
         report |= taught
     save_weights(w, place, parts, out)
-    apart, hidden = narrow(wide, w['basis']), without(cards, 'measure')
+    apart, hidden = narrow(wide, w['basis']), without(cards)
     queries = narrow(mapped(vectors[measure], w['query_a'], w['query_b']), w['basis'])
     asked = [t for t, held in zip(texts, measure) if held]
     found = finding(all_pairs(hidden, apart, spell), asked, queries, apart, owner[measure], w['choice'])

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from itertools import islice, product
 import numpy as np
 from fastcore.basics import patch
-from .cards import Card, load_cards
+from .cards import Card
 from ..resources import english_words
 
 # %% auto #0
