@@ -1,5 +1,6 @@
 "Pictures on cards: drawn whole, told whole, refused where they are wrong, and shown with the answer."
-import base64, re
+import base64, math, re
+from itertools import combinations
 from xml.etree import ElementTree
 
 import pytest, requests
@@ -91,6 +92,58 @@ def test_texts_as_a_browser_draws_them(browser, pictured):
     page.close()
 
 
+def drawn(p: dict, tag: str) -> list[dict]:
+    "The attributes of a picture's elements of a kind."
+    return [e.attrib for e in ElementTree.fromstring(draw_picture(p)).iter(SVG+tag)]
+
+
+def test_planets_are_counted_from_the_sun(pictured):
+    for name in ('solar-system-what', 'planet-order'):
+        p = pictured[name].picture
+        lines, asked = lines_of(draw_picture(p)), p['orbits']
+        numbers = [t for t, *_ in lines if t.isdigit()]
+        assert sorted(numbers) == sorted([*'12345678']*2) and 'Number' not in p['note'], name  # on a ring, and below
+        beside = {planet: min((x-l[1], l[0]) for l in lines if l[0].isdigit() and abs(l[2]-y) < 4 and l[1] < x)[1]
+                  for planet, x, y, *_ in lines if planet in asked}
+        assert [beside[planet] for planet in asked[1:]] == [*'12345678'], name
+        assert 'In the middle: Sun' in {t for t, *_ in lines}
+
+
+@pytest.mark.parametrize('unit, values, dashed', [
+    ('hertz', (20_000, 440, 20), 4), ('m', (3, 30, 299), 2), ('°C', (15_000_000, 1100, 40), 6)])
+def test_a_log_scale_says_so(unit, values, dashed):
+    p = dict(title='x', unit=unit, scale=[{f'no. {i}': v} for i, v in enumerate(values)])
+    even, log = draw_picture(p), draw_picture(p | dict(log=True))
+    assert 'dashed line' in log and 'dash"' in log and 'dashed line' not in even and 'dash"' not in even
+    lines = [d for d in drawn(p | dict(log=True), 'path') if 'dash' in d['class']]
+    at = [float(d['d'].split()[1]) for d in lines]
+    assert len(at) == dashed and len({round(a-b) for a, b in zip(at, at[1:])}) <= 2
+    bulb = max((float(c['cy'])+float(c['r']) for c in drawn(p, 'circle')), default=0)
+    said, _, top, *_ = next(l for l in lines_of(log) if 'dashed line' in l[0])
+    assert top >= bulb and not clash(lines_of(log)), said
+
+
+def test_no_particle_is_lost_by_melting_and_an_alloy_has_two_sizes():
+    def particles(state): return [tuple(float(c[k]) for k in ('cx', 'cy', 'r'))
+                                  for c in drawn(dict(title='x', particles=[{'x': state}]), 'circle') if c['r'] != '2']
+    solid, liquid, alloy = map(particles, ('solid', 'liquid', 'alloy'))
+    assert len(solid) == len(liquid) == len(alloy)
+    assert {r for *_, r in solid} == {r for *_, r in liquid} == {6} and {r for *_, r in alloy} == {6, 8}
+    marks = [(float(c['cx']), float(c['cy'])) for c in drawn(dict(title='x', particles=[{'x': 'alloy'}]), 'circle')
+             if c['r'] == '2']
+    assert marks == [(x, y) for x, y, r in alloy if r == 8]
+    frame = drawn(dict(title='x', particles=[{'x': 'alloy'}]), 'rect')[-1]
+    left, top, side = (float(frame[k]) for k in ('x', 'y', 'width'))
+    for kept in (solid, alloy):
+        assert all(math.dist(a[:2], b[:2]) >= a[2]+b[2] for a, b in combinations(kept, 2))
+        assert all(left <= x-r and x+r <= left+side and top <= y-r and y+r <= top+side for x, y, r in kept)
+
+
+def test_celery_is_a_leaf_stalk():
+    for c in load_cards():
+        assert not re.search(r'celery is a stem|stems \(celery', str(vars(c))), c.id
+
+
 @pytest.mark.parametrize('scheme, color', [('light', (255, 255, 255)), ('dark', (27, 35, 39))])
 def test_a_picture_takes_the_theme_of_its_page(browser, scheme, color):
     import io
@@ -142,6 +195,7 @@ def test_texts_can_be_read_on_every_color():
     (dict(title='x', bars=[dict(a=1), dict(b=float('nan'))]), 'there must be a number'),
     (dict(title='x', bars=[dict(a=1), dict(b=float('inf'))]), 'there must be a number'),
     (dict(title='x', bars=[dict(a=1), dict(b=1e-300)], log=True), 'too far from the others'),
+    (dict(title='x', scale=[dict(a=1), dict(b=9)], log=True), 'ten times the smallest'),
     (dict(title='x', scale=[dict(a=1), dict(b=3), dict(c=2)]), 'rising or falling'),
     (dict(title='x', scale=[dict(a=1), dict(b=1)]), 'rising or falling'),
     (dict(title='x', share=[dict(a=50), dict(b=60)]), 'add up to 100'),

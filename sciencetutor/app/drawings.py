@@ -16,15 +16,16 @@ from xml.etree import ElementTree
 from PIL import ImageFont
 
 # %% auto #0
-__all__ = ['WIDE', 'PAD', 'HIGHEST', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS', 'FONT_RULES', 'RULES', 'STATES', 'WAYS', 'PARTS',
-           'BESIDE', 'PHASES', 'LONGEST', 'KINDS', 'VALUES', 'BadPicture', 'typeface', 'text_width', 'wrap',
-           'text_height', 'theme_rules', 'Sheet', 'arrow', 'Label', 'make_label', 'put_label', 'entries', 'number_text',
-           'draw_chain', 'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers', 'number', 'legend', 'draw_rings',
-           'draw_orbits', 'draw_bars', 'move_apart', 'draw_scale', 'draw_share', 'bullets', 'draw_compare', 'draw_tree',
-           'grid', 'spread', 'two_kinds', 'draw_particles', 'draw_waves', 'wave_parts', 'draw_forces', 'draw_part',
-           'draw_circuit', 'draw_atom', 'cross', 'draw_punnett', 'draw_moon', 'Kind', 'text_fault', 'is_number',
-           'texts_fault', 'tree_fault', 'entries_fault', 'part_fault', 'numbers_fault', 'option_fault', 'kind_fault',
-           'find_fault', 'picture_fault', 'told', 'alt_text', 'draw_picture', 'picture_data']
+__all__ = ['WIDE', 'PAD', 'HIGHEST', 'STYLES', 'LINE', 'LIGHT', 'DARK', 'FONTS', 'FONT_RULES', 'RULES', 'TENFOLD', 'BLOCK',
+           'RADII', 'STATES', 'WAYS', 'PARTS', 'BESIDE', 'PHASES', 'LONGEST', 'KINDS', 'VALUES', 'BadPicture',
+           'typeface', 'text_width', 'wrap', 'text_height', 'theme_rules', 'Sheet', 'arrow', 'Label', 'make_label',
+           'put_label', 'entries', 'number_text', 'draw_chain', 'Box', 'on_ring', 'ring', 'draw_cycle', 'draw_layers',
+           'number', 'legend', 'draw_rings', 'draw_orbits', 'draw_bars', 'move_apart', 'draw_scale', 'draw_share',
+           'bullets', 'draw_compare', 'draw_tree', 'grid', 'spread', 'two_kinds', 'draw_particles', 'draw_waves',
+           'wave_parts', 'draw_forces', 'draw_part', 'draw_circuit', 'draw_atom', 'cross', 'draw_punnett', 'draw_moon',
+           'Kind', 'text_fault', 'is_number', 'texts_fault', 'tree_fault', 'entries_fault', 'part_fault',
+           'numbers_fault', 'option_fault', 'kind_fault', 'find_fault', 'picture_fault', 'told', 'alt_text',
+           'draw_picture', 'picture_data']
 
 # %% ../../nbs/app/17_drawings.ipynb #315b0a5a
 WIDE, PAD, HIGHEST = 340, 12, 900  # of a picture: width, margin, greatest height; a unit is about a phone's pixel
@@ -248,13 +249,16 @@ def draw_orbits(s: Sheet, p: dict):
     y, step = s.y+radius+12, radius/(len(items)-1+.6)
     for i in range(len(items)):
         far, turn = step*(i+.6)*(i > 0), 2.4*i
-        if i: s.circle(x, y, far)
-        else: s.circle(x, y, min(30, step*1.1), 'f4 edge')
-        number(s, x+far*math.cos(turn), y+far*math.sin(turn), i+1)
-    s.y = y+radius+22
-    legend(s, items)
+        s.circle(x, y, *((far,) if i else (min(30, step*1.1), 'f4 edge')))
+        if i: number(s, x+far*math.cos(turn), y+far*math.sin(turn), i)
+    top, (middle, note) = y+radius+22, items[0]
+    s.circle(PAD+12, top+12, 10, 'f4 edge')
+    s.y = put_label(s, PAD+32, top+3, make_label(f'In the middle: {middle}', note, WIDE-2*PAD-36))+5
+    legend(s, items[1:])
 
 # %% ../../nbs/app/17_drawings.ipynb #5d2a49ae
+TENFOLD = 'From each dashed line to the next it is ten times more.'
+
 def draw_bars(s: Sheet, p: dict):
     "Sizes beside each other, with their unit."
     items, unit, room = entries(p['bars']), p.get('unit', ''), WIDE-2*PAD
@@ -270,8 +274,7 @@ def draw_bars(s: Sheet, p: dict):
         s.box(PAD, s.y, max(2, room*part(value)), 14, 0, 3)
         for x in (PAD+room*part(low*10**k) for k in steps): s.line([(x, s.y-2), (x, s.y+16)], 'dash')
         s.y += 14+12
-    tenfold = wrap('From each dashed line to the next it is ten times more.', room, 'note')
-    if steps: s.y = s.words(PAD, s.y, tenfold, 'note')
+    if steps: s.y = s.words(PAD, s.y, wrap(TENFOLD, room, 'note'), 'note')
 
 # %% ../../nbs/app/17_drawings.ipynb #f6dff3f5
 def move_apart(
@@ -310,7 +313,12 @@ def draw_scale(s: Sheet, p: dict):
     for tick, y, label in zip(ticks, at, labels):
         s.line([(x-7, tick), (x+13, tick), (x+34, y-label.height/2+9), (x+40, y-label.height/2+9)])
         put_label(s, x+46, y-label.height/2, label)
+    steps = range(int(abs(last-first)+1e-9)+1) if p.get('log') else ()
+    for k in steps:
+        y = s.y+8+(long-16)*(min(first, last)+k-first)/(last-first)
+        s.line([(x-20, y), (x+7, y)], 'dash')
     s.y += long+(20 if unit in ('°C', '°F') else 0)
+    if steps: s.y = s.words(PAD, s.y+6, wrap(TENFOLD, WIDE-2*PAD, 'note'), 'note')
 
 # %% ../../nbs/app/17_drawings.ipynb #c69aef07
 def draw_share(s: Sheet, p: dict):
@@ -378,25 +386,28 @@ def draw_tree(s: Sheet, p: dict):
     s.y -= 8
 
 # %% ../../nbs/app/17_drawings.ipynb #64ce65f2
-def grid(columns: int, rows: int, step: float, jitter: float = 0) -> list[tuple[float, float, int]]:
+def grid(columns: int, rows: int, step: float, jitter: float = 0, left: float = 0) -> list[tuple]:
     "Places of particles from the bottom left, and their kind."
     shift = lambda i, j, k: jitter*math.sin(7.3*i+12.1*j+k)
-    return [((i+.5)*step+shift(i, j, 0), (j+.5)*step+shift(i, j, 2), 0) for j in range(rows) for i in range(columns)]
+    return [(left+(i+.5)*step+shift(i, j, 0), (j+.5)*step+shift(i, j, 2), 0)
+            for j in range(rows) for i in range(columns)]
 
 def spread(n: int, salt: int = 0) -> list[tuple[float, float, int]]:
     "Places of particles all over a box, evenly and without order."
     return [(10+76*((.5+.7549*(i+salt)) % 1), 10+76*((.5+.5698*(i+salt)) % 1), 0) for i in range(n)]
 
-def two_kinds(places: Sequence[tuple], every: int) -> list[tuple]:
+def two_kinds(places: Sequence[tuple], every: int, first: int, kind: int = 1) -> list[tuple]:
     "The same places, every few of them with particles of another kind."
-    return [(x, y, int(i % every == every//2)) for i, (x, y, _) in enumerate(places)]
+    return [(x, y, kind*(i % every == first)) for i, (x, y, _) in enumerate(places)]
 
+BLOCK = grid(6, 4, 15, left=3)  # as many as in a liquid: none is lost by melting
+RADII = 6, 6, 8  # of particles, by their kind
 STATES = {  # where the particles are, and how far they move
-    'solid': (grid(6, 5, 16), 0), 'liquid': (grid(6, 4, 16, 2.2), 0), 'gas': (spread(7), 12),
+    'solid': (BLOCK, 0), 'liquid': (grid(6, 4, 16, 2.2), 0), 'gas': (spread(7), 12),
     'squeezed gas': (spread(18), 8), 'thin gas': (spread(3, 1), 12),
     'slow': (spread(8, 2), 7), 'fast': (spread(8, 2), 22),
-    'solution': (two_kinds(grid(6, 4, 16, 2.2), 5), 0), 'mixed gas': (two_kinds(spread(9), 4), 0),
-    'alloy': (two_kinds(grid(6, 5, 16), 7), 0)}
+    'solution': (two_kinds(grid(6, 4, 16, 2.2), 5, 2), 0), 'mixed gas': (two_kinds(spread(9), 4, 2), 0),
+    'alloy': (two_kinds(BLOCK, 8, 7, 2), 0)}
 
 # %% ../../nbs/app/17_drawings.ipynb #838f44c8
 def draw_particles(s: Sheet, p: dict):
@@ -412,7 +423,7 @@ def draw_particles(s: Sheet, p: dict):
             dx, dy = math.cos(2.4*k), math.sin(2.4*k)
             turn = -1 if not (12 < px-dx*(trail+8) < 84 and 12 < py+dy*(trail+8) < 84) else 1
             if trail: s.line([(cx-turn*dx*8, cy-turn*dy*8), (cx-turn*dx*(trail+5), cy-turn*dy*(trail+5))])
-            s.circle(cx, cy, 6, f'{"f1" if kind else "f0"} edge')
+            s.circle(cx, cy, RADII[kind], f'{"f1" if kind else "f0"} edge')
             if kind: s.circle(cx, cy, 2, 'ink')
         s.words(x+side/2, s.y+side+5, wrap(name, side+gap-4, 'name'), 'name', 'middle')
     s.y += side+5+max(text_height(wrap(name, side+gap-4, 'name'), 'name') for name, _ in items)
@@ -672,6 +683,8 @@ def numbers_fault(kind: str, p: dict) -> str:
     if kind == 'bars' and min(values) <= 0: return 'bars are for numbers above zero; scale takes others'
     if p.get('log') and (min(values) <= 0 or max(values) > 1e15*min(values)):
         return 'with log all numbers are above zero, and none is too far from the others'
+    if p.get('log') and max(values) < 10*min(values):
+        return 'log is for numbers of which the greatest is ten times the smallest, or more'
     rising = all(a < b for a, b in zip(values, values[1:]))
     if kind == 'scale' and not (rising or all(a > b for a, b in zip(values, values[1:]))):
         return 'a scale goes from top to bottom: write its numbers rising or falling, each once'
