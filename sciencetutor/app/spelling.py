@@ -74,7 +74,8 @@ AS_IT_SOUNDS = dict(  # farther from the word that is meant than from others
     nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough',
     thru='through', fone='phone', foto='photo', skool='school', brane='brain', wurld='world', erth='earth',
     oshun='ocean', litening='lightning', litning='lightning', masheen='machine', ekko='echo', jerms='germs',
-    magnit='magnet', stummick='stomach')
+    magnit='magnet', stummick='stomach', blu='blue', tru='true', duz='does', wuz='was', wut='what',
+    cuz='because')
 
 # %% ../../nbs/app/18_spelling.ipynb #speller001
 class Speller:
