@@ -206,6 +206,16 @@ def test_choices_as_benchmarks_write_them(tmp_path, choices, answer):
     assert read(tmp_path/'a.jsonl') == [(['2', '1'] if '"2", "1"' in choices else ['ice', 'fire'], 1)]
 
 
+@pytest.mark.parametrize('choices, answer, index', [
+    ('["ice", "fire"]', '1', 1), ('["ice", "fire"]', '0', 0), ('["2", "1"]', '1', 1), ('["0", "1"]', '0', 0)])
+def test_a_number_in_json_lines_counts_from_0_unless_it_is_a_choice(tmp_path, choices, answer, index):
+    (tmp_path/'a.jsonl').write_text(f'{{"question": "Hot?", "choices": {choices}, "answer": {answer}}}\n')
+    assert [a for _, a in read(tmp_path/'a.jsonl')] == [index]
+
+def test_a_number_outside_the_choices_is_a_fault(tmp_path):
+    (tmp_path/'a.jsonl').write_text('{"question": "Hot?", "choices": ["ice", "fire"], "answer": 2}\n')
+    assert 'neither a letter nor one of the choices' in check_table(tmp_path/'a.jsonl')[0][2]
+
 def test_values_that_are_no_text(tmp_path):
     (tmp_path/'a.jsonl').write_text('{"question": {"stem": "Hot?"}, "choices": ["a", "b"], "answer": "A"}\n')
     assert check_table(tmp_path/'a.jsonl') == [(1, '', 'has a question that is not text')]

@@ -242,7 +242,10 @@ def read_objects(
         odd = lambda k, v: isinstance(v, dict | list) and column_name(k) != 'choices'
         row = named_cells(list(d), [Fault(f'has a {k} that is not text') if odd(k, v) else v for k, v in d.items()])
         said, labels = text_of(row.get('answer')), listed(row.get('choices'))[1]
+        place = next((v for k, v in d.items() if column_name(k) == 'answer'), None)  # a number counts from 0
         if said in labels: row['answer'] = f'({LETTERS[labels.index(said)]})'
+        elif type(place) is int and 0 <= place < len(row_choices(row)) and said not in row_choices(row):
+            row['answer'] = f'({LETTERS[place]})'
         yield n, row
 
 # %% ../../nbs/data/03_tables.ipynb #4d730804
