@@ -345,8 +345,12 @@ def test_a_worksheet_is_put_right_and_asked(visit, engine, sheet, width, height,
     assert 'ice, which melts' in page.inner_text('.turn:nth-child(2) .question')
     assert not page.locator('.thumb').count() and not engine.asked[-1][1]
 
+LATE = """() => { const opens = createImageBitmap  // a large photo on a small phone
+  window.createImageBitmap = async (...a) => { await new Promise(r => setTimeout(r, 700)); return opens(...a) } }"""
+
 def test_a_picture_sent_alone_is_read_first(visit, sheet):
     page = visit()
+    page.evaluate(LATE)
     page.set_input_files('#file', sheet[0])
     page.press('#box', 'Enter')
     page.wait_for_selector('dialog .read-all')
