@@ -147,7 +147,8 @@ def test_every_word_is_in_the_tables():
     for name in 'es', 'fr':
         same = [k for k, words in tables[name].items() if words == tables['en'][k] and ' ' in words]
         asked = {'seen_begin', *(k for k in same if re.fullmatch(r'seen_\w+_in', k))}  # asked in English
-        assert set(same) <= asked | {'example_1', 'example_2', 'example_3', 'picture_only', 'paper_own_how'}
+        alike = {'read_number'} if name == 'fr' else set()  # `Question {n}` is French, too
+        assert set(same) <= asked | alike | {'example_1', 'example_2', 'example_3', 'picture_only', 'paper_own_how'}
         assert tables[name]['english_only'] and tables[name]['refused_show']
 
 def test_what_the_server_says_is_known_to_the_tables():
@@ -344,8 +345,12 @@ def test_a_worksheet_is_put_right_and_asked(visit, engine, sheet, width, height,
     assert 'ice, which melts' in page.inner_text('.turn:nth-child(2) .question')
     assert not page.locator('.thumb').count() and not engine.asked[-1][1]
 
+LATE = """() => { const opens = createImageBitmap  // a large photo on a small phone
+  window.createImageBitmap = async (...a) => { await new Promise(r => setTimeout(r, 700)); return opens(...a) } }"""
+
 def test_a_picture_sent_alone_is_read_first(visit, sheet):
     page = visit()
+    page.evaluate(LATE)
     page.set_input_files('#file', sheet[0])
     page.press('#box', 'Enter')
     page.wait_for_selector('dialog .read-all')

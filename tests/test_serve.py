@@ -167,7 +167,7 @@ def test_page_is_counted(server):
         answers = [0]
         while answers[-1] != 429 and len(answers) < 300:
             answers.append((r := requests.post(f'{s.url}/gradio_api/queue/join', json={})).status_code)
-        assert answers[-1] == 429 and len(answers) > 31 and int(r.headers['retry-after']) >= 1
+        assert answers[-1] == 429 and len(answers) >= 30 and int(r.headers['retry-after']) >= 1
         assert requests.get(s.url).status_code == 200
 
 def test_page_fetches_nothing(server, monkeypatch):

@@ -178,15 +178,15 @@ class Layout(NamedTuple):
     needed: tuple[str, ...]  # columns that are there
     absent: tuple[str, ...]  # columns that are not
     read: Callable  # row, name of the benchmark -> problem, `LeftOut` or `Fault`
-    named: str = ''  # pattern of the place, `source/subset`
+    named: re.Pattern = re.compile('')  # in the place, `source/subset`
     name: str = ''  # of the benchmark; '' is what the pattern found
 
 LAYOUTS = [
-    Layout(('image_1', 'options', 'answer'), ('choices',), mmmu, '(?i)mmmu', 'MMMU-Science'),
-    Layout(('correct_answer', 'distractor1', 'distractor2', 'distractor3'), (), sciq, '', 'SciQ'),
-    Layout(('question_stem', 'choices', 'answerKey'), (), openbookqa, '', 'OpenBookQA'),
-    Layout(('question', 'choices', 'answerKey'), ('answer',), arc, 'ARC-Easy|ARC-Challenge'),
-    Layout(('question', 'options', 'answer', 'image'), ('choices',), ai2d, '(?i)ai2d', 'AI2D'),
+    Layout(('image_1', 'options', 'answer'), ('choices',), mmmu, re.compile('(?i)mmmu'), 'MMMU-Science'),
+    Layout(('correct_answer', 'distractor1', 'distractor2', 'distractor3'), (), sciq, name='SciQ'),
+    Layout(('question_stem', 'choices', 'answerKey'), (), openbookqa, name='OpenBookQA'),
+    Layout(('question', 'choices', 'answerKey'), ('answer',), arc, re.compile('ARC-Easy|ARC-Challenge')),
+    Layout(('question', 'options', 'answer', 'image'), ('choices',), ai2d, re.compile('(?i)ai2d'), 'AI2D'),
     Layout(('question', 'choice', 'answer'), ('choices', 'answer_index'), llava_columns)]
 
 # %% ../../nbs/data/08_benchmarks.ipynb #0535d535
@@ -208,7 +208,7 @@ def layout_of(
     there = set(columns)
     for layout in LAYOUTS:
         if there.issuperset(layout.needed) and there.isdisjoint(layout.absent):
-            found = re.search(layout.named, place)
+            found = layout.named.search(place)
             return partial(read_by, layout.read, (layout.name or found[0]) if found else '')
     return None
 

@@ -11,7 +11,7 @@ const LETTERS = 'ABCDEFGHIJ'
 const WISHES = {simpler: 'Make it easier', example: 'Give me an example', more: 'Tell me more'}
 
 let app, view, thread, box, found, preview, changing, sendButton, stopButton
-let chat = null, turns = [], busy = null, picture = null, editing = null  // picture: {file, url}; editing: the turn that is changed
+let chat = null, turns = [], busy = null, picture = null, coming = null, editing = null  // picture: {file, url}; coming: a promise of its file; editing: the turn that is changed
 const mode = () => localStorage.getItem('mode') === 'hint' ? 'hint' : 'explain'
 
 // What was typed, what is on its way to the server, and what waits for its turn outlive the page: each of one user and one chat.
@@ -109,7 +109,10 @@ async function reduced(file) {  // a large photo becomes small before it travels
 async function attach(file) {
   if (view.hidden) app.go(chat ? `#/chat/${chat}` : '#/')
   dropPicture()
-  picture = {file: await reduced(file)}
+  const made = coming = reduced(file), small = await made
+  if (coming !== made) return  // another took its place
+  coming = null
+  picture = {file: small}
   picture.url = URL.createObjectURL(picture.file)
   const image = el('img', {src: picture.url, alt: t('picture'), onerror: () => image.replaceWith(icon('camera'))})
   preview.replaceChildren(el('div', {class: 'thumb'}, image, iconButton('close', t('remove_picture'), dropPicture)),
@@ -141,13 +144,15 @@ function takePicture(event, data) {
 // ---- a question on its way
 
 async function submit() {
+  const home = turns
+  while (coming) await coming  // who is quick sends the picture all the same
+  if (turns !== home) return
   const text = box.value.trim()
   if (busy || !(text || picture)) return
   const last = turns.at(-1)
   if (last?.data.hinting && !picture && text.length < 200 && await tried(text, true)) return
   if (picture && !text && await readPicture(true)) return
   let questions = [text]
-  const home = turns
   if (text.includes('\n\n')) try { questions = (await call('page_choices', text)).questions } catch {}
   if (busy || turns !== home) return  // in another chat meanwhile: the words wait in the box of theirs
   const sent = picture, instead = editing?.data.id || null
