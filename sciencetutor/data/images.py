@@ -170,6 +170,7 @@ def decode(
     except BadImage:
         if data[:8] != PNG: raise
         im = load(without_words(data), max_side)
+    if max_side and 'transparency' in im.info: shrink(im := im.convert('RGBA'), max_side)  # to RGB takes three more
     im = to_rgb(im)
     shrink(im, max_side)
     return im
