@@ -47,7 +47,8 @@ SIGNS = {  # one a new pattern
     'my bruises have to be hidden with makeup': 'hurt', 'he lied to the doctor that i tripped': 'hurt',
     'do counselors have to tell my parents': 'hurt', 'my scab has pus and red streaks': 'injury',
     'a leech is stuck on my leg': 'injury', 'i heard a pop in my knee and now it is swollen': 'injury',
-    'the label said do not drink and then my sister drank it': 'poison', 'my lips are numb since i ate the leaf': 'poison',
+    'the label said do not drink and then my sister drank it': 'poison',
+    'my lips are numb since i ate the leaf': 'poison',
     'what does third base mean with a girl': 'sexual', 'what do mom and dad do in bed': 'sexual',
     'she gave her phone number to a guy online': 'personal', 'can i shoot roman candles at my brother': 'experiment',
     'where can kids get bulets': 'violence', 'i will touch the downed wire with a stick': 'experiment'}
