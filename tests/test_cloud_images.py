@@ -112,7 +112,8 @@ def test_the_store_has_a_volume():
 @pytest.mark.parametrize('env,wanted', [
     (dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'),
     (dict(AUTH='1'), '--auth --store /data'),
-    (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
+    (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t'),
+    (dict(AIP_HTTP_PORT='8080'), '--model tutor --host 0.0.0.0 --one-port --port 8080 --rate 0')])
 def test_what_the_container_is_told(tmp_path, env, wanted):
     (tmp_path/'sciencetutor').write_text('#!/bin/sh\necho $@\n')
     (tmp_path/'sciencetutor').chmod(0o755)
