@@ -124,17 +124,20 @@ def test_what_the_container_is_told(tmp_path, env, wanted):
 
 def test_workflows():
     flows = {p.stem: yaml.safe_load(p.read_text()) for p in (root/'.github/workflows').glob('*.yml')}
-    assert set(flows) == {'test', 'docs', 'image', 'publish'}
+    assert set(flows) == {'test', 'docs', 'image', 'publish', 'deploy'}
     for name, flow in flows.items():
         assert flow['permissions'] == dict(contents='read') and flow['jobs'], name
         for job in flow['jobs'].values():
-            assert ('steps' in job) != (job.get('uses') == './.github/workflows/test.yml')
+            called = job.get('uses', '').removeprefix('./.github/workflows/').removesuffix('.yml')
+            assert ('steps' in job) != (called in ('test', 'deploy') and 'workflow_call' in flows[called][True])
             for step in job.get('steps', []):
                 assert ('uses' in step) != ('run' in step)
                 if 'uses' not in step: continue
                 assert re.fullmatch(r'[\w.-]+/[\w.-]+@[0-9a-f]{40}', step['uses']), 'pin an action to a commit'
     assert flows['image']['jobs']['image']['needs'] == flows['publish']['jobs']['build']['needs'] == 'test'
-    assert 'workflow_call' in flows['test'][True]
+    assert 'workflow_call' in flows['test'][True] and flows['image']['jobs']['deploy']['needs'] == 'image'
+    deploy = flows['deploy']['jobs']['deploy']
+    assert deploy['environment'] == 'production' and "ref_type == 'tag'" in deploy['if'] and 'secrets.' not in str(deploy)
     assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'}
     assert flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
     targets = {m['target'] for m in flows['image']['jobs']['image']['strategy']['matrix']['include']}
