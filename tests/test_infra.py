@@ -1,4 +1,4 @@
-"Playbooks, workflows and the `.dvc` example, each by its own checker; deploy/ansible/requirements.txt has their versions."
+"Playbooks, workflows and the `.dvc` example, each by its own checker: deploy/ansible/requirements.txt has them."
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 import pytest, yaml
@@ -58,6 +58,7 @@ def test_the_deploy_workflow_is_safe():
 
 def test_dvc_pulls_the_samples(tmp_path):
     shutil.copytree(root/'examples/dvc', tmp_path/'dvc', ignore=shutil.ignore_patterns('samples', 'cache'))
+    subprocess.run(['git', 'init', '-q', tmp_path], check=True)  # DVC looks for the repository around it
     done = tool('dvc', 'pull', '-q', cwd=tmp_path/'dvc')
     assert done.returncode == 0, done.stderr
     splits = json.loads((tmp_path/'dvc/samples/pid_splits.json').read_text())
