@@ -36,6 +36,7 @@ def place(kind: str, name: str) -> str:
     "The full name of a model or an endpoint."
     return f'projects/{setting("GCP_PROJECT")}/locations/{setting("GCP_REGION")}/{kind}/{name}'
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #4a128edf
 def model_request(
     served: Served,
 ):  # a `Model` message
@@ -48,6 +49,7 @@ def model_request(
                                       predict_route='/predict', health_route='/health', startup_probe=probe)
     return v1.Model(display_name=served.name, container_spec=container, labels=dict(app='sciencetutor'))
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #73624f6b
 def deployment_request(
     served: Served,
     model: str,  # projects/PROJECT/locations/REGION/models/NAME@VERSION
@@ -76,6 +78,7 @@ def run_operation(
         operation = rest_call('aiplatform', 'GET', f'v1/{operation["name"]}')
     if why := operation.get('error'): raise CliError(f'Google Cloud says: {why["message"]}; try another GCP_REGION')
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #1125637a
 def upload_model(
     served: Served,
     dry: bool = False,  # only print the request
@@ -89,6 +92,7 @@ def upload_model(
     run_operation(client.upload_model, parent=name.partition('/models/')[0], model=wanted, **which)
     return name if dry else f'{name}@{call_api(client.get_model, name=name).version_id}'
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #d0f22c16
 def ensure_endpoint(
     served: Served,
     dry: bool = False,  # only print the request
@@ -126,6 +130,7 @@ def create_endpoint(
     if not dry: print(f'{served.name} answers at {address}')
     return dict(name=served.name, address=address)
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #6a5c8542
 def delete_endpoint(
     name: str,  # of model and endpoint
     dry: bool = False,  # only print the requests
