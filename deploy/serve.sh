@@ -10,4 +10,8 @@ case "$MODEL" in
 */*) if [ -e /dev/nvidiactl ]; then set -- --load-in-4bit "$@"; fi ;;
 esac
 set -f  # a star is a name here
+# On a Vertex AI endpoint all that comes has come through Google, which has asked who it is; the paths are in AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE.
+if [ -n "${AIP_HTTP_PORT:-}" ]; then
+  exec sciencetutor serve --allowed-hosts * --model "$MODEL" --host 0.0.0.0 --one-port --port "$AIP_HTTP_PORT" --rate 0 "$@"
+fi
 exec sciencetutor serve --allowed-hosts ${ALLOWED_HOSTS:-localhost} --model "$MODEL" --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005 "$@"

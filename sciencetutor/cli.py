@@ -52,7 +52,7 @@ commands = {
     'cloud pipeline': Command('cloud.pipeline:run_pipeline', 'data, train, eval, upload as one graph',
         '--all --local --params steps=20', 'cloud,pipeline,train', {'-p': '--data', '-t': '--train', '-w': '--all'}),
     'cloud images': Command('cloud.builds:run_images', 'build and push both images', '--dry-run', 'cloud'),
-    'cloud deploy': Command('cloud.vm:run_deploy', 'the tutor on a GPU machine', 'vm --allow 203.0.113.0/24', 'cloud'),
+    'cloud deploy': Command('cloud.vm:run_deploy', 'the tutor on a GPU', 'vm --allow 203.0.113.0/24', 'cloud'),
     'cloud status': Command('cloud:run_status', 'jobs, pipelines and machines', '', 'cloud'),
     'cloud logs': Command('cloud:run_logs', 'what a run or a machine says', 'NAME', 'cloud'),
     'cloud cancel': Command('cloud:run_cancel', 'end a run before it is done', 'NAME', 'cloud'),

@@ -5,6 +5,7 @@ a field that they do not know, or a value that does not fit, is an error here as
 import base64, json, re, socket, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlparse
+import requests
 from google.cloud import aiplatform_v1 as v1, compute_v1 as gce
 from google.cloud.aiplatform_v1 import JobState, PipelineState
 
@@ -25,6 +26,7 @@ class FakeGoogle:
         self.operation_errors, self.errors, self.requests = [], {}, {}
         self.builds, self.build_states, self.repositories = [], ['QUEUED', 'WORKING', 'SUCCESS'], {}
         self.storage_refusal, self.payers = None, []  # (status, message); with `requester pays` it ends with a payer
+        self.models, self.endpoints, self.serving_errors, self.container = {}, {}, [], ''  # an error ends an operation
         self.dropped, self.page, self.t4, self.watch = 0, 1000, 1, lambda verb, path: None
         google = self
 
@@ -84,6 +86,8 @@ class FakeGoogle:
             rf'/v1/({place[1:-1]}/customJobs/\d+(?::cancel)?)': self.custom_job,
             rf'/v1/{place}/pipelineJobs': self.pipeline_jobs,
             rf'/v1/({place[1:-1]}/pipelineJobs/[\w-]+(?::cancel)?)': self.pipeline_job,
+            rf'/v1/{place}/(models|endpoints)(?::upload|/([\w-]+))?(?::(\w+))?': self.serving,
+            rf'/v1/{place}/operations/(\d+)': self.long_running,
             r'/v2/entries:list': self.log_entries,
             r'/v1/projects/(\w+)/secrets/([\w-]+)/versions/latest:access': self.secret,
             r'/compute/v1/projects/(\w+)/(.*)': self.compute,
@@ -173,6 +177,50 @@ class FakeGoogle:
         if state not in ('SUCCEEDED', 'FAILED'): state = 'RUNNING'
         job.job_detail = dict(task_details=[task(7000, 'data-step', 'SUCCEEDED'), task(7001, 'train-step', state)])
         return json.loads(v1.PipelineJob.to_json(job))
+
+    # Models and endpoints: each change is an operation that is not done at first; `container` is who answers
+    def serving(self, verb, body, query, parent, kind, name, action):
+        cls, store = dict(models=(v1.Model, self.models), endpoints=(v1.Endpoint, self.endpoints))[kind]
+        if action == 'predict':
+            container = store[name] and requests.post(f'{self.container}/predict', json=body, timeout=60)
+            if not container.ok: raise Refused(container.status_code, container.text)
+            return dict(container.json(), deployedModelId='1')
+        if verb == 'GET' and not name: return self.listed(kind, cls, store, query)
+        if verb == 'POST' and not action: name = self.make_serving(kind, cls, store, body, query)
+        if name not in store: raise Refused(404, f'{name} does not exist')
+        if verb == 'GET': return json.loads(cls.to_json(store[name]))
+        if verb == 'DELETE' and kind == 'endpoints': assert not store[name].deployed_models, 'a model is deployed'
+        if verb == 'DELETE': del store[name]
+        if self.serving_errors and action: return self.long_running(verb, body, query, parent, '666')
+        if action: getattr(self, action)(store[name], body)
+        return self.long_running(verb, body, query, parent, '1')
+
+    def make_serving(self, kind, cls, store, body, query):
+        if kind == 'models':
+            request = v1.UploadModelRequest.from_json(json.dumps(body))
+            o, name = request.model, request.model_id or request.parent_model.rpartition('/')[2]
+            assert bool(request.model_id) == (name not in store), 'a model that is there gets a version'
+            o.version_id = str(int(store[name].version_id) + 1) if name in store else '1'
+        else: o, name = cls.from_json(json.dumps(body)), query['endpointId'][0]
+        o.create_time = NOW
+        store[name] = o
+        return name
+
+    def deployModel(self, endpoint, body):
+        deployed = v1.DeployedModel.from_json(json.dumps(body['deployedModel']))
+        assert body['trafficSplit'] == {'0': 100}
+        name, _, deployed.model_version_id = deployed.model.rpartition('/')[2].partition('@')
+        deployed.id = str(len(endpoint.deployed_models) + 1 + 10*int(self.models[name].version_id))
+        endpoint.deployed_models.append(deployed)
+
+    def undeployModel(self, endpoint, body):
+        endpoint.deployed_models = [d for d in endpoint.deployed_models if d.id != body['deployedModelId']]
+
+    def long_running(self, verb, body, query, parent, number):
+        operation = dict(name=f'{parent}/operations/{number}')
+        if verb != 'GET': return operation
+        if number == '666': return dict(operation, done=True, error=dict(code=8, message=self.serving_errors.pop(0)))
+        return dict(operation, done=True, response={'@type': 'type.googleapis.com/google.protobuf.Empty'})
 
     def log_entries(self, verb, body, query):
         jobs = re.findall(r'"([\w-]+)"', re.search(r'resource\.labels\.job_id=\(([^)]+)\)', body['filter'])[1])

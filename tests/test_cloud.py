@@ -558,6 +558,8 @@ def test_on_the_command_line(google, built, capsys):
     ('deploy vm stop', 'sciencetutor/stop'),
     ('deploy vm start', 'sciencetutor/start'),
     ('deploy vm delete', 'DELETE http'),
+    ('deploy endpoint --gpu L4', '"containerSpec"'),
+    ('deploy endpoint delete', '/endpoints/sciencetutor'),
     ('status', 'filter=labels.app="sciencetutor"'),
     ('doctor', 'would list gs://b'),
     ('doctor', '/regions/us-west1'),

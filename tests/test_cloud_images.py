@@ -112,7 +112,8 @@ def test_the_store_has_a_volume():
 @pytest.mark.parametrize('env,wanted', [
     (dict(), '--model tutor --host 0.0.0.0 --port 7860 --api-port 5000 --stream-port 5005'),
     (dict(AUTH='1'), '--auth --store /data'),
-    (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t')])
+    (dict(AUTH='1', STORE='postgresql://db/t'), '--auth --store postgresql://db/t'),
+    (dict(AIP_HTTP_PORT='8080'), '--model tutor --host 0.0.0.0 --one-port --port 8080 --rate 0')])
 def test_what_the_container_is_told(tmp_path, env, wanted):
     (tmp_path/'sciencetutor').write_text('#!/bin/sh\necho $@\n')
     (tmp_path/'sciencetutor').chmod(0o755)
@@ -123,17 +124,21 @@ def test_what_the_container_is_told(tmp_path, env, wanted):
 
 def test_workflows():
     flows = {p.stem: yaml.safe_load(p.read_text()) for p in (root/'.github/workflows').glob('*.yml')}
-    assert set(flows) == {'test', 'docs', 'image', 'publish'}
+    assert set(flows) == {'test', 'docs', 'image', 'publish', 'deploy'}
     for name, flow in flows.items():
         assert flow['permissions'] == dict(contents='read') and flow['jobs'], name
         for job in flow['jobs'].values():
-            assert ('steps' in job) != (job.get('uses') == './.github/workflows/test.yml')
+            called = job.get('uses', '').removeprefix('./.github/workflows/').removesuffix('.yml')
+            assert ('steps' in job) != (called in ('test', 'deploy') and 'workflow_call' in flows[called][True])
             for step in job.get('steps', []):
                 assert ('uses' in step) != ('run' in step)
                 if 'uses' not in step: continue
                 assert re.fullmatch(r'[\w.-]+/[\w.-]+@[0-9a-f]{40}', step['uses']), 'pin an action to a commit'
     assert flows['image']['jobs']['image']['needs'] == flows['publish']['jobs']['build']['needs'] == 'test'
-    assert 'workflow_call' in flows['test'][True]
+    assert 'workflow_call' in flows['test'][True] and flows['image']['jobs']['deploy']['needs'] == 'image'
+    deploy = flows['deploy']['jobs']['deploy']
+    assert deploy['environment'] == 'production' and 'secrets.' not in str(deploy)
+    assert "ref_type == 'tag'" in deploy['if']
     assert flows['publish']['jobs']['pypi']['permissions'] == {'id-token': 'write'}
     assert flows['image'][True]['push']['tags'] == flows['publish'][True]['push']['tags'] == ['v*']
     targets = {m['target'] for m in flows['image']['jobs']['image']['strategy']['matrix']['include']}

@@ -8,12 +8,13 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['Row', 'run_row', 'machine_row', 'run_status', 'find_run', 'console_lines', 'run_logs', 'run_cancel']
+__all__ = ['Row', 'run_row', 'endpoint_row', 'machine_row', 'run_status', 'find_run', 'console_lines', 'run_logs', 'run_cancel']
 
 # %% ../../nbs/50_cloud.ipynb #50-cloud-003
 import time
 from typing import NamedTuple
 from fastcore.script import CliError
+from .endpoint import list_endpoints
 from .gcp import call_api, get_api, list_api, make_client, setting
 from .pipeline import pipelines_client
 from .vertex import ENDED, entry_text, find_job, job_ids, jobs_client, log_entries, parent, state_name
@@ -21,7 +22,7 @@ from .vertex import ENDED, entry_text, find_job, job_ids, jobs_client, log_entri
 # %% ../../nbs/50_cloud.ipynb #50-cloud-008
 class Row(NamedTuple):
     "A line of the status table."
-    kind: str  # job, pipeline or machine
+    kind: str  # job, pipeline, endpoint or machine
     name: str
     state: str
     started: str  # year to minute
@@ -33,6 +34,13 @@ def run_row(
 ) -> Row:
     "A training or a pipeline as a line of the table."
     return Row(kind, job.display_name, state_name(job.state), job.create_time.strftime('%Y-%m-%d %H:%M'))
+
+def endpoint_row(
+    served,  # an `Endpoint`
+) -> Row:
+    "An endpoint as a line of the table."
+    state = 'deployed' if served.deployed_models else 'empty'
+    return Row('endpoint', served.display_name, state, served.create_time.strftime('%Y-%m-%d %H:%M'))
 
 def machine_row(
     machine,  # an `Instance` of Compute Engine
@@ -48,7 +56,7 @@ def run_status(
     days: int = 7,  # how far back
     dry_run: bool = False,  # print every request and send none
 ) -> list[Row]:
-    "Jobs, pipelines and machines of the project."
+    "Jobs, pipelines, endpoints and machines of the project."
     from google.cloud.compute_v1 import InstancesClient
     since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - 86400*days))
     newer = f'labels.app="sciencetutor" AND create_time>"{since}"'
@@ -57,6 +65,7 @@ def run_status(
     machines = list_api(make_client(InstancesClient, 'compute', dry_run).list, project=setting('GCP_PROJECT'),
                         zone=setting('GCP_ZONE'), filter='labels.app=sciencetutor')
     rows = [run_row('job', job) for job in jobs] + [run_row('pipeline', job) for job in pipelines]
+    rows += [endpoint_row(served) for served in list_endpoints(dry_run)]
     rows += [machine_row(machine) for machine in machines]
     for row in rows: print('{:<10}{:<28}{:<12}{:<18}{}'.format(*row).rstrip())
     if not rows and not dry_run: print(f'no machine is there, and nothing was submitted in {days} days')

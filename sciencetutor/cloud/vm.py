@@ -10,7 +10,8 @@ from __future__ import annotations
 # %% auto #0
 __all__ = ['GPU_OPTIONS', 'PORTS', 'T4', 'DONE', 'CIDRS', 'cloud_init', 'Deployment', 'firewall_request', 'service_accounts',
            'accelerators', 'instance_request', 'run_operation', 'ensure_address', 'ensure_firewall', 'serving_image',
-           'check_networks', 'create_machine', 'switch_machine', 'delete_machine', 'run_deploy']
+           'check_networks', 'create_machine', 'switch_machine', 'delete_machine', 'change_machine', 'deploy_endpoint',
+           'run_deploy']
 
 # %% ../../nbs/cloud/07_vm.ipynb #57-vm-003
 import contextlib, os, re
@@ -20,6 +21,7 @@ from typing import Annotated
 from uuid import uuid4
 from fastcore.script import CliError
 from .checks import check_image
+from .endpoint import GPUS, Served, create_endpoint, delete_endpoint
 from .gcp import NotFound, call_api, confirm, get_api, make_client, setting
 from .prices import HOURS_MONTH, format_usd, hourly_price, price_of, price_text
 from ..resources import asset
@@ -239,29 +241,60 @@ def delete_machine(
 DONE = {'stop': 'is stopped: only disk and address cost now', 'start': 'is starting', 'delete': 'is gone'}
 CIDRS = Annotated[str, dict(nargs='+', metavar='CIDR')]
 
+def change_machine(
+    name: str,  # of the machine
+    do: str,  # stop, start or delete
+    yes: bool = False,  # do not ask
+    dry: bool = False,  # only print the requests
+) -> None:
+    "Stop a machine, start it again, or delete it."
+    setting('GCP_PROJECT')
+    if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry)
+    if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry)
+    if do == 'delete': delete_machine(name, dry)
+    else: switch_machine(name, do, dry)
+
+# %% ../../nbs/cloud/07_vm.ipynb #d152b52b
+def deploy_endpoint(
+    do: str,  # create or delete
+    served: Served,
+    yes: bool = False,  # do not ask
+    dry: bool = False,  # only print the requests
+) -> dict:  # name and address
+    "Make an endpoint, or delete it."
+    if do == 'create':
+        served.image = serving_image(served.image)
+        cloud_init(served.image, served.model)  # refuses names that are none
+        return create_endpoint(served, yes, dry)
+    if do != 'delete': raise CliError(f'an endpoint has no {do}: delete it, and create it again')
+    confirm(f'deleting {served.name}: its deployment, endpoint and model', yes or dry)
+    delete_endpoint(served.name, dry)
+    return dict(name=served.name)
+
+# %% ../../nbs/cloud/07_vm.ipynb #27b39969
 def run_deploy(
-    what: Annotated[str, dict(choices=['vm'])],  # a virtual machine with a GPU
+    what: Annotated[str, dict(choices=['vm', 'endpoint'])],  # a machine with a GPU, or an endpoint of Vertex AI
     do: Annotated[str, dict(choices=['create', *DONE], opt=False, nargs='?')] = 'create',  # what to do with it
-    name: str = 'sciencetutor',  # of the machine
+    name: str = 'sciencetutor',  # of the machine or the endpoint
     image: str = '',  # container image; '' is SERVE_IMAGE_URI
     model: str = 'tutor',  # what the tutor answers with: a name that the image knows, or a hub id
-    allow: CIDRS = None,  # who may reach it: 203.0.113.0/24, 0.0.0.0/0 for everybody
+    allow: CIDRS = None,  # who may reach a machine: 203.0.113.0/24, 0.0.0.0/0 for everybody
+    gpu: Annotated[str, dict(choices=[*GPUS])] = 'T4',  # of an endpoint; a machine has a T4
     spot: bool = False,  # a third of the price; if it is taken away, it is stopped until `vm start`
-    auth: bool = False,  # visitors log in, and are remembered on the machine's disk
+    auth: bool = False,  # visitors of a machine log in, and are remembered on its disk
     yes: bool = False,  # do not ask before money is spent
     dry_run: bool = False,  # print every request and send none
 ) -> dict:  # name and address
-    "Run the tutor on a GPU machine of Compute Engine; or stop, start, delete it."
+    "Run the tutor on a GPU machine of Compute Engine or an endpoint of Vertex AI; or stop, start, delete it."
     if not re.fullmatch(r'[a-z]([a-z0-9-]{0,50}[a-z0-9])?', name):
         raise CliError(f'--name {name}: lower case letters, digits and - only')
-    if do == 'create':
+    if what == 'endpoint':
+        if allow or auth: raise CliError('--allow and --auth are for a machine: Google asks who comes to an endpoint')
+        done = deploy_endpoint(do, Served(name, image, model, gpu, spot), yes, dry_run)
+    elif gpu != 'T4': raise CliError(f'--gpu {gpu} is for an endpoint: a machine has a T4')
+    elif do == 'create':
         allow = [allow] if isinstance(allow, str) else allow
-        image = serving_image(image)
-        return create_machine(Deployment(name, image, model, allow, spot, auth), yes, dry_run)
-    setting('GCP_PROJECT')
-    if do == 'delete': confirm(f'deleting {name}, its disk, its firewall rule and its address', yes or dry_run)
-    if do == 'start': confirm(f'{name}: {price_text(T4)}', yes or dry_run)
-    if do == 'delete': delete_machine(name, dry_run)
-    else: switch_machine(name, do, dry_run)
-    if not dry_run: print(f'{name} {DONE[do]}')
-    return dict(name=name)
+        return create_machine(Deployment(name, serving_image(image), model, allow, spot, auth), yes, dry_run)
+    else: done = change_machine(name, do, yes, dry_run) or dict(name=name)
+    if do != 'create' and not dry_run: print(f'{name} {DONE[do]}')
+    return done

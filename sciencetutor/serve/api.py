@@ -45,7 +45,7 @@ __all__ = ['MAX_ITEMS', 'ERROR', 'REFUSAL', 'BARE', 'WEBUI_NEUTRAL', 'ROLE_MARKS
            'check_supported', 'image_url', 'chat_message', 'chat_messages', 'usage_of', 'finish_reason', 'choice_chunk',
            'text_chunk', 'completion_sampling', 'completion_head', 'completion_routes', 'TextCompletion',
            'text_completion_routes', 'model_routes', 'Question', 'read_question', 'picture_response', 'picture_address',
-           'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
+           'answer_data', 'tutor_routes', 'operator_routes', 'documentation_routes', 'ErrorReporting', 'make_api']
 
 # %% ../../nbs/serve/02_api.ipynb #d6250fbb
 logging.getLogger('python_multipart').setLevel(logging.CRITICAL)  # it quotes a broken form in a warning
@@ -735,6 +735,23 @@ def completion_head(gateway: Gateway, prefix: str, kind: str) -> dict:
     return dict(id=f'{prefix}-{secrets.token_hex(12)}', object=kind, created=int(time.time()), model=gateway.name)
 
 # %% ../../nbs/serve/02_api.ipynb #complroute
+@patch
+async def complete(self: Gateway, request: Request, client: str, b: Completion) -> Response:
+    "The answer to a conversation, at once or as a stream of server-sent events."
+    check_supported(b)
+    messages, files = await parse_aside(chat_messages, body_size(request), b.messages)
+    params, usage = completion_sampling(b), {}
+    pieces = self.generate(client, messages, files, params, usage, **b.who())
+    headers = ignored(b, OPENAI_NEUTRAL)
+    head = completion_head(self, 'chatcmpl', 'chat.completion.chunk' if b.stream else 'chat.completion')
+    if b.stream:
+        with_usage = bool(b.stream_options.get('include_usage'))
+        events = self.completion_events(pieces, head, usage, with_usage)
+        return await event_stream(request, events, headers)
+    message = dict(role='assistant', content=await until_disconnect(request, join(pieces)))
+    choice = dict(index=0, message=message, logprobs=None, finish_reason=finish_reason(usage))
+    return JSONResponse({**head, 'choices': [choice], 'usage': usage_of(usage)}, headers=headers)
+
 def completion_routes(gateway: Gateway) -> APIRouter:
     "OpenAI's chat completions."
     api = APIRouter(prefix='/v1', tags=['OpenAI'])
@@ -743,19 +760,7 @@ def completion_routes(gateway: Gateway) -> APIRouter:
     async def completions(
         request: Request, client: str = Depends(gateway.admit), b: Completion = json_body(Completion)):
         "Answer a conversation, at once or as a stream of server-sent events."
-        check_supported(b)
-        messages, files = await parse_aside(chat_messages, body_size(request), b.messages)
-        params, usage = completion_sampling(b), {}
-        pieces = gateway.generate(client, messages, files, params, usage, **b.who())
-        headers = ignored(b, OPENAI_NEUTRAL)
-        head = completion_head(gateway, 'chatcmpl', 'chat.completion.chunk' if b.stream else 'chat.completion')
-        if b.stream:
-            with_usage = bool(b.stream_options.get('include_usage'))
-            events = gateway.completion_events(pieces, head, usage, with_usage)
-            return await event_stream(request, events, headers)
-        message = dict(role='assistant', content=await until_disconnect(request, join(pieces)))
-        choice = dict(index=0, message=message, logprobs=None, finish_reason=finish_reason(usage))
-        return JSONResponse({**head, 'choices': [choice], 'usage': usage_of(usage)}, headers=headers)
+        return await gateway.complete(request, client, b)
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #textcompl
@@ -849,6 +854,31 @@ def picture_address(turn: Turn, root: str) -> dict | None:  # url, alt
     return drawn and dict(url=f'{root}/v1/tutor/pictures/{drawn["file"]}', alt=drawn['alt'])
 
 # %% ../../nbs/serve/02_api.ipynb #tutorroute
+@patch
+async def answer(self: Gateway,
+    client: str,  # from `authenticate`
+    b: Question,
+    size: int,  # bytes of the request
+) -> Turn:
+    "A question, answered."
+    turn, before, files = await parse_aside(read_question, size, b)
+    grade = Ask(grade=b.grade).who()['grade']
+    params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
+    def steps(request_id):
+        turn.picture = next(iter(self.decode(request_id, files)), None)
+        recall(self.engine, before, grade)
+        yield from tell(self.engine, turn, before, grade, request=request_id, **params)
+    async with aclosing(self.run(client, steps)) as all_steps:
+        async for _ in all_steps: pass
+    return turn
+
+def answer_data(turn: Turn) -> dict:
+    "An answered question as JSON, without its picture."
+    choice = None if turn.best is None else turn.choices[turn.best]
+    return dict(choice=choice, choices=turn.choices, probabilities=turn.probs, confidence=turn.confidence,
+                explanation=turn.text)
+
+# %% ../../nbs/serve/02_api.ipynb #e5a6426b
 def tutor_routes(gateway: Gateway) -> APIRouter:
     "The tutor's own API."
     api = APIRouter(prefix='/v1/tutor', tags=['Tutor'])
@@ -856,20 +886,8 @@ def tutor_routes(gateway: Gateway) -> APIRouter:
     @api.post('/answer', **documented(Question))
     async def answer(request: Request, client: str = Depends(gateway.admit), b: Question = json_body(Question)):
         "A choice with its probabilities, and an explanation; choices in the question's text are found."
-        turn, before, files = await parse_aside(read_question, body_size(request), b)
-        grade = Ask(grade=b.grade).who()['grade']
-        params = sampling(0., max_new_tokens=b.max_new_tokens, repetition_penalty=1.1)
-        def steps(request_id):
-            turn.picture = next(iter(gateway.decode(request_id, files)), None)
-            recall(gateway.engine, before, grade)
-            yield from tell(gateway.engine, turn, before, grade, request=request_id, **params)
-        async def finish():
-            async with aclosing(gateway.run(client, steps)) as all_steps:
-                async for _ in all_steps: pass
-        await until_disconnect(request, finish())
-        choice = None if turn.best is None else turn.choices[turn.best]
-        return dict(choice=choice, choices=turn.choices, probabilities=turn.probs, confidence=turn.confidence,
-                    explanation=turn.text, picture=picture_address(turn, request.scope.get('root_path', '')))
+        turn = await until_disconnect(request, gateway.answer(client, b, body_size(request)))
+        return dict(answer_data(turn), picture=picture_address(turn, request.scope.get('root_path', '')))
 
     @api.get('/pictures/{name}.svg', responses=SVG_ANSWER, response_class=Response)
     def picture(name: str, client: str = Depends(gateway.identify)):
@@ -878,6 +896,12 @@ def tutor_routes(gateway: Gateway) -> APIRouter:
     return api
 
 # %% ../../nbs/serve/02_api.ipynb #75906eec
+@patch
+def readiness(self: Gateway) -> JSONResponse:
+    "Whether new requests are welcome: 200, or 503 and why not."
+    if self.admission.draining: return JSONResponse(dict(status='closing'), 503)
+    return JSONResponse(dict(status=self.engine.state, model=self.name), 200 if self.engine.state == 'ready' else 503)
+
 def operator_routes(gateway: Gateway) -> APIRouter:
     "Health, readiness, metrics."
     api = APIRouter(tags=['For operators'])
@@ -892,9 +916,7 @@ def operator_routes(gateway: Gateway) -> APIRouter:
     @api.get('/readyz', responses={503: dict(description='About to stop, or its model is still being loaded')})
     async def readyz():
         "New requests are welcome."
-        if gateway.admission.draining: return JSONResponse(dict(status='closing'), 503)
-        if (state := gateway.engine.state) != 'ready': return JSONResponse(dict(status=state, model=gateway.name), 503)
-        return dict(status='ready', model=gateway.name)
+        return gateway.readiness()
 
     @api.head('/metrics', include_in_schema=False)
     @api.get('/metrics', response_class=Response)

@@ -19,6 +19,7 @@ from ..data.formats import LETTERS
 if TYPE_CHECKING:
     import fastapi
     from sciencetutor.app.turns import Turn
+    from sciencetutor.serve.vertex import VertexPaths
 
 # %% auto #0
 __all__ = ['PAGE_FILES', 'STRICT_POLICY', 'POLICY', 'SECURITY_HEADERS', 'Several', 'Dtype', 'is_loopback', 'port_error',
@@ -319,6 +320,7 @@ class Reach(NamedTuple):
     names: tuple = ()  # by which they call this computer
     proxies: tuple = ()  # addresses that are believed when they say who asks
     root_path: str = ''  # where a proxy has it, such as /tutor
+    vertex: 'VertexPaths | None' = None  # where Vertex AI asks it
 
 # %% ../../nbs/40_serve.ipynb #515faa33
 class Server:
@@ -337,11 +339,13 @@ class Server:
         from sciencetutor.app.safety import GuardedEngine
         from sciencetutor.serve.api import make_api
         from sciencetutor.serve.proxy import check_prefix
+        from sciencetutor.serve.vertex import add_vertex
         self.engine, self.socks = engine, [sock, *api_socks]
         self.reach = reach._replace(root_path=check_prefix(reach.root_path))
         self.page = make_app(engine, language, limits.get('cors', ()), **page_options or {})
         if (page_options or {}).get('auth'): limits['user_of'] = self.user_of
         self.api = make_api(engine if unguarded else GuardedEngine(engine, tutor_guard(), language), **limits)
+        add_vertex(self.api, reach.vertex)
         self.gateway, self.streams = self.api.state.gateway, self.page.state.streams
         urls = [socket_url(s)+self.reach.root_path for s in self.socks]
         self.url, self.stream_url = urls[0], urls[-1].replace('http', 'ws', 1)
@@ -548,6 +552,7 @@ def run_serve(
     from sciencetutor.models.names import check_name
     from sciencetutor.serve.limits import MAX_OPEN
     from sciencetutor.serve.proxy import check_prefix
+    from sciencetutor.serve.vertex import vertex_paths
     keys, names = read_keys(api_key, api_key_file), (*(allowed_hosts or ()), host)
     if unguarded and not is_loopback(host):
         raise CliError("--unguarded is for measuring a model on this computer: leave it out, or leave out --host.")
@@ -555,7 +560,7 @@ def run_serve(
     if cards: use_cards(cards)
     if country: use_country(country)
     help_numbers()
-    root_path, warm = check_prefix(root_path), threading.Event()
+    root_path, vertex, warm = check_prefix(root_path), vertex_paths(), threading.Event()
     ports = {'--port': port}
     if not one_port: ports |= {'--api-port': api_port, '--stream-port': stream_port}
     raise_file_limit(2*MAX_OPEN)
@@ -581,7 +586,7 @@ def run_serve(
         limits = dict(keys=keys, rate=rate, queue=queue, deadline=deadline, cors=tuple(cors or ()))
         proxies = tuple(trusted_proxies or filter(None, os.environ.get('FORWARDED_ALLOW_IPS', '').split(',')))
         server = Server(engine, socks[0], api_socks=tuple(socks[1:]), page_options=page, unguarded=unguarded,
-                        reach=Reach(names, proxies, root_path), **limits)
+                        reach=Reach(names, proxies, root_path, vertex), **limits)
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
