@@ -27,6 +27,7 @@ MODELS = {'llava-1.5-7b': 'llava', 'qwen2.5-vl-7b': 'qwen2_5_vl'}  # names in te
 LIMITS = dict(lora=90, qlora=100, letter=60, serve=60, fp16=70, fourbit=90, trl=80, vllm=150)  # seconds of a part
 SIZES = {'7b': dict(questions=320, steps=24, batch_tokens=4096, lora_r=64, tokens=128, runs=3),
          'tiny': dict(questions=16, steps=3, batch_tokens=2048, lora_r=4, tokens=6, runs=1)}
+PEERS = dict(trl='TRL is not installed: bench/train_bench.py makes .venv-bench for it', vllm='vLLM is not installed')
 TEST_SPLIT, BUDGET_GB, MARK = 4241, 16, 'MEASURED '
 
 
@@ -220,7 +221,6 @@ def fourbit(a):
 
 def trl(a):
     "TRL's SFTTrainer on the same questions, padded: it refuses to pack pictures."
-    if not find_spec('trl'): return emit('skipped', 'TRL is not installed: bench/train_bench.py makes .venv-bench')
     import train_bench
     from sciencetutor.train.efficiency import pick_precision
     fresh()
@@ -233,7 +233,6 @@ def trl(a):
 
 def vllm(a):
     "The same questions for vLLM, with weights of its own making."
-    if not find_spec('vllm'): return emit('skipped', 'vLLM is not installed')
     from vllm import LLM, SamplingParams
     from sciencetutor.models.core import load_processor, render_prompt
     processor = load_processor(a.folder)
@@ -253,6 +252,7 @@ PARTS = dict(lora=padded_and_packed, qlora=lambda a: padded_and_packed(a, load_i
 
 def run_part(a):
     "The child: a part on a model, its measurements told one by one."
+    if a.part in PEERS and not find_spec(a.part): return emit('skipped', PEERS[a.part])
     try:
         with random_weights(): PARTS[a.part](a)
     except (Exception, SystemExit) as e:
@@ -262,8 +262,8 @@ def run_part(a):
 
 def python_of(part: str) -> str:
     "The interpreter of a part: TRL may live in an environment of its own."
-    from train_bench import PEERS
-    return PEERS['trl'] if part == 'trl' and Path(PEERS['trl']).exists() else sys.executable
+    from train_bench import PEERS as own
+    return own['trl'] if part == 'trl' and Path(own['trl']).exists() else sys.executable
 
 
 def child(part: str, given: dict, limit: float, keep) -> None:
