@@ -222,11 +222,12 @@ def fourbit(a):
 def trl(a):
     "TRL's SFTTrainer on the same questions, padded: it refuses to pack pictures."
     import train_bench
+    from sciencetutor.models.compat import without_videos
     from sciencetutor.train.efficiency import pick_precision
     fresh()
     a.data, a.batch, a.gradient_checkpointing, a.precision = a.train_data, 8, False, pick_precision('auto')
     a.projector = 'multi_modal_projector' if 'llava' in a.model else 'merger'
-    r = train_bench.trl(a)
+    with without_videos(): r = train_bench.trl(a)
     emit('padded', dict(samples_per_s=round(r['examples']/r['seconds'], 2), padding=r['padding'], batch=a.batch,
                         peak_gb=peak_gb()))
 

@@ -103,6 +103,7 @@ def freeze_parts(
     if not any(p.requires_grad for p in model.parameters()):
         raise CliError('--freeze leaves nothing to train: name fewer parts')
 
+# %% ../../nbs/train/02_efficiency.ipynb #4b17c0de
 def parameter_count(
     parameters: Iterable[nn.Parameter],  # of a model; under ZeRO-3 each is in pieces
 ) -> int:
