@@ -23,6 +23,9 @@ docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
 	for script in bench/*_bench.py; do python $$script || exit 1; done
 
+gpu: .venv/dev ## models of 7 billion parameters on this machine's GPU, in 12 minutes; SIZE=tiny: toys on any machine; PARTS="lora serve": some
+	python bench/gpu_bench.py --size $(SIZE) $(if $(PARTS),--parts $(PARTS))
+
 tutor: .venv ## train the tutor that ships again, on the data set folder DATA; OTHERS: questions of other tests
 	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor', others='$(OTHERS)')"
 	cp checkpoints/tutor/packed/* sciencetutor/assets/tutor/
@@ -60,6 +63,7 @@ clean: ## forget what was built, keep what was trained
 	rm -rf .venv _proc build *.egg-info
 
 DATA ?= data/scienceqa
+SIZE ?= 7b
 OTHERS ?=
 
-.PHONY: .venv run test docs bench tutor cards finder scan soak help clean
+.PHONY: .venv run test docs bench gpu tutor cards finder scan soak help clean

@@ -131,7 +131,7 @@ def lora(a):
     from peft import LoraConfig
     if not a.lora_r: return None
     return LoraConfig(r=a.lora_r, lora_alpha=2*a.lora_r, target_modules=r'.*language_model.*_proj',
-                      modules_to_save=['multi_modal_projector'])
+                      modules_to_save=[getattr(a, 'projector', 'multi_modal_projector')])
 
 
 def messages(row: dict) -> tuple[list, list]:

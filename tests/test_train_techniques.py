@@ -10,7 +10,8 @@ from sciencetutor.resources import recipes
 from sciencetutor.train import compat
 from sciencetutor.train.batches import Questions, batch_units, choice_loss, collate, enable_packing, shuffle_choices
 from sciencetutor.train.core import run_train
-from sciencetutor.train.efficiency import freeze_parts, has_bf16, parameter_groups, pick_precision, zero_stage
+from sciencetutor.train.efficiency import (freeze_parts, has_bf16, parameter_count, parameter_groups, pick_precision,
+                                           zero_stage)
 from sciencetutor.train.memory_estimate import activation_bytes, check_memory, meta_model
 from sciencetutor.train.settings import TrainSettings, overrides
 from sciencetutor.train.tracking import Meter
@@ -191,6 +192,13 @@ def test_qlora(data, tmp_path):
     assert sum(losses(report)[-5:]) < sum(losses(report)[:5])
     assert (tmp_path/'ck/adapter_model.safetensors').exists()
     assert load_model(str(tmp_path/'ck'), load_in_4bit=True)[0].base_model.model.is_loaded_in_4bit
+
+
+def test_weights_in_4_bits_are_counted_whole():
+    whole, packed = (load_model('tiny', load_in_4bit=b)[0] for b in (False, True))
+    assert sum(p.numel() for p in packed.parameters()) < .7*parameter_count(whole.parameters())
+    assert parameter_count(packed.parameters()) == parameter_count(whole.parameters())
+    assert Meter(packed.requires_grad_(False)).flops == Meter(whole.requires_grad_(False)).flops
 
 
 def test_parts_have_their_learning_rates():

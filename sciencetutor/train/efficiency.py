@@ -103,11 +103,15 @@ def freeze_parts(
     if not any(p.requires_grad for p in model.parameters()):
         raise CliError('--freeze leaves nothing to train: name fewer parts')
 
+# %% ../../nbs/train/02_efficiency.ipynb #4b17c0de
 def parameter_count(
     parameters: Iterable[nn.Parameter],  # of a model; under ZeRO-3 each is in pieces
 ) -> int:
-    "How many numbers these are."
-    return sum(p.ds_numel if hasattr(p, 'ds_numel') else p.numel() for p in parameters)
+    "How many numbers these are; of 4-bit weights each byte holds two."
+    def numbers(p):
+        if quantized := getattr(p, 'quant_state', None): return quantized.shape.numel()
+        return p.ds_numel if hasattr(p, 'ds_numel') else p.numel()
+    return sum(map(numbers, parameters))
 
 def trainable_count(model) -> int:
     "How many parameters learn."
