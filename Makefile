@@ -21,9 +21,9 @@ docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 	python tools/docs.py
 
 bench: .venv/dev ## speed and memory, as ratios in one run, into bench/results
-	for script in bench/*_bench.py; do python $$script || exit 1; done
+	for script in $(filter-out bench/gpu_bench.py,$(wildcard bench/*_bench.py)); do python $$script || exit 1; done
 
-gpu: .venv/dev ## models of 7 billion parameters on this machine's GPU, in 12 minutes; SIZE=tiny: toys on any machine; PARTS="lora serve": some
+gpu: .venv/dev ## models of 7 billion parameters on this machine's GPU, 12 minutes at most; SIZE=tiny: toys on any machine; PARTS="lora serve": some
 	python bench/gpu_bench.py --size $(SIZE) $(if $(PARTS),--parts $(PARTS))
 
 tutor: .venv ## train the tutor that ships again, on the data set folder DATA; OTHERS: questions of other tests

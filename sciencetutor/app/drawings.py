@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/drawings.html.md"""
 
 # %% ../../nbs/app/17_drawings.ipynb #7aee0e6c
 from __future__ import annotations
-import json, math, unicodedata, zlib
+import json, math, re, unicodedata, zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import combinations
@@ -790,6 +790,6 @@ def draw_picture(p: dict) -> str:  # SVG
 def picture_data(name: str, p: dict) -> dict:  # file, alt, width, height
     "What a page needs to show a picture; its address changes with what is drawn, so that it can be kept."
     svg = draw_picture(p)
-    size = ElementTree.fromstring(svg).get('viewBox').split()
+    size = re.search('viewBox="([^"]+)"', svg)[1].split()
     return dict(file=f'{name}.svg?v={zlib.crc32(svg.encode()):08x}', alt=alt_text(p),
                 width=int(size[2]), height=int(size[3]))

@@ -285,7 +285,10 @@ def known_question(self: FrontPage, key: str, request: gr.Request) -> tuple[list
     if not key: return [], None
     kept = [t for t in self.unstored.get(request.session_hash, []) if t.key == key]
     if kept: return kept[-1].saves['before'], kept[-1]
-    row = self.store.asked_as(self.user_of(request)['id'], key)
+    try: row = self.store.asked_as(self.user_of(request)['id'], key)
+    except sa.exc.SQLAlchemyError as e:  # it is answered all the same
+        print_error(e)
+        row = None
     return self.one_turn(row['conversation_id'], row['id'], request) if row else ([], None)
 
 @patch
@@ -325,7 +328,7 @@ def chat_ask(self: FrontPage,
         before = [turn for turn in self.turns_of(chat, request) if not old or turn.message_id != old.message_id]
         return before, self.read_question(belongs_to(before, question), path, mode, request.session_hash)
     for said in self.stream_question(make, chat, key, request):
-        if old and said['turn']: old = self.drop_turn(old)  # and None
+        if old and said['turn'] and said['turn']['id']: old = self.drop_turn(old)  # the new one is stored
         yield said
 
 # %% ../../nbs/app/14_endpoints.ipynb #a8059631
@@ -398,7 +401,8 @@ def chat_again(self: FrontPage, chat: str, message: int | None = None, key: str 
                                 hints=old.hints, hints_shown=old.hints_shown)
     if not old and not self.known_question(key, request)[1]: return
     for said in self.stream_question(make, chat, key, request, temperature=.7, top_p=.9):
-        if old and said['turn'] and said['turn']['id'] != old.message_id: old = self.drop_turn(old)
+        new = said['turn'] and said['turn']['id']
+        if old and new and new != old.message_id: old = self.drop_turn(old)
         yield said
 
 # %% ../../nbs/app/14_endpoints.ipynb #9f623fd1
@@ -566,8 +570,8 @@ def quiz_begin(self: FrontPage,
     "Begin a quiz."
     user = self.user_of(request)
     quiz = Quiz(subject, grade or user['grade'] or None, wanted=skill)
-    remember(self.quizzes, request.session_hash, quiz)
     draw_question(self, quiz, user)
+    remember(self.quizzes, request.session_hash, quiz)
     return self.question_data(quiz)
 
 # %% ../../nbs/app/14_endpoints.ipynb #c92972cb
@@ -576,10 +580,11 @@ def quiz_next(self: FrontPage, request: gr.Request = None) -> dict:
     "The next question of a quiz, or what came of it."
     quiz, user = self.quizzes.get(request.session_hash), self.user_of(request)
     if not quiz: return dict(lost=True)
-    if not quiz.answered: return self.question_data(quiz)
-    if len(quiz.skills) < QUIZ:
-        draw_question(self, quiz, user)
-        return self.question_data(quiz)
+    with self.door(request.session_hash):  # two taps draw one question
+        if not quiz.answered: return self.question_data(quiz)
+        if len(quiz.skills) < QUIZ:
+            draw_question(self, quiz, user)
+            return self.question_data(quiz)
     mastery, (due, why) = self.store.mastery(user['id']), due_skill(self, quiz, user)
     skills = [dict(skill=k, stars=stars_of(mastery.get(k, {}).get('known'))) for k in dict.fromkeys(quiz.skills)]
     return dict(done=True, right=quiz.right, n=QUIZ, skills=skills, next=due, why=self.t['why_'+why])

@@ -86,7 +86,10 @@ def start(self: Answers,
         except Exception as e: print_error(e)
         finally:
             self.leave(running)
-            running.say(None if self.ending else tell(True), over=True)
+            last = None
+            try: last = None if self.ending else tell(True)
+            except Exception as e: print_error(e)  # who reads along must hear that it is over
+            running.say(last, over=True)
     threading.Thread(target=work, daemon=True).start()
 
 @patch

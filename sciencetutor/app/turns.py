@@ -195,7 +195,8 @@ def shown_picture(
     "The picture of the card that an answer says; None if it has none."
     cards = [s for s in sources if s.get('kind') == 'card' and s.get('picture')]
     said = next((s for s in cards if s['text'] in text), None)
-    return picture_data(said['id'], said['picture']) if said else None
+    try: return picture_data(said['id'], said['picture']) if said else None
+    except (KeyError, TypeError, ValueError): return None  # an answer that is stored may have one of an older version
 
 def card_picture(name: str) -> str | None:  # SVG
     "The picture of a card, by the card's id."

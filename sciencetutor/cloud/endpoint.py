@@ -8,8 +8,8 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['GPUS', 'Served', 'place', 'model_request', 'deployment_request', 'run_operation', 'upload_model', 'ensure_endpoint',
-           'create_endpoint', 'delete_endpoint', 'list_endpoints']
+__all__ = ['GPUS', 'Served', 'place', 'model_request', 'deployment_request', 'run_operation', 'ours', 'upload_model',
+           'ensure_endpoint', 'create_endpoint', 'delete_endpoint', 'list_endpoints']
 
 # %% ../../nbs/cloud/13_endpoint.ipynb #c12185ed
 import contextlib, time
@@ -78,6 +78,15 @@ def run_operation(
         operation = rest_call('aiplatform', 'GET', f'v1/{operation["name"]}')
     if why := operation.get('error'): raise CliError(f'Google Cloud says: {why["message"]}; try another GCP_REGION')
 
+# %% ../../nbs/cloud/13_endpoint.ipynb #ourscell01
+def ours(
+    there,  # a `Model` or `Endpoint`, or None
+):
+    "The same, if this program made it: nothing of others is changed or deleted."
+    if there is not None and there.labels.get('app') != 'sciencetutor':
+        raise CliError(f'{there.name} is not of sciencetutor (no label app=sciencetutor): give another --name')
+    return there
+
 # %% ../../nbs/cloud/13_endpoint.ipynb #1125637a
 def upload_model(
     served: Served,
@@ -86,7 +95,7 @@ def upload_model(
     "The model with this image, uploaded unless it is there."
     from google.cloud.aiplatform_v1 import ModelServiceClient
     client, name = make_client(ModelServiceClient, 'aiplatform', dry), place('models', served.name)
-    there, wanted = None if dry else get_api(client.get_model, name=name), model_request(served)
+    there, wanted = None if dry else ours(get_api(client.get_model, name=name)), model_request(served)
     if there and there.container_spec == wanted.container_spec: return f'{name}@{there.version_id}'
     which = dict(parent_model=name) if there else dict(model_id=served.name)
     run_operation(client.upload_model, parent=name.partition('/models/')[0], model=wanted, **which)
@@ -100,7 +109,7 @@ def ensure_endpoint(
     "The endpoint, made if it is not there."
     from google.cloud.aiplatform_v1 import Endpoint, EndpointServiceClient
     client, name = make_client(EndpointServiceClient, 'aiplatform', dry), place('endpoints', served.name)
-    if there := None if dry else get_api(client.get_endpoint, name=name): return list(there.deployed_models)
+    if there := None if dry else ours(get_api(client.get_endpoint, name=name)): return list(there.deployed_models)
     resource = Endpoint(display_name=served.name, labels=dict(app='sciencetutor'))
     parent = name.partition('/endpoints/')[0]
     run_operation(client.create_endpoint, parent=parent, endpoint=resource, endpoint_id=served.name)
@@ -139,7 +148,8 @@ def delete_endpoint(
     from google.cloud.aiplatform_v1 import EndpointServiceClient, ModelServiceClient
     endpoints, models = (make_client(c, 'aiplatform', dry) for c in (EndpointServiceClient, ModelServiceClient))
     where, model = place('endpoints', name), place('models', name)
-    there = None if dry else get_api(endpoints.get_endpoint, name=where)
+    there = None if dry else ours(get_api(endpoints.get_endpoint, name=where))
+    if not dry: ours(get_api(models.get_model, name=model))
     for deployed in there.deployed_models if there else []:
         run_operation(endpoints.undeploy_model, endpoint=where, deployed_model_id=deployed.id)
     for method, what in ((endpoints.delete_endpoint, where), (models.delete_model, model)):

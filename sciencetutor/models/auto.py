@@ -168,6 +168,6 @@ def best_model(
             continue
         log(f'auto: {reason(choice, machine)}. Licence: {m.licence}; to download: {m.download:.1f} GB.')
         if agrees(choice, yes): return m.name, choice.bits
-        break
+        offline = True  # what is here already needs no question
     log('auto: the tutor that comes with ScienceTutor answers.')
     return 'tutor', 16

@@ -379,7 +379,7 @@ def guard_pin(self: Server):
     "Where others come to the page, it takes a code to set the grown-ups' PIN."
     from sciencetutor.app.endpoints import new_code
     front = self.page.state.front
-    if not (self.is_private() or front.auth or front.shared or front.store.setting('pin')): front.pin_code = new_code()
+    if not (self.is_private() or front.auth or front.shared): front.pin_code = new_code()
 
 # %% ../../nbs/40_serve.ipynb #5710cca5
 @patch
@@ -590,7 +590,8 @@ def run_serve(
         with server:
             apis = '' if one_port else f", its APIs at {server.api_url}/apidocs and {server.stream_url}"
             print(f"ScienceTutor ({model}) is at {server.url}{apis} — stop it with Ctrl+C.", flush=True)
-            if code := server.page.state.front.pin_code:
+            front = server.page.state.front
+            if (code := front.pin_code) and not front.store.setting('pin'):
                 print(f"To set the PIN of the page's part for grown-ups, give it this code: {code}", flush=True)
             if open_browser: webbrowser.open(server.url)
             if not endpoint: engine.start()

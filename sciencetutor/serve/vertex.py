@@ -18,8 +18,8 @@ from .api import (
     Body, Completion, Gateway, Question, answer_data, body_size, documented, json_body, parse, until_disconnect)
 
 # %% auto #0
-__all__ = ['MAX_INSTANCES', 'VertexPaths', 'vertex_paths', 'Predict', 'read_instances', 'read_conversation', 'picture_inline',
-           'vertex_routes', 'add_vertex']
+__all__ = ['MAX_INSTANCES', 'AT_ONCE', 'VertexPaths', 'vertex_paths', 'Predict', 'read_instances', 'read_conversation',
+           'picture_inline', 'vertex_routes', 'add_vertex']
 
 # %% ../../nbs/serve/06_vertex.ipynb #00e1836d
 class VertexPaths(NamedTuple):
@@ -28,16 +28,17 @@ class VertexPaths(NamedTuple):
     health: str
 
 def vertex_paths(
-    environ: Mapping = os.environ,
+    environ: Mapping | None = None,  # the process's own if not given
 ) -> VertexPaths | None:  # None anywhere but on Vertex AI
     "The paths that Vertex AI says in a container's environment."
-    paths = VertexPaths(environ.get('AIP_PREDICT_ROUTE', ''), environ.get('AIP_HEALTH_ROUTE', ''))
+    said = os.environ if environ is None else environ
+    paths = VertexPaths(said.get('AIP_PREDICT_ROUTE', ''), said.get('AIP_HEALTH_ROUTE', ''))
     if not any(paths): return None
     if all(path.startswith('/') for path in paths) and paths.predict != paths.health: return paths
     raise CliError('AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE are two paths, such as /predict and /health: set both.')
 
 # %% ../../nbs/serve/06_vertex.ipynb #f3a29798
-MAX_INSTANCES = 32  # in a request
+MAX_INSTANCES, AT_ONCE = 32, 4  # in a request, and answered at a time: other requests need places, too
 
 class Predict(Body):
     "What Vertex AI hands over: instances, or a body of OpenAI's chat API."
@@ -74,9 +75,11 @@ async def predict(self: Gateway,
     size: int,  # bytes of the request
 ) -> list[dict]:
     "The answers to all questions of a request."
+    few = asyncio.Semaphore(AT_ONCE)
+    async def answer(question: Question) -> Turn:
+        async with few: return await self.answer(client, question, size)
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.answer(client, q, size)) for q in questions]
+        async with asyncio.TaskGroup() as group: tasks = [group.create_task(answer(q)) for q in questions]
     except ExceptionGroup as e: raise e.exceptions[0] from None
     return [dict(answer_data(t.result()), picture=picture_inline(t.result())) for t in tasks]
 

@@ -132,7 +132,7 @@ async function readPicture(quiet = false) {  // whether its words take the place
   return questions !== null
 }
 
-function dropPicture() { picture = null; preview.replaceChildren() }
+function dropPicture() { picture = coming = null; preview.replaceChildren() }
 
 function takePicture(event, data) {
   const file = [...data?.files || []].find(f => f.type.startsWith('image/') || /\.(hei[cf]|avif)$/i.test(f.name))
@@ -163,6 +163,7 @@ async function submit() {
 }
 
 function sendAll(questions, sent = null, instead = null) {
+  if (busy) return chat ? waiting.set(chat, [...waiting.get(chat), ...questions]) : putBack(questions.join('\n\n'))
   const [first, ...rest] = questions
   if (chat) waiting.set(chat, [...waiting.get(chat), ...rest])
   send(first, sent, mode(), {instead, rest: chat ? [] : rest})
@@ -204,7 +205,7 @@ async function run(turn, entry, begin) {
     entry.message = said.turn.id
     if (said.done || entry.message) pending.drop(entry)
     else pending.set(entry)
-    if (entry.instead && here()) replaced(entry)
+    if (entry.instead && said.turn.id && here()) replaced(entry)
     if (here()) draw(turn)
     else leave()
   }
@@ -488,10 +489,13 @@ async function again(turn) {
 }
 
 async function edit(turn) {  // its words and its picture go into the box; it is replaced once the new one is there
+  const home = turns
   try {
     const {text, picture: path} = await call('chat_edit', chat, turn.data.id)
-    if (turn.sent) await attach(turn.sent.file)
-    else if (path) await attach(new File([await (await fetch(fileUrl(path))).blob()], 'picture.png', {type: 'image/png'}))
+    const file = turn.sent?.file || path && new File([await (await fetch(fileUrl(path))).blob()], 'picture.png', {type: 'image/png'})
+    if (turns !== home) return  // the child is in another chat
+    if (file) await attach(file)
+    if (turns !== home) return
     change(turn)
     setText(text)
     typed()

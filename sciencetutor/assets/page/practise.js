@@ -88,7 +88,7 @@ async function check(chosen) {
     b.classList.toggle('key', quiz.asked.choices[i] === told.answer)
     b.classList.toggle('missed', !told.right && quiz.asked.choices[i] === chosen)
   })
-  const more = el('button', {type: 'button', class: 'primary', id: 'quiz-next', onclick: onward}, t(told.i < told.n ? 'quiz_next' : 'quiz_end'))
+  const more = el('button', {type: 'button', class: 'primary', id: 'quiz-next', onclick: () => { more.disabled = true; return onward().finally(() => { more.disabled = false }) }}, t(told.i < told.n ? 'quiz_next' : 'quiz_end'))
   node.append(el('div', {class: `sheet ${told.right ? 'right' : 'wrong'}`, role: 'status'}, el('p', {class: 'verdict'}, icon(told.right ? 'yes' : 'no'),
     told.right ? t('quiz_right') : t('quiz_wrong', {choice: told.answer.replace(/\.$/, '')})),
   el('div', {class: 'why', tabindex: 0, lang: 'en'}, markdown(told.solution), told.mastered && el('p', {}, t('quiz_mastered', {skill: told.skill})),
