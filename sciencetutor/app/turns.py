@@ -16,7 +16,7 @@ from fastcore.script import CliError
 from .cards import TALK
 from .drawings import draw_picture, picture_data
 from .answers import ASK, SURE, TELL, Answer, converse, leans_on_last
-from .retrieval import finder
+from .retrieval import KNOWN, finder
 from .safety import ContentFiltered
 from ..data.formats import WHY, question_text
 from ..engine.lazy import TooLong
@@ -232,7 +232,7 @@ def needs_eyes(
     "Whether the picture would have to be looked at."
     said = question.lower()
     if answer.kind in ('unknown', 'nearest') or POINTS_AT.search(said): return True
-    return answer.kind == 'card' and answer.sure < SURE and bool(PERHAPS_AT.search(said))
+    return answer.kind == 'card' and answer.sure < KNOWN and bool(PERHAPS_AT.search(said))
 
 def asks_back(
     engine: 'Engine',
