@@ -61,7 +61,8 @@ def visit(page, server, asked):
         page.fill('#box', '')
     server.killer.join()
 
-@pytest.mark.parametrize('kills', [5, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize('kills', [5, 20])
 def test_killed_at_random_moments(browser, tmp_path, kills):
     server, asked = Fragile(tmp_path, kills, seed=kills), []
     try:
