@@ -15,7 +15,7 @@ test: .venv/dev ## everything CI checks, in under half an hour on 2 cores
 	ruff check .
 	bandit -q -c pyproject.toml -r sciencetutor tools examples deploy
 	python tools/docs.py && git diff --exit-code README.md docs nbs pyproject.toml
-	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --reruns 2 --only-rerun TimeoutError  # of a browser on a busy machine
+	OMP_NUM_THREADS=1 pytest -n auto --dist loadfile
 
 docs: .venv/dev ## the site in docs/ and README.md, from the notebooks
 	python tools/docs.py

@@ -3,9 +3,10 @@ import re, threading, time
 from types import SimpleNamespace as NS
 import pytest, requests
 from PIL import Image
-from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, split_questions
+from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, of_page, split_questions
 from sciencetutor.app.core import PageSettings, PageTurn
 from sciencetutor.app.store import Store
+from sciencetutor.app.uploads import session_of
 from sciencetutor.serve import Server, open_port
 from sciencetutor.serve.core import Reach
 from test_page import SOLID, Script
@@ -184,6 +185,16 @@ def test_an_answer_goes_on_when_nobody_looks(tmp_path):
     for c in chat, other: assert ['Finis' in m['text'] for m in stored(page, c)] == [True]
     assert page.chat_open(chat, ME)['turns'][0]['text'] == said['turn']['text']
 
+def test_streams_of_one_page_are_of_its_session(server):
+    "Each has a session of its own; nobody comes into a visitor's by the name of its page."
+    v = visit(server.url)
+    told = [stream(v, 'chat_ask', 'What?', '', 'explain', session=f'walker.{s}') for s in ('one', 'two')]
+    assert [t['done'] for t in told] == [True, True]
+    assert stream(v, 'chat_ask', 'What?', '', 'explain', session='walker.one.two') == 400
+    page = of_page(NS(session_hash=session_of('a'*32, 'walker.one'))).session_hash
+    assert page == of_page(NS(session_hash=session_of('a'*32, 'walker.two'))).session_hash == session_of('a'*32, 'walker')
+    assert of_page(NS(session_hash=session_of('b'*32, 'walker.one'))).session_hash != page
+
 def test_only_stop_stops_an_answer(tmp_path):
     page = front(tmp_path)
     steps = page.chat_ask(SOLID.replace('solid', 'slow solid'), request=ME)
@@ -194,7 +205,7 @@ def test_only_stop_stops_an_answer(tmp_path):
     *_, said = steps
     assert said['turn']['stopped'] and said['turn']['text'] and not page.chat_stop(turn['id'], ME)
     assert stored(page, turn['chat'])[0]['note'] == 'stopped'
-    *_, said = page.chat_again(turn['chat'], turn['id'], 'k', ME)
+    *_, said = page.chat_again(turn['chat'], turn['id'], 'k', request=ME)
     assert not said['turn']['note'] and 'Finis' in said['turn']['text'] and len(stored(page, turn['chat'])) == 1
 
 def test_what_the_end_of_the_server_cuts_off_is_not_whole(tmp_path):
@@ -207,7 +218,7 @@ def test_what_the_end_of_the_server_cuts_off_is_not_whole(tmp_path):
     assert not any(said['done'] for said in steps)
     whole(page)
     assert not stored(page, turn['chat'])[0]['text'] and not stored(page, turn['chat'])[0]['note']
-    *_, said = front(tmp_path).chat_resume(turn['chat'], turn['id'], ME)
+    *_, said = front(tmp_path).chat_resume(turn['chat'], turn['id'], request=ME)
     assert said['done'] and said['turn']['text'] and said['turn']['id'] == turn['id']
 
 def test_what_is_sent_twice_is_asked_once(tmp_path):
@@ -228,7 +239,7 @@ def test_a_changed_question_replaces_the_old_one_once_it_is_there(tmp_path):
     assert len(stored(page, old['chat'])) == 1
     *_, said = page.chat_ask('Why do bats fly?', old['chat'], 'explain', None, 'k', old['id'], ME)
     assert [m['question'] for m in stored(page, old['chat'])] == ['Why do bats fly?']
-    *_, again = page.chat_again(old['chat'], said['turn']['id'], 'k2', ME)
+    *_, again = page.chat_again(old['chat'], said['turn']['id'], 'k2', request=ME)
     assert [m['id'] for m in stored(page, old['chat'])] == [again['turn']['id']]
 
 def test_too_many_answers_at_a_time_are_refused_unread(tmp_path):
@@ -247,7 +258,7 @@ def test_hints_go_on_after_a_restart(tmp_path):
     keys = 'hinting', 'hints', 'more_hints', 'tries', 'choices', 'probs', 'say'
     assert {k: shown[k] for k in keys} == {k: judged[k] for k in keys}
     assert again.chat_judge('b', turn['chat'], turn['id'], ME)['verdict'] in ('right', 'agree')
-    *_, told = again.chat_tell(turn['chat'], turn['id'], ME)
+    *_, told = again.chat_tell(turn['chat'], turn['id'], request=ME)
     assert told['turn']['best'] == 1 and 'Finis' in told['turn']['text'] and len(again.engine.asked) == 1  # not scored
     third = front(tmp_path)
     assert third.chat_open(turn['chat'], ME)['turns'][0]['tries'] == told['turn']['tries']

@@ -5,8 +5,10 @@ import pytest
 from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
-from test_page import SOLID, Script, as_adult, browser, engine, finished, last, note_other_hosts, send, server, visit
+from test_page import (SOLID, WIDGETS, Script, as_adult, browser, engine, finished, last, note_other_hosts, send,
+                       server, visit)
 
+pytestmark = WIDGETS
 T = TEXTS['en']
 
 def mode(page, key): page.locator('#mode label').filter(has_text=T['mode_'+key]).click()

@@ -1,5 +1,5 @@
 "Learning on the page, in headless Chromium: what is remembered, hints, the quiz, the adult's view, safety."
-import os
+import os, time
 from pathlib import Path
 import pytest
 from sciencetutor.app.safety import Verdict
@@ -9,8 +9,9 @@ from sciencetutor.app.core import Actions, Page, PageSettings, PageTurn, chat_me
 from sciencetutor.serve.core import Server, open_port
 from sciencetutor.app.store import Store
 from test_page_access import accessible
-from test_page import SOLID, Script, as_adult, browser, engine, finished, last, send, server, visit
+from test_page import SOLID, WIDGETS, Script, as_adult, browser, engine, finished, last, send, server, visit
 
+pytestmark = WIDGETS
 T = TEXTS['en']
 SHOTS = os.environ.get('SCREENSHOTS')
 
@@ -134,7 +135,8 @@ def test_texts_are_used():
 
 def test_reload_and_find_it_again(visit):
     page = visit()
-    send(page, 'Why do zebras have stripes?')
+    name = f'zebras{time.time_ns()}'  # of this run
+    send(page, f'Why do {name} have stripes?')
     page.get_by_text('Finis coronat.').wait_for()
     finished(page)
     page.reload()
@@ -144,9 +146,9 @@ def test_reload_and_find_it_again(visit):
     mode(page, 'hint')
     page.wait_for_selector('#box')
     page.click('#go-chats')
-    page.fill('#search textarea, #search input', 'zebras')
-    page.wait_for_timeout(800)
-    page.locator('#chat-list label').first.wait_for()
+    page.fill('#search textarea, #search input', name)
+    page.locator('#chat-list label', has_text=name).wait_for()
+    page.locator('#chat-list label').nth(1).wait_for(state='detached')
     assert page.locator('#chat-list label').count() == 1 and page.locator('#chats-open').is_disabled()
     page.locator('#chat-list label').first.click()
     page.wait_for_selector('#chats-open:enabled')  # the choice has arrived, and its title

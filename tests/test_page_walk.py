@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from sciencetutor.app.views import TEXTS
 from sciencetutor.samples.core import make_problems
-from test_page import SOLID, attach, as_adult, browser, finished, note_other_hosts, send
+from test_page import SOLID, WIDGETS, attach, as_adult, browser, finished, note_other_hosts, send
 from test_page_access import mode
 from test_page_lessons import fits, shot
 
+pytestmark = WIDGETS
 T = TEXTS['en']
 DESERT = ("Which of these helps a cactus to live in the desert?\nA. a thick stem that holds water\n"
           "B. leaves that are wide and thin\nC. flowers that are white")

@@ -24,7 +24,7 @@ from .running import Answers, Running
 from .store import PIN, active_seconds, to_json, to_markdown
 from .teaching import MASTERED, chosen_choice, class_table, covered, draw_quiz, print_quiz
 from .turns import find_choices, recall, recent_turns, shown_picture
-from .uploads import Refusal, bare_png, owner_of, print_error
+from .uploads import Refusal, bare_png, owner_of, page_of, print_error
 from .views import (FILE_KINDS, QUIZ, REPORTED, Quiz, accept_flag, child_name, child_row, date_of,
                                     draw_question, due_skill, flag_choices, flag_row, grade_answer, reading_words,
                                     skill_row, to_data_uri)
@@ -34,7 +34,7 @@ from ..data.images import BadImage, open_image, open_upload, png_bytes
 # %% auto #0
 __all__ = ['AT_HAND', 'BUSY', 'MARKED', 'READERS', 'LOOK_CLOSELY', 'UNLOCKED', 'CARDS_SHOWN', 'CARD_TEXTS', 'CARD_LISTS',
            'LONGEST', 'MOST', 'NO_FOLDER', 'STREAMED', 'AT_ONCE', 'FrontPage', 'remember', 'hint_data', 'source_data',
-           'verdict_data', 'turn_data', 'chat_of', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
+           'verdict_data', 'turn_data', 'chat_of', 'of_page', 'belongs_to', 'split_questions', 'judge_try', 'file_data',
            'stars_of', 'new_code', 'own_questions', 'card_id', 'typed_card', 'add_endpoints', 'make_front']
 
 # %% ../../nbs/app/14_endpoints.ipynb #838e7094
@@ -309,6 +309,12 @@ def stream_question(self: FrontPage, make: Callable, chat: str, key: str, reques
     elif turn: yield from self.stream_turn(turn, before, chat, request)
     else: yield BUSY
 
+# %% ../../nbs/app/14_endpoints.ipynb #oftab001
+def of_page(request: gr.Request) -> gr.Request:
+    "A stream's request as one of the page that asks."
+    request.session_hash = page_of(request.session_hash)
+    return request
+
 # %% ../../nbs/app/14_endpoints.ipynb #a3c50850
 @patch
 def chat_ask(self: FrontPage,
@@ -321,6 +327,7 @@ def chat_ask(self: FrontPage,
     request: gr.Request = None,
 ) -> dict:  # turn, waiting, done; streamed
     "Ask the tutor."
+    request = of_page(request)
     path = (picture or {}).get('path')
     if not question.strip() and not path: return
     old = self.one_turn(chat, instead, request)[1] if instead else None
@@ -378,6 +385,7 @@ def page_words(self: FrontPage, picture: dict | None = None, request: gr.Request
 @patch
 def chat_resume(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
     "Read on in an answer, have it written if nothing came of it, or get it whole; streamed."
+    request = of_page(request)
     before, turn = self.one_turn(chat, message, request)
     if turn: yield from self.stream_turn(turn, before, chat, request)
 
@@ -387,10 +395,12 @@ def chat_find(self: FrontPage, key: str, request: gr.Request = None) -> dict:  #
     turn = self.known_question(key[:64], request)[1]
     return dict(chat=turn.chat_id, id=turn.message_id) if turn else {}
 
+# %% ../../nbs/app/14_endpoints.ipynb #againcd1
 @patch
 def chat_again(self: FrontPage, chat: str, message: int | None = None, key: str = '',
                request: gr.Request = None) -> dict:
     "Another answer to a question."
+    request = of_page(request)
     before, old = self.one_turn(chat, message, request)
     if old and (self.answers.of(old) or not (old.text or old.note or old.hinting)):
         yield from self.stream_turn(old, before, chat, request)
@@ -477,6 +487,7 @@ def chat_hint(self: FrontPage, chat: str, message: int | None = None, request: g
 @patch
 def chat_tell(self: FrontPage, chat: str, message: int | None = None, request: gr.Request = None) -> dict:
     "The answer after hints; streamed."
+    request = of_page(request)
     before, turn = self.one_turn(chat, message, request)
     if not turn: return
     if turn.hinting:

@@ -19,7 +19,8 @@ from ..files import READ_FLAGS
 # %% auto #0
 __all__ = ['COOKIE', 'NAME', 'TOKEN', 'MAX_FILE', 'MAX_FILES', 'MAX_BYTES', 'MAX_FILES_IN_ALL', 'MAX_BYTES_IN_ALL', 'MAX_AGE',
            'MAX_AGE_UNUSED', 'MARK', 'Refusal', 'print_error', 'hash128', 'visitor_of', 'session_of', 'owner_of',
-           'sweep_folders', 'PrivateFolder', 'upload_folder', 'StoredFile', 'Uploads', 'bare_png', 'clean_upload']
+           'page_of', 'sweep_folders', 'PrivateFolder', 'upload_folder', 'StoredFile', 'Uploads', 'bare_png',
+           'clean_upload']
 
 # %% ../../nbs/app/10_uploads.ipynb #refusal
 class Refusal(Exception):
@@ -62,16 +63,21 @@ def visitor_of(
 
 def session_of(
     visitor: str,  # from `visitor_of`
-    name: str,  # of the session, as the browser calls it
-) -> str:  # 64 hexadecimal digits, of which the first half is the visitor's
+    name: str,  # of the session, as the browser calls it: a page's, or that, a dot and a name for one of its streams
+) -> str:  # 32 hexadecimal digits for each of visitor, page and stream
     "A name for a session that no visitor can choose."
-    if not isinstance(name, str) or not re.fullmatch(NAME, name): raise Refusal(400, "That is no name of a session.")
-    return visitor + hash128(f'{visitor} {name}')
+    if not isinstance(name, str) or not re.fullmatch(rf'{NAME}(\.{NAME})?', name):
+        raise Refusal(400, "That is no name of a session.")
+    return visitor + ''.join(hash128(f'{visitor} {part}') for part in name.split('.'))
 
 def owner_of(session: str | None) -> str:  # visitor
     "Whose session this is; one that was not named by `session_of` has an owner of its own."
-    named = re.fullmatch('[0-9a-f]{64}', session or '')
+    named = re.fullmatch('[0-9a-f]{64}([0-9a-f]{32})?', session or '')
     return session[:32] if named else hash128(str(session))
+
+def page_of(session: str) -> str:
+    "The session of the page to which a stream's session belongs."
+    return session[:64]
 
 # %% ../../nbs/app/10_uploads.ipynb #4bb14d5f
 MAX_FILE = 10 << 20  # bytes of an upload

@@ -70,17 +70,18 @@ async function ask(path, options) {
   }
 }
 
-const post = (path, data) => ask(path, {method: 'POST', headers: {'content-type': 'application/json'},
-  body: JSON.stringify({data, session_hash: session})})
+const post = (path, data, as = session) => ask(path, {method: 'POST', headers: {'content-type': 'application/json'},
+  body: JSON.stringify({data, session_hash: as})})
 
 export async function call(name, ...data) {
   const r = await post(`run/${name}`, data)
   try { return (await r.json()).data[0] } catch { throw new Offline('cut off') }
 }
 
-// Every step of a streamed answer goes to `step`; the last one is returned.
+// Every step of a streamed answer goes to `step`; the last one is returned. Two streams of one session would get each
+// other's events: each has a session of its own, named after the page's.
 export async function stream(name, data, step, signal) {
-  const {event_id} = await (await post(`call/${name}`, data)).json()
+  const {event_id} = await (await post(`call/${name}`, data, `${session}.${randomName()}`)).json()
   const reader = (await ask(`call/${name}/${event_id}`, {signal})).body.getReader(), decoder = new TextDecoder()
   let text = '', last
   for (;;) {
