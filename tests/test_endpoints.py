@@ -188,9 +188,9 @@ def test_an_answer_goes_on_when_nobody_looks(tmp_path):
 def test_streams_of_one_page_are_of_its_session(server):
     "Each has a session of its own; nobody comes into a visitor's by the name of its page."
     v = visit(server.url)
-    told = [stream(v, 'chat_ask', 'What?', '', 'explain', session=f'walker.{s}') for s in ('one', 'two')]
+    told = [stream(v, 'chat_ask', 'What?', '', 'explain', None, session=f'walker.{s}') for s in ('one', 'two')]
     assert [t['done'] for t in told] == [True, True]
-    assert stream(v, 'chat_ask', 'What?', '', 'explain', session='walker.one.two') == 400
+    assert stream(v, 'chat_ask', 'What?', '', 'explain', None, session='walker.one.two') == 400
     page = lambda visitor, name: of_page(NS(session_hash=session_of(visitor*32, name))).session_hash
     assert page('a', 'walker.one') == page('a', 'walker.two') == page('a', 'walker') == session_of('a'*32, 'walker')
     assert page('b', 'walker.one') != page('a', 'walker.one')
