@@ -123,7 +123,7 @@ def test_compared(text, pair): assert compared(text) == pair
     ('आसमान नीला क्यों है', 'hi'), ('لماذا السماء زرقاء', 'ar'), ('Почему небо голубое', 'ru'),
     ('আকাশ নীল কেন', 'bn'), ('آسمان نیلا کیوں ہے ٹھیک', 'ur'), ('Por que o céu é azul?', 'pt'),
     ('Mengapa langit itu biru?', 'id'), ('wat is a baloon made of', None), ('why is la paz so high', None),
-    ('balance H2 + O2 = H2O', None),
+    ('balance H2 + O2 = H2O', None), ('as brave as a lion?', None), ('quick as a cat', None),
 ])
 def test_other_languages(text, language): assert other_language(text) == language
 

@@ -240,7 +240,7 @@ LITTLE = dict(  # little words by which a language in Latin script is known
     id='apa mengapa kenapa bagaimana adalah yang di dan itu ini kapan dimana berapa untuk ada dengan tidak bisa')
 ENGLISH = set('the a an is are was were do does did why what how when where who which can could would of to in on at '
               'by for from and or it its that this these those there have has not you i my we they be '
-              'with about y u r ur wat wats wen wich dose cuz im'.split())
+              'with about as like no so if but me y u r ur wat wats wen wich dose cuz im'.split())
 
 # %% ../../nbs/app/04_answers.ipynb #language
 def other_language(text: str) -> str | None:  # a key of `SORRY`
