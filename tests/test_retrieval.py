@@ -132,7 +132,9 @@ def test_long_and_odd_questions_are_bounded(find):
 
 
 def test_a_misspelled_word_is_read_in_the_way_that_fits(find):
-    "*planit* is as near to a plant as to a planet."
+    "*planit* is as near to a plant as to a planet; *crusaids* sounds as *crusades*."
+    assert find.spell('why did the crusaids happen') == 'why did the crusades happen'
+    assert find.spell("dont doesnt theyre") == 'dont doesnt theyre'  # and no dots
     assert len(find.spell.readings('wich planit is the bigest')) > 2
     assert find.find('wich planit is the bigest')[0].card.id == 'planet-biggest-smallest'
 

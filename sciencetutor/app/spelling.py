@@ -7,7 +7,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/spelling.html.md"""
 # %% ../../nbs/app/18_spelling.ipynb #spellimps1
 from __future__ import annotations
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import islice, product
@@ -17,8 +17,8 @@ from .cards import Card
 from ..resources import english_words
 
 # %% auto #0
-__all__ = ['STOP', 'AS_IT_SOUNDS', 'stemmer', 'typed_words', 'meaningful', 'plain_words', 'letters', 'packed', 'unpacked',
-           'word_counts', 'Speller']
+__all__ = ['STOP', 'AS_IT_SOUNDS', 'SOUNDS_ALIKE', 'stemmer', 'typed_words', 'meaningful', 'plain_words', 'letters', 'packed',
+           'unpacked', 'word_counts', 'Speller']
 
 # %% ../../nbs/app/18_spelling.ipynb #60856457
 STOP = frozenset(
@@ -64,20 +64,21 @@ def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
     "The words of the cards, and how often they stand there."
     known, english = Counter(), english_words()
     for c in cards:
-        for text in (c.title, c.answer, c.deeper, c.example, *c.facts): known.update(letters(text))
+        for text in (c.title, c.answer, c.deeper, c.example, *c.facts, *(says for _, says in c.also)): known.update(letters(text))
     for c in cards:  # the ways to ask may be misspelled on purpose
-        for text in c.asked: known.update(w for w in letters(text) if w in english)
+        for text in [*c.asked, *(a for asks, _ in c.also for a in asks)]:
+            known.update(w for w in letters(text) if w in english)
     return dict(words=packed(known), counts=np.array([*known.values()], np.int64))
 
 # %% ../../nbs/app/18_spelling.ipynb #assounds01
-AS_IT_SOUNDS = dict(  # farther from the word that is meant than from others
-    nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough',
-    thru='through', fone='phone', foto='photo', skool='school', brane='brain', wurld='world', erth='earth',
-    oshun='ocean', litening='lightning', litning='lightning', masheen='machine', ekko='echo', jerms='germs',
-    magnit='magnet', stummick='stomach', blu='blue', tru='true', duz='does', wuz='was', wut='what',
-    cuz='because')
+AS_IT_SOUNDS = dict(
+    nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough', thru='through',
+    foto='photo', skool='school', brane='brain', oshun='ocean', litening='lightning', ekko='echo',
+    stummick='stomach', blu='blue', duz='does', wut='what', cuz='because')
 
 # %% ../../nbs/app/18_spelling.ipynb #speller001
+SOUNDS_ALIKE = 1.5  # letters that a word is nearer when it sounds the same
+
 class Speller:
     "Puts misspelled words right, by the words of the cards."
     def __init__(self,
@@ -96,13 +97,27 @@ class Speller:
         for word, count in self.known.items(): index.create_dictionary_entry(word, count)
         return index
 
-    def near_words(self, word: str) -> list[str]:
-        "A word; if it is none, the nearest one, or two that are one letter away."
-        from symspellpy import Verbosity
-        if word in AS_IT_SOUNDS: return [AS_IT_SOUNDS[word]]
-        if len(word) < 4 or word in self.known or word in self.english or len(word) > 30: return [word]
-        near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
-        return [n.term for n in near[:2 if near[0].distance == 1 else 1]] if near else [word]
+    @cached_property
+    def sounds(self) -> dict[str, list[str]]:
+        "The words by how they sound; made when the first word is misspelled."
+        from jellyfish import metaphone
+        found = defaultdict(list)
+        for word in self.known: found[metaphone(word)].append(word)
+        return found
+
+# %% ../../nbs/app/18_spelling.ipynb #nearwords1
+@patch
+def near_words(self: Speller, word: str) -> list[str]:
+    "A word; if it is none, the one or two that are most likely meant, the likeliest first."
+    from jellyfish import damerau_levenshtein_distance as distance, metaphone
+    from symspellpy import Verbosity
+    if word in AS_IT_SOUNDS: return [AS_IT_SOUNDS[word]]
+    if not 4 <= len(word) <= 30 or word in STOP or word in self.known or word in self.english: return [word]
+    near = self.index.lookup(word, Verbosity.CLOSEST, max_edit_distance=1 if len(word) < 6 else 2)
+    far = {n.term: n.distance for n in near} | {w: distance(w, word) for w in self.sounds.get(metaphone(word), ())}
+    likely = [w for w in far if far[w] <= (len(word)-1)//2]
+    alike = lambda w: SOUNDS_ALIKE*(metaphone(w) == metaphone(word))
+    return sorted(likely, key=lambda w: (far[w]-alike(w), -self.known[w]))[:2] or [word]
 
 # %% ../../nbs/app/18_spelling.ipynb #readings001
 @patch

@@ -61,6 +61,7 @@ def visitor_of(
     known = bool(token and re.fullmatch(TOKEN, token))
     return hash128(json.dumps([token if known else None, None if known else address, user]))
 
+# %% ../../nbs/app/10_uploads.ipynb #sessioncd1
 def session_of(
     visitor: str,  # from `visitor_of`
     name: str,  # of the session, as the browser calls it: a page's, or that, a dot and a name for one of its streams
