@@ -281,9 +281,9 @@ def nearest_card(
     return Answer(text, 'nearest', best.sure, [best], list(found[:2]))
 
 # %% ../../nbs/app/04_answers.ipynb #compare-cards
-def names_both(card: Card, things: tuple[str, str]) -> bool:
-    "Whether a card speaks of two things that are to be compared."
-    said = set(plain_words(f'{card.title} {card.answer}'))
+def names_both(found: Found, things: tuple[str, str]) -> bool:
+    "Whether what was found speaks of two things that are to be compared."
+    said = set(plain_words(f'{found.direct} {found.card.title} {found.card.answer}'))
     return all(said >= set(plain_words(thing)) for thing in things)
 
 def compare_cards(
@@ -333,8 +333,8 @@ def tell(
     if found and found[0].card.topic == TALK and found[0].sure >= ASK: return Answer(found[0].card.answer, 'talk')
     found = [f for f in found if f.card.topic != TALK]
     sure = found[0].sure if found else 0.
-    things = compared(text)
-    if things and not (sure >= TELL and names_both(found[0].card, things)):
+    things = compared(finder.spell(text[:1000]))
+    if things and not (sure >= TELL and names_both(found[0], things)):
         if answer := compare_cards(things, finder): return answer
     if sure < TELL and POINTS.search(bare(text)): return Answer(NEEDS_CHOICES, 'unknown')
     if sure < ASK: return not_known(found)
