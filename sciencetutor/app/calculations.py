@@ -13,9 +13,9 @@ from typing import NamedTuple
 from ..resources import asset
 
 # %% auto #0
-__all__ = ['NUMBER', 'PER', 'END', 'ASKS_UNIT', 'IN_A_ROW', 'MIDDLE', 'LONGEST', 'LEFT_OVER', 'table', 'registry', 'pint_name',
-           'spellings', 'unit_of', 'quantity_pattern', 'Quantity', 'read_quantities', 'say_number', 'say_unit', 'say',
-           'fits', 'by_formula', 'in_other_unit', 'of_many', 'calculate']
+__all__ = ['NUMBER', 'PER', 'END', 'ASKS_UNIT', 'IN_A_ROW', 'MIDDLE', 'LISTED', 'ABC_ORDER', 'LONGEST', 'LEFT_OVER', 'table',
+           'registry', 'pint_name', 'spellings', 'unit_of', 'quantity_pattern', 'Quantity', 'read_quantities',
+           'say_number', 'say_unit', 'say', 'fits', 'by_formula', 'in_other_unit', 'of_many', 'abc_order', 'calculate']
 
 # %% ../../nbs/app/15_calculations.ipynb #calcco07
 @lru_cache(1)
@@ -187,13 +187,26 @@ def of_many(
             f'{added} = {say_number(total)}, and divide by how many there are: '
             f'{say_number(total)} ÷ {n} = {say_number(mean)}.')
 
+# %% ../../nbs/app/15_calculations.ipynb #abccode01
+LISTED = r"((?:[a-z'-]+(?:, ?(?:and |or )?| and | or )){1,19}[a-z'-]+)"
+ABC_ORDER = re.compile(rf'\b(?:abc|alphabetical) order(?: please)?[:,] *{LISTED}[.?! ]*$'
+                       rf'|\b(?:put|sort|write) (?:the words )?{LISTED} in(?:to)? (?:abc|alphabetical) order\b')
+
+def abc_order(text: str) -> str:  # '' if no words are listed
+    "The child's own words in the order of the alphabet, and the way to it."
+    found = ABC_ORDER.search(' '.join(text.lower().split()))
+    words = found and [w for w in re.findall("[a-z'-]+", found[1] or found[2]) if w not in ('and', 'or')]
+    if not words or {'these', 'them', 'words', 'it'} & set(words): return ''
+    return (f"{', '.join(sorted(words)).capitalize()}. Look at the first letter of each word and say the alphabet; "
+            "where the first letters are the same, the next ones decide.")
+
 # %% ../../nbs/app/15_calculations.ipynb #calcco20
 LONGEST = 300  # characters of a question
 LEFT_OVER = re.compile(r'[\d²³^%−]|\b(?:minus|negative|square[ds]?|cube[ds]?|cubic)\b|(?<!\w)-\s?[QN]')
 
 def calculate(text: str) -> str:  # '' if there is nothing that it is sure of
-    "The answer to a question that asks for a calculation."
-    if len(text) > LONGEST or not re.search(r'\d', text): return ''
+    "The answer to a question that asks for a calculation, or for words in order."
+    if len(text) > LONGEST or not re.search(r'\d', text): return abc_order(text[:LONGEST])
     rest, found = read_quantities(text)
     given, wanted = [q for q in found if q.value is not None], [q.unit for q in found if q.value is None]
     if not given or LEFT_OVER.search(rest) or any(q.value > 1e12 for q in given): return ''
