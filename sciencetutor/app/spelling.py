@@ -64,7 +64,8 @@ def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
     "The words of the cards, and how often they stand there."
     known, english = Counter(), english_words()
     for c in cards:
-        for text in (c.title, c.answer, c.deeper, c.example, *c.facts, *(says for _, says in c.also)): known.update(letters(text))
+        for text in (c.title, c.answer, c.deeper, c.example, *c.facts, *(says for _, says in c.also)):
+            known.update(letters(text))
     for c in cards:  # the ways to ask may be misspelled on purpose
         for text in [*c.asked, *(a for asks, _ in c.also for a in asks)]:
             known.update(w for w in letters(text) if w in english)
