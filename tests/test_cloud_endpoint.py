@@ -33,6 +33,9 @@ def test_from_beginning_to_end(google, capsys):
     assert [r[:3] for r in run_status()] == [('endpoint', 'sciencetutor', 'deployed')]
     deploy(gpu='L4')
     assert 'is there already' in capsys.readouterr().out and len(google.endpoints['sciencetutor'].deployed_models) == 1
+    deploy(gpu='T4')  # another machine takes the place of the first
+    (deployed,) = google.endpoints['sciencetutor'].deployed_models
+    assert deployed.dedicated_resources.machine_spec.machine_type == 'n1-highmem-2'
     deploy(image=IMAGE+'1')  # another image: a version of the model, which takes the place of the first
     (deployed,) = google.endpoints['sciencetutor'].deployed_models
     assert deployed.model_version_id == '2' and google.models['sciencetutor'].container_spec.image_uri == IMAGE+'1'

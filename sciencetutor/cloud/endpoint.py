@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/cloud/endpoint.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['GPUS', 'Served', 'place', 'model_request', 'deployment_request', 'run_operation', 'ours', 'upload_model',
+__all__ = ['GPUS', 'Served', 'place', 'model_request', 'deployment_request', 'is_same', 'run_operation', 'ours', 'upload_model',
            'ensure_endpoint', 'create_endpoint', 'delete_endpoint', 'list_endpoints']
 
 # %% ../../nbs/cloud/13_endpoint.ipynb #c12185ed
@@ -62,6 +62,16 @@ def deployment_request(
     resources = v1.DedicatedResources(machine_spec=spec, min_replica_count=1, max_replica_count=1, spot=served.spot)
     return v1.DeployedModel(model=model, display_name=served.name, dedicated_resources=resources,
                             service_account=setting('GCS_SERVICE_ACCOUNT', need=False))
+
+def is_same(
+    there,  # a `DeployedModel`
+    wanted,  # from `deployment_request`
+) -> bool:
+    "Whether this version of the model is there on such a machine."
+    a, b = there.dedicated_resources, wanted.dedicated_resources
+    alike = all(getattr(a.machine_spec, k) == getattr(b.machine_spec, k)
+                for k in ('machine_type', 'accelerator_type', 'accelerator_count')) and a.spot == b.spot
+    return alike and there.model_version_id == wanted.model.rpartition('@')[2]
 
 # %% ../../nbs/cloud/13_endpoint.ipynb #2a9edfc3
 def run_operation(
@@ -129,10 +139,10 @@ def create_endpoint(
     confirm(f'{what}, about ${month} a month, asked or not, until it is deleted', yes or dry)
     model = upload_model(served, dry)
     before = ensure_endpoint(served, dry)
-    if any(d.model_version_id == model.rpartition('@')[2] for d in before): print(f'{served.name} is there already')
+    deployed = deployment_request(served, model)
+    if any(is_same(d, deployed) for d in before): print(f'{served.name} is there already')
     else:
         client = make_client(EndpointServiceClient, 'aiplatform', dry)
-        deployed = deployment_request(served, model)
         run_operation(client.deploy_model, endpoint=name, deployed_model=deployed, traffic_split={'0': 100})
         for old in before: run_operation(client.undeploy_model, endpoint=name, deployed_model_id=old.id)
     address = f'{endpoint("aiplatform")}/v1/{name}:predict'
