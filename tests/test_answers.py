@@ -189,6 +189,12 @@ def test_a_follow_up_of_unknown_words_is_unknown(find):
     assert converse('zzgh qwrt', find, before=[(before, converse(before, find))]).kind == 'unknown'
 
 
+def test_it_is_what_was_asked_about_or_answered(find):
+    before = 'what is the biggest planet'
+    said = converse('can you stand on it', find, before=[(before, converse(before, find))])
+    assert said.found[0].card.id == 'jupiter-what' and 'stand' in said.text
+
+
 def test_leaning():
     assert leans_on_last('and a whale?') and leans_on_last('how fast tho')
     assert not leans_on_last('why do leaves change color in autumn every year')

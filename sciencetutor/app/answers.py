@@ -22,12 +22,12 @@ from ..resources import asset
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'ANOTHER', 'NEAR_ENOUGH',
-           'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
-           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'leans_on_last',
-           'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card', 'names_both',
-           'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'about_another', 'with_last',
-           'sentences', 'part_of', 'follow_up', 'converse']
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'PRONOUN', 'FIRST_WORDS',
+           'ANOTHER', 'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no',
+           'overlap', 'same_order', 'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared',
+           'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card',
+           'names_both', 'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'named', 'about_another',
+           'with_last', 'sentences', 'part_of', 'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -362,6 +362,21 @@ def subject(
     words = [w for w in letters(question) if plain_words(w)]
     return ' '.join([w for w in words if set(plain_words(w)) & set(plain_words(card.title))] or words)
 
+# %% ../../nbs/app/04_answers.ipynb #namedcd001
+PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him|this|these|those|that one|one)\b")
+FIRST_WORDS = re.compile(r"(?:The |A |An |Most |Some |Yes, |No, )*([A-Za-z'-]+(?: [A-Z][a-z'-]+)*)")
+
+def named(
+    text: str,  # a follow-up, spelling put right
+    question: str,  # the one before, spelling put right
+    answer: Answer,  # to that one
+) -> list[str]:
+    "A follow-up with names in place of its first pronoun: what was asked about, and what the answer begins with."
+    pronoun, first = PRONOUN.search(text), FIRST_WORDS.match(answer.text.replace('*', ''))
+    names = [subject(question, answer.found[0].card), first[1].lower() if first else '']
+    fit = [name for name in names if plain_words(name) and len(name.split()) < 5]
+    return [text[:pronoun.start()]+name+text[pronoun.end():] for name in fit] if pronoun else []
+
 # %% ../../nbs/app/04_answers.ipynb #withlast01
 ANOTHER = r'(and|or|what about|how about)\b'  # begins a question that asks the same of something else
 
@@ -386,7 +401,10 @@ def with_last(
         for asked in about_another(question, ' '.join(new)):
             found = finder.find(asked, 4)
             if set(plain_words(asked)) <= set(document(found[0].card, finder.spell)): tried.append(found)
-    return max(tried, key=lambda f: f[0].sure)
+    best = max(tried, key=lambda f: f[0].sure)
+    if best[0].sure >= SURE: return best
+    by_name = [finder.find(t, 4) for t in named(finder.spell(text), question, last[1])]
+    return max([best, *by_name], key=lambda f: f[0].sure)
 
 # %% ../../nbs/app/04_answers.ipynb #partcell01
 NEAR_ENOUGH = .5  # what the first sentence must have
