@@ -139,6 +139,12 @@ def test_login_with_a_blank(house):
 
 # Sessions
 
+def test_the_form_speaks_the_language_of_the_browser(house):
+    for wanted, words in ('fr-CH,de;q=0.5', 'Mot de passe'), ('de, es;q=0.3', 'Contraseña'), ('xx', 'Password'):
+        assert words in requests.get(house.url, headers={'accept-language': wanted}, **TOO).text
+    v = enter(house.url, password='not it', v=requests.Session(), headers={'accept-language': 'es'})
+    assert 'no van juntos' in v.answer.text
+
 def test_cookie_and_store(house):
     v = enter(house.url)
     cookie = v.answer.headers['set-cookie']

@@ -6,11 +6,12 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/logins.html.md"""
 
 # %% ../../nbs/app/13_logins.ipynb #6304a832
 from __future__ import annotations
-import asyncio, hashlib, hmac, html, ipaddress, math, re, secrets, time, unicodedata
+import asyncio, hashlib, hmac, html, ipaddress, json, math, re, secrets, time, unicodedata
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.resources import files
 import argon2
 from fastcore.script import CliError
 from .uploads import Refusal
@@ -20,7 +21,7 @@ from ..resources import asset
 __all__ = ['LEET', 'HASHER', 'TRIES', 'WINDOW', 'LONGEST_WAIT', 'FORGIVEN', 'MAX_KEYS', 'LOGIN_COOKIE', 'MAX_WAITING',
            'LOGIN_STYLE', 'clean_name', 'check_name', 'common_words', 'is_guessed', 'check_password', 'hash_password',
            'unknown_hash', 'needs_rehash', 'same_password', 'Tries', 'network_of', 'LoginLimiter', 'Logins',
-           'login_html']
+           'login_html', 'form_words', 'login_texts']
 
 # %% ../../nbs/app/13_logins.ipynb #ba82bd44
 def clean_name(
@@ -178,7 +179,26 @@ def login_html(
               field.format(label=e(t['login_password']), key='password', kind='password', fill='current-password',
                            more=focus[1])]
     form = f'<form method="post" action="login">{"".join(fields)}<button>{e(t["login"])}</button></form>'
-    return ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    return (f'<!doctype html><html lang="{t.get("lang", "en")}"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
             '<meta name="referrer" content="same-origin">'  # or the browser won't say that the form is ours
             f'<title>{e(t["title"])}</title><style>{LOGIN_STYLE}</style>'
             f'<main><h1>{e(t["title"])}</h1>{said}{form}</main></html>')
+
+# %% ../../nbs/app/13_logins.ipynb #logintext1
+@lru_cache(1)
+def form_words() -> dict[str, dict]:  # language -> key -> words
+    "The words of the form in each language of the page."
+    tables = {f.name[:2]: f for f in (files('sciencetutor')/'assets'/'page'/'lang').iterdir()}
+    read = lambda f: json.loads(f.read_text(encoding='utf-8')).items()
+    return {language: {k.removeprefix('tutor_'): v for k, v in read(f) if k.startswith('tutor_login')}
+            for language, f in tables.items()}
+
+def login_texts(
+    t: dict,  # a column of `TEXTS`
+    wanted: str,  # the header Accept-Language, the best language first
+) -> dict:
+    "The same with the words of the form in the first wanted language that the page speaks."
+    asked = (part.partition(';')[0].strip().lower()[:2] for part in wanted[:200].split(','))
+    language = next((a for a in asked if a in form_words()), 'en')
+    return {**t, **form_words()[language], 'lang': language}

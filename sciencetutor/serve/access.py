@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastcore.basics import patch
-from ..app.logins import LOGIN_COOKIE, Logins, login_html
+from ..app.logins import LOGIN_COOKIE, Logins, login_html, login_texts
 from ..app.uploads import (COOKIE, MAX_FILE, NAME, Refusal, Uploads, clean_upload, print_error,
                                        session_of, visitor_of)
 from .limits import (
@@ -26,7 +26,7 @@ from .compat import has_event
 # %% auto #0
 __all__ = ['PAGES', 'STATIC', 'ROUTES', 'MAX_STREAMS', 'MAX_STREAMS_EACH', 'IDLE_TIMEOUT', 'EVENT_KEYS', 'FILE_KEYS', 'USER',
            'route_kind', 'check_site', 'StreamQuota', 'check_paths', 'clean_event', 'AccessControl', 'cookie',
-           'own_session', 'body_of']
+           'texts_for', 'own_session', 'body_of']
 
 # %% ../../nbs/serve/03_access.ipynb #be62a3be
 PAGES = '/', '/lab'  # our own front end, and Gradio's widgets
@@ -185,6 +185,10 @@ def cookie(name: str, value: str, scope: dict, more: str = '') -> str:
     secure = '; Secure' if scope.get('scheme') == 'https' else ''
     return f'{name}={value}; Path={scope.get("prefix", "")}/; HttpOnly; SameSite=Lax{secure}{more}'
 
+def texts_for(logins: Logins, scope: dict) -> dict:
+    "The words of the form in the language that a browser asks for."
+    return login_texts(logins.t, Headers(scope=scope).get('accept-language', ''))
+
 @patch
 async def public(self: AccessControl, scope, receive, send, visitor):
     "The frame of the page, or the login; with a cookie for who has none."
@@ -197,7 +201,7 @@ async def public(self: AccessControl, scope, receive, send, visitor):
             message = {**message, 'headers': [*message['headers'], *more]}
         await send(message)
     if scope['path'] not in PAGES or scope[USER] or not self.logins: return await self.app(scope, receive, send_cookie)
-    await HTMLResponse(login_html(self.logins.t))(scope, receive, send_cookie)
+    await HTMLResponse(login_html(texts_for(self.logins, scope)))(scope, receive, send_cookie)
 
 # %% ../../nbs/serve/03_access.ipynb #accesslog1
 @patch
@@ -215,7 +219,7 @@ async def login(self: AccessControl, scope, receive, send, visitor):
 @patch
 async def check_login(self: AccessControl, scope, receive) -> HTMLResponse | RedirectResponse:
     "The way to the page, or the form again with a sentence that says why."
-    size, t, status, wait = content_length(scope), self.logins.t, 400, {}
+    size, t, status, wait = content_length(scope), texts_for(self.logins, scope), 400, {}
     if size is None or size > SMALL_BODY: raise Refusal(413, "A name and a password are shorter.")
     try: form = await Request(scope, receive).form(max_files=0, max_fields=10)
     except HTTPException: raise Refusal(400, "The form can't be read: send a name and a password.") from None
