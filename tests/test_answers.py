@@ -195,6 +195,12 @@ def test_it_is_what_was_asked_about_or_answered(find):
     assert said.found[0].card.id == 'jupiter-what' and 'stand' in said.text
 
 
+def test_a_word_is_spelled_out(find):
+    assert 'w-e-d-n-e-s-d-a-y' in converse('how is wensday spelled', find).text.lower()
+    assert 'd-i-n-o-s-a-u-r' in converse('can you spell dinasor please', find).text
+    assert 'spell **' not in converse('how do i cast a spell', find).text
+
+
 def test_leaning():
     assert leans_on_last('and a whale?') and leans_on_last('how fast tho')
     assert not leans_on_last('why do leaves change color in autumn every year')

@@ -16,18 +16,19 @@ from .cards import TALK, Card
 from .embedding import sentence_encoder
 from .reranking import AUXILIARY
 from .retrieval import KNOWN, Finder, Found, document, finder
-from .spelling import letters, plain_words
+from .spelling import Speller, letters, plain_words
 from ..resources import asset
 
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'PRONOUN', 'FIRST_WORDS',
-           'ANOTHER', 'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no',
-           'overlap', 'same_order', 'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared',
-           'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card',
-           'names_both', 'compare_cards', 'tell_card', 'tell', 'answer_question', 'subject', 'named', 'about_another',
-           'with_last', 'sentences', 'part_of', 'follow_up', 'converse']
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'SPELL_OUT', 'NO_WORD',
+           'PRONOUN', 'FIRST_WORDS', 'ANOTHER', 'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk',
+           'wish_of', 'wants_yes_or_no', 'overlap', 'same_order', 'best_overlap', 'verdict', 'false_premise',
+           'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish',
+           'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards', 'tell_card', 'tell',
+           'spell_out', 'answer_question', 'subject', 'named', 'about_another', 'with_last', 'sentences', 'part_of',
+           'follow_up', 'converse']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -340,6 +341,23 @@ def tell(
     if sure < ASK: return not_known(found)
     return nearest_card(found, grade) if sure < TELL else tell_card(text, found, grade)
 
+# %% ../../nbs/app/04_answers.ipynb #spelloutcd
+SPELL_OUT = re.compile(r"(?:how |please )*(?:(?:do|would|can) (?:you|u|i|we) )?spell (?:the word )?([a-z]+)"
+                       r"(?: right| correctly| please)*|how is (?:the word )?([a-z]+) spelled")
+NO_WORD = ('it', 'this', 'that', 'them', 'these', 'words', 'better', 'good')
+
+def spell_out(
+    text: str,  # a question
+    spell: Speller,
+) -> str:  # '' if it does not ask for the spelling of a word that is known
+    "How a word is spelled, letter by letter."
+    found = SPELL_OUT.fullmatch(bare(text))
+    word = found and (found[1] or found[2])
+    if not word or word in NO_WORD: return ''
+    meant = [w for w in spell.near(word) if w in spell.english or w in spell.known]
+    lines = [f"**{w}**: {'-'.join(w)}." for w in meant]
+    return 'You spell ' + ' Or did you mean '.join(lines) if lines else ''
+
 # %% ../../nbs/app/04_answers.ipynb #answer-question
 def answer_question(
     text: str,  # an open question
@@ -351,7 +369,8 @@ def answer_question(
     if not known and not result: return not_known([])
     found = finder.find(text, 4)
     if result: return Answer(result, 'calculation', KNOWN, [f for f in found if f.sure >= ASK])
-    return tell(text, found, finder, grade)
+    spelled = spell_out(text, finder.spell) if found[0].sure < KNOWN else ''
+    return Answer(spelled, 'calculation', KNOWN) if spelled else tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #subject0001
 def subject(
