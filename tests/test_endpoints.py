@@ -5,6 +5,7 @@ import pytest, requests
 from PIL import Image
 from sciencetutor.app.endpoints import FrontPage, belongs_to, judge_try, of_page, split_questions
 from sciencetutor.app.core import PageSettings, PageTurn
+from sciencetutor.app.running import Running
 from sciencetutor.app.store import Store
 from sciencetutor.app.uploads import session_of
 from sciencetutor.serve import Server, open_port
@@ -207,6 +208,14 @@ def test_only_stop_stops_an_answer(tmp_path):
     assert stored(page, turn['chat'])[0]['note'] == 'stopped'
     *_, said = page.chat_again(turn['chat'], turn['id'], 'k', request=ME)
     assert not said['turn']['note'] and 'Finis' in said['turn']['text'] and len(stored(page, turn['chat'])) == 1
+
+def test_an_end_is_an_end():
+    "Who writes on while the server ends brings nobody's reader back."
+    running = Running('k', 'ada', 's', '?')
+    running.say(dict(step=1))
+    running.say(None, over=True)
+    running.say(dict(step=2))
+    assert list(running.read()) == [dict(step=2)]
 
 def test_what_the_end_of_the_server_cuts_off_is_not_whole(tmp_path):
     page = front(tmp_path)

@@ -33,7 +33,7 @@ class Running:
         "Tell all readers how far it has come; None for nothing new."
         with self.news:
             if said: self.said, self.step = said, self.step+1
-            self.over = over
+            self.over = self.over or over  # who writes on after the end of the server brings no reader back
             self.news.notify_all()
     def read(self) -> Iterator[dict]:
         "The steps from now on, until it is over."
