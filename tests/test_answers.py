@@ -124,6 +124,7 @@ def test_compared(text, pair): assert compared(text) == pair
     ('আকাশ নীল কেন', 'bn'), ('آسمان نیلا کیوں ہے ٹھیک', 'ur'), ('Por que o céu é azul?', 'pt'),
     ('Mengapa langit itu biru?', 'id'), ('wat is a baloon made of', None), ('why is la paz so high', None),
     ('balance H2 + O2 = H2O', None), ('as brave as a lion?', None), ('quick as a cat', None),
+    ('as abelhas no inverno dormem', 'pt'), ('as folhas no outono me encantam', 'pt'),
 ])
 def test_other_languages(text, language): assert other_language(text) == language
 

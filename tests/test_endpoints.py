@@ -1,5 +1,6 @@
 "What the front end calls, over HTTP: who may call it, with which paths, and that a program gets the same answers."
 import re, threading, time
+from itertools import islice
 from types import SimpleNamespace as NS
 import pytest, requests
 from PIL import Image
@@ -215,7 +216,7 @@ def test_an_end_is_an_end():
     running.say(dict(step=1))
     running.say(None, over=True)
     running.say(dict(step=2))
-    assert list(running.read()) == [dict(step=2)]
+    assert running.over and list(islice(running.read(), 3)) == [dict(step=2)]
 
 def test_what_the_end_of_the_server_cuts_off_is_not_whole(tmp_path):
     page = front(tmp_path)

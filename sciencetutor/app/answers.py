@@ -22,7 +22,7 @@ from ..resources import asset
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
            'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'SPELL_OUT', 'NO_WORD',
+           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'SPELL_OUT', 'NOT_SPELLED',
            'PRONOUN', 'FIRST_WORDS', 'ANOTHER', 'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk',
            'wish_of', 'wants_yes_or_no', 'overlap', 'same_order', 'best_overlap', 'verdict', 'false_premise',
            'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish',
@@ -241,7 +241,7 @@ LITTLE = dict(  # little words by which a language in Latin script is known
     id='apa mengapa kenapa bagaimana adalah yang di dan itu ini kapan dimana berapa untuk ada dengan tidak bisa')
 ENGLISH = set('the a an is are was were do does did why what how when where who which can could would of to in on at '
               'by for from and or it its that this these those there have has not you i my we they be '
-              'with about as like no so if but me y u r ur wat wats wen wich dose cuz im'.split())
+              'with about as like so if but y u r ur wat wats wen wich dose cuz im'.split())
 
 # %% ../../nbs/app/04_answers.ipynb #language
 def other_language(text: str) -> str | None:  # a key of `SORRY`
@@ -344,7 +344,7 @@ def tell(
 # %% ../../nbs/app/04_answers.ipynb #spelloutcd
 SPELL_OUT = re.compile(r"(?:how |please )*(?:(?:do|would|can) (?:you|u|i|we) )?spell (?:the word )?([a-z]+)"
                        r"(?: right| correctly| please)*|how is (?:the word )?([a-z]+) spelled")
-NO_WORD = ('it', 'this', 'that', 'them', 'these', 'words', 'better', 'good')
+NOT_SPELLED = frozenset('it this that them these things something words names better good well check'.split())
 
 def spell_out(
     text: str,  # a question
@@ -353,10 +353,11 @@ def spell_out(
     "How a word is spelled, letter by letter."
     found = SPELL_OUT.fullmatch(bare(text))
     word = found and (found[1] or found[2])
-    if not word or word in NO_WORD: return ''
+    if not word or word in NOT_SPELLED or re.search(r"\w['’]\w", text): return ''
     meant = [w for w in spell.near(word) if w in spell.english or w in spell.known]
     lines = [f"**{w}**: {'-'.join(w)}." for w in meant]
-    return 'You spell ' + ' Or did you mean '.join(lines) if lines else ''
+    opening = 'You spell ' if meant == [word] else 'Perhaps you mean '
+    return opening + ' Or did you mean '.join(lines) if lines else ''
 
 # %% ../../nbs/app/04_answers.ipynb #answer-question
 def answer_question(
@@ -370,7 +371,8 @@ def answer_question(
     found = finder.find(text, 4)
     if result: return Answer(result, 'calculation', KNOWN, [f for f in found if f.sure >= ASK])
     spelled = spell_out(text, finder.spell) if found[0].sure < KNOWN else ''
-    return Answer(spelled, 'calculation', KNOWN) if spelled else tell(text, found, finder, grade)
+    sure = KNOWN if spelled.startswith('You') else TELL
+    return Answer(spelled, 'calculation', sure) if spelled else tell(text, found, finder, grade)
 
 # %% ../../nbs/app/04_answers.ipynb #subject0001
 def subject(
@@ -383,7 +385,7 @@ def subject(
 
 # %% ../../nbs/app/04_answers.ipynb #namedcd001
 PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him|this|these|those|that one|one)\b")
-FIRST_WORDS = re.compile(r"(?:The |A |An |Most |Some |Yes, |No, )*([A-Za-z'-]+(?: [A-Z][a-z'-]+)*)")
+FIRST_WORDS = re.compile(r"(?:The |A |An |Most |Some |(?:Yes|No)[.,] )*([A-Za-z'-]+(?: [A-Z][a-z'-]+)*)")
 
 def named(
     text: str,  # a follow-up, spelling put right

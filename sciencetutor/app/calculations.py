@@ -189,12 +189,14 @@ def of_many(
 
 # %% ../../nbs/app/15_calculations.ipynb #abccode01
 LISTED = r"((?:[a-z'-]+(?:, ?(?:and |or )?| and | or )){1,19}[a-z'-]+)"
-ABC_ORDER = re.compile(rf'\b(?:abc|alphabetical) order(?: please)?[:,] *{LISTED}[.?! ]*$'
-                       rf'|\b(?:put|sort|write) (?:the words )?{LISTED} in(?:to)? (?:abc|alphabetical) order\b')
+ABC_ORDER = re.compile(
+    rf'\b(?:abc|alphabetical) order(?: please)?[:,] *{LISTED}[.?! ]*$'
+    rf'|^(?:please |can you )*(?:put|sort|write) (?:the words )?{LISTED} in(?:to)? (?:abc|alphabetical) order\b')
 
 def abc_order(text: str) -> str:  # '' if no words are listed
     "The child's own words in the order of the alphabet, and the way to it."
-    found = ABC_ORDER.search(' '.join(text.lower().split()))
+    words = ' '.join(text.lower().split())
+    found = None if re.match('(?:why|how|when|do|does|should)\\b', words) else ABC_ORDER.search(words)
     words = found and [w for w in re.findall("[a-z'-]+", found[1] or found[2]) if w not in ('and', 'or')]
     if not words or {'these', 'them', 'words', 'it'} & set(words): return ''
     return (f"{', '.join(sorted(words)).capitalize()}. Look at the first letter of each word and say the alphabet; "
@@ -206,7 +208,9 @@ LEFT_OVER = re.compile(r'[\d²³^%−]|\b(?:minus|negative|square[ds]?|cube[ds]?
 
 def calculate(text: str) -> str:  # '' if there is nothing that it is sure of
     "The answer to a question that asks for a calculation, or for words in order."
-    if len(text) > LONGEST or not re.search(r'\d', text): return abc_order(text[:LONGEST])
+    if len(text) > LONGEST: return ''
+    if ordered := abc_order(text): return ordered
+    if not re.search(r'\d', text): return ''
     rest, found = read_quantities(text)
     given, wanted = [q for q in found if q.value is not None], [q.unit for q in found if q.value is None]
     if not given or LEFT_OVER.search(rest) or any(q.value > 1e12 for q in given): return ''

@@ -189,16 +189,17 @@ def login_html(
 @lru_cache(1)
 def form_words() -> dict[str, dict]:  # language -> key -> words
     "The words of the form in each language of the page."
-    tables = {f.name[:2]: f for f in (files('sciencetutor')/'assets'/'page'/'lang').iterdir()}
+    folder = files('sciencetutor')/'assets'/'page'/'lang'
+    tables = {f.name[:2]: f for f in folder.iterdir() if f.name.endswith('.json')}
     read = lambda f: json.loads(f.read_text(encoding='utf-8')).items()
     return {language: {k.removeprefix('tutor_'): v for k, v in read(f) if k.startswith('tutor_login')}
             for language, f in tables.items()}
 
 def login_texts(
     t: dict,  # a column of `TEXTS`
-    wanted: str,  # the header Accept-Language, the best language first
+    wanted: str,  # the header Accept-Language; its order counts, its weights do not
 ) -> dict:
     "The same with the words of the form in the first wanted language that the page speaks."
-    asked = (part.partition(';')[0].strip().lower()[:2] for part in wanted[:200].split(','))
+    asked = (part.partition(';')[0].strip().lower().split('-')[0] for part in wanted[:200].split(','))
     language = next((a for a in asked if a in form_words()), 'en')
     return {**t, **form_words()[language], 'lang': language}

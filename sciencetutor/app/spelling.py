@@ -74,8 +74,8 @@ def word_counts(cards: Sequence[Card]) -> dict[str, np.ndarray]:
 # %% ../../nbs/app/18_spelling.ipynb #assounds01
 AS_IT_SOUNDS = dict(
     nite='night', lite='light', brite='bright', hite='height', enuf='enough', ruff='rough', thru='through',
-    foto='photo', skool='school', brane='brain', oshun='ocean', litening='lightning', ekko='echo',
-    stummick='stomach', blu='blue', duz='does', wut='what', cuz='because')
+    tru='true', wuz='was', fone='phone', foto='photo', skool='school', brane='brain', oshun='ocean',
+    litening='lightning', ekko='echo', stummick='stomach', blu='blue', duz='does', wut='what', cuz='because')
 
 # %% ../../nbs/app/18_spelling.ipynb #speller001
 SOUNDS_ALIKE = 1.5  # letters that a word is nearer when it sounds the same

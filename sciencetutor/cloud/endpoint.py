@@ -139,12 +139,12 @@ def create_endpoint(
     confirm(f'{what}, about ${month} a month, asked or not, until it is deleted', yes or dry)
     model = upload_model(served, dry)
     before = ensure_endpoint(served, dry)
-    deployed = deployment_request(served, model)
+    deployed, client = deployment_request(served, model), make_client(EndpointServiceClient, 'aiplatform', dry)
     if any(is_same(d, deployed) for d in before): print(f'{served.name} is there already')
     else:
-        client = make_client(EndpointServiceClient, 'aiplatform', dry)
         run_operation(client.deploy_model, endpoint=name, deployed_model=deployed, traffic_split={'0': 100})
-        for old in before: run_operation(client.undeploy_model, endpoint=name, deployed_model_id=old.id)
+    for old in before:
+        if not is_same(old, deployed): run_operation(client.undeploy_model, endpoint=name, deployed_model_id=old.id)
     address = f'{endpoint("aiplatform")}/v1/{name}:predict'
     if not dry: print(f'{served.name} answers at {address}')
     return dict(name=served.name, address=address)

@@ -79,9 +79,12 @@ export async function call(name, ...data) {
 }
 
 // Every step of a streamed answer goes to `step`; the last one is returned. Two streams of one session would get each
-// other's events: each has a session of its own, named after the page's.
+// other's events: each has a session of its own, named after the page's, which the next one takes over once it is over.
+const free = []
+let made = 0
 export async function stream(name, data, step, signal) {
-  const {event_id} = await (await post(`call/${name}`, data, `${session}.${randomName()}`)).json()
+  const line = free.pop() ?? made++
+  const {event_id} = await (await post(`call/${name}`, data, `${session}.${line}`)).json()
   const reader = (await ask(`call/${name}/${event_id}`, {signal})).body.getReader(), decoder = new TextDecoder()
   let text = '', last
   for (;;) {
@@ -99,7 +102,7 @@ export async function stream(name, data, step, signal) {
       if (value?.busy) throw Object.assign(new Offline('busy'), {busy: true})
       if (value?.turn) step(last = value)
       if (kind === 'complete' && last && !last.done) throw new Offline('cut off')  // the server ends
-      if (kind === 'complete') return last
+      if (kind === 'complete') { free.push(line); return last }
     }
   }
 }
