@@ -11,7 +11,7 @@ from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 
 T = TEXTS['en']
-# One in some fifty visits to Gradio's widgets waits for ever for an event on a busy machine; why is not known.
+# In some whole runs a visit to Gradio's widgets waited for an event that never came; why is not known.
 WIDGETS = pytest.mark.flaky(reruns=2, only_rerun='TimeoutError')
 pytestmark = WIDGETS
 SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air in a balloon"
