@@ -30,6 +30,9 @@ tutor: .venv ## train the tutor that ships again, on the data set folder DATA; O
 	python -c "from sciencetutor.release import run_tutor; run_tutor('$(DATA)', out='checkpoints/tutor', others='$(OTHERS)')"
 	cp checkpoints/tutor/packed/* sciencetutor/assets/tutor/
 
+reader: .venv ## teach the reader again, on DATA and on OTHERS, a data set of other questions
+	python -c "from sciencetutor.app.teaching_the_reader import run_reader; print(run_reader('$(DATA)', '$(OTHERS)'))"
+
 cards: .venv ## weigh the cards' evidence again, on DATA and on OTHERS, a data set of other questions
 	python -c "from sciencetutor.release import run_cards; print(run_cards('$(DATA)', '$(OTHERS)'))"
 
@@ -66,4 +69,4 @@ DATA ?= data/scienceqa
 SIZE ?= 7b
 OTHERS ?=
 
-.PHONY: .venv run test docs bench gpu tutor cards finder scan soak help clean
+.PHONY: .venv run test docs bench gpu tutor reader cards finder scan soak help clean

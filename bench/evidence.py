@@ -3,8 +3,9 @@
     python bench/evidence.py DATA            DATA: a data set from `sciencetutor data`; into bench/results/evidence.json
     python bench/evidence.py DATA --n 100    quicker
 
-DATA's splits that end in `_dev` are asked, those questions that have no picture. *without* is the language model with
-its solved questions, *with* the cards beside them; p is McNemar's exact test on the flips.
+Asked are the questions of bench/fresh_questions.jsonl, written for this by somebody who saw neither cards nor tutor,
+and those of DATA's splits that end in `_dev`, on which five weights were fitted, where they have no picture. *without*
+is the language model with its solved questions, *with* the cards beside them; p is McNemar's exact test on the flips.
 """
 from __future__ import annotations
 import argparse, json
@@ -15,6 +16,8 @@ from sciencetutor.models.core import load_model
 from sciencetutor.models.knn import KNNIndex, index_of, mix_scores
 from sciencetutor.models.scoring import question_item, score_choices
 from sciencetutor.release import percent, picked
+
+FRESH = Path(__file__).parent/'fresh_questions.jsonl'
 
 
 def compare(model, processor, rows: list[dict]) -> dict:
@@ -29,17 +32,24 @@ def compare(model, processor, rows: list[dict]) -> dict:
     return {'n': len(rows), 'chance': chance, 'without': percent(before), 'with': percent(after), **flips}
 
 
+def fresh() -> list[dict]:
+    "Questions as rows of a data set."
+    rows = map(json.loads, FRESH.read_text(encoding='utf-8').splitlines())
+    alike = dict(context='', image=None)
+    return [dict(alike, question=r['question'], choices=r['choices'], answer_index=r['answer']) for r in rows]
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument('data')
     ap.add_argument('--model', default='tutor')
     ap.add_argument('--n', type=int)
-    args = ap.parse_args()
+    args, report = ap.parse_args(), {}
     model, processor = load_model(args.model, dtype='float32')
-    report = {}
-    for split in sorted(p.name for p in Path(args.data).glob('*_dev')):
-        rows = [r for r in load_split(args.data, split) if r['image'] is None][:args.n]
-        report[split] = compare(model, processor, rows)
+    splits = sorted(p.name for p in Path(args.data).glob('*_dev'))
+    asked = {s: [r for r in load_split(args.data, s) if r['image'] is None] for s in splits}
+    for split, rows in {'fresh': fresh(), **asked}.items():
+        report[split] = compare(model, processor, rows[:args.n])
         print(split, json.dumps(report[split]), flush=True)
     out = Path(__file__).parent/'results'/'evidence.json'
     out.parent.mkdir(exist_ok=True)

@@ -1,13 +1,14 @@
 """How the guard does on lines such as those of bench/guard, and how its judges are fitted.
 
     python bench/guard.py FILE                # lines of JSON with text and label: alarms, help per label, CPU time
+    python bench/guard.py FILE --keep         # and into bench/results/guard.json
     python bench/guard.py asked SAMPLE.json   # questions of children: which are refused
     python bench/guard.py val DATA            # validation questions of a folder in the official ScienceQA layout
-    python bench/guard.py learn [DATA]        # fits the judges again; questions of DATA's train split are harmless
-    python bench/guard.py folds [DATA]        # judges that have not seen a line judge it; bench/results/guard.json
+    python bench/guard.py learn [DATA]        # teaches the judges again; questions of DATA's train split are harmless
+    python bench/guard.py apart [DATA]        # how they do on the eighth of the lines that was kept from them
 
-`dev`, `held`, `held2` and `lines` stand for the files of that name in bench/guard. `--show` prints every line that
-went wrong.
+`dev`, `held5`, `lines` and so on stand for the files of that name in bench/guard. `--show` prints every line that went
+wrong. `learn` takes a quarter of an hour on two cores, and goes on where it was interrupted.
 """
 import argparse, json, random, re, time, zlib
 from collections import Counter, defaultdict
@@ -16,7 +17,9 @@ from pathlib import Path
 LINES = Path(__file__).parent/'guard'
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
 RESULTS = Path(__file__).parent/'results'/'guard.json'
-FOLDS, BLOCK = 4, 40  # folds; lines in a block, that are about the same and stay together
+APART, BLOCK = 8, 40  # one block of eight is kept apart; lines in a block, that are about the same and stay together
+LEARNED = 'dev', 'held', 'lines', 'oblique', 'grades', 'held2', 'held3', 'situations'
+NEAR = 'lines', 'oblique', 'situations'  # whose harmless lines lie as near to danger as can be
 MOST = 2  # false alarms in 1,000 harmless lines that the limits may give
 
 
@@ -39,7 +42,7 @@ def examples(data: str | None) -> list[dict]:
     "What judges learn from: text, label, group. Lines that follow each other are one group, and ways to ask of a card."
     from sciencetutor.app.cards import load_cards
     from sciencetutor.app.safety import safety_lines
-    files = {f: lines(f) for f in ('dev', 'held', 'lines', 'oblique', 'grades')}
+    files = {f: lines(f) for f in LEARNED}
     files['older'] = [dict(text=r['text'], label=r['level'].replace('ok', 'harmless')) for r in safety_lines()
                       if r['side'] == 'in' and r['level'] != 'off-task']
     rows = [r | dict(group=f'{f} {i//BLOCK}') for f, some in files.items() for i, r in enumerate(some)]
@@ -82,33 +85,35 @@ def report(guard, rows: list[dict], show: bool = False) -> dict:
                 median_cpu_ms=round(1000*took[len(took)//2], 2), mean_cpu_ms=round(1000*sum(took)/len(took), 2))
 
 
+def read_as(guard, text: str) -> tuple:  # the sign, and the reading in which judges hear a line
+    "What the patterns find in a line."
+    sign = guard.match(text, 'in')
+    return sign, sign.read if sign and sign.read else guard.readings(text)[0]
+
+
+def is_apart(row: dict) -> bool: return zlib.crc32(row['group'].encode()) % APART == 0
+
+
 def learn(data: str | None):
-    "Fit both judges."
-    from safetensors.numpy import save_file
-    from sciencetutor.app.guard import fit_judges
+    "Teach both judges."
     from sciencetutor.app.safety import Guard
-    rows, guard = examples(data), Guard()
-    save_file(fit_judges([guard.readings(r['text'])[0] for r in rows], [r['label'] for r in rows]), WEIGHTS)
+    from sciencetutor.app.teaching_the_reader import fit_judges
+    rows, guard = [r for r in examples(data) if not is_apart(r)], Guard()
+    fit_judges([read_as(guard, r['text'])[1] for r in rows], [r['label'] for r in rows], str(WEIGHTS))
     print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size/1e6:.2f} MB from {len(rows)} lines")
 
 
-def heard_out_of_fold(rows: list[dict], guard) -> list[dict]:
-    "What the signs and judges that have not seen a line say about it: label, sign, level, alarm."
-    from sciencetutor.app.guard import Judges, fit_meaning, fit_words, is_learning, sentence_vectors
-    groups = sorted({r['group'] for r in rows})
-    fold = {g: i % FOLDS for i, g in enumerate(random.Random(0).sample(groups, len(groups)))}
-    signs = [guard.match(r['text'], 'in') for r in rows]
-    texts = [v.read if v and v.read else guard.readings(r['text'])[0] for r, v in zip(rows, signs)]
-    vectors, found = sentence_vectors(texts), []
-    for k in range(FOLDS):
-        known = [i for i, r in enumerate(rows) if fold[r['group']] != k]
-        labels = [rows[i]['label'] for i in known]
-        judges = Judges(dict(words=fit_words([texts[i] for i in known], labels)) | fit_meaning(vectors[known], labels))
-        for i in (i for i, r in enumerate(rows) if fold[r['group']] == k):
-            level, alarm = judges.hear(texts[i], vectors[i])
-            if not signs[i] and alarm > 0 and is_learning(texts[i]): alarm = -99.
-            found.append(dict(label=rows[i]['label'], group=rows[i]['group'], sign=signs[i] and signs[i].level,
-                              sure=bool(signs[i] and not signs[i].read), level=level, alarm=float(alarm)))
+def heard_apart(data: str | None) -> list[dict]:
+    "What the signs and the judges say about lines that were kept from them: label, group, sign, level, alarm."
+    from sciencetutor.app.guard import is_learning, shipped_judges
+    from sciencetutor.app.safety import Guard
+    judges, rows, guard, found = shipped_judges(), examples(data), Guard(), []
+    for r in filter(is_apart, rows):
+        sign, text = read_as(guard, r['text'])
+        level, alarm = judges.hear(text)
+        if not sign and alarm > 0 and is_learning(text): alarm = -99.
+        found.append(dict(label=r['label'], group=r['group'], sign=sign and sign.level,
+                          sure=bool(sign and not sign.read), level=level, alarm=float(alarm)))
     return found
 
 
@@ -123,14 +128,13 @@ def outcome(h: dict, limits: dict) -> str | None:
 def chosen(heard: list[dict], most: float, limits: dict) -> dict:
     "The limits with which most lines are helped, and no more than `most` of 1,000 harmless ones disturbed."
     import numpy as np
-    from sciencetutor.app.guard import DISAGREED
     from sciencetutor.app.safety import GRAVE
     alarm = np.array([h['alarm'] - limits['grave']*(not h['sign'] and h['level'] in GRAVE) for h in heard])
     alarm[[h['sure'] or h['sign'] == 'off-task' for h in heard]] = np.inf
     sign, harmless = np.array([(bool(h['sign']), h['label'] == 'harmless') for h in heard]).T
     best = 0, 20., 20.
     for s in np.arange(-2, 8, .5):
-        for a in np.arange(DISAGREED+.5, 12, .5):
+        for a in np.arange(s, 12, .5):
             helped = alarm >= np.where(sign, s, a)
             if 1000*helped[harmless].mean() > most: continue
             best = max(best, (int(helped[~harmless].sum()), float(s), float(a)))
@@ -149,41 +153,39 @@ def measured(outcomes: list[tuple[dict, str | None]]) -> dict:
                 levels={k: dict(v) for k, v in sorted(table.items())})
 
 
-def folds(data: str | None) -> dict:
-    "Help and alarms out of fold, with the limits that ship, and with limits chosen on the other half of the lines."
+def apart(data: str | None) -> dict:
+    "Help and alarms on lines apart, with the limits that ship, and what other limits would give."
     from sciencetutor.app.safety import Guard
-    heard = heard_out_of_fold(examples(data), Guard())
+    heard, limits = heard_apart(data), Guard().thresholds
     of = lambda h: h['group'].split()[0]
-    is_new = lambda h: of(h) in ('held', 'lines')  # the patterns know `dev`
-    new = list(filter(is_new, heard))
-    half = lambda h: zlib.crc32(h['group'].encode()) % 2
-    curve, limits = [], Guard().thresholds
-    for most in (1, MOST, 3, 5, 8, 12, 20):
-        chose = [chosen([h for h in heard if half(h) != k and of(h) != 'dev'], most, limits) for k in (0, 1)]
-        m = measured([(h, outcome(h, chose[half(h)])) for h in new])
-        curve.append(dict(most=most, helped_percent=m['helped_percent'], alarms_in_1000=m['alarms_in_1000']))
-    got = [(h, outcome(h, limits)) for h in heard]
-    at = {f: measured([g for g in got if of(g[0]) == f]) for f in ('dev', 'held', 'lines')}
-    easy = [level for h, level in got if of(h) not in ('dev', 'held', 'lines', 'older')]
-    at |= measured([g for g in got if is_new(g[0])]) | dict(limits=limits, cards_and_questions=len(easy))
-    signs = measured([(h, h['sign']) for h in new])
-    patterns = {k: signs[k] for k in ('helped_percent', 'alarms_in_1000')}
-    best = chosen([h for h in heard if of(h) != 'dev'], MOST, limits)
-    return at | dict(their_alarms=Counter(filter(None, easy)), curve=curve, best_limits=best, patterns=patterns)
+    files = {'ordinary': [h for h in heard if of(h) not in NEAR]} | {f: [h for h in heard if of(h) == f] for f in NEAR}
+    at = lambda some: measured([(h, outcome(h, limits)) for h in some])
+    report = at(heard) | dict(files={f: at(some) for f, some in files.items()})
+    signs = measured([(h, h['sign']) for h in heard])
+    chose = [chosen(heard, most, limits) for most in (1, MOST, 3, 5, 8, 12, 20)]
+    curve = [measured([(h, outcome(h, c)) for h in heard]) for c in chose]
+    kept = 'helped_percent', 'alarms_in_1000'
+    return report | dict(limits=limits, best_limits=chose[1], patterns={k: signs[k] for k in kept},
+                         curve=[{k: m[k] for k in kept} for m in curve])
+
+
+def tell(found: dict, name: str):
+    "Print a report, and keep it if it has a name."
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if name: RESULTS.write_text(json.dumps(kept | {name: found}, indent=1)+'\n')
+    print(json.dumps(found, indent=1))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('what', help='asked, val, learn, folds, or a file of lines')
+    p.add_argument('what', help='asked, val, learn, apart, or a file of lines')
     p.add_argument('data', nargs='?')
     p.add_argument('--show', action='store_true')
+    p.add_argument('--keep', action='store_true')
     a = p.parse_args()
     if a.what in ('asked', 'val') and not a.data: p.error(f'{a.what} needs a file or folder')
     if a.what == 'learn': return learn(a.data)
-    if a.what == 'folds':
-        kept = json.loads(RESULTS.read_text()) | dict(folds=folds(a.data))
-        RESULTS.write_text(json.dumps(kept, indent=1)+'\n')
-        return print(json.dumps(kept['folds'], indent=1))
+    if a.what == 'apart': return tell(apart(a.data), 'apart')
     from sciencetutor.app.guard import tutor_guard
     guard = tutor_guard()
     guard.check('Why is the sky blue?')
@@ -198,7 +200,7 @@ def main():
     else:
         try: rows = lines(a.what)
         except (OSError, ValueError) as e: p.error(f'{a.what} is no file of lines with text and label ({e})')
-        print(json.dumps(report(guard, rows, a.show), indent=1))
+        tell(report(guard, rows, a.show), Path(a.what).stem if a.keep else '')
 
 
 if __name__ == '__main__': main()

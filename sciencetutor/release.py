@@ -142,17 +142,17 @@ def weigh_cards(
 def other_splits(
     others: str,  # a data set folder, or '' for none
 ) -> list:
-    "The training splits of a data set of other questions."
-    return [load_split(others, p.name) for p in sorted(Path(others).glob('*_train'))] if others else []
+    "The splits of a data set of other questions from which nothing has learned."
+    return [load_split(others, p.name) for p in sorted(Path(others).glob('*_dev'))] if others else []
 
 def run_cards(
     data: str,  # ScienceQA, from `sciencetutor data`
-    others: str,  # a data set of other questions, with splits that end in `_train`
+    others: str,  # a data set of other questions, with splits that end in `_dev`
     out: str = '',  # folder of the tutor's memory; its own if not given
     most: int = 2000,  # questions of each split
 ) -> int:  # questions that they were fitted on
     "Fit the cards' weights of the tutor again, and nothing else."
-    if not (splits := other_splits(others)): raise CliError(f'{others}: no data set with splits that end in _train')
+    if not (splits := other_splits(others)): raise CliError(f'{others}: no data set with splits that end in _dev')
     model, processor = load_model('tutor', dtype='float32')
     n = weigh_cards(model, processor, index_of(model), [load_split(data, 'val'), *splits], most)
     save_index(index_of(model), out or ASSETS)

@@ -52,7 +52,7 @@ def test_scores_by_hand():
 
 def test_cards_are_heard_where_their_weights_are_and_no_picture_is():
     shipped = load_index(ASSETS)
-    assert shipped.tensors['cards'].shape == (len(FEATURES),)
+    assert shipped.tensors['cards'].shape == (len(FEATURES)+1,)  # and the reader's
     without = KNNIndex({k: v for k, v in shipped.tensors.items() if k != 'cards'})
     scores = torch.zeros(3)
     added = mix_scores(shipped, item(), scores) - mix_scores(without, item(), scores)
@@ -72,4 +72,4 @@ def test_weights_are_fitted_on_several_sources():
 
 
 def test_no_other_questions_is_one_line(tmp_path):
-    with pytest.raises(CliError, match='no data set with splits that end in _train'): run_cards('x', str(tmp_path))
+    with pytest.raises(CliError, match='no data set with splits that end in _dev'): run_cards('x', str(tmp_path))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fastcore.script import CliError
 from sciencetutor.app import guard as guard_module
-from sciencetutor.app.guard import (DISAGREED, KINDS, Judges, fit_meaning, fit_words, log_softmax, shipped_judges,
-                                    text_grams, tutor_guard)
+from sciencetutor.app.guard import (DISAGREED, KINDS, Judges, fit_words, log_softmax, shipped_judges, text_grams,
+                                    tutor_guard)
 from sciencetutor.app.safety import Guard, GuardedEngine
 
 LINES = Path(__file__).parents[1]/'bench'/'guard'
@@ -24,15 +24,6 @@ def test_a_judge_of_words_learns():
         p = judges.words(text)
         assert KINDS[p.argmax()] == kind and np.exp(p).sum() == pytest.approx(1)
 
-def test_the_networks_that_are_one_are_the_mean_of_them():
-    x = np.random.default_rng(0).normal(size=(90, 384)).astype(np.float32)
-    labels = ['harmless' if row[0] < 0 else 'hurt' if row[1] < 0 else 'poison' for row in x] + list(KINDS)
-    x = np.vstack([x, np.zeros((len(KINDS), 384), np.float32)])
-    one, other, both = (Judges(fit_meaning(x, labels, seeds)) for seeds in ((0,), (1,), (0, 1)))
-    logits = lambda w: np.maximum(x@w['hidden'][:-1]+w['hidden'][-1], 0)@w['out'][:-1]+w['out'][-1]
-    mean = (logits(one.weights)+logits(other.weights))/2
-    assert np.allclose(logits(both.weights), mean, atol=1e-3)
-
 def test_grams_forgive_misspelling():
     same = lambda a, b: len(set(text_grams(a)) & set(text_grams(b)))/len(text_grams(a))
     assert same('swallowed', 'swollowed') > .2 > same('swallowed', 'frog')
@@ -45,26 +36,28 @@ def heard(monkeypatch):
         def rows(**p):
             p = dict(harmless=1-sum(p.values())+1e-4) | p
             return log_softmax(np.array([np.log(p.get(k.replace('-', '_'), 1e-6)) for k in KINDS]))
-        judges = Judges({})
-        judges.words, judges.meaning = lambda text: rows(**words), lambda vector: rows(**meaning)
-        return judges.hear('x', np.zeros(384))
+        judges = Judges(dict(words=np.zeros((1, 1))))
+        judges.words, judges.meaning = lambda text: rows(**words), lambda text: rows(**meaning)
+        return judges.hear('x')
     return hear
 
-def test_both_have_to_be_alarmed(heard):
-    assert heard(dict(poison=.99), dict(poison=.9)) == ('poison', pytest.approx(6.8, abs=.1))
-    level, odds = heard(dict(poison=.9999), dict(harmless=.7, poison=.3))
-    assert level == 'poison' and odds <= DISAGREED  # one alone is no answer
-    assert heard(dict(harmless=.9), dict(harmless=.9))[1] < -4
+def test_the_judge_who_reads_counts_in_full(heard):
+    assert heard(dict(poison=.99), dict(poison=.9)) == ('poison', pytest.approx(4.5, abs=.1))
+    assert heard(dict(poison=.9), dict(poison=.99)) == ('poison', pytest.approx(5.7, abs=.1))
+    assert heard(dict(harmless=.9), dict(harmless=.9))[1] < -3
 
 def test_what_is_grave_needs_the_same_kind_twice(heard):
-    assert heard(dict(self_harm=.999), dict(self_harm=.99))[1] > 8
-    level, odds = heard(dict(self_harm=.999), dict(hurt=.9, self_harm=.09))
+    assert heard(dict(self_harm=.999), dict(self_harm=.999))[1] > 8
+    level, odds = heard(dict(self_harm=.9999), dict(hurt=.3, self_harm=.699))
+    assert level == 'self-harm' and odds > DISAGREED
+    level, odds = heard(dict(hurt=.95, self_harm=.049), dict(self_harm=.999))
     assert level == 'self-harm' and odds <= DISAGREED
-    assert heard(dict(poison=.999), dict(injury=.9, poison=.09))[1] > DISAGREED
+    assert heard(dict(harmless=.6, self_harm=.4), dict(self_harm=.9999))[1] <= DISAGREED  # one alone is no answer
+    assert heard(dict(injury=.9, poison=.09), dict(poison=.999))[1] > DISAGREED
 
 @pytest.mark.parametrize('alarm,level,changed,suspected', [
     (99, 'poison', True, True), (99, 'self-harm', True, True), (2, 'poison', False, True), (-9, 'poison', False, False),
-    (DISAGREED, 'self-harm', False, True), (DISAGREED, 'experiment', False, True)])
+    (DISAGREED, 'self-harm', False, True), (3.4, 'experiment', False, True), (3.6, 'experiment', True, True)])
 def test_judges_without_a_sign(alarm, level, changed, suspected):
     g = Guard(judges=lambda text, signed: (level, alarm))
     text = 'the blue elephant sings at noon'
@@ -103,7 +96,7 @@ def test_rules_without_judges(tmp_path):
 
 def test_the_judges_that_ship(monkeypatch):
     assert (files('sciencetutor')/'assets'/'safety.safetensors').stat().st_size <= 2e6
-    assert set(shipped_judges().weights) == {'words', 'hidden', 'out'}
+    assert set(shipped_judges().reader.heads) == {f'danger.{i}.{kind}' for i in (0, 2) for kind in ('weight', 'bias')}
     monkeypatch.setattr(guard_module, 'files', lambda package: Path('/nowhere'))
     with pytest.raises(CliError, match='install it again'): shipped_judges.__wrapped__()
 

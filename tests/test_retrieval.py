@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sciencetutor.app.cards import TALK, Card, load_cards, talk_cards
-from sciencetutor.app.embedding import sentence_encoder
+from sciencetutor.models.embedding import sentence_encoder
 from sciencetutor.app.reranking import lead, opens_wrongly
 from sciencetutor.app.retrieval import (Finder, WordIndex, candidates, derived, derived_key, document, features,
                                          finder, left_out)

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from .calculations import calculate
 from .cards import TALK, Card
-from .embedding import sentence_encoder
+from ..models.embedding import sentence_encoder
 from .reranking import AUXILIARY
 from .retrieval import KNOWN, Finder, Found, document, finder
 from .spelling import Speller, letters, plain_words

@@ -1,4 +1,4 @@
-"""A sign in the text, or two judges that agree: what changes an answer, and what is a quiet line for an adult
+"""A sign in the text, or judges that are alarmed: what changes an answer, and what is a quiet line for an adult
 
 Docs: https://sciencetutor.github.io/sciencetutor/app/guard.html.md"""
 
@@ -14,13 +14,13 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.script import CliError
 from .answers import small_talk, wish_of
-from .embedding import sentence_encoder
 from .retrieval import finder
 from .safety import GRAVE, Guard
+from ..models.reader import Reader, line_row
 
 # %% auto #0
-__all__ = ['KINDS', 'HASHED', 'LONGEST_READ', 'SOFTER', 'DISAGREED', 'KNOWN', 'text_grams', 'sentence_vectors', 'log_softmax',
-           'Judges', 'fit_words', 'fit_meaning', 'fit_judges', 'shipped_judges', 'is_learning', 'alarm', 'tutor_guard']
+__all__ = ['KINDS', 'HASHED', 'LONGEST_READ', 'SOFTER', 'WORDS_COUNT', 'DISAGREED', 'KNOWN', 'text_grams', 'as_spelled',
+           'log_softmax', 'Judges', 'fit_words', 'shipped_judges', 'is_learning', 'alarm', 'tutor_guard']
 
 # %% ../../nbs/app/08_guard.ipynb #gramscd1
 KINDS = ('harmless', 'experiment', 'hurt', 'injury', 'personal', 'poison', 'self-harm', 'sexual', 'violence')
@@ -41,10 +41,9 @@ def text_grams(
     return np.unique([zlib.crc32(g.encode()) % HASHED for g in found or ['']])
 
 # %% ../../nbs/app/08_guard.ipynb #meancd01
-def sentence_vectors(texts: Sequence[str]) -> np.ndarray:  # (n, 384)
-    "What texts mean."
-    spell = finder().spell
-    return sentence_encoder()([spell(t[:LONGEST_READ]) for t in texts])
+def as_spelled(text: str) -> str:
+    "A text as the judge of meaning reads it: spelling put right."
+    return finder().spell(text[:LONGEST_READ])
 
 def log_softmax(
     x: np.ndarray,  # logits
@@ -56,23 +55,23 @@ def log_softmax(
 class Judges:
     "What two independent classifiers think of a text."
     def __init__(self,
-        weights: dict[str, np.ndarray],  # of `fit_words` and `fit_meaning`
+        weights: dict[str, np.ndarray],  # `words` of `fit_words`, and those of a `Reader` with the head `danger`
     ):
-        self.weights = {name: w.astype(np.float32) for name, w in weights.items()}
+        self.weights = weights['words'].astype(np.float32)
+        rest = {name: w for name, w in weights.items() if name != 'words'}
+        self.reader = Reader(rest) if rest else None
 
     def words(self, text: str) -> np.ndarray:  # (kinds,) log-probabilities
         "What the n-grams say."
-        grams, w = text_grams(text), self.weights['words']
-        return log_softmax(w[grams].sum(0)/np.sqrt(len(grams)) + w[-1])
+        grams = text_grams(text)
+        return log_softmax(self.weights[grams].sum(0)/np.sqrt(len(grams)) + self.weights[-1])
 
-    def meaning(self, vector: np.ndarray) -> np.ndarray:  # (kinds,) log-probabilities
-        "What the sentence vector says."
-        hidden, out = self.weights['hidden'], self.weights['out']
-        inner = np.maximum(vector@hidden[:-1] + hidden[-1], 0)
-        return log_softmax(inner@out[:-1] + out[-1])
+    def meaning(self, text: str) -> np.ndarray:  # (kinds,) log-probabilities
+        "What the reader says."
+        return log_softmax(self.reader([line_row(as_spelled(text))], 'danger')[0])
 
 # %% ../../nbs/app/08_guard.ipynb #fitcd001
-SOFTER = dict(words=1.2, meaning=1.6)  # temperatures
+SOFTER = 1.2  # temperature
 
 def fit_words(
     texts: Sequence[str],  # as the guard reads them
@@ -88,59 +87,36 @@ def fit_words(
     fitted = LogisticRegression(C=30, max_iter=150, tol=1e-3).fit(x, [KINDS.index(k) for k in labels])
     weights = np.zeros((HASHED+1, len(KINDS)))
     weights[-1] = -99  # of kinds that are not among the labels
-    weights[:, fitted.classes_] = np.vstack([fitted.coef_.T, fitted.intercept_]) / SOFTER['words']
+    weights[:, fitted.classes_] = np.vstack([fitted.coef_.T, fitted.intercept_]) / SOFTER
     return weights
 
-# %% ../../nbs/app/08_guard.ipynb #fitcd002
-def fit_meaning(
-    vectors: np.ndarray,  # (n, 384), of `sentence_vectors`
-    labels: Sequence[str],  # of `KINDS`
-    seeds: Sequence[int] = (0, 1, 2),  # one network each
-) -> dict[str, np.ndarray]:  # hidden [385, units], out [units + 1, kinds]; the biases last
-    "Weights of the judge of meaning."
-    from sklearn.neural_network import MLPClassifier
-    mean, spread = vectors.mean(0), vectors.std(0)+1e-6
-    x, y = (vectors-mean)/spread, [KINDS.index(k) for k in labels]
-    nets = [MLPClassifier((96,), alpha=.03, batch_size=128, learning_rate_init=1e-3, max_iter=16, random_state=seed)
-            .fit(x, y) for seed in seeds]
-    first = np.hstack([net.coefs_[0] for net in nets])/spread[:, None]
-    bias = np.hstack([net.intercepts_[0] for net in nets]) - mean@first
-    soft = SOFTER['meaning']*len(nets)
-    last = [sum(net.intercepts_[1] for net in nets)]
-    return dict(hidden=np.vstack([first, bias]), out=np.vstack([*(net.coefs_[1] for net in nets), *last])/soft)
-
-def fit_judges(
-    texts: Sequence[str],  # as the guard reads them
-    labels: Sequence[str],  # of `KINDS`
-) -> dict[str, np.ndarray]:  # words, hidden, out; float16
-    "Let both judges learn."
-    found = dict(words=fit_words(texts, labels)) | fit_meaning(sentence_vectors(texts), labels)
-    return {name: w.astype(np.float16) for name, w in found.items()}
-
 # %% ../../nbs/app/08_guard.ipynb #hearcd01
-DISAGREED = 3.  # the most alarm of judges who do not agree
+WORDS_COUNT = .5  # weight of the judge of words, who knows less
+DISAGREED = 3.  # the most alarm of judges who do not agree on what is grave
 
 @patch
 def hear(self: Judges,
     text: str,  # as the guard reads it
-    vector: np.ndarray | None = None,  # of `sentence_vectors`, if it is known
-) -> tuple[str, float]:  # the level, and how alarmed both are
-    "What both judges take a text for."
-    if vector is None: vector = sentence_vectors([text])[0]
-    both = np.stack([self.words(text), self.meaning(vector)])
+) -> tuple[str, float]:  # the level, and how alarmed they are together: log-odds
+    "What the judges take a text for."
+    both = np.stack([self.words(text), self.meaning(text)])
     harmless = both[:, 0].clip(max=-1e-6)
     odds = np.log(-np.expm1(harmless)) - harmless
-    level, named = 1+int(both[:, 1:].sum(0).argmax()), 1+both[:, 1:].argmax(1)
-    agree = odds.min() > 0 and (KINDS[level] not in GRAVE or (named == level).all())
-    return KINDS[level], float(odds.sum() if agree else min(odds.sum(), DISAGREED))
+    together = WORDS_COUNT*both[0] + both[1]
+    level, named, alarm = 1+int(together[1:].argmax()), 1+both[:, 1:].argmax(1), WORDS_COUNT*odds[0] + odds[1]
+    agree = KINDS[level] not in GRAVE or odds.min() > 0 and (named == level).all()
+    return KINDS[level], float(alarm if agree else min(alarm, DISAGREED))
 
 @lru_cache(1)
 def shipped_judges() -> Judges:  # raises `CliError`
     "The judges that ship."
     from safetensors import SafetensorError
     from safetensors.numpy import load
-    try: return Judges(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
-    except (OSError, KeyError, SafetensorError) as e:
+    try:
+        judges = Judges(load((files('sciencetutor')/'assets'/'safety.safetensors').read_bytes()))
+        judges.reader([line_row('')], 'danger')
+        return judges
+    except (OSError, KeyError, TypeError, SafetensorError) as e:
         raise CliError(f"The safety judges of the package can't be read ({e}): install it again.") from None
 
 # %% ../../nbs/app/08_guard.ipynb #34e7cfcf

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from .cards import TALK, Card, load_cards, points, talk_cards
-from .embedding import DIM, sentence_encoder, unit
+from ..models.embedding import DIM, sentence_encoder, unit
 from .reranking import (
     Asked, Choice, chosen_well, compare, lead, learn_odds, log_odds, numbers, opens_wrongly, pair_features,
     question_kind, read_choices, taken_apart)
@@ -300,7 +300,7 @@ def derived(cards: Sequence[Card]) -> dict[str, np.ndarray]:
 def derived_key(cards: Sequence[Card]) -> str:
     "A hash of all that `derived` depends on: cards, weights, words, and the code."
     import orjson, xxhash
-    own = [*(f'app/{name}.py' for name in ('retrieval', 'spelling', 'cards', 'embedding')), 'assets/'+WEIGHTS]
+    own = [*(f'app/{name}.py' for name in ('retrieval', 'spelling', 'cards')), 'models/embedding.py', 'assets/'+WEIGHTS]
     package = files('sciencetutor')
     parts = [orjson.dumps(cards), *((package/name).read_bytes() for name in own), str(len(english_words())).encode()]
     return xxhash.xxh3_128_hexdigest(b''.join(parts))

@@ -326,13 +326,14 @@ def enough(self: Guard, alarm: float, level: str, key: str) -> bool:  # key: sig
 
 @patch
 def confirm(self: Guard, sign: Verdict, text: str) -> Verdict:
-    "A sign, `perhaps` if the judges call it harmless whole, by sentences and, in a long text, alone."
+    "A sign, `perhaps` if the judges call harmless the text, each sentence and, in a long text, the sign alone."
     known = sign.level not in ALONE and 0 < len(sign.read) <= LONGEST_JUDGED
     if not self.judges or not known: return sign
     parts = [p.strip() for line in text.splitlines() for p in sentences_of(line) if len(p.split()) > 2]
     buried = [sign.found]*(len(sign.read.split()) > 8+len(sign.found.split()))
     read = [sign.read, *buried, *(self.readings(p)[0] for p in parts if len(parts) > 1)][:MOST_JUDGED]
-    return replace(sign, perhaps=not self.enough(max(self.judges(r, True)[1] for r in read), sign.level, 'sign'))
+    key = lambda text: 'sign' if sign.found in text and text != sign.found else 'alone'
+    return replace(sign, perhaps=not any(self.enough(self.judges(r, True)[1], sign.level, key(r)) for r in read))
 
 @patch
 def suspect(self: Guard, text: str) -> Verdict | None:

@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/card_evidence.html.md""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['FEATURES', 'passages', 'stems', 'index_cards', 'CardEvidence', 'best', 'pmi', 'card_evidence']
+__all__ = ['FEATURES', 'LOOKED_AT', 'passages', 'stems', 'index_cards', 'CardEvidence', 'best', 'pmi', 'card_evidence']
 
 # %% ../../nbs/models/08_card_evidence.ipynb #707d943a
 import hashlib, re
@@ -41,7 +41,7 @@ def stems(texts: list[str]) -> list[list[str]]:
 
 def index_cards(
     cards: list[dict],  # as they stand in their files
-) -> dict[str, np.ndarray]:  # BM25 of passages and words by columns, the card of each passage, the words as text
+) -> dict[str, np.ndarray]:  # BM25 of passages and words by columns, the card of each passage, words, passages
     "What the evidence is worked out from."
     import bm25s
     said = [(text, i) for i, card in enumerate(cards) for text in passages(card)]
@@ -51,8 +51,9 @@ def index_cards(
     bm25 = bm25s.BM25(k1=1.2, b=.75)
     bm25.index(([[at[w] for w in ws] for ws in tokens], at), create_empty_token=False, show_progress=False)
     arrays = {k: bm25.scores[k] for k in ('data', 'indices', 'indptr')}
-    text = np.frombuffer('\n'.join(words).encode(), np.uint8)
-    return dict(arrays, card=np.array([i for _, i in said], np.int32), words=text)
+    as_text = lambda lines: np.frombuffer('\n'.join(' '.join(l.split()) for l in lines).encode(), np.uint8)
+    own = np.array([i for _, i in said], np.int32)
+    return dict(arrays, card=own, words=as_text(words), said=as_text([text for text, _ in said]))
 
 # %% ../../nbs/models/08_card_evidence.ipynb #64286800
 class CardEvidence:
@@ -60,8 +61,8 @@ class CardEvidence:
     def __init__(self,
         arrays: dict[str, np.ndarray],  # from `index_cards`
     ):
-        n, words = len(arrays['card']), arrays['words'].tobytes().decode().split('\n')
-        self.ids = {w: i for i, w in enumerate(words)}
+        n, words = len(arrays['card']), self.lines(arrays['words'])
+        self.ids, self.said = {w: i for i, w in enumerate(words)}, self.lines(arrays['said'])
         self.bm25 = csc_matrix((arrays['data'], arrays['indices'], arrays['indptr']), shape=(n, len(words)))
         column = np.repeat(np.arange(len(words)), np.diff(arrays['indptr']))
         ones = np.ones(len(column), np.float32)
@@ -70,6 +71,9 @@ class CardEvidence:
         self.cards = csc_matrix((ones, (rows, column)), shape=(arrays['card'].max()+1, len(words)))
         self.cards.data[:] = 1
         self.idf = np.log1p(n/np.diff(arrays['indptr'])).astype(np.float32)
+
+    @staticmethod
+    def lines(text: np.ndarray) -> list[str]: return text.tobytes().decode().split('\n')
 
 # %% ../../nbs/models/08_card_evidence.ipynb #7ddef52b
 def best(
@@ -90,6 +94,27 @@ def pmi(
     together = (there.T@there).toarray()+.1  # smoothed
     return asked@np.log(together*there.shape[0]/np.outer(count, count))@own
 
+# %% ../../nbs/models/08_card_evidence.ipynb #evwords01
+@patch
+def words_of(self: CardEvidence,
+    question: str,
+    choices: list[str],
+) -> tuple[list[int], np.ndarray]:  # the known words, (words, 1 + choices) 1 where question or choice has it
+    "The words of a question, and those that each choice adds to them."
+    asked, *chosen = ({self.ids[w] for w in ws if w in self.ids} for ws in stems([question, *choices]))
+    used = sorted(asked.union(*chosen))
+    has = [[w in ws for ws in (asked, *(c-asked for c in chosen))] for w in used]
+    return used, np.array(has, np.float32).reshape(-1, 1+len(choices))
+
+@patch
+def together(self: CardEvidence,
+    used: list[int],  # words, from `words_of`
+    has: np.ndarray,  # (words, 1 + choices) from `words_of`
+) -> np.ndarray:  # (passages, choices)
+    "BM25 of question and choice together, of passages that have words of both; 0 for others."
+    found = self.bm25[:, used]@has
+    return np.where((found[:, :1] > 0) & (found[:, 1:] > 0), found[:, :1]+found[:, 1:], 0)
+
 # %% ../../nbs/models/08_card_evidence.ipynb #05dc6402
 FEATURES = ('IR, passages', 'PMI, passages', 'IR, cards', 'PMI, cards')
 
@@ -99,16 +124,36 @@ def features(self: CardEvidence,
     choices: list[str],
 ) -> np.ndarray:  # (choices, len(FEATURES)) float32
     "What the cards say about each choice."
-    asked, *chosen = ({self.ids[w] for w in ws if w in self.ids} for ws in stems([question, *choices]))
-    used = sorted(asked.union(*chosen))
-    if not asked or not used: return np.zeros((len(choices), len(FEATURES)), np.float32)
-    has = np.array([[w in ws for ws in (asked, *(c-asked for c in chosen))] for w in used], np.float32)
+    used, has = self.words_of(question, choices)
+    if not used or not has[:, 0].any(): return np.zeros((len(choices), len(FEATURES)), np.float32)
     share = lambda x: x/np.maximum(x.sum(0), 1e-6)
     mean, rare = share(has), share(has*self.idf[used, None])
-    found, known = self.bm25[:, used]@has, self.cards[:, used]@rare
-    both = np.where((found[:, :1] > 0) & (found[:, 1:] > 0), found[:, :1]+found[:, 1:], 0)
+    both, known = self.together(used, has), self.cards[:, used]@rare
     words = [pmi(m[:, used], mean[:, 0], mean[:, 1:]) for m in (self.passages, self.cards)]
     return np.stack([best(both, 5), words[0], best(known[:, :1]*known[:, 1:], 3), words[1]], 1).astype(np.float32)
+
+# %% ../../nbs/models/08_card_evidence.ipynb #evread001
+LOOKED_AT = 6  # best passages, of which some say the same
+
+@patch
+def texts(self: CardEvidence,
+    question: str,
+    choices: list[str],
+    n: int = 2,  # for each choice
+    without: str = '',  # a passage that is not to be read
+) -> list[list[str]]:  # for each choice n or fewer passages, the best first
+    "What the cards say about question and choice."
+    used, has = self.words_of(question, choices)
+    without = ' '.join(without.split())
+    if not used: return [[] for _ in choices]
+    def kept(scores: np.ndarray) -> list[str]:
+        some = np.argpartition(-scores, min(LOOKED_AT, len(scores)-1))[:LOOKED_AT].tolist()
+        some.sort(key=lambda k: (-scores[k], k))
+        best = []
+        for text in (self.said[k] for k in some if scores[k] > 0 and self.said[k] != without):
+            if not any(text in b or b in text for b in best): best.append(text)
+        return best[:n]
+    return [kept(scores) for scores in self.together(used, has).T]
 
 # %% ../../nbs/models/08_card_evidence.ipynb #2f64bea7
 @lru_cache(1)

@@ -31,6 +31,7 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 from ..data.images import to_rgb
 from .card_evidence import card_evidence
+from .reader import shipped_reader
 
 # %% ../../nbs/models/02_knn.ipynb #d3d926bc
 hasher = HashingVectorizer(n_features=2**18, ngram_range=(1, 3), token_pattern=r'\w+', alternate_sign=False, norm=None,
@@ -287,9 +288,11 @@ def item_evidence(
 # %% ../../nbs/models/02_knn.ipynb #f6039160
 def card_features(
     item: dict,  # {messages, images, choices}
-) -> torch.Tensor:  # (choices, 4)
-    "What the cards say about the choices of an item, by its last question."
-    return torch.from_numpy(card_evidence().features(last_question(item['messages']), item['choices']))
+) -> torch.Tensor:  # (choices, 5) float32
+    "What the cards say about the choices of an item, by its last question: counted, and as a reader understands it."
+    cards, question, choices = card_evidence(), last_question(item['messages']), item['choices']
+    read = shipped_reader().choose(question, choices, cards.texts(question, choices))
+    return torch.from_numpy(np.column_stack([cards.features(question, choices), read]).astype(np.float32))
 
 def mix_scores(
     index: KNNIndex,
