@@ -22,8 +22,8 @@ from ..models.reader import choice_row, line_row
 # %% auto #0
 __all__ = ['HEADS', 'LEARNING', 'SAID_BY_PEFT', 'UNREAD', 'QUESTIONS', 'OF_ONE_SKILL', 'EVERY', 'torch_encoder', 'torch_reader',
            'own_name', 'kept_weights', 'take_weights', 'Lesson', 'choice_lesson', 'danger_lesson', 'from_rows',
-           'from_checks', 'from_file', 'choice_lessons', 'in_batches', 'loss_of', 'step_of', 'teach', 'run_reader',
-           'line_lessons', 'fit_judges']
+           'from_checks', 'from_file', 'choice_lessons', 'in_batches', 'loss_of', 'step_of', 'improve', 'teach',
+           'run_reader', 'line_lessons', 'fit_judges']
 
 # %% ../../nbs/app/21_teaching_the_reader.ipynb #tcnet0001
 HEADS = dict(choice=1, danger=9)  # numbers for each row
@@ -47,6 +47,7 @@ def torch_encoder():  # `BertModel`
     net.load_state_dict({k: torch.tensor(found[PREFIX+k].copy()) for k in names if PREFIX+k in found})
     return net
 
+# %% ../../nbs/app/21_teaching_the_reader.ipynb #tcnet0002
 def torch_reader(
     rank: int = 32,
     seed: int = 0,
@@ -80,6 +81,7 @@ def kept_weights(
     kept = {k: v for k, v in named.items() if k.endswith(('.a', '.b')) or k.split('.')[0] in heads}
     return {k: v.numpy().astype(kind) for k, v in kept.items()}
 
+# %% ../../nbs/app/21_teaching_the_reader.ipynb #tcpack002
 def take_weights(
     net,  # from `torch_reader`
     file: str,  # that `kept_weights` went into
@@ -169,6 +171,7 @@ def in_batches(
             out += [near[j:j+size] for j in range(0, len(near), size)]
     return some.sample(out, len(out))
 
+# %% ../../nbs/app/21_teaching_the_reader.ipynb #tcloop005
 def loss_of(net, lessons: Sequence[Lesson], some: random.Random):  # scalar tensor
     "The mean cross-entropy of lessons of one kind."
     import torch
@@ -192,6 +195,21 @@ def step_of(told: dict[str, str], run: str, part: Path) -> int:
     "How far a run had come; raises `CliError` for what is left of another one."
     if told.get('of') == run: return int(told['step'])
     raise CliError(f'{part} is left of another run ({told.get("of")}): remove it, or write to another file.')
+
+def improve(
+    net,  # from `torch_reader`
+    optimizer,
+    batch: Sequence[Lesson],  # of one kind
+    some: random.Random,
+) -> float:  # the loss before it
+    "Learn from one batch."
+    import torch
+    loss = loss_of(net, batch, some)
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group['params']], 1.)
+    optimizer.step()
+    return loss.item()
 
 # %% ../../nbs/app/21_teaching_the_reader.ipynb #tcloop002
 def teach(
@@ -217,13 +235,9 @@ def teach(
     for step, batch in enumerate(batches[done:], done+1):
         warm = min(1, (step-done)/50)  # the averages of AdamW begin anew
         for group in optimizer.param_groups: group['lr'] = rate*warm*max(1-step/len(batches), .02)
-        loss = loss_of(net, batch, random.Random(f'{seed} {step}'))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.)
-        optimizer.step()
+        loss = improve(net, optimizer, batch, random.Random(f'{seed} {step}'))
         if step % EVERY == 0: save_file(kept_weights(net, HEADS, np.float32), part, {'step': str(step), 'of': run})
-        yield dict(step=step, steps=len(batches), loss=loss.item(), seconds=time.time()-begun)
+        yield dict(step=step, steps=len(batches), loss=loss, seconds=time.time()-begun)
     save_file(kept_weights(net, heads), out)
     part.unlink(missing_ok=True)
 

@@ -35,6 +35,7 @@ def tokens_of(text: str) -> list[int]:
     "The tokens of a text, without those that mark start and end."
     return whole_tokenizer().encode(text, add_special_tokens=False).ids
 
+# %% ../../nbs/models/11_reader.ipynb #rdseq0002
 def side_by_side(
     first: Sequence[list[int]],  # tokens of each text
     then: Sequence[list[int]],
