@@ -192,7 +192,7 @@ def test_a_follow_up_of_unknown_words_is_unknown(find):
 
 def test_it_is_what_was_asked_about_or_answered(find):
     before = 'what is the biggest planet'
-    said = converse('can you stand on it', find, before=[(before, converse(before, find))])
+    said = converse('could you stand on it', find, before=[(before, converse(before, find))])
     assert said.found[0].card.id == 'jupiter-what' and 'stand' in said.text
 
 

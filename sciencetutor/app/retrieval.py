@@ -25,12 +25,13 @@ from ..files import cached_arrays
 from ..resources import english_words
 
 # %% auto #0
-__all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'NEAR', 'BESIDE', 'document', 'word_scores',
-           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
-           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'candidates', 'features',
-           'Pairs', 'same_words', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards', 'card_folder',
-           'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn', 'cards_before', 'finding',
-           'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights', 'make_weights']
+__all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'LEANING', 'NEAR', 'BESIDE', 'document',
+           'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
+           'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'candidates',
+           'features', 'Pairs', 'same_words', 'stands_alone', 'known_questions', 'derived', 'derived_key', 'Finder',
+           'use_cards', 'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn',
+           'cards_before', 'finding', 'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights',
+           'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -276,6 +277,12 @@ def same_words(
     "A question as it is compared: its words."
     return ' '.join(re.findall('[a-z0-9]+', text))
 
+LEANING = re.compile(r'\b(it|its|they|them|their|he|she|him|her|those|these|that|this)\b')
+
+def stands_alone(question: str) -> bool:  # spelling put right
+    "Whether a question says by itself what it is about: *can I touch it* is a question about every card."
+    return not LEANING.search(question) or len(plain_words(question)) > 2
+
 def known_questions(
     cards: Sequence[Card],
     spell: Speller,
@@ -284,7 +291,7 @@ def known_questions(
     at = defaultdict(set)
     for i, card in enumerate(cards):
         for asks, says in [(card.asked, ''), *card.also]:
-            for a in asks: at[same_words(spell(a))].add((i, says))
+            for a in filter(stands_alone, map(spell, asks)): at[same_words(a)].add((i, says))
     return {q: places.pop() for q, places in at.items() if len(places) == 1}
 
 # %% ../../nbs/app/03_retrieval.ipynb #derived001

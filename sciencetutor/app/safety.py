@@ -332,7 +332,7 @@ def confirm(self: Guard, sign: Verdict, text: str) -> Verdict:
     parts = [p.strip() for line in text.splitlines() for p in sentences_of(line) if len(p.split()) > 2]
     buried = [sign.found]*(len(sign.read.split()) > 8+len(sign.found.split()))
     read = [sign.read, *buried, *(self.readings(p)[0] for p in parts if len(parts) > 1)][:MOST_JUDGED]
-    key = lambda text: 'sign' if sign.found in text and text != sign.found else 'alone'
+    key = lambda text: 'sign' if text == sign.read or sign.found in text != sign.found else 'alone'
     return replace(sign, perhaps=not any(self.enough(self.judges(r, True)[1], sign.level, key(r)) for r in read))
 
 @patch

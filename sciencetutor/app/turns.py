@@ -282,6 +282,7 @@ def add_notes(
     leans = bool(before) and not turn.choices and leans_on_last(turn.question)
     asked = '\n'.join([before[-1].asked if leans else '', turn.asked, *turn.choices]).strip()
     turn.sources = find_cards(asked, least=TELL if leans or turn.choices else ASK)
+    if leans and not turn.sources: turn.sources = find_cards(turn.asked, least=TELL)
     said = '\n'.join(f"- {s['title']}: {s['text']}" for s in turn.sources)
     for_child = f' of a child in grade {grade}' if grade else ''
     if said: turn.notes = (CHOICE_NOTES if turn.choices else NOTES).format(grade=for_child, notes=said)
