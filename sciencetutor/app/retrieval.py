@@ -290,7 +290,8 @@ def known_questions(
     "The questions that stand on one card only, in one place."
     at = defaultdict(set)
     for i, card in enumerate(cards):
-        for asks, says in [(card.asked, ''), *card.also]:
+        for a in map(spell, card.asked): at[same_words(a)].add((i, ''))
+        for asks, says in card.also:  # some of these only follow on something
             for a in filter(stands_alone, map(spell, asks)): at[same_words(a)].add((i, says))
     return {q: places.pop() for q, places in at.items() if len(places) == 1}
 
