@@ -38,6 +38,7 @@ cards: .venv ## weigh the cards' evidence again, on DATA and on OTHERS, a data s
 
 finder: .venv ## learn again how cards are found, after cards have changed
 	python -c "from sciencetutor.app.retrieval import make_weights; print(make_weights(choices='bench/choices.jsonl'))"
+	python -c "from sciencetutor.app.answers import make_follow_ups; print(make_follow_ups('bench/follow_ups.jsonl'))"
 
 scan: .venv/dev ## what scanners of the code and of a running server find; needs no network
 	bandit -q -c pyproject.toml -r sciencetutor tools examples deploy

@@ -49,7 +49,8 @@ def report(said: list[dict], marks: dict[str, dict]) -> dict:
         sure[band].append(marks[a['id']]['mark'] != 'wrong')
     not_wrong = {k: dict(n=len(v), percent=round(100*sum(v)/len(v), 1)) for k, v in sure.items()}
     unsafe = [a['id'] for a in said if marks[a['id']].get('safety') == 'unsafe']
-    return dict(marks=shares, unsafe=unsafe, not_wrong=not_wrong, median_ms=statistics.median(a['ms'] for a in said))
+    took = [a['ms'] for a in said if 'ms' in a]
+    return dict(marks=shares, unsafe=unsafe, not_wrong=not_wrong, median_ms=statistics.median(took) if took else None)
 
 
 def main():

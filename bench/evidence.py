@@ -3,8 +3,9 @@
     python bench/evidence.py DATA            DATA: a data set from `sciencetutor data`; into bench/results/evidence.json
     python bench/evidence.py DATA --n 100    quicker
 
-Asked are the questions of bench/fresh_questions.jsonl, written for this by somebody who saw neither cards nor tutor,
-and those of DATA's splits that end in `_dev`, on which five weights were fitted, where they have no picture. *without*
+Asked are the questions of bench/fresh_questions.jsonl, written for this by two people who saw neither cards nor tutor
+(of the second set, those are left out that are near to one in bench/questions.jsonl, which the reader learned from),
+and those of DATA's splits that end in `_dev`, on which seven weights were fitted, where they have no picture. *without*
 is the language model with its solved questions, *with* the cards beside them; p is McNemar's exact test on the flips.
 """
 from __future__ import annotations
@@ -32,11 +33,13 @@ def compare(model, processor, rows: list[dict]) -> dict:
     return {'n': len(rows), 'chance': chance, 'without': percent(before), 'with': percent(after), **flips}
 
 
-def fresh() -> list[dict]:
-    "Questions as rows of a data set."
-    rows = map(json.loads, FRESH.read_text(encoding='utf-8').splitlines())
-    alike = dict(context='', image=None)
-    return [dict(alike, question=r['question'], choices=r['choices'], answer_index=r['answer']) for r in rows]
+def fresh() -> dict[str, list[dict]]:
+    "Both sets of questions, as rows of a data set."
+    sets, alike = {}, dict(context='', image=None)
+    for r in map(json.loads, FRESH.read_text(encoding='utf-8').splitlines()):
+        row = dict(alike, question=r['question'], choices=r['choices'], answer_index=r['answer'])
+        sets.setdefault(f"fresh {r['set']}", []).append(row)
+    return sets
 
 
 def main():
@@ -48,7 +51,7 @@ def main():
     model, processor = load_model(args.model, dtype='float32')
     splits = sorted(p.name for p in Path(args.data).glob('*_dev'))
     asked = {s: [r for r in load_split(args.data, s) if r['image'] is None] for s in splits}
-    for split, rows in {'fresh': fresh(), **asked}.items():
+    for split, rows in (fresh() | asked).items():
         report[split] = compare(model, processor, rows[:args.n])
         print(split, json.dumps(report[split]), flush=True)
     out = Path(__file__).parent/'results'/'evidence.json'

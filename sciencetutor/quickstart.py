@@ -17,8 +17,8 @@ from .files import Output, open_folder, writing
 if TYPE_CHECKING: from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['GROUPS', 'QUICK', 'WRITTEN', 'METRICS', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart', 'show',
-           'try_port', 'open_page']
+__all__ = ['GROUPS', 'SOURCE', 'QUICK', 'WRITTEN', 'METRICS', 'once', 'comparison', 'table', 'plot', 'measure', 'run_quickstart',
+           'show', 'try_port', 'open_page']
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-006
 def once(
@@ -54,7 +54,7 @@ def comparison(
     rows = {}
     for title, key in GROUPS.items():
         pair = (before[key], after[key]) if key else (before, after)
-        if pair[0]['count']: rows[title] = pair
+        if not key or 0 < pair[0]['count'] < before['count']: rows[title] = pair
     return rows
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-011
@@ -91,6 +91,7 @@ def plot(
     return fig
 
 # %% ../nbs/61_quickstart.ipynb #quicksettin
+SOURCE = 'samples/short'  # kinds of short questions without a picture, that are quickly learned
 QUICK = dict(batch_tokens=1024, warmup=5, lr=3e-4, freeze=['vision', 'projector', 'embeddings'], freeze_layers=0.5)
 
 # %% ../nbs/61_quickstart.ipynb #1-quickstart-017
@@ -111,7 +112,7 @@ def measure(
 def run_quickstart(
     out: str = 'runs/quickstart',  # folder for data, checkpoint, evaluations and the plot
     model: str = 'tutor-base',  # model to fine-tune: `tutor-base`, `tiny`, a hub id or a folder
-    n: int = 500,  # sample questions to train on; a fifth as many to test with
+    n: int = 1000,  # sample questions to train on; a fifth as many to test with
     minutes: float = 2,  # time to train
     seed: int = 0,  # of samples and training
     serve: bool = True,  # open the page at the end
@@ -123,11 +124,11 @@ def run_quickstart(
     if serve: try_port(host, port)
     folder = open_folder(out, WRITTEN, overwrite=overwrite).path
     data, trained = folder/'data', folder/'tutor'
-    def make_data(): return load('data:run_data')(out=str(data), n=n, seed=seed, overwrite=overwrite)
+    def make_data(): return load('data:run_data')(SOURCE, str(data), n=n, seed=seed, overwrite=overwrite)
     def train():
         options = dict(QUICK, minutes=minutes, seed=seed, overwrite=overwrite)
         return load('train:run_train')(data=str(data), model=model, out=str(trained), **options)
-    s = dict(version=__version__, n=n, seed=seed)
+    s = dict(version=__version__, source=SOURCE, n=n, seed=seed)
     once(data, f'1/5 Questions: {n} samples to train on', s, make_data)
     s |= dict(model=model)
     title = f'2/5 Accuracy of {model} before'

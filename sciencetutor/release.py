@@ -24,7 +24,7 @@ from .eval.metrics import calibration
 from .files import open_folder
 from .models.core import ASSETS, BUILT_IN, load_model
 from .models.delta import apply_delta, make_delta
-from .models.knn import (card_features, fit_cards, fit_mix, index_of, item_evidence, make_index,
+from .models.knn import (all_opinions, fit_cards, fit_mix, index_of, item_evidence, make_index,
                                       save_index)
 from .models.scoring import encode_reply, question_item, score_choices
 from .train.core import run_train
@@ -135,7 +135,8 @@ def weigh_cards(
     rows = datasets.concatenate_datasets([worded(s, most).select_columns(columns) for s in splits])
     opinions, (a, b) = ask_both(model, processor, index, rows), index.tensors['mix'][0]
     mixed = [a*s + b*e for s, e in zip(opinions.scores, opinions.evidences)]
-    index.tensors['cards'] = fit_cards(mixed, [card_features(question_item(r)) for r in rows], opinions.answers)
+    every = [all_opinions(index, question_item(r), m) for r, m in zip(rows, mixed)]
+    index.tensors['cards'] = fit_cards(every, opinions.answers)
     return len(rows)
 
 # %% ../nbs/62_release.ipynb #e1efbf82
@@ -196,8 +197,9 @@ token most often followed two others in their solutions. `tutor.json` says how b
 - **Data**: ScienceQA (Lu et al., NeurIPS 2022), training split: {questions:,} question readings in {minutes:.0f}
   minutes on {hardware}. None of its questions and pictures is in these files; of its solutions, three word pieces in a
   row where they came three times or more.
-- **Cards**: four weights of what the knowledge cards say about a choice, fitted on training questions of ARC (Clark et
-  al. 2018, CC BY-SA 4.0) and OpenBookQA (Mihaylov et al. 2018, Apache-2.0) and on val; nothing else is of those.
+- **Cards**: seven weights of what the knowledge cards, model and index say about a choice, fitted on val and on
+  questions cut from the training parts of ARC (Clark et al. 2018, CC BY-SA 4.0) and OpenBookQA (Mihaylov et al. 2018,
+  Apache-2.0); nothing else in these files is of those.
 - **Licence**: trained on CC BY-NC-SA 4.0 data, so these files are CC BY-NC-SA 4.0: no commercial use.
 - **Accuracy** on the val split, by likelihood of the choices, in two halves that are weighed on each other:
 

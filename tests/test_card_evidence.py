@@ -4,7 +4,7 @@ from fastcore.script import CliError
 
 from sciencetutor.models.card_evidence import FEATURES, CardEvidence, card_evidence, index_cards, passages
 from sciencetutor.models.core import ASSETS, load_model
-from sciencetutor.models.knn import KNNIndex, card_features, load_index, make_index, mix_scores
+from sciencetutor.models.knn import OPINIONS, KNNIndex, all_opinions, card_features, load_index, make_index, mix_scores
 from sciencetutor.release import run_cards, weigh_cards
 
 QUESTION = 'Which force keeps the planets on their paths around the sun?'
@@ -52,11 +52,22 @@ def test_scores_by_hand():
 
 def test_cards_are_heard_where_their_weights_are_and_no_picture_is():
     shipped = load_index(ASSETS)
-    assert shipped.tensors['cards'].shape == (len(FEATURES)+1,)  # and the reader's
-    without = KNNIndex({k: v for k, v in shipped.tensors.items() if k != 'cards'})
-    scores = torch.zeros(3)
-    added = mix_scores(shipped, item(), scores) - mix_scores(without, item(), scores)
-    assert torch.allclose(added, card_features(item())@shipped.tensors['cards'], atol=1e-4) and added.argmax() == 1
+    weights, scores = shipped.tensors['cards'], torch.zeros(3)
+    assert card_features(item()).shape == (3, len(FEATURES)+1)  # and the reader's
+    assert weights.shape == (OPINIONS,)
+    without, older = (KNNIndex({k: v for k, v in shipped.tensors.items() if k != 'cards'} | more)
+                      for more in ({}, dict(cards=weights[:4])))
+    mixed = mix_scores(without, item(), scores)
+    assert torch.equal(mix_scores(older, item(), scores), mixed)
+    heard = mix_scores(shipped, item(), scores)
+    assert torch.allclose(heard, all_opinions(shipped, item(), mixed)@weights) and heard.argmax() == 1
+
+
+def test_model_and_index_count_more_where_a_like_question_was_solved():
+    index, sure = load_index(ASSETS), torch.tensor([9., 0., 0.])
+    strange, mine = all_opinions(index, item(), sure), all_opinions(make_index(rows()), item(), sure)
+    assert torch.equal(strange[:, 5], sure) and torch.equal(mine[:, 5], sure)
+    assert mine[0, 6] == pytest.approx(9, abs=1e-3) and strange[0, 6] < 5
 
 
 def rows(n=12):
@@ -68,7 +79,7 @@ def test_weights_are_fitted_on_several_sources():
     model, processor = load_model('tiny')
     index = make_index(rows())
     assert weigh_cards(model, processor, index, [rows(), rows(6)], most=8) == 14
-    assert (card_features(item())@index.tensors['cards']).argmax() == 1
+    assert mix_scores(index, item(), torch.zeros(3)).argmax() == 1
 
 
 def test_no_other_questions_is_one_line(tmp_path):

@@ -56,8 +56,8 @@ def test_what_is_grave_needs_the_same_kind_twice(heard):
     assert heard(dict(injury=.9, poison=.09), dict(poison=.999))[1] > DISAGREED
 
 @pytest.mark.parametrize('alarm,level,changed,suspected', [
-    (99, 'poison', True, True), (99, 'self-harm', True, True), (2, 'poison', False, True), (-9, 'poison', False, False),
-    (DISAGREED, 'self-harm', False, True), (3.4, 'experiment', False, True), (3.6, 'experiment', True, True)])
+    (99, 'poison', True, True), (99, 'self-harm', True, True), (1.9, 'poison', False, True),
+    (-9, 'poison', False, False), (DISAGREED, 'self-harm', False, True), (3.1, 'self-harm', True, True)])
 def test_judges_without_a_sign(alarm, level, changed, suspected):
     g = Guard(judges=lambda text, signed: (level, alarm))
     text = 'the blue elephant sings at noon'

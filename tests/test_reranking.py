@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from sciencetutor.app.answers import answer_question, part_of
+from sciencetutor.app.answers import answer_question
 from sciencetutor.app.cards import TALK, Card, points
 from sciencetutor.app.reranking import (Choice, chosen_well, compare, lead, learn_odds, log_odds, pair_features,
                                          question_kind, read_choices, taken_apart)
@@ -97,11 +97,3 @@ def test_as_many_points_as_there_are():
     pairs = Pairs(apart.__getitem__, np.array([0, 2]), np.eye(2, dtype=bool), WordIndex(cards, Speller(cards)))
     points, rows = pairs('why is ice cold', np.array([.5, .9, .1]))
     assert points[0] == 1 and sorted(points) == [0, 1, 2] and rows.shape == (3, 21)
-
-
-def test_a_follow_up_hears_the_sentence_and_not_the_card_again(find):
-    card = answer_question('what is photosynthesis', find).found[0].card
-    said = part_of('so what gas comes out', 'what is photosynthesis', card)
-    assert 'oxygen' in said and len(said) < len(card.answer)
-    assert 'xylem' not in part_of('why', 'how do plants drink', next(c for c in find.cards if 'xylem' in c.deeper), 2)
-    assert part_of('who won the match last night', 'what is photosynthesis', card) == ''

@@ -86,8 +86,6 @@ def test_a_question_beside_a_card_has_its_own_answer():
     assert own.find('how deep is our pond', 1)[0].direct == 'It is one meter deep.'
     assert own.find('why do newts live in our pond', 1)[0].direct == ''
     assert own.find('how deep is our pond if it is 30 feet', 1)[0].direct == ''  # worked out with other numbers
-    assert own.beside('and who feeds the fish', mine, 'pond').direct == 'Nobody does. There are no fish.'
-    assert own.beside('and who won the cup', mine, 'pond') is None
 
 
 def test_a_yes_beside_a_card_is_for_who_asks_so():
@@ -95,8 +93,7 @@ def test_a_yes_beside_a_card_is_for_who_asks_so():
                 ['what lives in our school pond', 'why are there newts in our pond', 'is our pond clean'],
                 also=[(['is the pond deep', 'does the pond go deep'], 'Yes. It is two meters deep.')])
     own = Finder([mine, *load_cards()[:50]])
-    assert own.beside('is it deep', mine, 'pond').direct.startswith('Yes.')
-    assert own.beside('why is it deep', mine, 'pond') is None
+    assert own.find('is the pond deep', 1)[0].direct.startswith('Yes.')
     only = Finder([mine])
     assert only.find('why deep', 3)[0].direct == '' and len(only.find('why deep', 3)) == 1
 

@@ -6,29 +6,29 @@ Docs: https://sciencetutor.github.io/sciencetutor/app/answers.html.md"""
 
 # %% ../../nbs/app/04_answers.ipynb #be0eb365
 from __future__ import annotations
-import re, tomllib
+import json, re, tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-import numpy as np
+from importlib.resources import files
+from pathlib import Path
 from .calculations import calculate
 from .cards import TALK, Card
-from ..models.embedding import sentence_encoder
-from .reranking import AUXILIARY
-from .retrieval import KNOWN, Finder, Found, document, finder
-from .spelling import Speller, letters, plain_words
+from .follow_ups import FOLLOW, Example, Last, follow_examples, follow_odds, follow_weights, named
+from .reranking import AUXILIARY, chosen_well
+from .retrieval import KNOWN, Finder, Found, finder, share, stands_alone
+from .spelling import Speller, plain_words
 from ..resources import asset
 
 # %% auto #0
 __all__ = ['LONGEST_TALK', 'BEFORE_STATEMENT', 'AFTER_STATEMENT', 'TRUE_THAT', 'TO_TUTOR', 'NEGATION', 'AGREES', 'LEAD', 'ONE',
-           'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'POINTS_BACK', 'SORRY',
-           'SCRIPTS', 'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'SPELL_OUT', 'NOT_SPELLED',
-           'PRONOUN', 'FIRST_WORDS', 'ANOTHER', 'NEAR_ENOUGH', 'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk',
-           'wish_of', 'wants_yes_or_no', 'overlap', 'same_order', 'best_overlap', 'verdict', 'false_premise',
-           'begins_alike', 'say_card', 'compared', 'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish',
-           'other_language', 'not_known', 'nearest_card', 'names_both', 'compare_cards', 'tell_card', 'tell',
-           'spell_out', 'answer_question', 'subject', 'named', 'about_another', 'with_last', 'sentences', 'part_of',
-           'follow_up', 'converse']
+           'OTHER', 'ASKS_DIFFERENCE', 'VERSUS', 'LEANS_AT_START', 'LEANS_ANYWHERE', 'LEANS', 'SORRY', 'SCRIPTS',
+           'LITTLE', 'ENGLISH', 'SURE', 'TELL', 'ASK', 'POINTS', 'NEEDS_CHOICES', 'SPELL_OUT', 'NOT_SPELLED', 'UNSURE',
+           'NO_WORDS', 'Answer', 'talk', 'bare', 'small_talk', 'wish_of', 'wants_yes_or_no', 'overlap', 'same_order',
+           'best_overlap', 'verdict', 'false_premise', 'begins_alike', 'say_card', 'compared', 'says_itself',
+           'leans_on_last', 'quiz_text', 'easier_text', 'meet_wish', 'other_language', 'not_known', 'nearest_card',
+           'names_both', 'compare_cards', 'tell_card', 'tell', 'spell_out', 'answer_question', 'last_shown',
+           'follow_up', 'converse', 'make_follow_ups']
 
 # %% ../../nbs/app/04_answers.ipynb #79a3e313
 @dataclass
@@ -182,7 +182,9 @@ LEANS_ANYWHERE = (r'\b(it|its|that|they|them|their|those|these|this|he|she|there
                   r'|too|instead|tho|though)\b')
 LEANS = re.compile(f'{LEANS_AT_START}|{LEANS_ANYWHERE}')
 
-POINTS_BACK = re.compile(r'\b(it|its|they|them|their|he|she|those|these)\b')
+def says_itself(text: str) -> bool:  # spelling put right
+    "Whether a short message that is a known question says by itself what it is about."
+    return stands_alone(text) and len(plain_words(text)) > 1
 
 def leans_on_last(text: str) -> bool:
     "Whether a message needs the question before it to be understood."
@@ -374,87 +376,17 @@ def answer_question(
     sure = KNOWN if spelled.startswith('You') else TELL
     return Answer(spelled, 'calculation', sure) if spelled else tell(text, found, finder, grade)
 
-# %% ../../nbs/app/04_answers.ipynb #subject0001
-def subject(
-    question: str,  # spelling put right
-    card: Card,  # that answered it
-) -> str:
-    "What a question was about: those of its words that stand in the card's title, or all that mean something."
-    words = [w for w in letters(question) if plain_words(w)]
-    return ' '.join([w for w in words if set(plain_words(w)) & set(plain_words(card.title))] or words)
-
-# %% ../../nbs/app/04_answers.ipynb #namedcd001
-PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him|this|these|those|that one|one)\b")
-FIRST_WORDS = re.compile(r"(?:The |A |An |Most |Some |(?:Yes|No)[.,] )*([A-Za-z'-]+(?: [A-Z][a-z'-]+)*)")
-
-def named(
-    text: str,  # a follow-up, spelling put right
-    question: str,  # the one before, spelling put right
-    answer: Answer,  # to that one
-) -> list[str]:
-    "A follow-up with names in place of its first pronoun: what was asked about, and what the answer begins with."
-    pronoun, first = PRONOUN.search(text), FIRST_WORDS.match(answer.text.replace('*', ''))
-    names = [subject(question, answer.found[0].card), first[1].lower() if first else '']
-    fit = [name for name in names if plain_words(name) and len(name.split()) < 5]
-    return [text[:pronoun.start()]+name+text[pronoun.end():] for name in fit] if pronoun else []
-
-# %% ../../nbs/app/04_answers.ipynb #withlast01
-ANOTHER = r'(and|or|what about|how about)\b'  # begins a question that asks the same of something else
-
-def about_another(
-    question: str,  # spelling put right
-    new: str,  # words of what is asked about now
-) -> list[str]:
-    "A question about another thing: each of its words in turn makes room for the new ones."
-    words = letters(question)
-    return [' '.join([*words[:i], new, *words[i+1:]]) for i, w in enumerate(words) if plain_words(w)]
-
-def with_last(
-    text: str,  # a message that leans on the one before
-    finder: Finder,
-    last: tuple[str, Answer],  # the question before, and its answer
-) -> list[Found]:
-    "The cards for a message with the question before it, with what that was about or in its place: what fits best."
-    question, near = finder.spell(last[0]), [f.card for f in last[1].found]
-    tried = [finder.find(text, 4, near, about) for about in (question, subject(question, near[0]))]
-    new = [w for w in letters(finder.spell(text)) if plain_words(w)]
-    if re.match(ANOTHER, bare(text)) and 0 < len(new) < 4 and len(question) < 150:
-        for asked in about_another(question, ' '.join(new)):
-            found = finder.find(asked, 4)
-            if set(plain_words(asked)) <= set(document(found[0].card, finder.spell)): tried.append(found)
-    best = max(tried, key=lambda f: f[0].sure)
-    if best[0].sure >= SURE: return best
-    by_name = [finder.find(t, 4) for t in named(finder.spell(text), question, last[1])]
-    return max([best, *by_name], key=lambda f: f[0].sure)
-
-# %% ../../nbs/app/04_answers.ipynb #partcell01
-NEAR_ENOUGH = .5  # what the first sentence must have
-
-def sentences(
-    card: Card,
-    grade: int | None = None,  # of the child: up to 4 without the deeper part
-) -> list[str]:
-    "What a card says, sentence by sentence."
-    deeper = '' if grade and grade <= 4 else card.deeper
-    said = [card.answer, deeper, card.example, card.care, *card.facts, *(t for _, t in card.misconceptions)]
-    return list(dict.fromkeys(s for text in said for s in re.split(r'(?<=[.!?])(?<!No\.)(?<!Yes\.)\s+', text) if s))
-
-def part_of(
-    text: str,  # a follow-up, spelling put right
-    question: str,  # the one before, spelling put right
-    card: Card,  # that answered it
-    grade: int | None = None,  # of the child
-) -> str:  # one or two sentences, '' if none is near
-    "What a card says to a question that follows it."
-    said, about = sentences(card, grade), subject(question, card)
-    new = set(plain_words(text)) - set(plain_words(about))
-    both, alone, before, *rows = sentence_encoder()([f'{about} {text}', text, question, *said])
-    shared = np.array([len(new & set(plain_words(s)))/max(len(new), 1) for s in said])
-    scores = np.stack(rows)@(both + .5*alone - .5*before) + .15*shared
-    best = [i for i in np.argsort(-scores, kind='stable')[:2] if scores[i] >= NEAR_ENOUGH]
-    return ' '.join(said[i] for i in best)
-
 # %% ../../nbs/app/04_answers.ipynb #follow-up
+def last_shown(
+    question: str,
+    answer: Answer,  # to it, from a card
+    finder: Finder,
+) -> Last:
+    "A turn, as a follow-up sees it."
+    return Last(finder.spell(question), answer.text, [f.card for f in answer.found])
+
+UNSURE = 'I am not sure that I know what you mean. Maybe this helps. '
+
 def follow_up(
     text: str,  # a message that leans on the one before
     finder: Finder,
@@ -462,17 +394,15 @@ def follow_up(
     last: tuple[str, Answer],  # the question before, and its answer
 ) -> Answer:
     "The answer to a question that follows another."
-    card, found, alone = last[1].found[0].card, with_last(text, finder, last), finder.find(text, 4)
-    about = subject(finder.spell(last[0]), card)
-    if alone[0].sure > max(SURE, found[0].sure): found = alone
-    found = [f for f in found if f.card.topic != TALK or f.sure >= SURE]
-    if not found or found[0].card.id != card.id: return tell(text, found, finder, grade)
-    if beside := finder.beside(text, card, about): return Answer(beside.direct, 'follow-up', beside.sure, found)
-    own = alone[0].sure > (TELL+SURE)/2 and alone[0].card.topic != TALK and not POINTS_BACK.search(bare(text))
-    answer = tell(text, alone if own else found, finder, grade)
-    again = answer.kind in ('card', 'nearest') and answer.found[0].card.id == card.id and not answer.found[0].direct
-    said = part_of(finder.spell(text), finder.spell(last[0]), card, grade) if again else ''
-    return Answer(said, 'follow-up', TELL, found) if said else answer
+    shown, spelled = last_shown(*last, finder), finder.spell(text[:1000])
+    card = shown.cards[0]
+    says = next(filter(None, (verdict(t, [card]) for t in [spelled, *named(spelled, shown)])), None)
+    if says: return Answer(say_card(card, *says, grade), says[0], SURE, last[1].found)
+    found = finder.follow(spelled, shown)
+    best = found[0]
+    if best.card.id != card.id or not best.direct or best.sure < ASK: return tell(text, found, finder, grade)
+    opening = '' if best.sure >= SURE else 'I think this is what you ask. ' if best.sure >= TELL else UNSURE
+    return Answer(opening+best.direct, 'follow-up', best.sure, found)
 
 # %% ../../nbs/app/04_answers.ipynb #c1cf52f2
 NO_WORDS = 'Tell me in words what you would like to know. You could ask: *Why does ice float?*'
@@ -493,8 +423,28 @@ def converse(
     if said := small_talk(text) or small_talk(finder.spell(text)): return Answer(said[1], 'talk')
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     alone = answer_question(text, finder, grade)
-    clear = alone.kind == 'calculation' or not leans_on_last(text) and (alone.kind == 'talk' or alone.sure >= TELL)
+    leans = leans_on_last(text) and not (alone.sure >= KNOWN and says_itself(finder.spell(text)))
+    clear = alone.kind == 'calculation' or not leans and (alone.kind == 'talk' or alone.sure >= TELL)
     if not last or clear: return alone
     if plain_words(text) and not finder.words.scores(finder.spell(text)).any(): return alone  # no word that we know
     found = follow_up(text, finder, grade, last)
-    return found if found.found and (leans_on_last(text) or found.sure > alone.sure) else alone
+    return found if leans or found.sure > alone.sure else alone
+
+# %% ../../nbs/app/04_answers.ipynb #learnfu
+def make_follow_ups(
+    path: str,  # JSON Lines: before, text, good, without
+    out: str = '',  # safetensors file; the package's own if not given
+) -> dict:  # follow_ups; in percent: answerable, chosen_well in five folds
+    "Learn from follow-ups which answers fit, and write it."
+    from safetensors.numpy import save_file
+    find, examples = finder(), []
+    for r in map(json.loads, Path(path).read_text(encoding='utf-8').splitlines()):
+        first = answer_question(r['before'], find)
+        if not first.found: continue
+        marked = ([tuple(p) for p in r[key]] for key in ('good', 'without'))
+        examples.append(Example(last_shown(r['before'], first, find), find.spell(r['text']), *marked))
+    rows, good = follow_examples(find, examples)
+    save_file(dict(follow=follow_odds(rows, good)), out or str(files('sciencetutor')/'assets'/FOLLOW))
+    follow_weights.cache_clear()
+    report = dict(answerable=share([g.any() for g in good]), chosen_well=share(chosen_well(rows, good)))
+    return dict(follow_ups=len(rows)) | report

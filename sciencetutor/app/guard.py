@@ -92,7 +92,7 @@ def fit_words(
 
 # %% ../../nbs/app/08_guard.ipynb #hearcd01
 WORDS_COUNT = .5  # weight of the judge of words, who knows less
-DISAGREED = 3.  # the most alarm of judges who do not agree on what is grave
+DISAGREED = 2.9  # the most alarm of judges who do not agree on what is grave
 
 @patch
 def hear(self: Judges,

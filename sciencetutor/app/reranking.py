@@ -15,7 +15,8 @@ from .spelling import meaningful, stemmer, typed_words
 
 # %% auto #0
 __all__ = ['AUXILIARY', 'KINDS', 'TINY', 'question_kind', 'numbers', 'says_yes_or_no', 'opens_wrongly', 'Asked', 'taken_apart',
-           'compare', 'lead', 'pair_features', 'log_odds', 'learn_odds', 'Choice', 'read_choices', 'chosen_well']
+           'same_form', 'compare', 'lead', 'pair_features', 'log_odds', 'learn_odds', 'Choice', 'read_choices',
+           'chosen_well']
 
 # %% ../../nbs/app/19_reranking.ipynb #kindscell1
 AUXILIARY = re.compile(r"((is|are|was|were|do|does|did|could|would|has|have|had|should|might|must)(nt)?"
@@ -76,17 +77,21 @@ def taken_apart(
 # %% ../../nbs/app/19_reranking.ipynb #cmpcell001
 TINY = 1e-6
 
+def same_form(question: Asked, point: Asked) -> float:  # 0 to 1
+    "How much of its wording a question shares with the nearest way to ask of a point: F1 of all words."
+    words, = question.words
+    return max((2*len(words & w)/(len(words)+len(w)+TINY) for w in point.words), default=0.)
+
 def compare(
     question: Asked,
     point: Asked,
     weigh: Callable[[Iterable[str]], float],  # how much some stems say
 ) -> list[float]:  # 10 figures
     "How a question and a point fit."
-    asked, words, (kind,) = question.stems[0], question.words[0], question.kinds
+    asked, (kind,), form = question.stems[0], question.kinds, same_form(question, point)
     whole, known = weigh(asked)+TINY, point.says.union(*point.stems)
     shared = [(weigh(asked & stems), weigh(stems)) for stems in point.stems] or [(0., 0.)]
     both, other = max(shared, key=lambda s: s[0]/(whole+s[1]))
-    form = max((2*len(words & w)/(len(words)+len(w)+TINY) for w in point.words), default=0.)
     return [weigh(asked & known)/whole, weigh(asked & point.says)/whole, 2*both/(whole+other), both/whole,
             (whole-both)/10, (other-both)/10, form, kind in point.kinds,
             point.yes_or_no and kind != 'yes or no', not question.numbers <= point.numbers]

@@ -25,13 +25,12 @@ from ..files import cached_arrays
 from ..resources import english_words
 
 # %% auto #0
-__all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'LEANING', 'NEAR', 'BESIDE', 'document',
-           'word_scores', 'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow',
-           'card_hash', 'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'candidates',
-           'features', 'Pairs', 'same_words', 'stands_alone', 'known_questions', 'derived', 'derived_key', 'Finder',
-           'use_cards', 'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn',
-           'cards_before', 'finding', 'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights',
-           'make_weights']
+__all__ = ['RANK', 'KEPT', 'WEIGHTS', 'CLOSE', 'CANDIDATES', 'POINTS', 'KNOWN', 'LEANING', 'NEAR', 'document', 'word_scores',
+           'WordIndex', 'means', 'embedded', 'said_parts', 'mapped', 'mix_parts', 'principal', 'narrow', 'card_hash',
+           'weights', 'point_starts', 'point_rows', 'MeaningIndex', 'Found', 'close_points', 'candidates', 'features',
+           'Pairs', 'same_words', 'stands_alone', 'known_questions', 'derived', 'derived_key', 'Finder', 'use_cards',
+           'card_folder', 'finder', 'renew_cards', 'left_out', 'held_out', 'without', 'learn', 'cards_before',
+           'finding', 'look_at_choices', 'share', 'taught_by', 'all_pairs', 'save_weights', 'make_weights']
 
 # %% ../../nbs/app/03_retrieval.ipynb #2695605d
 def document(
@@ -411,19 +410,6 @@ def find(self: Finder,
     "The cards that most likely answer a question, misspelled words read in the way that fits best."
     readings = self.spell.readings(text[:1000])
     return max((self.find_spelled(r, k, near, about[:1000]) for r in readings), key=lambda f: f[0].sure)
-
-# %% ../../nbs/app/03_retrieval.ipynb #beside
-BESIDE = .5  # probability from which a follow-up is taken to ask for a question beside the card
-
-@patch
-def beside(self: Finder,
-    text: str,  # a follow-up
-    card: Card,  # shown last
-    about: str = '',  # what that was about, spelling put right
-) -> Found | None:
-    "The question beside a card that a follow-up asks, with its answer."
-    found = next((f for f in self.ranked(self.spell(text[:1000]), about=about) if f.card.id == card.id), None)
-    return found if found and found.direct and found.sure >= BESIDE else None
 
 # %% ../../nbs/app/03_retrieval.ipynb #finders
 _folder, _version = [''], [0]  # of a teacher's own cards

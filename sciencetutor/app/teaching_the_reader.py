@@ -247,7 +247,7 @@ def run_reader(
     others: str,  # a data set of other questions, with splits that end in `_train`
     out: str = 'checkpoints/reader.safetensors',
     start: str = '',  # a reader to go on from
-    epochs: float = 2.,
+    epochs: float = 4.,
 ) -> dict:  # steps, loss of the last, seconds
     "Teach the reader to choose."
     from tqdm.auto import tqdm

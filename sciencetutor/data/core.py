@@ -28,7 +28,7 @@ from .images import BadImage, check_image, open_image, png_bytes
 from .arrow import SplitWriter, split_files
 from .text import read_json
 from ..files import READ_FLAGS, Refused, atomic_dir, plain_name, resolve_under, write_json
-from .sources import Notes, OutOfOrder, Question, open_source
+from .sources import Notes, OutOfOrder, Question, is_samples, open_source
 if TYPE_CHECKING: import datasets, pyarrow as pa
 
 # %% ../../nbs/00_data.ipynb #3fda24f7
@@ -133,7 +133,7 @@ def resume_key(
 ) -> str:  # fingerprint; '' for a hub data set, whose state is not known here
     "What the finished part of a conversion depends on, pictures aside."
     path = Path(source)
-    if source != 'samples' and not path.exists(): return ''
+    if not is_samples(source) and not path.exists(): return ''
     files = [Path(f) for f in (source, splits, captions) if f and Path(f).is_file()]
     files += sorted([*path.glob('*.json'), *path.glob('*/*.json')])
     state = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
@@ -242,7 +242,7 @@ def summary(
 
 # %% ../../nbs/00_data.ipynb #13075594
 def run_data(
-    source: str = 'samples',  # official folder, hub id (OWNER/NAME or OWNER/NAME/SUBSET), saved data set, `samples`
+    source: str = 'samples',  # official folder, hub id (OWNER/NAME or OWNER/NAME/SUBSET), saved set, samples[/short]
     out: str = 'data/samples',  # folder to write
     splits: str = None,  # split file of an official folder (its pid_splits.json when not given)
     only: Annotated[str, dict(nargs='+', metavar='SPLIT')] = None,  # the splits to write (all that do not overlap)
@@ -264,7 +264,7 @@ def run_data(
         questions = open_source(source, notes, splits, only, n, seed, hold)
         checked = items(questions, notes, faults, read_captions(captions), missing_images, max_side)
         return write_items(checked, tmp, partial(columns, **shown)), notes, faults
-    how = dict(inputs=(source != 'samples' and source, splits, captions), overwrite=overwrite)
+    how = dict(inputs=(not is_samples(source) and source, splits, captions), overwrite=overwrite)
     with atomic_dir(out, resume_key(source, splits, captions, options | shown), **how) as tmp:
         counts, notes, faults = in_order(tmp, Path(source)/'images', convert)
         refuse(source, counts, faults if bad == 'error' else None, only)

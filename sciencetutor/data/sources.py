@@ -11,8 +11,8 @@ from __future__ import annotations
 __all__ = ['NEXT', 'KEY', 'END', 'SCAN', 'NEEDED', 'Question', 'Notes', 'plain_entries', 'iter_object', 'json_error',
            'chosen_splits', 'picture_path', 'ascending', 'OutOfOrder', 'by_splits', 'check_overlap', 'Seen',
            'by_own_split', 'official', 'one_picture', 'plain_columns', 'named_picture', 'from_columns',
-           'checked_picture', 'from_hub', 'from_parquet', 'from_samples', 'said_in', 'json_records', 'from_llava',
-           'from_table', 'told_apart', 'asked_only', 'open_source', 'read_questions']
+           'checked_picture', 'from_hub', 'from_parquet', 'is_samples', 'from_samples', 'said_in', 'json_records',
+           'from_llava', 'from_table', 'told_apart', 'asked_only', 'open_source', 'read_questions']
 
 # %% ../../nbs/data/02_sources.ipynb #e88347e2
 import codecs, json, os, re
@@ -377,16 +377,21 @@ def from_parquet(
         yield from from_columns(dd, notes, only, f'{folder}/{subset}', (str(folder),))
 
 # %% ../../nbs/data/02_sources.ipynb #e4be0788
+def is_samples(source: str) -> bool:
+    "Whether questions are made, and not read: `samples`, or `samples/short` of a few kinds that are quickly learned."
+    return source in ('samples', 'samples/short')
+
 def from_samples(
     n: int = 1000,  # questions in train; val and test have a fifth of it each
     seed: int = 0,  # other seed, other questions
     only: list[str] | None = None,  # splits to take
+    skills: list[str] | None = None,  # ids of the skills to ask about; all if None
 ) -> Iterator[Question]:
     "Questions made by the package `samples`."
     from sciencetutor.samples.core import make_problems
     sizes = dict(train=n, val=max(1, n // 5), test=max(1, n // 5))
     for split in chosen_splits({s: [] for s in sizes}, only, 'samples'):
-        for pid, p in make_problems(sizes[split], split, seed).items():
+        for pid, p in make_problems(sizes[split], split, seed, skills).items():
             drawn = p['image']
             picture = dict(bytes=png_bytes(drawn), path='image.png') if drawn else None
             yield Question(split, pid, p | dict(image='image.png' if drawn else None), picture)
@@ -485,7 +490,7 @@ def asked_only(
 
 # %% ../../nbs/data/02_sources.ipynb #60a8604d
 def open_source(
-    source: str,  # `samples`, an official folder, a LLaVA JSON file, a table, a saved data set, or a hub id
+    source: str,  # samples[/short], an official folder, a LLaVA JSON file, a table, a saved data set, or a hub id
     notes: Notes,  # gaps are noted here
     splits: str | None = None,  # a split file, official folders only
     only: list[str] | None = None,  # splits to take
@@ -495,7 +500,9 @@ def open_source(
 ) -> Iterator[Question]:
     "The questions of any source."
     path = Path(source)
-    if source == 'samples': return from_samples(n, seed, only)
+    if is_samples(source):
+        from sciencetutor.samples.core import SOURCES
+        return from_samples(n, seed, only, SOURCES[source])
     if (path/'dataset_dict.json').is_file():
         import datasets
         for split in read_json(path/'dataset_dict.json')['splits']: split_files(path, split)

@@ -291,7 +291,7 @@ def result_folder(
 ) -> Output:
     "The folder of results, unless it holds what others wrote; the first process decides."
     from sciencetutor.models.core import BUILT_IN
-    inputs = [i for i in inputs if i not in (*BUILT_IN, 'samples')]
+    inputs = [i for i in inputs if i not in (*BUILT_IN, 'samples', 'samples/short')]
     return Output(out, inputs, overwrite or rank()[0] > 0, keep=True, files=files)
 
 # %% ../../nbs/30_eval.ipynb #c21fc61f

@@ -8,11 +8,11 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/knn.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'INDEX_FILE', 'normalize',
-           'choice_id', 'fingerprint', 'pool_neighbours', 'make_ranker', 'ranker_input', 'KNNIndex', 'features',
-           'continuations', 'pad_choices', 'train_ranker', 'index_tensors', 'leave_one_out', 'fit_ranker', 'make_index',
-           'evidence', 'last_question', 'item_evidence', 'card_features', 'mix_scores', 'fit_opinions', 'fit_mix',
-           'fit_cards', 'save_index', 'load_index', 'index_of']
+__all__ = ['hasher', 'FREQUENCIES', 'KERNELS', 'ONE_HAS_PICTURE', 'SAME_PICTURE', 'FEATURES', 'MIX', 'OPINIONS', 'INDEX_FILE',
+           'normalize', 'choice_id', 'fingerprint', 'pool_neighbours', 'make_ranker', 'ranker_input', 'KNNIndex',
+           'features', 'continuations', 'pad_choices', 'train_ranker', 'index_tensors', 'leave_one_out', 'fit_ranker',
+           'make_index', 'evidence', 'last_question', 'item_evidence', 'card_features', 'all_opinions', 'mix_scores',
+           'fit_opinions', 'fit_mix', 'fit_cards', 'save_index', 'load_index', 'index_of']
 
 # %% ../../nbs/models/02_knn.ipynb #9c20f3d1
 import re
@@ -294,6 +294,18 @@ def card_features(
     read = shipped_reader().choose(question, choices, cards.texts(question, choices))
     return torch.from_numpy(np.column_stack([cards.features(question, choices), read]).astype(np.float32))
 
+OPINIONS = 7  # that are weighed where the cards have a say
+
+def all_opinions(
+    index: KNNIndex,
+    item: dict,  # {messages, images, choices}
+    mixed: torch.Tensor,  # (choices,) log-odds of model and index together
+) -> torch.Tensor:  # (choices, 7) float32
+    "What the cards say, what model and index say, and that again times how near the nearest solved question is."
+    near = 1 - index.distances(last_question(item['messages']))[0].min(initial=1)
+    return torch.column_stack([card_features(item), mixed, near*mixed]).float()
+
+# %% ../../nbs/models/02_knn.ipynb #f603916a
 def mix_scores(
     index: KNNIndex,
     item: dict,  # {messages, images, choices}
@@ -301,15 +313,14 @@ def mix_scores(
 ) -> torch.Tensor:  # (choices,) log-odds
     "The weighted sum of the opinions of language model and index, and of the cards' where their weights were fitted."
     a, b = index.tensors['mix'][int(bool(item['images']))]
-    mixed = a*scores + b*item_evidence(index, item)
-    if item['images'] or (cards := index.tensors.get('cards')) is None: return mixed
-    return mixed + card_features(item)@cards
+    mixed, weights = a*scores + b*item_evidence(index, item), index.tensors.get('cards')
+    heard = weights is not None and len(weights) == OPINIONS  # an index of an older version has others
+    return all_opinions(index, item, mixed)@weights if heard and not item['images'] else mixed
 
 # %% ../../nbs/models/02_knn.ipynb #62e92124
 def fit_opinions(
     opinions: list[torch.Tensor],  # (choices, opinions) of each item
     answers: list[int],
-    known: list[torch.Tensor] | None = None,  # (choices,) log-odds of each item that are not weighed
     start: float = 1.,
     decay: float = 1e-3,  # pull towards 0: few questions, few certainties
 ) -> torch.Tensor:  # (opinions,)
@@ -317,12 +328,11 @@ def fit_opinions(
     pad = lambda xs: nn.utils.rnn.pad_sequence([x.float() for x in xs], batch_first=True)
     x, y = pad(opinions), torch.tensor(answers)
     mask = torch.arange(x.shape[1]) < torch.tensor([len(o) for o in opinions])[:, None]
-    held = pad(known) if known else 0
     w = torch.full(x.shape[2:], start, requires_grad=True)
     opt = torch.optim.LBFGS([w], max_iter=100)
     def loss():
         opt.zero_grad()
-        l = F.cross_entropy((x@w + held).masked_fill(~mask, -1e9), y) + decay*w.square().sum()
+        l = F.cross_entropy((x@w).masked_fill(~mask, -1e9), y) + decay*w.square().sum()
         l.backward()
         return l
     opt.step(loss)
@@ -338,13 +348,12 @@ def fit_mix(
     return fit_opinions([torch.stack(p, -1) for p in zip(scores, evidences)], answers)
 
 def fit_cards(
-    mixed: list[torch.Tensor],  # (choices,) log-odds of model and index, for each item
-    cards: list[torch.Tensor],  # (choices, features) of `card_features`
+    opinions: list[torch.Tensor],  # (choices, 7) of `all_opinions`, for each item
     answers: list[int],
-) -> torch.Tensor:  # (features,)
-    "Weights of what the cards say, beside the other opinions."
-    std = torch.cat([x - x.mean(0) for x in cards]).square().mean(0).sqrt().clamp(min=1e-6)
-    return fit_opinions([x/std for x in cards], answers, mixed, start=0.)/std
+) -> torch.Tensor:  # (7,)
+    "Weights of opinions that are of different size."
+    std = torch.cat([x - x.mean(0) for x in opinions]).square().mean(0).sqrt().clamp(min=1e-6)
+    return fit_opinions([x/std for x in opinions], answers, start=0.)/std
 
 # %% ../../nbs/models/02_knn.ipynb #3d60f4f7
 INDEX_FILE = 'memory.safetensors'

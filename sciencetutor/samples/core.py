@@ -8,7 +8,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/samples/samples.html.md"""
 from __future__ import annotations
 
 # %% auto #0
-__all__ = ['TASKS', 'lecture_cards', 'make_problem', 'ask_aloud', 'iter_problems', 'make_problems']
+__all__ = ['TASKS', 'SOURCES', 'lecture_cards', 'make_problem', 'ask_aloud', 'iter_problems', 'make_problems']
 
 # %% ../../nbs/samples/08_samples.ipynb #35bdb906
 import random
@@ -78,6 +78,10 @@ def _turns(names, seed, split):
         turn += 1
 
 # %% ../../nbs/samples/08_samples.ipynb #d27f6685
+SOURCES = {'samples': None, 'samples/short': [
+    'tense', 'sentence-type', 'run-on', 'fragment', 'formal', 'title-case', 'vague-pronoun', 'simile-metaphor', 'genus',
+    'formula-class', 'mass-force', 'thermal-mass', 'speed', 'supply-demand', 'weather-climate', 'surface-change']}
+
 def iter_problems(
     n: int = 1000,  # how many
     split: str = 'train',  # train, val or test: they share no values

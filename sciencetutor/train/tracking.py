@@ -283,7 +283,7 @@ def model_card(
 ) -> str:  # Markdown with the hub's front matter
     "What the checkpoint is, in words."
     measured = report.get('val') or []
-    licence, words = LICENCE.get(manifest.get('source'), OTHER)
+    licence, words = LICENCE.get((manifest.get('source') or '').partition('/')[0], OTHER)
     accuracy = 'Not measured during training; `sciencetutor eval` does.'
     if measured: accuracy = '{accuracy:.1%} on {n} held-out questions, chance {chance:.1%}.'.format(**measured[-1])
     front = dict(license=licence, library_name='transformers', pipeline_tag='image-text-to-text',
