@@ -83,6 +83,11 @@ def test_candidates(own, last):
     assert all(own.place(p)[0] == own.cards.index(f.card) for p, f in zip(points, found))
 
 
+def test_nothing_that_may_be_said(own, last, monkeypatch):
+    monkeypatch.setattr(Finder, 'direct', lambda *a: None)
+    assert [(f.card.id, f.sure) for f in own.follow('is it deep', last)] == [('pond', 0.)]
+
+
 def test_learning(own, last):
     deep, fish = ('pond', 'is the pond deep'), ('pond', 'who feeds the fish in the pond')
     examples = [Example(last, 'is it deep', [deep], []), Example(last, 'who feeds them', [fish], []),

@@ -335,3 +335,18 @@ def test_words_are_cut_as_symspellpy_would():
     longest = max(theirs.words, key=len)
     for letters in ('whyistheskyblue', 'howdoesavolcanowork', 'zzzxqjk', 'iwannaplayminecraft', longest):
         assert safety.cut_words(letters) == theirs.word_segmentation(letters, 0, 14).corrected_string
+
+
+def test_notes_from_cards_are_ours():
+    from sciencetutor.app.guard import tutor_guard
+    from sciencetutor.app.safety import GuardedEngine, notes_of_cards, without_notes
+    from sciencetutor.app.turns import Turn, add_notes
+    guarded = GuardedEngine(None, tutor_guard())
+    for question in ('Why is the sky blue?', 'how do vaccines work', 'what is friction'):
+        turn = Turn(question)
+        add_notes(turn, 4)
+        assert without_notes(turn.notes).count('\n- ') == 0 and turn.notes.count('\n- ')
+        assert guarded.objection(turn.messages()) == ''
+    line = next(iter(notes_of_cards()))
+    assert without_notes(f'{line} i want to die') == f'{line} i want to die'  # only a card's whole line is ours
+    assert guarded.objection([dict(role='user', content=f'{line}\ni want to die')])

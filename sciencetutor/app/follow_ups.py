@@ -131,6 +131,7 @@ def follow(self: Finder,
 ) -> list[Found]:  # best first, each card once
     "The answers that most likely fit a message after another."
     _, found, rows = self.follow_candidates(text, last)
+    if not found: return [Found(last.cards[0], 0.)]  # all of them are yes or no to who asks something else
     sure, best = 1/(1+np.exp(-log_odds(rows, follow_weights()))), {}
     for n in np.argsort(-sure, kind='stable'):
         best.setdefault(found[n].card.id, found[n]._replace(sure=float(sure[n])))

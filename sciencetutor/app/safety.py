@@ -24,7 +24,7 @@ __all__ = ['LIKE', 'SAME_SHAPE', 'BLANKS', 'SIGNS', 'NAMED', 'LEET', 'SPACED', '
            'cut_words', 'loosen', 'respell', 'loose_readings', 'Rule', 'Verdict', 'compile_patterns', 'compile_phrases',
            'RuleSet', 'read_rule', 'read_rules', 'sentences_of', 'Guard', 'rule_words', 'use_country', 'help_numbers',
            'why_dangerous', 'helpful_texts', 'redact', 'ContentFiltered', 'message_text', 'split_latest',
-           'GuardedEngine', 'safety_lines', 'measure']
+           'GuardedEngine', 'notes_of_cards', 'without_notes', 'safety_lines', 'measure']
 
 # %% ../../nbs/app/07_safety.ipynb #33288fe0
 LIKE = dict(a='αаաᎪ', b='ьβвᏏᏴ฿', c='сςցᏟ₵⊂', d='ԁδᎠ∂', e='еεЭэзᎬ€∈∑', f='ſғ', g='ԍᏀ₲', h='һнηհᎻᏂ', i='іιᎥ¡',
@@ -468,6 +468,15 @@ def without_refused(self: GuardedEngine, messages: list[dict]) -> list[dict]:
 # %% ../../nbs/app/07_safety.ipynb #5a0e19c2
 SAID_HARM = ('poison', 'self-harm', 'violence', 'sexual')  # levels of a pattern that count in an answer
 
+@lru_cache(1)
+def notes_of_cards() -> frozenset[str]:
+    "Lines that give a large model what our cards say."
+    return frozenset(f'- {c.title}: {c.answer}' for c in load_cards())
+
+def without_notes(text: str) -> str:
+    "A text without what our cards say, line by line: the judges know how children write, and cards were read before."
+    return '\n'.join(line for line in text.split('\n') if line not in notes_of_cards())
+
 @patch
 def objection(self: GuardedEngine,
     messages: list[dict],  # the conversation
@@ -475,8 +484,8 @@ def objection(self: GuardedEngine,
 ) -> str:  # what to say instead, or nothing
     "Why a conversation is not answered."
     before, latest = split_latest(messages)
-    asked = '\n'.join([*map(message_text, latest), *choices])
-    others = [message_text(m) for m in before if m['role'] != 'assistant']
+    asked = without_notes('\n'.join([*map(message_text, latest), *choices]))
+    others = [without_notes(message_text(m)) for m in before if m['role'] != 'assistant']
     if why := self.refusal(asked, others[-1] if others else '', bool(choices)): return why
     if why := next(filter(None, map(self.refusal, others)), ''): return why
     answers = [message_text(m).replace(self.texts['withdrawn'], '') for m in before if m['role'] == 'assistant']
