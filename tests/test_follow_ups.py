@@ -2,7 +2,7 @@
 import json, re
 import numpy as np, pytest
 
-from sciencetutor.app.answers import ASK, SURE, TELL, UNSURE, Answer, converse, follow_up, make_follow_ups
+from sciencetutor.app.answers import ASK, SURE, TELL, UNSURE, Answer, converse, follow_up, last_shown, make_follow_ups
 from sciencetutor.app.cards import Card, load_cards
 from sciencetutor.app.follow_ups import (
     LEAST, READINGS, Example, Last, follow_examples, follow_odds, named, of_another, point_name, readings)
@@ -51,17 +51,24 @@ def test_what_stands_beside_the_card_is_said_without_it(own):
     assert 'newts' not in then.text and then.found[0].card.id == 'pond'
 
 
+def test_the_subject_outlives_a_second_follow_up(own):
+    turns = []
+    for text in (ASKED, 'is it deep', 'tell me more', 'is it clean'): turns.append((text, converse(text, own, 4, turns)))
+    assert [last_shown(turns[:n], own).question for n in (1, 2, 3, 4)] == [
+        ASKED, 'is school pond deep', 'is school pond deep', 'is school pond clean']
+    assert last_shown([*turns[:1], ('and the newts', turns[0][1])], own).question == 'school pond and the newts'
+
+
 def test_it_is_said_how_sure_that_is(own, monkeypatch):
-    from sciencetutor.app import answers
     last = (ASKED, converse(ASKED, own))
     openings = {.9: '', .6: 'I think this is what you ask. ', .3: UNSURE}
-    found = own.follow('is the pond deep', answers.last_shown(*last, own))
+    found = own.follow('is the pond deep', last_shown([last], own))
     assert found[0].direct
     for sure, opening in openings.items():
         monkeypatch.setattr(Finder, 'follow', lambda *a, sure=sure: [found[0]._replace(sure=sure)])
-        assert ASK < sure and follow_up('is it deep', own, 4, last).text == opening+found[0].direct
+        assert ASK < sure and follow_up('is it deep', own, 4, [last]).text == opening+found[0].direct
     monkeypatch.setattr(Finder, 'follow', lambda *a: [found[0]._replace(sure=ASK/2)])
-    assert follow_up('is it deep', own, 4, last).kind == 'unknown'
+    assert follow_up('is it deep', own, 4, [last]).kind == 'unknown'
     assert ASK < TELL < SURE
 
 

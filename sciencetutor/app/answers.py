@@ -14,7 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from .calculations import calculate
 from .cards import TALK, Card
-from .follow_ups import FOLLOW, Example, Last, follow_examples, follow_odds, follow_weights, named
+from .follow_ups import (FOLLOW, Example, Last, follow_examples, follow_odds, follow_weights, named,
+                                         subject)
 from .reranking import AUXILIARY, chosen_well
 from .retrieval import KNOWN, Finder, Found, finder, share, stands_alone
 from .spelling import Speller, plain_words
@@ -378,12 +379,18 @@ def answer_question(
 
 # %% ../../nbs/app/04_answers.ipynb #follow-up
 def last_shown(
-    question: str,
-    answer: Answer,  # to it, from a card
+    before: Sequence[tuple[str, Answer]],  # messages with their answers from cards, latest last; one at least
     finder: Finder,
 ) -> Last:
-    "A turn, as a follow-up sees it."
-    return Last(finder.spell(question), answer.text, [f.card for f in answer.found])
+    "The latest turn as a follow-up sees it: what itself leaned on a turn gets a name for its *it*, or the subject."
+    shown = None
+    for message, answer in before[-4:]:
+        question = finder.spell(message[:1000])
+        if shown and wish_of(message): question = shown.question
+        elif shown and leans_on_last(message):
+            question = [*named(question, shown), f'{subject(shown.question, shown.cards[0])} {question}'][0]
+        shown = Last(question, answer.text, [f.card for f in answer.found])
+    return shown
 
 UNSURE = 'I am not sure that I know what you mean. Maybe this helps. '
 
@@ -391,13 +398,13 @@ def follow_up(
     text: str,  # a message that leans on the one before
     finder: Finder,
     grade: int | None,  # of the child
-    last: tuple[str, Answer],  # the question before, and its answer
+    before: Sequence[tuple[str, Answer]],  # messages with their answers from cards, latest last; one at least
 ) -> Answer:
     "The answer to a question that follows another."
-    shown, spelled = last_shown(*last, finder), finder.spell(text[:1000])
+    shown, spelled = last_shown(before, finder), finder.spell(text[:1000])
     card = shown.cards[0]
     says = next(filter(None, (verdict(t, [card]) for t in [spelled, *named(spelled, shown)])), None)
-    if says: return Answer(say_card(card, *says, grade), says[0], SURE, last[1].found)
+    if says: return Answer(say_card(card, *says, grade), says[0], SURE, before[-1][1].found)
     found = finder.follow(spelled, shown)
     best = found[0]
     if best.card.id != card.id or not best.direct or best.sure < ASK: return tell(text, found, finder, grade)
@@ -416,18 +423,18 @@ def converse(
     "The answer to a message in a conversation."
     if not re.search(r'\w', text): return Answer(NO_WORDS, 'talk')
     if language := other_language(text): return Answer(SORRY[language], 'talk')
-    last, wish = next(((q, a) for q, a in reversed(before) if a.found), None), wish_of(text)
-    if last and wish:
-        shown, said = last[1], ' '.join(a.text for _, a in before)
+    known, wish = [(q, a) for q, a in before if a.found], wish_of(text)
+    if known and wish:
+        shown, said = known[-1][1], ' '.join(a.text for _, a in before)
         return Answer(meet_wish(wish, shown.found[0].card, said, finder.by_id), 'follow-up', shown.sure, shown.found)
     if said := small_talk(text) or small_talk(finder.spell(text)): return Answer(said[1], 'talk')
     if wish: return Answer(next(r for k, _, r in talk()['replies'] if k == 'lost'), 'talk')
     alone = answer_question(text, finder, grade)
     leans = leans_on_last(text) and not (alone.sure >= KNOWN and says_itself(finder.spell(text)))
     clear = alone.kind == 'calculation' or not leans and (alone.kind == 'talk' or alone.sure >= TELL)
-    if not last or clear: return alone
+    if not known or clear: return alone
     if plain_words(text) and not finder.words.scores(finder.spell(text)).any(): return alone  # no word that we know
-    found = follow_up(text, finder, grade, last)
+    found = follow_up(text, finder, grade, known)
     return found if leans or found.sure > alone.sure else alone
 
 # %% ../../nbs/app/04_answers.ipynb #learnfu
@@ -442,7 +449,7 @@ def make_follow_ups(
         first = answer_question(r['before'], find)
         if not first.found: continue
         marked = ([tuple(p) for p in r[key]] for key in ('good', 'without'))
-        examples.append(Example(last_shown(r['before'], first, find), find.spell(r['text']), *marked))
+        examples.append(Example(last_shown([(r['before'], first)], find), find.spell(r['text']), *marked))
     rows, good = follow_examples(find, examples)
     save_file(dict(follow=follow_odds(rows, good)), out or str(files('sciencetutor')/'assets'/FOLLOW))
     follow_weights.cache_clear()
