@@ -43,8 +43,9 @@ def visit(browser: Browser, url: str, work: Callable[[Page], dict], speed: float
     begun = time.perf_counter()
     page.goto(url, wait_until='commit')
     page.wait_for_selector('html[data-ready] #box')
-    told = dict(usable_ms=1000*(time.perf_counter()-begun), paint_ms=page.evaluate(PAINT), bytes=sum(sizes))
-    told |= work(page)
+    told = dict(usable_ms=1000*(time.perf_counter()-begun), bytes=sum(sizes))
+    until(page, f'{PAINT} > 0')  # a page may be ready before the frame in which it is painted
+    told |= dict(paint_ms=page.evaluate(PAINT)) | work(page)
     context.close()
     return told
 
