@@ -6,7 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/cli.html.md"""
 
 # %% ../nbs/60_cli.ipynb #60-cli-003
 from __future__ import annotations
-import argparse, codecs, io, os, select, sys, unicodedata
+import argparse, codecs, gc, io, os, select, sys, unicodedata
 from importlib import import_module
 from typing import NamedTuple
 from collections.abc import Callable
@@ -179,6 +179,7 @@ def dispatch(
     from fastcore.script import CliError
     from sciencetutor.files import settle_home
     prog, c = f'sciencetutor {name}', commands[name]
+    if name == 'ask': gc.disable()  # it answers once and ends: a third of its time went into looking for cycles
     if chosen := settle_home():
         print(f'note: no home or cache that can be written, {chosen} is used instead', file=sys.stderr)
     try: call(name, load(c.target), [c.short.get(a, a) for a in argv], c.example)

@@ -53,7 +53,8 @@ def test_what_stands_beside_the_card_is_said_without_it(own):
 
 def test_the_subject_outlives_a_second_follow_up(own):
     turns = []
-    for text in (ASKED, 'is it deep', 'tell me more', 'is it clean'): turns.append((text, converse(text, own, 4, turns)))
+    for text in (ASKED, 'is it deep', 'tell me more', 'is it clean'):
+        turns.append((text, converse(text, own, 4, turns)))
     assert [last_shown(turns[:n], own).question for n in (1, 2, 3, 4)] == [
         ASKED, 'is school pond deep', 'is school pond deep', 'is school pond clean']
     assert last_shown([*turns[:1], ('and the newts', turns[0][1])], own).question == 'school pond and the newts'

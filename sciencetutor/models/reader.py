@@ -6,6 +6,7 @@ Docs: https://sciencetutor.github.io/sciencetutor/models/reader.html.md"""
 
 # %% ../../nbs/models/11_reader.ipynb #rdimp0001
 from __future__ import annotations
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -15,8 +16,8 @@ from fastcore.script import CliError
 from .embedding import SentenceEncoder, sentence_encoder, with_lora
 
 # %% auto #0
-__all__ = ['START', 'END', 'LONGEST', 'CHOOSING', 'FILE', 'whole_tokenizer', 'tokens_of', 'side_by_side', 'choice_row',
-           'line_row', 'Reader', 'shipped_reader']
+__all__ = ['START', 'END', 'LONGEST', 'CHOOSING', 'FILE', 'erf', 'whole_tokenizer', 'tokens_of', 'side_by_side', 'choice_row',
+           'line_row', 'gelu', 'Reader', 'shipped_reader']
 
 # %% ../../nbs/models/11_reader.ipynb #rdseq0001
 START, END = 101, 102  # tokens of the vocabulary: [CLS], [SEP]
@@ -58,6 +59,12 @@ def line_row(text: str) -> tuple[list[int], list[int]]:
 # %% ../../nbs/models/11_reader.ipynb #rdhead001
 FILE = 'reader.safetensors'  # in the assets
 
+erf = np.frompyfunc(math.erf, 1, 1)
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    "Gaussian error linear units; SciPy, which has the function for arrays, would take longer to import than all else."
+    return x*(1+erf(x/math.sqrt(2)).astype(x.dtype))/2
+
 class Reader:
     "The encoder with an update, and heads by name."
     def __init__(self,
@@ -71,10 +78,9 @@ class Reader:
         head: str,
     ) -> np.ndarray:  # (rows, outputs)
         "One forward pass; there is one row at least."
-        from scipy.special import ndtr
         w = lambda name: self.heads[f'{head}.{name}']
         x = self.encoder.pooled(*map(list, zip(*rows)))@w('0.weight').T + w('0.bias')
-        return (x*ndtr(x))@w('2.weight').T + w('2.bias')  # GELU
+        return gelu(x)@w('2.weight').T + w('2.bias')
 
 # %% ../../nbs/models/11_reader.ipynb #rdshipm01
 @patch
