@@ -18,7 +18,8 @@ LINES = Path(__file__).parent/'guard'
 WEIGHTS = Path(__file__).parents[1]/'sciencetutor'/'assets'/'safety.safetensors'
 RESULTS = Path(__file__).parent/'results'/'guard.json'
 APART, BLOCK = 8, 40  # one block of eight is kept apart; lines in a block, that are about the same and stay together
-LEARNED = 'dev', 'held', 'lines', 'oblique', 'grades', 'held2', 'held3', 'situations', 'follow_ups'
+LEARNED = ('dev', 'held', 'lines', 'oblique', 'grades', 'held2', 'held3', 'held5', 'situations', 'plain',
+           'follow_ups')
 NEAR = 'lines', 'oblique', 'situations'  # whose harmless lines lie as near to danger as can be
 MOST = 2  # false alarms in 1,000 harmless lines that the limits may give
 

@@ -407,6 +407,9 @@ def follow_up(
     if says: return Answer(say_card(card, *says, grade), says[0], SURE, before[-1][1].found)
     found = finder.follow(spelled, shown)
     best = found[0]
+    more = '' if card.deeper in ' '.join(a.text for _, a in before) else card.deeper
+    if best.card.id == card.id and not best.direct and best.sure < TELL and more:  # not the same card once more
+        return Answer(UNSURE+more, 'nearest', best.sure, found[:1], found[:2])
     if best.card.id != card.id or not best.direct or best.sure < ASK: return tell(text, found, finder, grade)
     opening = '' if best.sure >= SURE else 'I think this is what you ask. ' if best.sure >= TELL else UNSURE
     return Answer(opening+best.direct, 'follow-up', best.sure, found)

@@ -92,7 +92,7 @@ def fit_words(
 
 # %% ../../nbs/app/08_guard.ipynb #hearcd01
 WORDS_COUNT = .5  # weight of the judge of words, who knows less
-DISAGREED = 2.9  # the most alarm of judges who do not agree on what is grave
+DISAGREED = 2.9  # the most alarm about what is grave if only one judge hears danger
 
 @patch
 def hear(self: Judges,
@@ -103,8 +103,8 @@ def hear(self: Judges,
     harmless = both[:, 0].clip(max=-1e-6)
     odds = np.log(-np.expm1(harmless)) - harmless
     together = WORDS_COUNT*both[0] + both[1]
-    level, named, alarm = 1+int(together[1:].argmax()), 1+both[:, 1:].argmax(1), WORDS_COUNT*odds[0] + odds[1]
-    agree = KINDS[level] not in GRAVE or odds.min() > 0 and (named == level).all()
+    level, alarm = 1+int(together[1:].argmax()), WORDS_COUNT*odds[0] + odds[1]
+    agree = KINDS[level] not in GRAVE or odds.min() > 0
     return KINDS[level], float(alarm if agree else min(alarm, DISAGREED))
 
 @lru_cache(1)
