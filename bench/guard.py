@@ -7,7 +7,7 @@
     python bench/guard.py learn [DATA]        # teaches the judges again; questions of DATA's train split are harmless
     python bench/guard.py apart [DATA]        # how they do on the eighth of the lines that was kept from them
 
-`dev`, `held5`, `lines` and so on stand for the files of that name in bench/guard. `--show` prints every line that went
+`dev`, `held8`, `lines` and so on stand for the files of that name in bench/guard. `--show` prints every line that went
 wrong. `learn` takes a quarter of an hour on two cores, and goes on where it was interrupted.
 """
 import argparse, json, random, re, time, zlib

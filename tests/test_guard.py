@@ -46,17 +46,17 @@ def test_the_judge_who_reads_counts_in_full(heard):
     assert heard(dict(poison=.9), dict(poison=.99)) == ('poison', pytest.approx(5.7, abs=.1))
     assert heard(dict(harmless=.9), dict(harmless=.9))[1] < -3
 
-def test_what_is_grave_needs_the_same_kind_twice(heard):
+def test_what_is_grave_needs_both_judges(heard):
     assert heard(dict(self_harm=.999), dict(self_harm=.999))[1] > 8
     level, odds = heard(dict(self_harm=.9999), dict(hurt=.3, self_harm=.699))
     assert level == 'self-harm' and odds > DISAGREED
     level, odds = heard(dict(hurt=.95, self_harm=.049), dict(self_harm=.999))
-    assert level == 'self-harm' and odds <= DISAGREED
+    assert level == 'self-harm' and odds > DISAGREED  # both hear danger, and one calls it hurt
     assert heard(dict(harmless=.6, self_harm=.4), dict(self_harm=.9999))[1] <= DISAGREED  # one alone is no answer
     assert heard(dict(injury=.9, poison=.09), dict(poison=.999))[1] > DISAGREED
 
 @pytest.mark.parametrize('alarm,level,changed,suspected', [
-    (99, 'poison', True, True), (99, 'self-harm', True, True), (1.9, 'poison', False, True),
+    (99, 'poison', True, True), (99, 'self-harm', True, True), (1.4, 'poison', False, True),
     (-9, 'poison', False, False), (DISAGREED, 'self-harm', False, True), (3.1, 'self-harm', True, True)])
 def test_judges_without_a_sign(alarm, level, changed, suspected):
     g = Guard(judges=lambda text, signed: (level, alarm))

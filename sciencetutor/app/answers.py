@@ -377,7 +377,7 @@ def answer_question(
     sure = KNOWN if spelled.startswith('You') else TELL
     return Answer(spelled, 'calculation', sure) if spelled else tell(text, found, finder, grade)
 
-# %% ../../nbs/app/04_answers.ipynb #follow-up
+# %% ../../nbs/app/04_answers.ipynb #last-shown
 def last_shown(
     before: Sequence[tuple[str, Answer]],  # messages with their answers from cards, latest last; one at least
     finder: Finder,
@@ -392,6 +392,7 @@ def last_shown(
         shown = Last(question, answer.text, [f.card for f in answer.found])
     return shown
 
+# %% ../../nbs/app/04_answers.ipynb #follow-up
 UNSURE = 'I am not sure that I know what you mean. Maybe this helps. '
 
 def follow_up(

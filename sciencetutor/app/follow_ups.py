@@ -20,7 +20,7 @@ from .spelling import letters, plain_words
 
 # %% auto #0
 __all__ = ['PRONOUN', 'FIRST_WORDS', 'ANOTHER', 'READINGS', 'BESIDE', 'LEAST', 'FOLLOW', 'Last', 'subject', 'named', 'of_another',
-           'readings', 'follow_weights', 'Example', 'point_name', 'follow_examples', 'follow_odds']
+           'readings', 'beside_rivals', 'follow_weights', 'Example', 'point_name', 'follow_examples', 'follow_odds']
 
 # %% ../../nbs/app/22_follow_ups.ipynb #fu-last
 class Last(NamedTuple):
@@ -112,13 +112,19 @@ def follow_candidates(self: Finder,
         rows.append([*odds, max(odds), own, card.id in related, not j, said, form])
         points.append(point)
         found.append(Found(card, 0., says))
-    return points, found, np.array(rows, np.float32)
+    return points, found, np.array(rows, np.float32).reshape(len(rows), 11)
+
+def beside_rivals(
+    rows: np.ndarray,  # (n, 11) of all answers to a message
+) -> np.ndarray:  # (n, 22)
+    "What is seen of each answer, and how far it is behind the best one."
+    return np.hstack([rows, rows-rows.max(0)])
 
 # %% ../../nbs/app/22_follow_ups.ipynb #fu-weights
 FOLLOW = 'finder/follow_ups.safetensors'  # in the assets
 
 @lru_cache(1)
-def follow_weights() -> np.ndarray:  # (12,) slopes and intercept
+def follow_weights() -> np.ndarray:  # (23,) slopes and intercept
     "What was learned about follow-ups."
     from safetensors.numpy import load
     return load((files('sciencetutor')/'assets'/FOLLOW).read_bytes())['follow']
@@ -132,7 +138,7 @@ def follow(self: Finder,
     "The answers that most likely fit a message after another."
     _, found, rows = self.follow_candidates(text, last)
     if not found: return [Found(last.cards[0], 0.)]  # all of them are yes or no to who asks something else
-    sure, best = 1/(1+np.exp(-log_odds(rows, follow_weights()))), {}
+    sure, best = 1/(1+np.exp(-log_odds(beside_rivals(rows), follow_weights()))), {}
     for n in np.argsort(-sure, kind='stable'):
         best.setdefault(found[n].card.id, found[n]._replace(sure=float(sure[n])))
     return [*best.values()][:k]
@@ -153,7 +159,7 @@ def point_name(find: Finder, point: int) -> tuple[str, str]:
 def follow_examples(
     find: Finder,
     examples: Sequence[Example],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:  # for each example (n, 11) what is seen, (n,) bool which are good
+) -> tuple[list[np.ndarray], list[np.ndarray]]:  # for each example (n, 22) what is seen, (n,) bool which are good
     "What the regression learns from."
     rows, good = [], []
     for e in examples:
@@ -161,15 +167,15 @@ def follow_examples(
         names = [point_name(find, p) for p in points]
         kept = [n for n, name in enumerate(names) if name not in e.without]
         if not kept: continue
-        rows.append(seen[kept])
+        rows.append(beside_rivals(seen[kept]))
         good.append(np.array([names[n] in e.good for n in kept]))
     return rows, good
 
 # %% ../../nbs/app/22_follow_ups.ipynb #fu-odds2
 def follow_odds(
-    rows: Sequence[np.ndarray],  # (n, 11) of each example
+    rows: Sequence[np.ndarray],  # (n, 22) of each example
     good: Sequence[np.ndarray],  # (n,) bool of each
-) -> np.ndarray:  # (12,) slopes and intercept
+) -> np.ndarray:  # (23,) slopes and intercept
     "Learn which answers fit, and how likely the best one does."
     w = learn_odds(np.concatenate(rows), np.concatenate(good))
     odds = [log_odds(r, w) for r in rows]
