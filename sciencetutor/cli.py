@@ -189,6 +189,9 @@ def dispatch(
     except ModuleNotFoundError as e:
         if not e.name or e.name.startswith('sciencetutor'): raise
         return fail(f'{prog}: the package {e.name} is missing: pip install "sciencetutor[{c.extra}]"')
+    finally:
+        if name == 'ask': gc.freeze()  # what was loaded stays until the end
+        gc.enable()
     return 0
 
 # %% ../nbs/60_cli.ipynb #60-cli-025

@@ -1,5 +1,6 @@
 "Questions that follow another."
 import json, re
+from dataclasses import replace
 import numpy as np, pytest
 
 from sciencetutor.app.answers import ASK, SURE, TELL, UNSURE, Answer, converse, follow_up, last_shown, make_follow_ups
@@ -58,6 +59,26 @@ def test_the_subject_outlives_a_second_follow_up(own):
     assert [last_shown(turns[:n], own).question for n in (1, 2, 3, 4)] == [
         ASKED, 'is school pond deep', 'is school pond deep', 'is school pond clean']
     assert last_shown([*turns[:1], ('and the newts', turns[0][1])], own).question == 'school pond and the newts'
+
+
+def test_a_new_topic_in_a_chain_keeps_its_own_words(find):
+    turns = []
+    for text in ('what is a noun', 'how do magnets work'): turns.append((text, converse(text, find, 4, turns)))
+    assert last_shown(turns, find).question == 'how do magnets work'
+    wishes = [('tell me more', turns[-1][1])]*6
+    assert last_shown(turns+wishes, find).question == 'how do magnets work'
+
+
+def test_the_same_card_is_not_shown_once_more(own, monkeypatch):
+    card, first = replace(own.cards[0], deeper='Newts breathe with gills at first.'), converse(ASKED, own)
+    shown = replace(first, found=[first.found[0]._replace(card=card)])
+    near = shown.found[0]._replace(direct='', sure=.3)
+    monkeypatch.setattr(Finder, 'follow', lambda *a: [near])
+    said = follow_up('who painted it', own, 4, [(ASKED, shown)])
+    assert said.kind == 'nearest' and said.text == UNSURE+card.deeper
+    assert card.deeper not in follow_up('who painted it', own, 4, [(ASKED, shown), ('more', said)]).text
+    monkeypatch.setattr(Finder, 'follow', lambda *a: [near._replace(sure=0.)])
+    assert follow_up('who painted it', own, 4, [(ASKED, shown)]).kind == 'unknown'
 
 
 def test_it_is_said_how_sure_that_is(own, monkeypatch):

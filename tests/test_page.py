@@ -11,7 +11,7 @@ from sciencetutor.app.views import TEXTS
 from sciencetutor.serve.core import Server, open_port
 
 T = TEXTS['en']
-# Gradio's client can lose an event that is sent while the stream of the one before closes: nobody opens the next.
+# Gradio's client can lose an event sent while the stream of the one before closes: its own stream is never opened.
 WIDGETS = pytest.mark.flaky(reruns=2, only_rerun='TimeoutError')
 pytestmark = WIDGETS
 SOLID = "Which of these is a solid?\nA. a glass of milk\nB. a rock\nC. the air in a balloon"

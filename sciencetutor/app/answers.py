@@ -382,13 +382,15 @@ def last_shown(
     before: Sequence[tuple[str, Answer]],  # messages with their answers from cards, latest last; one at least
     finder: Finder,
 ) -> Last:
-    "The latest turn as a follow-up sees it: what itself leaned on a turn gets a name for its *it*, or the subject."
+    "The latest turn; the question of one that was itself a follow-up is written out with its subject."
     shown = None
-    for message, answer in before[-4:]:
+    for message, answer in before[-20:]:
         question = finder.spell(message[:1000])
         if shown and wish_of(message): question = shown.question
         elif shown and leans_on_last(message):
-            question = [*named(question, shown), f'{subject(shown.question, shown.cards[0])} {question}'][0]
+            same = answer.kind == 'follow-up' or answer.found[0].card.id == shown.cards[0].id
+            behind = f'{subject(shown.question, shown.cards[0])} {question}' if same else question  # or another topic
+            question = [*named(question, shown), behind][0]
         shown = Last(question, answer.text, [f.card for f in answer.found])
     return shown
 
@@ -408,8 +410,9 @@ def follow_up(
     if says: return Answer(say_card(card, *says, grade), says[0], SURE, before[-1][1].found)
     found = finder.follow(spelled, shown)
     best = found[0]
-    more = '' if card.deeper in ' '.join(a.text for _, a in before) else card.deeper
-    if best.card.id == card.id and not best.direct and best.sure < TELL and more:  # not the same card once more
+    said = ' '.join(a.text for _, a in before)
+    more = card.deeper if card.deeper and card.deeper not in said else ''
+    if best.card.id == card.id and not best.direct and ASK <= best.sure < TELL and more:  # not the same card once more
         return Answer(UNSURE+more, 'nearest', best.sure, found[:1], found[:2])
     if best.card.id != card.id or not best.direct or best.sure < ASK: return tell(text, found, finder, grade)
     opening = '' if best.sure >= SURE else 'I think this is what you ask. ' if best.sure >= TELL else UNSURE

@@ -20,7 +20,7 @@ from .spelling import letters, plain_words
 
 # %% auto #0
 __all__ = ['PRONOUN', 'FIRST_WORDS', 'ANOTHER', 'READINGS', 'BESIDE', 'LEAST', 'FOLLOW', 'Last', 'subject', 'named', 'of_another',
-           'readings', 'beside_rivals', 'follow_weights', 'Example', 'point_name', 'follow_examples', 'follow_odds']
+           'readings', 'with_rivals', 'follow_weights', 'Example', 'point_name', 'follow_examples', 'follow_odds']
 
 # %% ../../nbs/app/22_follow_ups.ipynb #fu-last
 class Last(NamedTuple):
@@ -112,12 +112,12 @@ def follow_candidates(self: Finder,
         rows.append([*odds, max(odds), own, card.id in related, not j, said, form])
         points.append(point)
         found.append(Found(card, 0., says))
-    return points, found, np.array(rows, np.float32).reshape(len(rows), 11)
+    return points, found, np.array(rows, np.float32)
 
-def beside_rivals(
+def with_rivals(
     rows: np.ndarray,  # (n, 11) of all answers to a message
 ) -> np.ndarray:  # (n, 22)
-    "What is seen of each answer, and how far it is behind the best one."
+    "Each number, and how far it is below the highest of its kind."
     return np.hstack([rows, rows-rows.max(0)])
 
 # %% ../../nbs/app/22_follow_ups.ipynb #fu-weights
@@ -138,7 +138,7 @@ def follow(self: Finder,
     "The answers that most likely fit a message after another."
     _, found, rows = self.follow_candidates(text, last)
     if not found: return [Found(last.cards[0], 0.)]  # all of them are yes or no to who asks something else
-    sure, best = 1/(1+np.exp(-log_odds(beside_rivals(rows), follow_weights()))), {}
+    sure, best = 1/(1+np.exp(-log_odds(with_rivals(rows), follow_weights()))), {}
     for n in np.argsort(-sure, kind='stable'):
         best.setdefault(found[n].card.id, found[n]._replace(sure=float(sure[n])))
     return [*best.values()][:k]
@@ -167,7 +167,7 @@ def follow_examples(
         names = [point_name(find, p) for p in points]
         kept = [n for n, name in enumerate(names) if name not in e.without]
         if not kept: continue
-        rows.append(beside_rivals(seen[kept]))
+        rows.append(with_rivals(seen[kept]))
         good.append(np.array([names[n] in e.good for n in kept]))
     return rows, good
 

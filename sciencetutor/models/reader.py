@@ -16,7 +16,7 @@ from fastcore.script import CliError
 from .embedding import SentenceEncoder, sentence_encoder, with_lora
 
 # %% auto #0
-__all__ = ['START', 'END', 'LONGEST', 'CHOOSING', 'FILE', 'erf', 'whole_tokenizer', 'tokens_of', 'side_by_side', 'choice_row',
+__all__ = ['START', 'END', 'LONGEST', 'CHOOSING', 'FILE', 'whole_tokenizer', 'tokens_of', 'side_by_side', 'choice_row',
            'line_row', 'gelu', 'Reader', 'shipped_reader']
 
 # %% ../../nbs/models/11_reader.ipynb #rdseq0001
@@ -59,11 +59,11 @@ def line_row(text: str) -> tuple[list[int], list[int]]:
 # %% ../../nbs/models/11_reader.ipynb #rdhead001
 FILE = 'reader.safetensors'  # in the assets
 
-erf = np.frompyfunc(math.erf, 1, 1)
+_erf = np.frompyfunc(math.erf, 1, 1)
 
 def gelu(x: np.ndarray) -> np.ndarray:
-    "Gaussian error linear units; SciPy, which has the function for arrays, would take longer to import than all else."
-    return x*(1+erf(x/math.sqrt(2)).astype(x.dtype))/2
+    "Gaussian error linear units; SciPy, which has the function for arrays, takes long to import."
+    return x*(1+_erf(x/math.sqrt(2)).astype(x.dtype))/2
 
 class Reader:
     "The encoder with an update, and heads by name."
